@@ -1,0 +1,46 @@
+# make demo, make test, make lint: each sets up .venv by itself. PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+EXTRAS ?= test,lint
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+comma := ,
+DEVELOP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/bert-jax demo
+
+test: $(DEVELOP)
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEVELOP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bert_jax needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps, made again when the dependencies change.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV): a minute or two, once"
+	$(PIP) -e .
+	@touch $@
+
+$(DEVELOP): pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) with $(EXTRAS): a minute or two, once"
+	$(PIP) -e '.[$(EXTRAS)]'
+	@touch $@

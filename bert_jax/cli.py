@@ -1,0 +1,74 @@
+"""The one command: a table of verbs, each imported only when asked for."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from bert_jax.errors import Stopped, UserError
+
+VERBS = {
+    "demo": ("bert_jax.verbs.demo", "text to a model that answers, on this machine, in minutes; writes demo/"),
+    "prep": ("data_prep.command", "vocab, shards, check: turn text into masked pre-training shards"),
+    "pretrain": ("bert_jax.verbs.pretrain", "train an encoder on shards; the same command resumes"),
+    "finetune": ("bert_jax.verbs.finetune", "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL"),
+    "evaluate": ("bert_jax.verbs.evaluate", "score a fine-tuned run on labelled rows"),
+    "predict": ("bert_jax.verbs.predict", "label a file of texts: JSONL with label and probabilities"),
+}
+DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
+
+
+def usage() -> str:
+    lines = [f"  {verb:10} {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: bert-jax VERB ...        bert-jax VERB --help shows a complete example",
+            "",
+            *lines,
+            "",
+            "Start with `bert-jax demo`.",
+            "Exit codes: 0 done, 1 your input, 2 usage, 75 stopped and saved (start it again).",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns its exit code; a user's mistake is one line on standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return DONE if arguments else USAGE
+    verb, rest = arguments[0], arguments[1:]
+    if verb == "--version":
+        from bert_jax import __version__
+
+        print(__version__)
+        return DONE
+    if verb not in VERBS:
+        import difflib
+
+        close = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        print(f"bert-jax: unknown verb {verb!r}{hint}\n\n{usage()}", file=sys.stderr)
+        return USAGE
+    try:
+        return importlib.import_module(VERBS[verb][0]).main(rest)
+    except UserError as error:
+        print(f"bert-jax {verb}: {error}", file=sys.stderr)
+        return MISTAKE
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"bert-jax {verb}: {where}{os.strerror(error.errno)}", file=sys.stderr)
+        return MISTAKE
+    except Stopped as stopped:
+        print(f"bert-jax {verb}: {stopped}", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print(f"bert-jax {verb}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Settings: frozen dataclasses, read from and written to TOML. Standard library only."""
+
+import dataclasses
+import difflib
+import json
+import keyword
+import math
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bert_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+SEED_RANGE = (0, 2**32 - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The shape of an encoder. Devlin et al. 2018, 3."""
+
+    vocab_size: int
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    max_length: int = 512
+    segments: int = 2
+    dropout: float = 0.1
+    norm_epsilon: float = 1e-12
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "width", "depth", "heads", "mlp_width", "max_length", "segments")
+        check_ranges(self, **dict.fromkeys(sizes, (1, None)), dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0))
+        if self.width % self.heads:
+            raise UserError(f"width {self.width} does not divide into {self.heads} heads")
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def padded_vocab_size(self) -> int:
+        """Rows of the token table: a multiple of 128, so that it divides over any mesh and fills whole tiles."""
+        return -(-self.vocab_size // 128) * 128
+
+
+def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:
+    """The model with another dropout, where one is given."""
+    return model if dropout is None else dataclasses.replace(model, dropout=dropout)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with linear warm-up and linear decay to zero. Devlin et al. 2018, A.2."""
+
+    peak_lr: float = 1e-4
+    warmup: float = 0.01  # share of the steps
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    b1: float = 0.9
+    b2: float = 0.999
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            peak_lr=(0.0, 10.0),
+            warmup=(0.0, 1.0),
+            weight_decay=(0.0, 10.0),
+            clip_norm=(1e-9, None),
+            b1=(0.0, 0.999999),
+            b2=(0.0, 0.999999),
+            epsilon=(0.0, 1.0),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Sizes of the three mesh axes. The sizes are the strategy; `data` -1 takes the devices that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
+    """Raises UserError for the first field that is not between its two bounds; the upper may be None. None passes."""
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= (math.inf if high is None else high):
+            limits = f"be at least {low}" if high is None else f"lie between {low} and {high}"
+            raise UserError(f"{name} is {value}; it must {limits}")
+
+
+def read_toml(cls: type[T], path: Path, **overrides: Any) -> T:
+    """`cls` from a TOML file; an unknown key or a value of the wrong type is an error that names both."""
+    return from_table(cls, {**read_table(path), **overrides}, str(path))
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A TOML file as nested dicts."""
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, where a TOML file is expected") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+
+
+def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any = None) -> T:
+    """`cls` from nested dicts, strictly; `where` names the source in errors.
+
+    A field that is neither in the table nor has a default becomes `stand_in`, and is an error where there is none.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        name = f"{name}_" if keyword.iskeyword(name) else name
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(fields)}"
+            raise UserError(f"{where}: unknown key {key!r}{hint}")
+        values[name] = _coerce(hints[name], value, f"{where}: {key}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing and stand_in is None:
+        raise UserError(f"{where}: missing {', '.join(name.rstrip('_') for name in missing)}")
+    return cls(**values, **dict.fromkeys(missing, stand_in))
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _coerce(typing.get_args(hint)[0], value, where)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {value!r}, a table is expected")
+        return from_table(typing.cast(type, hint), value, where)
+    if origin in (typing.Union, types.UnionType):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        return _coerce(options[0], value, where)
+    if origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise UserError(f"{where} is {value!r}, not one of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_coerce(typing.get_args(hint)[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise UserError(f"{where} is {value!r}, {getattr(expected, '__name__', expected)} is expected")
+    return value
+
+
+def to_toml(config: Any) -> str:
+    """A dataclass as TOML: plain keys first, then one table for each nested dataclass. None is left out."""
+    plain, tables = [], []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            tables.append(f"\n[{field.name}]\n{to_toml(value)}")
+        elif value is not None:
+            plain.append(f"{field.name.rstrip('_')} = {_literal(value)}\n")
+    return "".join(plain + tables)
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML basic string

@@ -1,0 +1,220 @@
+"""The English that is on every machine: documentation inside the standard library and what `bert_jax` depends on.
+
+Source files are parsed, never imported. A module is a document; the order is the same on every call.
+"""
+
+import ast
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import re
+import sysconfig
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bert_jax.demo.prose import paragraphs
+
+PACKAGE = "bert_jax"
+# What stands for the dependencies where the metadata is missing: run from a checkout that was never installed.
+ROOTS = ("flax", "grain", "jaxtyping", "matplotlib", "scikit-learn", "tensorflow-datasets", "tokenizers", "tyro")
+STANDARD_LIBRARY = "python"
+NOT_PROSE = re.compile(
+    r"(.*/)?((test|tests|testing|testdata|test_util|dummy_data|_vendor|vendor|licenses|lib2to3|url_checksums"
+    r"|site-packages|dist-packages|__pycache__)/.*|_?(test|conftest|__main__)[^/]*|[^/]*_(tests?|testutils|pb2|gen)\.py)"
+)
+DOCUMENT_STEMS = ("readme", "news", "history", "changes", "changelog", "guide", "help")
+LARGEST_SOURCE_BYTES = 1_000_000
+DOCUMENTATION_NAME = re.compile(r"doc|descr|topics", re.I)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One file to read: the library it came with, its name in the corpus, and where it is."""
+
+    library: str
+    id: str
+    path: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Docstring:
+    """The paragraphs of one piece of documentation; `kind` is module, class, function or text."""
+
+    kind: str
+    paragraphs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """What one file says, in source order."""
+
+    library: str
+    id: str
+    docstrings: tuple[Docstring, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusCounts:
+    """How much text was written."""
+
+    documents: int
+    words: int
+    megabytes: float
+    libraries: int
+
+
+def read_modules(sources: Iterable[Source], workers: int | None = None) -> list[Module]:
+    """The modules that say something, in the order of `sources`. The result does not depend on `workers`."""
+    sources = list(sources)
+    workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 16)
+    if workers == 1 or len(sources) < 200:
+        modules = [read_module(source) for source in sources]
+    else:
+        fresh = multiprocessing.get_context("spawn")  # forking a process in which JAX has threads can hang
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+            modules = list(pool.map(read_module, sources, chunksize=32))
+    return [module for module in modules if module.docstrings]
+
+
+def read_module(source: Source) -> Module:
+    """The documentation in one file; a file that cannot be read or parsed says nothing."""
+    try:
+        content = source.path.read_bytes()
+        if source.path.suffix == ".py":
+            found = list(_docstrings(content))
+        else:
+            found = [("text", content.decode())]
+    except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        found = []
+    pieces = ((kind, tuple(paragraphs(text))) for kind, text in found)
+    return Module(source.library, source.id, tuple(Docstring(kind, prose) for kind, prose in pieces if prose))
+
+
+def write_corpus(modules: Iterable[Module], path: Path) -> CorpusCounts:
+    """A line {"id", "text"} for each module, one paragraph a line of text; a paragraph seen before is left out."""
+    seen: set[str] = set()
+    libraries = set()
+    documents = words = 0
+    with path.open("w", encoding="utf-8") as file:
+        for module in modules:
+            text = []
+            for docstring in module.docstrings:
+                for paragraph in docstring.paragraphs:
+                    if paragraph not in seen:
+                        seen.add(paragraph)
+                        text.append(paragraph)
+            if text:
+                file.write(json.dumps({"id": module.id, "text": "\n".join(text)}, ensure_ascii=False) + "\n")
+                documents += 1
+                words += sum(len(paragraph.split()) for paragraph in text)
+                libraries.add(module.library)
+    return CorpusCounts(documents, words, round(path.stat().st_size / 1e6, 2), len(libraries))
+
+
+def installed_sources() -> list[Source]:
+    """Documentation files of the standard library and of the dependencies, whatever else is installed beside them."""
+    sources = list(package_sources(STANDARD_LIBRARY, Path(sysconfig.get_path("stdlib")), f"{STANDARD_LIBRARY}/"))
+    for name, distribution in dependencies(PACKAGE).items():
+        root = Path(str(distribution.locate_file("")))
+        for file in sorted(file.as_posix() for file in distribution.files or ()):
+            if file.endswith("/METADATA") or (not file.startswith("..") and is_documentation(file)):
+                sources.append(Source(name, file, root / file))
+    return list({source.id: source for source in sources}.values())
+
+
+def package_sources(library: str, root: Path, prefix: str) -> Iterator[Source]:
+    """The documentation files below `root`, sorted; their names in the corpus start with `prefix`."""
+    for file in sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*")):
+        if is_documentation(file):
+            yield Source(library, prefix + file, root / file)
+
+
+def is_documentation(file: str) -> bool:
+    """Whether a file, by its path in its package, may hold prose: no tests, no data, no generated code."""
+    if not file.endswith((".py", ".md", ".rst", ".txt")):
+        return False
+    if file.endswith(".txt") and not file.rpartition("/")[2].lower().startswith(DOCUMENT_STEMS):
+        return False
+    return not NOT_PROSE.fullmatch(file)
+
+
+def dependencies(name: str) -> dict[str, importlib.metadata.Distribution]:
+    """The installed distributions that `name` needs, directly or through others, by normal name and sorted; no extras.
+
+    One that is not installed is passed over, with what only it would have brought.
+    """
+    found: dict[str, importlib.metadata.Distribution] = {}
+    visited = {_normal(name)}
+    try:
+        queue = _requirements(importlib.metadata.distribution(name))
+    except importlib.metadata.PackageNotFoundError:
+        queue = [_normal(dependency) for dependency in ROOTS]
+    while queue:
+        current = queue.pop()
+        if current in visited:
+            continue
+        visited.add(current)
+        try:
+            found[current] = importlib.metadata.distribution(current)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        queue += _requirements(found[current])
+    return dict(sorted(found.items()))
+
+
+def _requirements(distribution: importlib.metadata.Distribution) -> list[str]:
+    needed = (line for line in distribution.requires or () if not re.search(r";.*\bextra\s*==", line))
+    return [_normal(match[0]) for line in needed if (match := re.match(r"[\w.-]+", line))]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _docstrings(content: bytes) -> Iterator[tuple[str, str]]:
+    """(kind, dedented text) of the docstrings in Python source, and of the strings that stand in for docstrings."""
+    if len(content) > LARGEST_SOURCE_BYTES or not (b'"""' in content or b"'''" in content or b"topics = {" in content):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a stray backslash in somebody's string
+        tree = ast.parse(content)
+    yield from _documented("module", tree)
+
+
+def _documented(kind: str, node: Any) -> Iterator[tuple[str, str]]:
+    match node.body:
+        case [ast.Expr(value=ast.Constant(value=str(text))), *_]:
+            yield kind, _dedent(text)
+    for statement in (*node.body, *getattr(node, "orelse", ()), *getattr(node, "handlers", ())):
+        match statement:
+            case ast.ClassDef():
+                yield from _documented("class", statement)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _documented("function", statement)
+            case ast.If() | ast.Try() | ast.With() | ast.ExceptHandler():
+                yield from _documented("text", statement)
+            case ast.Assign(targets=[ast.Name(id=name) | ast.Attribute(attr=name)], value=value):
+                if DOCUMENTATION_NAME.search(name):
+                    yield from (("text", _dedent(text)) for text in _long_strings(value))
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[*_, value])):
+                if DOCUMENTATION_NAME.search(name):
+                    yield from (("text", _dedent(text)) for text in _long_strings(value))
+
+
+def _long_strings(node: ast.AST) -> Iterator[str]:
+    return (text for part in ast.walk(node) if (text := _string(part)) and text.count("\n") > 1)
+
+
+def _string(node: ast.AST | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _dedent(text: str) -> str:
+    first, _, rest = text.expandtabs().partition("\n")
+    return f"{first.lstrip()}\n{textwrap.dedent(rest)}"

@@ -1,0 +1,203 @@
+"""The labelled task of the demo: which library does this docstring come from?
+
+Dev rows come from modules that pre-training never sees; the names that would give a library away are taken out.
+"""
+
+import collections
+import csv
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bert_jax.demo.corpus import CorpusCounts, Module, installed_sources, read_modules, write_corpus
+from bert_jax.errors import UserError
+
+LIBRARIES = ("flax", "jax", "matplotlib", "numpy", "orbax-checkpoint", "python", "scikit-learn", "scipy")
+HELD_OUT_SHARE = 0.15  # of the modules of these libraries
+TRAIN_ROWS = 600
+DEV_ROWS = 480
+ROWS_A_MODULE = 10  # at most, so that no single file stands for its library
+FEWEST_WORDS, MOST_WORDS = 6, 40
+
+GIVEAWAY = re.compile(
+    r".*(numpy|scipy|sklearn|scikit|matplotlib|pyplot|jax|flax|orbax|optax|python).*"
+    r"|_*(np|sp|mpl|plt|pylab|jnp|lax|pjit|xla|nnx|linen|ocp|py|pep)_*\d*"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One labelled text."""
+
+    text: str
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoData:
+    """Where the demo's data lie, and how much there is. `majority` is the dev share of its most frequent label."""
+
+    corpus: Path
+    held_out: Path
+    train: Path
+    dev: Path
+    corpus_counts: CorpusCounts
+    held_out_counts: CorpusCounts
+    train_rows: int
+    dev_rows: int
+    labels: tuple[str, ...]
+    majority: float
+
+
+def write_corpus_and_task(folder: Path, seed: int) -> DemoData:
+    """Writes corpus.jsonl and held_out.jsonl (no module in both), train.csv and dev.csv (text,label) into `folder`.
+
+    The same installation and seed write the same bytes. All dev rows come from the held-out modules; held_out.jsonl
+    is for measuring the pre-trained model.
+    """
+    return write_task(read_modules(installed_sources()), folder, seed)
+
+
+def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Sequence[str] = LIBRARIES) -> DemoData:
+    """As `write_corpus_and_task`, from modules that were read already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = [module for module in modules if not is_held_out(module, seed, libraries)]
+    held_out = [module for module in modules if is_held_out(module, seed, libraries)]
+    train, dev = make_rows(kept, held_out, seed, libraries)
+    if not train or not dev:
+        raise UserError(
+            f"{len(modules)} modules with documentation gave {len(train)} training and {len(dev)} dev rows, too few "
+            "for a task. Were the packages installed without their sources? Install them again with pip."
+        )
+    data = DemoData(
+        corpus=folder / "corpus.jsonl",
+        held_out=folder / "held_out.jsonl",
+        train=folder / "train.csv",
+        dev=folder / "dev.csv",
+        corpus_counts=write_corpus(kept, folder / "corpus.jsonl"),
+        held_out_counts=write_corpus(held_out, folder / "held_out.jsonl"),
+        train_rows=len(train),
+        dev_rows=len(dev),
+        labels=tuple(sorted({row.label for row in train})),
+        majority=max(collections.Counter(row.label for row in dev).values()) / len(dev),
+    )
+    write_rows(train, data.train)
+    write_rows(dev, data.dev)
+    return data
+
+
+def is_held_out(module: Module, seed: int, libraries: Sequence[str] = LIBRARIES) -> bool:
+    """Whether pre-training leaves this module out; a hash of its name and the seed decides."""
+    return module.library in libraries and _lot(seed, module.id) < HELD_OUT_SHARE
+
+
+def make_rows(
+    kept: Sequence[Module], held_out: Sequence[Module], seed: int, libraries: Sequence[str] = LIBRARIES
+) -> tuple[list[Row], list[Row]]:
+    """Training rows from `kept` and dev rows from `held_out`, nearly balanced, in a random order that the seed fixes.
+
+    No text is in both, none under two labels, and no dev row begins with a paragraph that stands anywhere in `kept`.
+    """
+    train, dev = _candidates(kept, libraries), _candidates(held_out, libraries)
+    labels_of = collections.defaultdict(set)
+    for candidate in (*train, *dev):
+        labels_of[_key(candidate.row.text)].add(candidate.row.label)
+    ambiguous = {key for key, labels in labels_of.items() if len(labels) > 1}
+    pieces = {piece for module in kept for docstring in module.docstrings for piece in docstring.paragraphs}
+    known = set(map(_key, pieces)) | {_key(candidate.row.text) for candidate in train}
+    new = [candidate for candidate in dev if candidate.summary not in known]
+    return (
+        _choose(train, TRAIN_ROWS, ambiguous, seed, libraries),
+        _choose(new, DEV_ROWS, ambiguous | known, seed, libraries),
+    )
+
+
+def redact(text: str) -> str:
+    """The text without the names of the libraries: `jnp.sum` becomes `sum`, `NumPy array` becomes `array`."""
+    text = re.sub(
+        r"(\w+)(?:\.(?=\w)|-(?=[a-z]))?", lambda match: "" if gives_away(match[1]) else match[0], _joined(text)
+    )
+    text = re.sub(r"\(\s*\)|\s+(?=[,.;:!?)](?:\s|$))", "", text)
+    return " ".join(text.split())
+
+
+@functools.cache
+def gives_away(word: str) -> bool:
+    """Whether an identifier or a word carries the name of a library, or the alias that everybody imports it under."""
+    return GIVEAWAY.fullmatch(word.lower()) is not None
+
+
+def _joined(text: str) -> str:
+    return re.sub("scikit-learn", "sklearn", text, flags=re.I)
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> None:
+    """A CSV file with the columns text and label."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("text", "label"))
+        writer.writerows((row.text, row.label) for row in rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    row: Row
+    module: str
+    summary: str  # the key of the first paragraph
+
+
+def _candidates(modules: Sequence[Module], libraries: Sequence[str]) -> list[_Candidate]:
+    """A row for each function and class that has something to say."""
+    found = []
+    for module in modules:
+        if module.library not in libraries:
+            continue
+        for docstring in module.docstrings:
+            text = redact(_opening(" ".join(docstring.paragraphs)))
+            if docstring.kind in ("class", "function") and len(text.split()) >= FEWEST_WORDS:
+                summary = _key(docstring.paragraphs[0])
+                found.append(_Candidate(Row(text, module.library), module.id, summary))
+    return found
+
+
+def _choose(
+    candidates: Sequence[_Candidate], count: int, refused: set[str], seed: int, libraries: Sequence[str]
+) -> list[Row]:
+    """About `count` rows, as many of each label as there are of it, up to an equal share; no text twice."""
+    chosen: list[Row] = []
+    seen = set(refused)
+    of_label: collections.Counter[str] = collections.Counter()
+    of_module: collections.Counter[str] = collections.Counter()
+    for candidate in sorted(candidates, key=lambda candidate: _lot(seed, candidate.module, candidate.row.text)):
+        row, module, key = candidate.row, candidate.module, _key(candidate.row.text)
+        if key in seen or of_label[row.label] >= count // len(libraries) or of_module[module] >= ROWS_A_MODULE:
+            continue
+        seen.add(key)
+        of_label[row.label] += 1
+        of_module[module] += 1
+        chosen.append(row)
+    return chosen
+
+
+def _opening(text: str) -> str:
+    """The first whole sentences, or where the first one is too long its first `MOST_WORDS` words."""
+    words = text.split()
+    if len(words) <= MOST_WORDS:
+        return text
+    whole_sentences = re.match(r".*[.!?](?=\s|$)", " ".join(words[:MOST_WORDS]))
+    return whole_sentences[0] if whole_sentences else " ".join(words[:MOST_WORDS])
+
+
+def _key(text: str) -> str:
+    """What two texts that differ only in case, digits, punctuation and library names have in common."""
+    words = (word for word in re.findall(r"\w+", _joined(text)) if not gives_away(word))
+    return " ".join(re.findall("[a-z]+", " ".join(words).lower()))
+
+
+def _lot(seed: int, *names: str) -> float:
+    """A number in [0, 1) that depends on the seed and the names alone."""
+    digest = hashlib.sha256("\0".join((str(seed), *names)).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

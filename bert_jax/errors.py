@@ -1,0 +1,9 @@
+"""The two ways a command ends early on purpose."""
+
+
+class UserError(Exception):
+    """A mistake the user can mend: one line that names the file, the line, the value and the way out. Exit code 1."""
+
+
+class Stopped(Exception):
+    """A signal ended the run after everything was saved: start it again to go on. Exit code 75 (EX_TEMPFAIL)."""

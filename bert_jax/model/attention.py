@@ -1,0 +1,32 @@
+"""Multi-head self-attention. Vaswani et al. 2017, 3.2."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.layers import dropout, linear
+
+
+class SelfAttention(nnx.Module):
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        self.heads, self.rate = config.heads, config.dropout
+        square = (config.width, config.width)
+        self.query = linear(config, square, ("embed", "heads"), dtype, rngs)
+        self.key = linear(config, square, ("embed", "heads"), dtype, rngs)
+        self.value = linear(config, square, ("embed", "heads"), dtype, rngs)
+        self.output = linear(config, square, ("heads", "embed"), dtype, rngs)
+
+    def __call__(
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "B 1 1 L"], rngs: nnx.Rngs | None = None
+    ) -> Float[Array, "B L D"]:
+        split = (*x.shape[:2], self.heads, -1)
+        q = self.query(x).reshape(split)  # B L N H
+        k = self.key(x).reshape(split)
+        v = self.value(x).reshape(split)
+        scores = jnp.einsum("BQNH,BKNH->BNQK", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+        scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
+        weights = dropout(jax.nn.softmax(scores).astype(v.dtype), self.rate, rngs)
+        return self.output(jnp.einsum("BNQK,BKNH->BQNH", weights, v).reshape(x.shape))

@@ -1,0 +1,58 @@
+"""Linear, LayerNorm and embedding tables with named axes, and dropout."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from bert_jax.config import ModelConfig
+
+
+def linear(
+    config: ModelConfig, shape: tuple[int, int], axes: tuple[str | None, str | None], dtype: DTypeLike, rngs: nnx.Rngs
+) -> nnx.Linear:
+    """A dense layer; `axes` names its input and output for the mesh. The bias follows the output."""
+    return nnx.Linear(
+        *shape,
+        dtype=dtype,
+        kernel_init=truncated_normal(config),
+        kernel_metadata={"axes": axes},
+        bias_metadata={"axes": (axes[1] if axes[1] != "embed" else None,)},
+        rngs=rngs,
+    )
+
+
+def layer_norm(config: ModelConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """Ba et al. 2016, in float32 whatever comes in."""
+    return nnx.LayerNorm(
+        config.width, epsilon=config.norm_epsilon, dtype=jnp.float32, use_fast_variance=False, rngs=rngs
+    )
+
+
+def table(config: ModelConfig, rows: int, axis: str | None, rngs: nnx.Rngs) -> nnx.Param[Array]:
+    """An embedding table of `rows` x width."""
+    value = truncated_normal(config)(rngs.params(), (rows, config.width), jnp.float32)
+    return nnx.Param(value, axes=(axis, "embed"))
+
+
+def truncated_normal(config: ModelConfig) -> jax.nn.initializers.Initializer:
+    """Normal of deviation `initializer_range`, cut at two deviations, as google-research/bert starts all weights."""
+    return jax.nn.initializers.truncated_normal(config.initializer_range)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Hendrycks & Gimpel 2016, exact. By erf, which XLA computes in one pass; jax.nn.gelu goes by erfc, in three."""
+    return 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
+
+
+def dropout(x: Float[Array, "..."], rate: float, rngs: nnx.Rngs | None) -> Float[Array, "..."]:
+    """Zeroes a share `rate` of the entries and scales up the rest; Srivastava et al. 2014.
+
+    Sixteen random bits an entry: half the cost of a uniform float, and a rate true to 1 in 65,536.
+    """
+    if rngs is None or rate == 0.0:
+        return x
+    drawn = jax.random.bits(rngs.dropout(), x.shape, jnp.uint16)
+    keep = jax.lax.optimization_barrier(drawn >= round(rate * (1 << 16)))  # or XLA draws anew for each use
+    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)

@@ -1,0 +1,69 @@
+"""Scores of predictions, by scikit-learn and SciPy. They are imported when asked for: they take a second."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_jax.errors import UserError
+
+CLASS_METRICS = ("accuracy", "f1", "matthews")
+SCORE_METRICS = ("pearson", "spearman")
+
+
+def score(metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray, *, classes: int = 2) -> dict[str, float]:
+    """Each metric by name, 1.0 the best. Predictions are class ids, or numbers for pearson and spearman.
+
+    f1 is that of class 1 where there are two `classes`, else the mean over the classes that occur. What is undefined
+    (a correlation with a constant, F1 of a class that nobody names) is 0.0.
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    if len(predictions) != len(labels):
+        raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels")
+    if not len(labels):
+        raise UserError("no rows to score")
+    return {name: _METRICS[name](predictions, labels, classes) for name in metrics}
+
+
+def main_score(scores: dict[str, float], main: Sequence[str]) -> float:
+    """The one number that says which checkpoint is the best: the mean of the `main` ones."""
+    return float(np.mean([scores[name] for name in main]))
+
+
+def _accuracy(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    return float(np.mean(predictions == labels))
+
+
+def _f1(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    from sklearn.metrics import f1_score
+
+    average = "binary" if classes == 2 else "macro"
+    return float(f1_score(labels, predictions, average=average, zero_division=0))
+
+
+def _matthews(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def _correlation(name: str, predictions: np.ndarray, labels: np.ndarray) -> float:
+    from scipy import stats
+
+    predictions, labels = predictions.astype(np.float64), labels.astype(np.float64)
+    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
+        return 0.0
+    found = getattr(stats, name)(predictions, labels).statistic
+    return float(found) if np.isfinite(found) else 0.0
+
+
+def _pearson(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    return _correlation("pearsonr", predictions, labels)
+
+
+def _spearman(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
+    return _correlation("spearmanr", predictions, labels)
+
+
+_METRICS = {"accuracy": _accuracy, "f1": _f1, "matthews": _matthews, "pearson": _pearson, "spearman": _spearman}

@@ -1,0 +1,66 @@
+"""One answer a sequence: a class, or a score. Devlin et al. 2018, 4.1."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.encoder import masks
+from bert_jax.model.heads import SequenceModel
+from bert_jax.tasks.pretraining import cross_entropy
+from bert_jax.train.task import Batch, Sums
+
+
+@dataclasses.dataclass(frozen=True)
+class _SequenceTask:
+    model: ModelConfig
+    dtype: DTypeLike = jnp.float32
+    losses: ClassVar[tuple[str, ...]] = ("loss",)
+    headline: ClassVar[str]
+
+    def counts(self, batch: Batch) -> Sums:
+        rows = jnp.sum(batch["weight"])
+        return dict.fromkeys(("loss", self.headline), rows)
+
+    def outputs(self, module: SequenceModel, batch: Batch) -> Array:
+        """Class scores before the softmax (B C), or the score (B 1)."""
+        return self._logits(module, batch, None)
+
+    def _logits(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), rngs)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationTask(_SequenceTask):
+    classes: int = 2
+    headline: ClassVar[str] = "accuracy"
+
+    def build(self, rngs: nnx.Rngs) -> SequenceModel:
+        return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+
+    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+        logits = self._logits(module, batch, rngs)
+        return {
+            "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"]),
+            "accuracy": jnp.sum((logits.argmax(-1) == batch["label"]) * batch["weight"]),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class RegressionTask(_SequenceTask):
+    headline: ClassVar[str] = "absolute_error"
+
+    def build(self, rngs: nnx.Rngs) -> SequenceModel:
+        return SequenceModel(self.model, 1, dtype=self.dtype, rngs=rngs)
+
+    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+        error = self._logits(module, batch, rngs)[:, 0] - batch["label"]
+        return {
+            "loss": jnp.sum(error**2 * batch["weight"]),
+            "absolute_error": jnp.sum(jnp.abs(error) * batch["weight"]),
+        }

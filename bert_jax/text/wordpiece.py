@@ -1,0 +1,237 @@
+"""WordPiece on the `tokenizers` library: Google's ids, each word cut once. Devlin et al. 2018, 3."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from bert_jax.errors import UserError
+from bert_jax.text.tokenizer import Encoding, SpecialIds
+from bert_jax.text.truncation import check_max_length, truncated_lengths
+from bert_jax.text.word_cache import WORD_BREAK, WordCache, replace_surrogates
+from bert_jax.text.wordpiece_training import learn_vocabulary
+
+# Python splits a text at these too, BERT deletes them or keeps them inside a word.
+NOT_BREAKING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+SURELY_BREAKING = re.compile("[ \t\n\r]+")
+
+
+@dataclasses.dataclass(frozen=True)
+class AddedToken:
+    """An entry that is found in the text before it is cut into words, beside the five control tokens."""
+
+    content: str
+    id: int
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """All that decides the ids, but for the vocabulary."""
+
+    lowercase: bool
+    strip_accents: bool | None = None  # None: as `lowercase`
+    split_chinese: bool = True
+    clean_text: bool = True
+    prefix: str = "##"
+    max_word_chars: int = 100  # a longer word is [UNK]
+    pad: str = "[PAD]"
+    unk: str = "[UNK]"
+    cls: str = "[CLS]"
+    sep: str = "[SEP]"
+    mask: str = "[MASK]"
+    added: tuple[AddedToken, ...] = ()
+
+    @property
+    def control_tokens(self) -> tuple[str, ...]:
+        return self.pad, self.unk, self.cls, self.sep, self.mask
+
+
+class WordPieceTokenizer:
+    """Words, then the longest pieces from the left. Implements `Tokenizer`.
+
+    Control tokens spelled out in a text stay text. Raises UserError for a vocabulary that cannot serve.
+    """
+
+    def __init__(self, vocab: Sequence[str], rules: Rules, *, source: str = "vocabulary") -> None:
+        self.rules = rules
+        self.vocab = tuple(vocab)
+        self._entries = self.vocab + tuple(token.content for token in rules.added if token.id >= len(self.vocab))
+        ids = _check_vocabulary(self.vocab, rules, source)
+        self.vocab_size = len(self._entries)
+        self.special = SpecialIds(*(ids[name] for name in rules.control_tokens))
+        self.fingerprint = _fingerprint(self.vocab, rules)
+        self._backend = library_tokenizer(ids, rules)
+        self._words = WordCache(
+            library_tokenizer(ids | {WORD_BREAK: self.vocab_size}, rules),
+            break_id=self.vocab_size,
+            break_in_text=ids.get(WORD_BREAK, self.special.unk),
+        )
+
+    def __reduce__(self) -> tuple:
+        return _unpickle, ("\n".join(self.vocab), self.rules)
+
+    def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids of each text (int32), with no control tokens."""
+        flat, offsets = self.ids_flat(texts)
+        return [flat[start:end] for start, end in itertools.pairwise(offsets.tolist())]
+
+    def ids_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts in one int32 array, and int64 offsets: text i is `flat[offsets[i]:offsets[i + 1]]`.
+
+        Equal to encoding each text whole. Each distinct word between blanks is cut once and remembered.
+        """
+        if self.rules.added:  # they may hold blanks
+            found = [
+                encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+            ]
+            offsets = np.zeros(len(found) + 1, np.int64)
+            np.cumsum([len(ids) for ids in found], out=offsets[1:])
+            return np.fromiter(itertools.chain.from_iterable(found), np.int32, int(offsets[-1])), offsets
+        counts: list[int] = []
+
+        def words() -> Iterator[list[str]]:
+            for text in texts:
+                split = _split(text)
+                counts.append(len(split))
+                yield split
+
+        flat, ends = self._words.ids(itertools.chain.from_iterable(words()))
+        firsts = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=firsts[1:])
+        return flat, ends[firsts]
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
+        """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first."""
+        check_max_length(max_length, pair=pairs is not None)
+        first = self._backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
+        if pairs is None:
+            return [self._wrap(a, None, max_length) for a in first]
+        second = self._backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
+        return [self._wrap(a, b, max_length) for a, b in zip(first, second, strict=True)]
+
+    def _wrap(self, a: tokenizers.Encoding, b: tokenizers.Encoding | None, max_length: int) -> Encoding:
+        cls, sep, none = self.special.cls, self.special.sep, (0, 0)
+        if b is None:
+            keep = min(len(a), max_length - 2)
+            ids = [cls, *a.ids[:keep], sep]
+            return Encoding(ids, [0] * len(ids), [none, *a.offsets[:keep], none], len(a) - keep)
+        keep_a, keep_b = (int(keep) for keep in truncated_lengths(len(a), len(b), max_length - 3))
+        return Encoding(
+            ids=[cls, *a.ids[:keep_a], sep, *b.ids[:keep_b], sep],
+            segments=[0] * (keep_a + 2) + [1] * (keep_b + 1),
+            offsets=[none, *a.offsets[:keep_a], none, *b.offsets[:keep_b], none],
+            dropped=len(a) + len(b) - keep_a - keep_b,
+        )
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self._entries[i] for i in ids]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids, without control tokens but for [UNK]."""
+        hidden = set(self.special.all()) - {self.special.unk}
+        return decoders.WordPiece(prefix=self.rules.prefix).decode(self.tokens([i for i in ids if i not in hidden]))
+
+    def save(self, folder: Path) -> None:
+        """Leaves a folder that `load_tokenizer` and Hugging Face open, whole or not at all."""
+        from bert_jax.text.wordpiece_files import write_tokenizer  # which imports this file
+
+        write_tokenizer(self.vocab, self.rules, folder)
+
+
+def train_wordpiece(texts: Iterable[str], *, size: int, lowercase: bool) -> WordPieceTokenizer:
+    """A vocabulary of `size` entries learned from the texts, or fewer where the texts hold no more.
+
+    The same texts give the same vocabulary, in any order, on any machine. Memory grows with the distinct words only.
+    """
+    rules = Rules(lowercase=lowercase)
+    counts: dict[str, int] = {}
+    for text in texts:
+        for word in _split(text):
+            counts[word] = counts.get(word, 0) + 1
+    normalizer, cutter = _normalizer(rules), pre_tokenizers.BertPreTokenizer()
+    words: dict[str, int] = {}
+    for raw, count in counts.items():
+        for word, _ in cutter.pre_tokenize_str(normalizer.normalize_str(replace_surrogates(raw))):
+            words[word] = words.get(word, 0) + count
+    words = {word: count for word, count in words.items() if len(word) <= rules.max_word_chars}
+    vocab = learn_vocabulary(words, size=size, control_tokens=rules.control_tokens, prefix=rules.prefix)
+    return WordPieceTokenizer(vocab, rules)
+
+
+def _split(text: str) -> list[str]:
+    """The words of a text, cut only where BERT's normaliser surely cuts too."""
+    if NOT_BREAKING.search(text):
+        return [word for word in SURELY_BREAKING.split(text) if word]
+    return text.split()
+
+
+def _normalizer(rules: Rules) -> normalizers.Normalizer:
+    return normalizers.BertNormalizer(
+        clean_text=rules.clean_text,
+        handle_chinese_chars=rules.split_chinese,
+        strip_accents=rules.strip_accents,
+        lowercase=rules.lowercase,
+    )
+
+
+def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer:
+    """The library's tokenizer without the control tokens, so that none is found in a text."""
+    backend = tokenizers.Tokenizer(
+        models.WordPiece(
+            ids,
+            unk_token=rules.unk,
+            max_input_chars_per_word=rules.max_word_chars,
+            continuing_subword_prefix=rules.prefix,
+        )
+    )
+    backend.normalizer = _normalizer(rules)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    for token in rules.added:
+        flags = {key: value for key, value in dataclasses.asdict(token).items() if key not in ("content", "id")}
+        backend.add_tokens([tokenizers.AddedToken(token.content, **flags)])
+    return backend
+
+
+def _check_vocabulary(vocab: tuple[str, ...], rules: Rules, source: str) -> dict[str, int]:
+    """The id of each entry; raises UserError for an empty or doubled entry or a missing control token."""
+    if not vocab:
+        raise UserError(f"{source}: an empty vocabulary. One entry a line is expected")
+    ids: dict[str, int] = {}
+    for i, entry in enumerate(vocab):
+        if entry in ids:
+            raise UserError(f"{source} line {i + 1}: {entry!r} is there twice, first on line {ids[entry] + 1}")
+        ids[entry] = i
+    missing = [name for name in rules.control_tokens if name not in ids]
+    if missing:
+        raise UserError(f"{source}: no {', '.join(missing)} among its {len(vocab)} entries; not a BERT vocabulary")
+    beyond = [token for token in rules.added if token.id >= len(vocab)]
+    for i, token in enumerate(beyond, len(vocab)):
+        if token.id != i or token.content in ids:
+            raise UserError(f"{source}: added token {token.content!r} has id {token.id}, {i} is expected")
+    for token in rules.added:
+        if token.id < len(vocab) and ids.get(token.content) != token.id:
+            raise UserError(f"{source}: added token {token.content!r} has id {token.id}, which is {vocab[token.id]!r}")
+    return ids
+
+
+def _fingerprint(vocab: tuple[str, ...], rules: Rules) -> str:
+    decisive = dataclasses.asdict(rules)
+    if rules.strip_accents is None:
+        decisive["strip_accents"] = rules.lowercase
+    content = {"kind": "wordpiece", "vocab": vocab, "rules": decisive}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _unpickle(vocab: str, rules: Rules) -> WordPieceTokenizer:
+    return WordPieceTokenizer(vocab.split("\n"), rules)

@@ -1,0 +1,1 @@
+"""Task protocol, optimizer, step, loop, checkpoints, metrics. The loop knows no task."""

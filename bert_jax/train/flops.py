@@ -1,0 +1,33 @@
+"""What a step costs, and what a chip gives: the two halves of model FLOPs utilisation (MFU)."""
+
+import jax
+
+from bert_jax.config import ModelConfig
+
+# Peak of dense bfloat16 matrix products, FLOP/s a chip, from the makers' data sheets.
+PEAK_FLOPS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v5p": 459e12,
+    "TPU v6 lite": 918e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA H200": 989e12,
+    "NVIDIA L4": 121e12,
+    "Tesla V100": 125e12,
+}
+
+
+def peak_flops(devices: list[jax.Device]) -> float | None:
+    """Of all the devices together; None where the chip is not in the table (every CPU)."""
+    kind = devices[0].device_kind
+    known = [name for name in PEAK_FLOPS if kind.startswith(name)]
+    return PEAK_FLOPS[max(known, key=len)] * len(devices) if known else None
+
+
+def training_flops(config: ModelConfig, length: int, predictions: int = 0) -> float:
+    """Matrix-product FLOPs of one sequence, forward and backward (twice the forward); recomputation not counted."""
+    per_token = 2 * (4 * config.width**2 + 2 * config.width * config.mlp_width) + 4 * length * config.width
+    per_prediction = 2 * (config.width**2 + config.width * config.padded_vocab_size)
+    return 3.0 * (config.depth * length * per_token + predictions * per_prediction)

@@ -1,0 +1,149 @@
+"""A task laid out over a mesh: its state, its step and its sums, as pure functions under jit."""
+
+import copy
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+from jax.sharding import Mesh
+
+from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
+from bert_jax.train.task import Batch, Sums, Task
+
+Params = dict[str, Any]  # nested dicts of arrays
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that a run carries from step to step."""
+
+    step: Array  # updates made so far, int32
+    params: Params
+    opt_state: optax.OptState
+
+
+class Program:
+    """The functions of one run. Randomness of a step is fold_in(key(seed), step), so a step can be repeated at will."""
+
+    def __init__(
+        self,
+        task: Task,
+        mesh: Mesh,
+        optimizer: optax.GradientTransformation | None = None,
+        *,
+        seed: int = 0,
+        accumulate: int = 1,
+    ) -> None:
+        self.task: Any = task
+        self.mesh, self.seed, self.accumulate = mesh, seed, accumulate
+        self.optimizer = optimizer or optax.identity()
+        module = nnx.eval_shape(lambda: task.build(nnx.Rngs(0)))
+        self.graph, abstract = nnx.split(module)
+        shardings = parameter_shardings(abstract, mesh)
+        shapes = nnx.to_pure_dict(abstract)
+        self.params = jax.tree.map(_abstract, shapes, shardings)
+        whole = replicated(mesh)
+        opt_shapes = jax.eval_shape(self.optimizer.init, self.params)
+        opt_shardings = optax.tree_utils.tree_map_params(
+            self.optimizer, lambda _, sharding: sharding, opt_shapes, shardings, transform_non_params=lambda _: whole
+        )
+        step: Any = _abstract(jax.ShapeDtypeStruct((), jnp.int32), whole)
+        self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
+        self._shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
+        self._init = jax.jit(self._fresh_state, out_shardings=self._shardings)
+        self._step = jax.jit(
+            self._train_step, donate_argnames="state", out_shardings=(self._shardings, replicated(mesh))
+        )
+        self._sums = jax.jit(self._evaluate, out_shardings=whole)
+        self._outputs = jax.jit(self._predict, out_shardings=whole)
+
+    def with_seed(self, seed: int) -> "Program":
+        """The same functions with other random numbers: what is compiled serves all seeds."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
+
+    def init(self) -> TrainState:
+        """A fresh state, created in place on the mesh; the same whatever the mesh."""
+        with jax.set_mesh(self.mesh):
+            return self._init(jax.random.key(self.seed))
+
+    def place(self, batch: dict[str, np.ndarray]) -> Batch:
+        """This process's rows of a batch, as global arrays over the mesh."""
+        sharding = batch_sharding(self.mesh)
+        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+    def place_params(self, params: Params, like: Params | None = None) -> Params:
+        """Host arrays onto the mesh, laid out as `like`: all parameters, or a subtree of `self.params`."""
+        return jax.tree.map(lambda value, to: jax.device_put(value, to.sharding), params, like or self.params)
+
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
+        """One update. Returns the new state (the old one is donated) and the means over the batch."""
+        with jax.set_mesh(self.mesh):
+            return self._step(state, batch, jax.random.key(self.seed))
+
+    def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
+        """Sums and counts of the task without dropout."""
+        with jax.set_mesh(self.mesh):
+            return self._sums(params, batch)
+
+    def outputs(self, params: Params, batch: Batch) -> Array:
+        """What the task predicts, one row a sequence."""
+        with jax.set_mesh(self.mesh):
+            return self._outputs(params, batch)
+
+    def module(self, params: Params) -> nnx.Module:
+        return nnx.merge(self.graph, params)
+
+    def _fresh_state(self, key: Array) -> TrainState:
+        params = nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key))))
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
+
+    def _train_step(self, state: TrainState, batch: Batch, seed_key: Array) -> tuple[TrainState, Sums]:
+        key = jax.random.fold_in(seed_key, state.step)
+        counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
+        differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
+        if self.accumulate == 1:
+            (loss, sums), gradients = differentiate(state.params, batch, key)
+        else:
+            (loss, sums), gradients = self._accumulate(differentiate, state.params, batch, key)
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        means = {name: sums[name] / counts[name] for name in sums}
+        metrics = {"loss": loss, **means, "gradient_norm": optax.tree_utils.tree_norm(gradients)}
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    def _loss(self, counts: Sums, params: Params, batch: Batch, key: Array) -> tuple[Array, Sums]:
+        sums = self.task.sums(self.module(params), batch, nnx.Rngs(dropout=key))
+        return sum((sums[name] / counts[name] for name in self.task.losses), jnp.zeros(())), sums
+
+    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, key: Array) -> Any:
+        """The same over micro-batches in turn, of every accumulate-th row, so that each device keeps its own."""
+        micro = jax.tree.map(
+            lambda x: x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+        )  # micro-batch, row, ...
+
+        def add(total: Any, item: tuple[Array, Batch]) -> tuple[Any, None]:
+            index, rows = item
+            return jax.tree.map(jnp.add, total, differentiate(params, rows, jax.random.fold_in(key, index))), None
+
+        shapes = jax.eval_shape(differentiate, params, jax.tree.map(lambda x: x[0], micro), key)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), micro))[0]
+
+    def _evaluate(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
+        return self.task.sums(self.module(params), batch, None), self.task.counts(batch)
+
+    def _predict(self, params: Params, batch: Batch) -> Array:
+        return self.task.outputs(self.module(params), batch)
+
+
+def _abstract(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -1,0 +1,177 @@
+"""A run folder explains itself: settings, tokenizer, model, task, metrics, checkpoints, versions, data fingerprint."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shlex
+import shutil
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from bert_jax.config import ModelConfig, read_table, read_toml, to_toml
+from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.checkpoint import checkpoint_steps
+
+LIBRARIES = ("bert_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """
+    run.toml       the resolved settings
+    run.json       kind, task, data fingerprint, versions, devices, command, start
+    model.toml     the shape of the encoder
+    tokenizer/     what turns text into its ids
+    metrics.jsonl  numbers by step; tensorboard/ has the same
+    checkpoints/   one folder a step, sealed
+    result.json    written last: the run is finished
+    """
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def settings(self) -> str:
+        return (self.path / "run.toml").read_text()
+
+    def about(self) -> dict[str, Any]:
+        return self._json("run.json")
+
+    def model(self) -> ModelConfig:
+        return read_toml(ModelConfig, self.path / "model.toml")
+
+    def tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self.path / "tokenizer")
+
+    def result(self) -> dict[str, Any] | None:
+        """What the finished run left, or None while it is not finished."""
+        return self._json("result.json") if (self.path / "result.json").exists() else None
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        self._write_json("result.json", result)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / name).read_text())
+        except (ValueError, OSError) as error:
+            raise UserError(f"{self.path / name} cannot be read: {error}. Start the run in a new folder") from None
+
+    def _write_json(self, name: str, value: dict[str, Any]) -> None:
+        temporary = self.path / f"{name}.tmp"
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.replace(self.path / name)
+
+
+def open_run(path: Path) -> RunFolder:
+    """An existing run folder."""
+    if not (path / "run.toml").is_file():
+        what = "no run.toml, so not a run folder" if path.is_dir() else "no such folder"
+        raise UserError(f"{path}: {what}. A run folder is what `bert-jax pretrain` or `bert-jax finetune` writes")
+    return RunFolder(path)
+
+
+SEEDS = "seeds.json"  # in a folder of several runs that differ in their seed
+
+
+def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
+    """The run and the checkpoint folder that `path` means.
+
+    A run folder means its best checkpoint, or the newest while it is not finished; a folder of several seeds the best
+    of them; a folder in checkpoints/ itself.
+    """
+    if path.parent.name == "checkpoints" and path.name.isdigit():
+        if not path.is_dir():
+            there = ", ".join(map(str, checkpoint_steps(path.parent))) or "none"
+            raise UserError(f"{path}: no such checkpoint; there are {there}")
+        return open_run(path.parent.parent), path
+    if (path / SEEDS).is_file():
+        return resolve_checkpoint(path / json.loads((path / SEEDS).read_text())["best"])
+    run = open_run(path)
+    steps = checkpoint_steps(run.checkpoints)
+    if not steps:
+        raise UserError(f"{path} has no checkpoint yet. Start its command again, or choose another run")
+    step = (run.result() or {}).get("best_step", steps[-1])
+    return run, run.checkpoints / str(step)
+
+
+# What a run may be resumed with that it was not started with: none of it changes a number.
+FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every")
+
+
+def start_or_resume(
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> RunFolder:
+    """The run folder at `path`: made whole in one move, or the unfinished run of the same settings.
+
+    Raises UserError where `path` is something else, or a run with other settings, model or data.
+    """
+    run = RunFolder(path)
+    files = {"run.toml": to_toml(config), "model.toml": to_toml(model)}
+    if (path / "run.toml").is_file():
+        _require_same(run, files, data)
+        return run
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} exists and is not a run folder. Choose another --output")
+    about = {
+        "kind": kind,
+        "task": task,
+        "data_fingerprint": data,
+        "tokenizer_fingerprint": tokenizer.fingerprint,
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+    making = path.absolute().with_name(f".{path.absolute().name}.making")
+    try:
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        tokenizer.save(making / "tokenizer")
+        for name, text in files.items():
+            (making / name).write_text(text)
+        RunFolder(making)._write_json("run.json", about)
+        if path.is_dir():
+            path.rmdir()
+        making.rename(path)
+    except OSError as error:
+        shutil.rmtree(making, ignore_errors=True)
+        raise UserError(f"{path} cannot be made: {error}") from None
+    return run
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested table by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _require_same(run: RunFolder, files: dict[str, str], data: str) -> None:
+    differences = []
+    for name, text in files.items():
+        before, now = _flat(read_table(run.path / name)), _flat(tomllib.loads(text))
+        differences += [
+            f"{key} {before.get(key)!r}, now {now.get(key)!r}"
+            for key in sorted(before.keys() | now.keys())
+            if key.split(".")[0] not in FREE_SETTINGS and before.get(key) != now.get(key)
+        ]
+    if differences:
+        raise UserError(f"{run.path} is a run with other settings: {'; '.join(differences)}. Choose another --output")
+    if run.about()["data_fingerprint"] != data:
+        raise UserError(
+            f"{run.path} was started on data {run.about()['data_fingerprint'][:12]}..., this is {data[:12]}.... "
+            "Give it the data it was started on, or choose another --output"
+        )

@@ -1,0 +1,78 @@
+"""bert-jax predict: a file of texts to a file of labels."""
+
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.progress import track
+
+from bert_jax.config import check_ranges
+from bert_jax.data.rows import Columns, Rows, read_rows, read_text
+from bert_jax.errors import UserError
+from bert_jax.predictor import load
+from bert_jax.verbs.command_line import parse
+
+CHUNK_ROWS = 8192  # sorted by length together
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Label a file of texts: .txt with one a line, or CSV, TSV, JSONL. One JSON line a row, in order.
+
+    bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
+    """
+
+    model: Path
+    """Run folder of `bert-jax finetune`, or one folder in its checkpoints/."""
+    input: Path
+    output: Path
+    text: str | None = None
+    """Column of the text, where not as in training."""
+    pair: str | None = None
+    """Column of the second text, where not as in training."""
+    batch_size: int = 64
+
+
+def predict(config: PredictConfig) -> int:
+    """Writes one line a row to the output, whole or not at all; returns how many."""
+    if config.output.exists():
+        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
+    check_ranges(config, batch_size=(1, None))
+    predictor = load(config.model)
+    columns = predictor.task["columns"] or {}
+    pair = (config.pair or columns.get("pair") or "pair") if predictor.task["pair"] else None
+    rows = _read(config.input, Columns(config.text or columns.get("text", "text"), pair, None))
+    temporary = config.output.with_name(f".{config.output.name}.writing")
+    try:
+        with temporary.open("w") as file:
+            chunks = range(0, len(rows), CHUNK_ROWS)
+            for start in track(chunks, "predicting", disable=not sys.stderr.isatty(), transient=True):
+                chunk = rows.pick(range(start, min(start + CHUNK_ROWS, len(rows))))
+                for prediction in predictor.predict(chunk.texts, chunk.pairs, batch_size=config.batch_size):
+                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+        temporary.replace(config.output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(rows)
+
+
+def _read(path: Path, columns: Columns) -> Rows:
+    if path.suffix != ".txt":
+        return read_rows(path, columns)
+    if columns.pair:
+        raise UserError(f"{path}: a .txt file has one text a line, this model takes pairs. Give it CSV, TSV or JSONL")
+    lines = read_text(path).removesuffix("\n").split("\n")
+    lines = [line.removesuffix("\r") for line in lines]
+    return Rows(lines, None, None, str(path), list(range(1, len(lines) + 1)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    config = parse(PredictConfig, arguments, prog="bert-jax predict")
+    began = time.perf_counter()
+    count = predict(config)
+    seconds = time.perf_counter() - began
+    print(f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)")
+    return 0

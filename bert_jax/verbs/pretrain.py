@@ -1,0 +1,143 @@
+"""bert-jax pretrain: shards to a pre-trained encoder."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax import hosts, models
+from bert_jax.config import SEED_RANGE, MeshConfig, OptimConfig, check_ranges, with_dropout
+from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
+from bert_jax.data.record import TOKENIZER_FOLDER, read_manifest
+from bert_jax.errors import UserError
+from bert_jax.sharding import check_batch_size, check_heads, make_mesh
+from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.text import load_tokenizer
+from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.flops import training_flops
+from bert_jax.train.loop import Evaluation, Schedule, train
+from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.program import Params, Program
+from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.verbs.command_line import parse
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """Pre-train an encoder on the shards that `bert-jax prep shards` made. The same command resumes a stopped run.
+
+    bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
+    bert-jax pretrain launch/bert-base.toml --data shards --output runs/base --mesh.fsdp 4
+    """
+
+    data: Path
+    """Folder of shards."""
+    output: Path
+    """Run folder to make, or to go on with."""
+    steps: int
+    """Updates to make."""
+    model: str = "bert-base-uncased"
+    """A named model, or a .toml file with its sizes. The vocabulary is that of the shards."""
+    batch_size: int = 256
+    """Sequences an update, over all devices."""
+    accumulate: int = 1
+    """Micro-batches that each update is added up from, where the batch does not fit into memory."""
+    seed: int = 0
+    """Initial weights, order of the data, dropout."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What matrix products run in. Parameters, normalisation, softmax and loss stay float32."""
+    dropout: float | None = None
+    """In place of the model's own. Fine-tuning has its own setting."""
+    next_sentence: bool = True
+    """Train next sentence prediction beside the masked LM."""
+    save_every: int = 1000
+    """Steps between two checkpoints."""
+    keep: int = 3
+    """Newest checkpoints kept."""
+    evaluate_every: int = 1000
+    """Steps between two evaluations on the held-out shards."""
+    held_out_examples: int = 2048
+    """At most so many held-out examples are scored."""
+    log_every: int = 10
+    """Steps between two lines of metrics.jsonl."""
+    optim: OptimConfig = OptimConfig()
+    mesh: MeshConfig = MeshConfig()
+
+
+def pretrain(config: PretrainConfig) -> RunFolder:
+    """Runs to the last step and returns the run folder. Raises UserError, or Stopped after a signal."""
+    counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
+    check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
+    hosts.prepare()
+    manifest = read_manifest(config.data)
+    tokenizer = load_tokenizer(config.data / TOKENIZER_FOLDER)
+    if tokenizer.fingerprint != manifest.tokenizer:
+        raise UserError(
+            f"{config.data}/manifest.json was made with tokenizer {manifest.tokenizer[:12]}..., the folder holds "
+            f"{tokenizer.fingerprint[:12]}.... Run `bert-jax prep shards` again"
+        )
+    model = with_dropout(models.resolve(config.model, tokenizer.vocab_size), config.dropout)
+    if manifest.length > model.max_length:
+        raise UserError(
+            f"{config.data} has sequences of {manifest.length} tokens, {config.model} holds {model.max_length}. "
+            "Make shorter shards with `bert-jax prep shards --length`, or choose another model"
+        )
+    mesh = make_mesh(config.mesh)
+    check_heads(model.heads, mesh)
+    check_batch_size(config.batch_size, config.accumulate, mesh)
+    shards = Shards(config.data, "train", manifest)
+    process, processes = jax.process_index(), jax.process_count()
+    source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
+    task = PretrainingTask(model, jnp.dtype(config.dtype), config.next_sentence)
+    program = Program(
+        task, mesh, make_optimizer(config.optim, config.steps), seed=config.seed, accumulate=config.accumulate
+    )
+    run = start_or_resume(
+        config.output, config, model, tokenizer, kind="pretrain", task={"name": "pretrain"}, data=manifest.fingerprint
+    )
+    began = time.perf_counter()
+    held_out = held_out_batches(
+        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
+    )
+    outcome = train(
+        program,
+        source,
+        run,
+        Schedule(config.steps, config.save_every, config.evaluate_every, config.log_every, config.keep),
+        start=program.init,
+        evaluation=Evaluation("held_out", functools.partial(evaluate, program, held_out)) if held_out else None,
+        flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
+        title="pre-training",
+    )
+    run.write_result(
+        {
+            "step": config.steps,
+            "held_out": outcome.scores,
+            "parameters_sha256": parameter_hash(outcome.state.params),
+            "seconds_since_last_start": round(time.perf_counter() - began, 1),
+        }
+    )
+    return run
+
+
+def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Params) -> dict[str, float]:
+    """Means over the batches, without dropout, and the perplexity of the masked LM."""
+    results = jax.device_get([program.sums(params, program.place(batch)) for batch in batches])
+    scores = {
+        name: float(sum(sums[name] for sums, _ in results) / max(sum(counts[name] for _, counts in results), 1))
+        for name in results[0][0]
+    }
+    return {**scores, "perplexity": float(np.exp(scores["mlm_loss"]))}
+
+
+def main(arguments: Sequence[str]) -> int:
+    run = pretrain(parse(PretrainConfig, arguments, prog="bert-jax pretrain"))
+    result = run.result() or {}
+    print(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
+    return 0

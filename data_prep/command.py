@@ -1,0 +1,83 @@
+"""`bert-jax prep vocab | shards | check`: thin over `train_vocab`, `build_shards` and `check_shards`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from bert_jax.data.record import Manifest
+from data_prep.config import ShardsConfig, VocabConfig
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(argv: list[str]) -> int:
+    """Runs one of the three; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
+    return tyro.extras.subcommand_cli_from_dict(
+        {"vocab": vocab, "shards": shards, "check": check},
+        prog="bert-jax prep",
+        description="From text to shards of masked examples. Needs no accelerator and no JAX.",
+        args=argv,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+
+
+def vocab(config: VocabConfig) -> int:
+    """Train a vocabulary.
+
+    bert-jax prep vocab --input books/ notes.jsonl.gz --output vocab/ --size 30522
+    """
+    from data_prep.vocab import train_vocab
+
+    train_vocab(config, say=say)
+    return 0
+
+
+def shards(config: ShardsConfig) -> int:
+    """Turn text into shards of masked examples. Stopped and started again, the job goes on where it was.
+
+    bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
+    """
+    from data_prep.build import build_shards
+
+    started = time.monotonic()
+    manifest = build_shards(config, say=say)
+    print_summary(Path(config.output), manifest)
+    say(f"{time.monotonic() - started:.1f} s")
+    return 0
+
+
+def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
+    """Verify every file, checksum and example of a folder of shards.
+
+    bert-jax prep check shards/ --show 5
+
+    Args:
+        folder: What `bert-jax prep shards` wrote.
+        show: Print so many examples of each split, what is to be predicted marked {word→[MASK]}.
+    """
+    from data_prep.check import check_shards, show_examples
+
+    manifest = check_shards(folder)
+    print_summary(folder, manifest)
+    print("\n".join(show_examples(folder, manifest, show)) if show else "sound", flush=True)
+    return 0
+
+
+def print_summary(folder: Path, manifest: Manifest) -> None:
+    """One table on stdout: what the folder holds and what was left out."""
+    table = Table(title=str(folder), show_header=False, title_justify="left")
+    for split, files in sorted(manifest.splits.items(), reverse=True):
+        size = sum(shard.bytes for shard in files) / 1e6
+        table.add_row(
+            split.replace("_", " "), f"{manifest.examples(split):,} examples, {len(files)} shards, {size:,.1f} MB"
+        )
+    for name, value in sorted(manifest.statistics.items(), key=lambda item: (item[0].startswith("share_"), item[0])):
+        table.add_row(name.replace("_", " "), f"{value:.2%}" if name.startswith("share_") else f"{value:,}")
+    Console(width=None if sys.stdout.isatty() else 100).print(table)

@@ -1,0 +1,103 @@
+"""Settings of the preparation jobs; the text under each field is its --help."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from bert_jax.errors import UserError
+
+SENTENCES = Literal["rule", "lines"]
+DOCUMENTS = Literal["file", "blank-line"]
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabConfig:
+    """What `bert-jax prep vocab` and `train_vocab` take."""
+
+    input: tuple[str, ...]
+    """Files (.txt, .jsonl, also .gz), folders and globs of them."""
+    output: str
+    """Tokenizer folder to write; must not exist."""
+    kind: Literal["wordpiece"] = "wordpiece"
+    """How words are cut."""
+    size: int = 30522
+    """Entries of the vocabulary, the five control tokens included."""
+    lowercase: bool = True
+    """Lower-case the text and strip its accents, as the uncased models do."""
+    sample_mb: int = 256
+    """Text to learn from. Of a larger corpus a seeded sample of documents is taken."""
+    seed: int = 0
+    """Decides the sample."""
+    field: str = "text"
+    """The field of a .jsonl line that holds the text."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
+
+    def __post_init__(self) -> None:
+        if self.sample_mb < 1:
+            raise UserError(f"sample_mb is {self.sample_mb}; at least 1 is needed")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardsConfig:
+    """What `bert-jax prep shards` and `build_shards` take."""
+
+    input: tuple[str, ...]
+    """Files (.txt, .jsonl, also .gz), folders and globs of them."""
+    tokenizer: str
+    """Tokenizer folder, or a bare vocab.txt."""
+    output: str
+    """Folder for the shards, the manifest and a copy of the tokenizer."""
+    length: int = 128
+    """Tokens an example, [CLS] and both [SEP] included."""
+    max_predictions: int | None = None
+    """Most masked positions in an example. Default: mask_rate of the length, rounded up (20 at 128, 77 at 512)."""
+    mask_rate: float = 0.15
+    """Share of the tokens to predict."""
+    dupe_factor: int = 10
+    """How often each document is used, each time with other pairs and other masks. Held-out documents are used once."""
+    short_seq_prob: float = 0.1
+    """Share of the documents that are cut to a random shorter length."""
+    held_out: float = 0.01
+    """Share of the documents kept apart for evaluation, chosen by a hash of the seed and the document's place."""
+    seed: int = 0
+    """Decides everything random. The number of workers decides nothing."""
+    documents: DOCUMENTS = "file"
+    """What a document is in .txt: the whole file, or the lines between two blank ones."""
+    field: str = "text"
+    """The field of a .jsonl line that holds the text; each line is a document."""
+    sentences: SENTENCES = "rule"
+    """Where sentences end: by a rule (and at each line end), or only at line ends."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
+    part_mb: float = 32.0
+    """Text handled at a time by one worker (.gz counts three times its size): bounds the memory."""
+    workers: int | None = None
+    """Processes. Default: one for each core."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("length", 8, 65535),
+            ("max_predictions", 1, self.length - 3),
+            ("mask_rate", 0.001, 0.9),
+            ("dupe_factor", 1, 1000),
+            ("short_seq_prob", 0.0, 1.0),
+            ("held_out", 0.0, 0.9),
+            ("seed", 0, 2**32 - 1),
+            ("part_mb", 0.001, 4096.0),
+            ("workers", 1, 4096),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UserError(f"{name} is {value}; it must lie between {low} and {high}")
+
+    @property
+    def predictions(self) -> int:
+        """`max_predictions`, worked out where it was not given."""
+        if self.max_predictions is not None:
+            return self.max_predictions
+        return min(self.length - 3, math.ceil(self.mask_rate * self.length - 1e-9))

@@ -1,0 +1,143 @@
+"""Runs a function over many tasks in processes of this machine."""
+
+import contextlib
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
+
+from bert_jax.errors import UserError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Report = Callable[[float], None]  # called with the share of the task that is done
+
+ATTEMPTS = 2  # a task whose worker died is tried once more
+
+
+def run_tasks(
+    function: Callable[[Task, Report], Result],
+    tasks: Sequence[Task],
+    *,
+    workers: int,
+    on_progress: Callable[[int, float], None],
+    on_done: Callable[[int, Result], None],
+) -> None:
+    """`function(task, report)` has run for every task; `on_done(index, result)` was called for each, in any order.
+
+    With one worker or task it all happens in this process. A worker that dies costs its task only, which is tried once
+    more. A UserError ends the run at once; tasks that died twice are told together at the end.
+    """
+    if workers == 1 or len(tasks) < 2:
+        for index, task in enumerate(tasks):
+            on_done(index, function(task, functools.partial(on_progress, index)))
+        return
+    waiting = list(range(len(tasks)))[::-1]
+    attempts = [0] * len(tasks)
+    lost: dict[int, str] = {}
+    with _crew(function, min(workers, len(tasks))) as crew:
+        while waiting or any(worker.index is not None for worker in crew):
+            for worker in crew:
+                if worker.index is None and waiting:
+                    attempts[waiting[-1]] += 1
+                    worker.give(waiting[-1], tasks[waiting.pop()])
+            busy = {worker.inbox: worker for worker in crew if worker.index is not None}
+            for inbox in multiprocessing.connection.wait(list(busy)):
+                worker = busy[inbox]  # type: ignore[index]
+                assert worker.index is not None
+                index = worker.index
+                try:
+                    kind, value = worker.inbox.recv()
+                except (EOFError, OSError):
+                    crew[crew.index(worker)] = _Worker(function)
+                    epitaph = worker.bury()
+                    if attempts[index] < ATTEMPTS:
+                        waiting.append(index)
+                    else:
+                        lost[index] = epitaph
+                    continue
+                if kind == "progress":
+                    on_progress(index, value)
+                    continue
+                worker.index = None
+                if kind == "user error":
+                    raise UserError(value)
+                if kind == "error":
+                    raise RuntimeError(f"a worker failed:\n{value}")
+                on_done(index, value)
+    if lost:
+        told = "; ".join(f"{tasks[index]}: {why}" for index, why in sorted(lost.items())[:3])
+        raise UserError(f"{len(lost)} of {len(tasks)} parts failed twice ({told}). Start the job again for these alone")
+
+
+class _Worker(Generic[Task, Result]):
+    """A process that takes one task after the other."""
+
+    def __init__(self, function: Callable[[Task, Report], Result]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.index: int | None = None
+        self.inbox, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, index: int, task: Task) -> None:
+        self.index = index
+        with contextlib.suppress(OSError):  # it has died: reading from it will tell
+            self.inbox.send(task)
+
+    def bury(self) -> str:
+        """The process has ended; says of what."""
+        self.inbox.close()
+        self.process.join(10)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            hint = ", perhaps for want of memory: use fewer --workers" if code == -9 else ""
+            return f"its worker was killed by signal {-code}{hint}"
+        return f'its worker ended with code {code}; a script needs `if __name__ == "__main__":` around the call'
+
+    def dismiss(self) -> None:
+        self.inbox.close()
+        if self.index is not None:
+            self.process.terminate()
+        self.process.join(10)
+
+
+@contextlib.contextmanager
+def _crew(function: Callable, size: int) -> Iterator[list[_Worker]]:
+    # Each worker is a core already: the threads of the libraries would only get in each other's way.
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in quiet}
+    os.environ.update(quiet)
+    crew: list[_Worker] = []
+    try:
+        crew.extend(_Worker(function) for _ in range(size))
+        yield crew
+    finally:
+        for worker in crew:
+            worker.dismiss()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _serve(outbox: Connection, function: Callable[[Any, Report], Any]) -> None:
+    """The life of a worker; ends when the other end of the pipe is closed."""
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        while True:
+            task = outbox.recv()
+            try:
+                answer = "done", function(task, lambda share: outbox.send(("progress", share)))
+            except UserError as error:
+                answer = "user error", str(error)
+            except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+                raise
+            except Exception:
+                answer = "error", traceback.format_exc()
+            outbox.send(answer)

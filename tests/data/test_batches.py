@@ -1,0 +1,118 @@
+"""Encoded rows and their batches: exact rows, every row once an epoch, the same batch for the same step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bert_jax.data import batches as batches_module
+from bert_jax.data.batches import Batches, batch_lengths, encode_rows, prediction_batches
+from bert_jax.data.rows import Rows
+from bert_jax.errors import UserError
+from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+
+TOKENIZER = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *"abcdefg"], Rules(lowercase=True))
+TEXT = st.lists(st.sampled_from("abcdefgz"), max_size=40).map(" ".join)
+
+
+def rows_of(texts, pairs=None, labels=None):
+    return Rows(list(texts), pairs, labels, "rows", list(range(len(texts))))
+
+
+def numbered(lengths):
+    """Rows of the given lengths, each with its number as its label."""
+    return encode_rows(rows_of(["a " * n for n in lengths], labels=list(range(len(lengths)))), TOKENIZER, 32)
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=7), pair=st.booleans(), max_length=st.integers(5, 50))
+def test_encoded_rows_equal_the_tokenizers_encoding(rows, pair, max_length):
+    texts, pairs = [a for a, _ in rows], [b for _, b in rows] if pair else None
+    encoded = encode_rows(rows_of(texts, pairs), TOKENIZER, max_length)
+    expected = TOKENIZER.encode(texts, pairs, max_length=max_length)
+    assert len(encoded) == len(expected) == len(encoded.lengths)
+    for i, row in enumerate(expected):
+        assert encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]].tolist() == row.ids
+        assert encoded.segment_b[i] == (row.segments.index(1) if pair else len(row.ids))
+    assert encoded.dropped == sum(row.dropped for row in expected)
+    assert encoded.truncated == sum(row.dropped > 0 for row in expected)
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=70), size=st.integers(1, 9), seed=st.integers(0, 9))
+def test_every_epoch_has_each_row_once(lengths, size, seed):
+    encoded = numbered(lengths)
+    batches = Batches(encoded, size, seed)
+    for epoch in range(2):
+        seen = []
+        for index in range(batches.steps_per_epoch):
+            batch = batches.batch(epoch * batches.steps_per_epoch + index)
+            real = batch["weight"] == 1
+            assert set(batch["weight"]) <= {0.0, 1.0} and real[0]
+            assert batch["tokens"].shape[0] == size and batch["tokens"].shape[1] in batch_lengths(32)
+            for tokens, length, label in zip(batch["tokens"], batch["length"], batch["label"], strict=True):
+                start = encoded.offsets[label]
+                assert tokens[:length].tolist() == encoded.tokens[start : encoded.offsets[label + 1]].tolist()
+                assert (tokens[length:] == TOKENIZER.special.pad).all()
+            seen += batch["label"][real].tolist()
+        assert sorted(seen) == list(range(len(lengths)))
+
+
+def test_any_step_gives_the_same_batch_without_those_before():
+    encoded = numbered(np.random.default_rng(1).integers(0, 30, 501))
+    one = Batches(encoded, 7, seed=3)
+    straight = [one.batch(step) for step in range(150)]
+    for step in (149, 72, 71, 0, 100):
+        again = Batches(encoded, 7, seed=3).batch(step)
+        assert all(np.array_equal(again[key], straight[step][key]) for key in again)
+    assert not np.array_equal(straight[0]["label"], Batches(encoded, 7, seed=4).batch(0)["label"])
+    assert not np.array_equal(straight[0]["label"], straight[one.steps_per_epoch]["label"])
+
+
+def test_batches_are_compact_and_typed():
+    scored = encode_rows(rows_of(["a b", "c"], ["d", "e f"], [0.5, 3.0]), TOKENIZER, 32)
+    batch = Batches(scored, 3, seed=0).batch(0)
+    assert {key: (value.dtype.name, value.shape) for key, value in batch.items()} == {
+        "tokens": ("int32", (3, 16)),
+        "length": ("int32", (3,)),
+        "segment_b": ("int32", (3,)),
+        "label": ("float32", (3,)),
+        "weight": ("float32", (3,)),
+    }
+    assert batch["weight"].tolist() == [1, 1, 0]
+
+
+def test_windows_keep_padding_low_and_order_random(monkeypatch):
+    lengths = np.random.default_rng(0).integers(1, 30, 2000)
+
+    def padding(windows):
+        monkeypatch.setattr(batches_module, "WINDOW_BATCHES", windows)
+        batches = Batches(numbered(lengths), 16, seed=0)
+        found = [batches.batch(step) for step in range(batches.steps_per_epoch)]
+        return 1 - sum(b["length"].sum() for b in found) / sum(b["tokens"].size for b in found)
+
+    assert padding(32) < 0.25 < padding(1)
+
+
+@given(lengths=st.lists(st.integers(0, 40), max_size=40), size=st.integers(1, 9))
+def test_prediction_visits_each_row_once_longest_first(lengths, size):
+    encoded = numbered(lengths)
+    found = list(prediction_batches(encoded, size))
+    order = np.concatenate([rows for rows, _ in found]) if found else np.array([], int)
+    assert sorted(order.tolist()) == list(range(len(lengths)))
+    assert (np.diff(encoded.lengths[order]) <= 0).all()
+    for rows, batch in found:
+        assert batch["label"][: len(rows)].tolist() == rows.tolist()
+        assert batch["weight"].sum() == len(rows)
+
+
+def test_batch_lengths_are_few_and_end_at_the_largest():
+    assert batch_lengths(128) == (16, 24, 32, 48, 64, 96, 128)
+    assert batch_lengths(100)[-2:] == (96, 100)
+    assert batch_lengths(5) == (5,)
+
+
+def test_no_room_for_text_is_refused():
+    with pytest.raises(UserError, match="max_length 2 has no room"):
+        encode_rows(rows_of(["a"]), TOKENIZER, 2)
+    with pytest.raises(UserError, match="batch_size 0 is less than 1"):
+        Batches(numbered([1]), 0, 0)

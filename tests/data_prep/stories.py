@@ -1,0 +1,31 @@
+"""Text for the tests, and a look at what became of it."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
+
+from bert_jax.data.record import Manifest
+
+WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "e", "ing", "on", "us")]
+
+
+def story(seed: int, sentences: int = 40) -> str:
+    """Sentences of 3 to 12 known words, four to a line."""
+    rng = random.Random(seed)
+    made = [" ".join(rng.choices(WORDS, k=rng.randint(3, 12))).capitalize() + "." for _ in range(sentences)]
+    return "\n".join(" ".join(made[start : start + 4]) for start in range(0, sentences, 4)) + "\n"
+
+
+def read_rows(folder: Path, manifest: Manifest, split: str) -> np.ndarray:
+    records: list[bytes] = []
+    for shard in manifest.splits[split]:
+        reader = ArrayRecordReader(str(folder / shard.file))
+        records += reader.read(0, shard.examples)
+        reader.close()
+    return np.frombuffer(b"".join(records), manifest.dtype)
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

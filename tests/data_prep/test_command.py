@@ -1,0 +1,80 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+from data_prep.command import main
+
+
+def test_from_text_to_checked_shards(tmp_path, corpus, capsys):
+    vocab, shards = str(tmp_path / "vocab"), str(tmp_path / "shards")
+    assert main(["vocab", "--input", str(corpus), "--output", vocab, "--size", "200"]) == 0
+    command = ["shards", "--input", str(corpus), "--tokenizer", vocab, "--output", shards, "--length", "32"]
+    assert main([*command, "--dupe-factor", "1", "--held-out", "0.1"]) == 0
+    assert main(["check", shards, "--show", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "documents held out" in out and "train 0: " in out and "→[MASK]}" in out
+
+
+@pytest.mark.parametrize("verb", ["vocab", "shards", "check"])
+def test_help_shows_a_complete_example(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"bert-jax prep {verb} " in capsys.readouterr().out.replace("usage: bert-jax prep", "")
+
+
+def test_a_misspelt_flag_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["shards", "--input", "a", "--tokenizer", "b", "--output", "c", "--lenght", "3"])
+    assert stop.value.code == 2
+    assert "--length" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flag, value", [("length", "7"), ("max-predictions", "126"), ("held-out", "1"), ("workers", "0"), ("part-mb", "0")]
+)
+def test_a_setting_out_of_range_is_one_line(flag, value):
+    with pytest.raises(UserError, match=f"{flag.replace('-', '_')} is {value}.*must lie between"):
+        main(["shards", "--input", "a", "--tokenizer", "b", "--output", "c", f"--{flag}", value])
+
+
+def test_preparation_does_not_import_jax():
+    modules = "data_prep.command, data_prep.build, data_prep.check, data_prep.vocab"
+    modules += ", bert_jax.data.record, bert_jax.data.masking, bert_jax.text.wordpiece"
+    code = f"import sys, {modules}; assert not {{'jax', 'flax', 'tensorflow', 'torch'}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_same_text_gives_the_same_vocabulary(tmp_path, corpus):
+    for name in ("one", "two"):
+        main(["vocab", "--input", str(corpus), "--output", str(tmp_path / name), "--size", "120"])
+    one, two = (load_tokenizer(tmp_path / name) for name in ("one", "two"))
+    assert one.fingerprint == two.fingerprint and one.vocab_size == 120
+
+
+def test_a_vocabulary_of_a_large_corpus_comes_from_a_sample(tmp_path, capsys):
+    for name in range(40):
+        (tmp_path / f"{name}.txt").write_text(f"word{name} and the others\n" * 4000)
+    command = ["vocab", "--input", str(tmp_path / "*.txt"), "--size", "300", "--sample-mb", "1"]
+    main([*command, "--output", str(tmp_path / "a")])
+    main([*command, "--output", str(tmp_path / "b"), "--seed", "1"])
+    assert load_tokenizer(tmp_path / "a").fingerprint != load_tokenizer(tmp_path / "b").fingerprint
+    assert "million characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text, says", [("", "no text in"), (" \n", "no text in")])
+def test_a_vocabulary_of_nothing_is_refused(tmp_path, text, says):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(UserError, match=says):
+        main(["vocab", "--input", str(tmp_path / "a.txt"), "--output", str(tmp_path / "v")])
+    assert not (tmp_path / "v").exists()
+
+
+def test_a_vocabulary_that_exists_is_not_touched(tmp_path, corpus):
+    with pytest.raises(UserError, match="exists already"):
+        main(["vocab", "--input", str(corpus), "--output", str(corpus)])

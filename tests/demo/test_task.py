@@ -1,0 +1,106 @@
+import csv
+import json
+
+import pytest
+
+from bert_jax.demo import task
+from bert_jax.demo.corpus import Docstring, Module
+from bert_jax.errors import UserError
+
+NOUNS = ("array", "tree", "graph")
+VERBS = ("sort", "merge", "split", "copy", "scan", "pack")
+LIBRARIES = ("jax", "numpy", "scipy")
+
+
+def make_modules() -> list[Module]:
+    """Three libraries of 40 modules, with the library's name in every summary, and one text that all of them share."""
+    modules = []
+    for library in (*LIBRARIES, "rich"):
+        for number in range(40):
+            letters = "abcdefghij"[number // 10] + "abcdefghij"[number % 10]
+            summaries = [
+                f"Uses {library} to {verb} the {noun} of the {library}.{noun} module {letters} quickly"
+                f"{' and well' * LIBRARIES.index(library) if library in LIBRARIES else ''}."
+                for verb in VERBS
+                for noun in NOUNS
+            ]
+            summaries += ["Every library has this very sentence in it.", "Too short for us."]
+            docstrings = tuple(Docstring("function", (summary,)) for summary in summaries)
+            modules.append(Module(library, f"{library}/{number}.py", docstrings))
+    return modules
+
+
+def read_csv(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return task.write_task(make_modules(), tmp_path_factory.mktemp("demo"), seed=3, libraries=LIBRARIES)
+
+
+def test_counts_are_those_of_the_files(data):
+    train, dev = read_csv(data.train), read_csv(data.dev)
+    assert set(train[0]) == {"text", "label"}
+    assert (len(train), len(dev)) == (data.train_rows, data.dev_rows)
+    assert data.labels == LIBRARIES
+    shares = [sum(row["label"] == label for row in dev) / len(dev) for label in LIBRARIES]
+    assert data.majority == max(shares)
+
+
+def test_splits_share_no_text_and_no_module(data):
+    train, dev = read_csv(data.train), read_csv(data.dev)
+    texts = [row["text"] for row in (*train, *dev)]
+    assert len(set(texts)) == len(texts)
+    ids = [{json.loads(line)["id"] for line in path.read_text().splitlines()} for path in (data.corpus, data.held_out)]
+    assert ids[0] and ids[1] and not ids[0] & ids[1]
+    assert all(name.startswith(LIBRARIES) for name in ids[1])
+    pretraining_text = data.corpus.read_text()
+    for row in dev:
+        letters = row["text"].split(" module ")[1].split()[0]
+        assert (
+            f"Uses {row['label']} to sort the array of the {row['label']}.array module {letters} "
+            not in pretraining_text
+        )
+
+
+def test_no_label_leaks_its_name_and_no_text_has_two_labels(data):
+    for row in (*read_csv(data.train), *read_csv(data.dev)):
+        assert not any(name in row["text"].lower() for name in LIBRARIES)
+        assert row["text"] != "Every library has this very sentence in it."
+        assert len(row["text"].split()) >= task.FEWEST_WORDS
+
+
+def test_same_seed_writes_the_same_bytes_and_another_seed_other_modules(data, tmp_path):
+    again = task.write_task(make_modules(), tmp_path / "again", seed=3, libraries=LIBRARIES)
+    other = task.write_task(make_modules(), tmp_path / "other", seed=4, libraries=LIBRARIES)
+    for name in ("corpus", "held_out", "train", "dev"):
+        assert getattr(again, name).read_bytes() == getattr(data, name).read_bytes()
+    assert other.held_out.read_bytes() != data.held_out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Return a NumPy array, see np.sum and jnp.sum.", "Return a array, see sum and sum."),
+        ("A scikit-learn estimator (sklearn) for jax.Array.", "A estimator for Array."),
+        ("The matplotlib.pyplot figure of from_numpy2 is_jax_array", "The figure of"),
+        ("The Python-based relaxation of a grasp", "The based relaxation of a grasp"),
+        ("Copy flax.nnx.State to the orbax checkpoint.", "Copy State to the checkpoint."),
+        ("Relax the parallax, then collapse", "Relax the parallax, then collapse"),
+    ],
+)
+def test_redact(text, expected):
+    assert task.redact(text) == expected
+
+
+def test_opening_ends_with_a_whole_sentence():
+    sentence = "This is a sentence of just ten words for you. "
+    assert task._opening(sentence * 9) == (sentence * 4).strip()
+    assert task._opening("word " * 50) == ("word " * 40).strip()
+
+
+def test_too_little_documentation_is_a_clear_error(tmp_path):
+    with pytest.raises(UserError, match="too few"):
+        task.write_task([], tmp_path, seed=0)

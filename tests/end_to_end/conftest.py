@@ -1,0 +1,111 @@
+import fcntl
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from runs import WORDS
+
+from data_prep.build import build_shards
+from data_prep.config import ShardsConfig
+
+MODEL = "width = 16\ndepth = 1\nheads = 2\nmlp_width = 24\nmax_length = 32\ninitializer_range = 0.2\n"
+Command = Callable[..., subprocess.Popen]
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+def sentence(rng: random.Random, words: int) -> str:
+    return " ".join(rng.choices(WORDS, k=words)).capitalize() + "."
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def once(common: Path) -> Once:
+    """Makes a folder in `common` by the first worker that needs it; the others wait."""
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder, finished = common / name, common / f"{name}.finished"
+        with open(common / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                finished.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def shards(once: Once) -> Path:
+    """Sixty short documents of made-up words as shards of 24 tokens, some held out."""
+    return once("data", make_shards) / "shards"
+
+
+def make_shards(folder: Path) -> None:
+    folder.mkdir()
+    rng = random.Random(0)
+    (folder / "corpus").mkdir()
+    for i in range(60):
+        text = "\n".join(sentence(rng, rng.randint(3, 9)) for _ in range(12))
+        (folder / "corpus" / f"{i:02d}.txt").write_text(text + "\n")
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", *WORDS]) + "\n")
+    (folder / "model.toml").write_text(MODEL)
+    config = ShardsConfig(
+        input=(str(folder / "corpus"),),
+        tokenizer=str(folder / "vocab.txt"),
+        output=str(folder / "shards"),
+        length=24,
+        dupe_factor=2,
+        held_out=0.1,
+        workers=1,
+    )
+    build_shards(config)
+
+
+@pytest.fixture(scope="session")
+def model(shards: Path) -> str:
+    return str(shards.parent / "model.toml")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(common: Path) -> Iterator[dict[str, str]]:
+    """What is compiled is kept from one process to the next, also in this one; the settings as environment."""
+    settings = {
+        "jax_compilation_cache_dir": str(common / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield {name.upper(): str(value) for name, value in settings.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="session")
+def command(compiled: dict[str, str]) -> Command:
+    """Starts `bert-jax` in a process of its own."""
+
+    def start(*arguments: object) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bert_jax.cli", *map(str, arguments)],
+            env=os.environ | compiled,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start

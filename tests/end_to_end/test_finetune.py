@@ -1,0 +1,218 @@
+"""Labelled rows to a model that answers."""
+
+import csv
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import done, ended, lines, logged, reached, result, wait_for, write_rows
+
+import bert_jax
+from bert_jax.cli import main
+
+COLUMNS = ["--text", "body", "--label", "label"]
+QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.01, "--max-length", 16, "--log-every", 1]
+
+
+@pytest.fixture(scope="session")
+def pretrained(once, shards, model) -> Path:
+    """A run of one step: it is where fine-tuning finds the model and the tokenizer."""
+    settings = ["--data", shards, "--model", model, "--steps", 1, "--batch-size", 8, "--mesh.data", 1]
+
+    def make(run: Path) -> None:
+        assert main(["pretrain", "--output", str(run), *map(str, settings)]) == 0
+
+    return once("pretrained", make)
+
+
+@pytest.fixture(scope="session")
+def rows(common, once) -> Path:
+    """train.csv and dev.csv of classes, and the same scored in a folder beside."""
+
+    def make(folder: Path) -> None:
+        for name, score in (("classes", False), ("scores", True)):
+            (folder / name).mkdir(parents=True)
+            write_rows(folder / name / "train.csv", 60, seed=1, score=score)
+            write_rows(folder / name / "dev.csv", 30, seed=2, score=score)
+
+    return once("rows", make)
+
+
+def arguments(pretrained: Path, data: Path, output: Path, *more: object) -> list[str]:
+    given = ["finetune", "--from", pretrained, "--data", data, "--output", output, *COLUMNS, *QUICK, "--mesh.data", 1]
+    return [str(part) for part in (*given, *more)]
+
+
+@pytest.fixture(scope="session")
+def seeds(once, pretrained, rows) -> Path:
+    """Two seeds of the task, in one folder."""
+
+    def make(run: Path) -> None:
+        assert main(arguments(pretrained, rows / "classes", run, "--seeds", 3, 4)) == 0
+
+    return once("seeds", make)
+
+
+def test_a_separable_task_is_learned(seeds):
+    for name in ("seed-3", "seed-4"):
+        found = result(seeds / name)
+        assert found["dev"]["accuracy"] == 1.0 and found["dev"]["matthews"] == 1.0
+        assert (found["train_rows"], found["dev_rows"]) == (60, 30)
+        scores = [line["main"] for line in lines(seeds / name) if line["split"] == "dev"]
+        assert len(scores) == 12 and max(scores) == 1.0
+        assert found["best_step"] == 10 * (1 + scores.index(1.0))  # the first of the best; ten steps an epoch
+        assert (seeds / name / "checkpoints" / str(found["best_step"])).is_dir()
+
+
+def test_several_seeds_are_summed_up_and_the_best_is_the_model(seeds):
+    summary = json.loads((seeds / "seeds.json").read_text())
+    assert summary["best"] == "seed-3"  # of equals the first
+    assert summary["mean"]["accuracy"] == 1.0 and summary["deviation"]["accuracy"] == 0.0
+    assert summary["scores"].keys() == {"seed-3", "seed-4"}
+    assert result(seeds / "seed-3")["parameters_sha256"] != result(seeds / "seed-4")["parameters_sha256"]
+    best = result(seeds / "seed-3")["best_step"]
+    texts = ["ba me ba", "don me don ke"]
+    by_folder = bert_jax.load(seeds).predict(texts)
+    assert by_folder == bert_jax.load(seeds / "seed-3").predict(texts)
+    assert by_folder == bert_jax.load(seeds / "seed-3" / "checkpoints" / str(best)).predict(texts)
+
+
+def test_predictions_keep_their_order_and_are_probabilities(seeds):
+    model = bert_jax.load(seeds)
+    texts = ["me ba ke ba", "don don", "ke " * 40 + "ba", "me", "ba don me", "", "ba ba me ke"]
+    together = model.predict(texts, batch_size=3)
+    assert [prediction.label for prediction in together[:2]] == ["urgent", "calm"] and together[-1].label == "urgent"
+    for text, prediction in zip(texts, together, strict=True):
+        assert sum(prediction.probabilities.values()) == pytest.approx(1.0, abs=1e-6)
+        assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
+        alone = model.predict([text])[0]
+        assert alone.probabilities == pytest.approx(prediction.probabilities, abs=1e-5)
+    assert model.predict([]) == []
+    with pytest.raises(bert_jax.UserError, match="trained on single texts"):
+        model.predict(["a"], ["b"])
+    with pytest.raises(bert_jax.UserError, match="1 texts but 2 pairs"):
+        model.predict(["a"], ["b", "c"])
+
+
+def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, rows, tmp_path, capsys):
+    model = str(seeds / "seed-4")
+    assert (
+        main(["evaluate", "--model", model, "--data", str(rows / "classes"), "--json", str(tmp_path / "s.json")]) == 0
+    )
+    scores = json.loads((tmp_path / "s.json").read_text())
+    dev = result(seeds / "seed-4")["dev"]
+    assert {name: scores[name] for name in ("accuracy", "f1", "matthews")} == {n: dev[n] for n in dev if n != "main"}
+    assert scores["rows"] == 30
+
+    out = tmp_path / "labels.jsonl"
+    dev_file = rows / "classes" / "dev.csv"
+    assert main(["predict", "--model", model, "--input", str(dev_file), "--output", str(out)]) == 0
+    wanted = [row["label"] for row in csv.DictReader(dev_file.open())]
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["label"] for line in found] == wanted
+    assert all(set(line["probabilities"]) == {"urgent", "calm", "mild"} for line in found)
+    capsys.readouterr()
+    assert main(["predict", "--model", model, "--input", str(dev_file), "--output", str(out)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+    lines_in = tmp_path / "in.txt"
+    lines_in.write_text("ba me ba\r\ndon me don\n\nme ke")
+    assert main(["predict", "--model", model, "--input", str(lines_in), "--output", str(tmp_path / "o.jsonl")]) == 0
+    labels = [json.loads(line)["label"] for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert labels[:2] == ["urgent", "calm"] and len(labels) == 4
+
+
+def test_a_score_is_learned(pretrained, rows, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(arguments(pretrained, rows / "scores", run, "--score", "--epochs", 20)) == 0, capsys.readouterr()
+    assert result(run)["dev"]["pearson"] > 0.9
+    high, low, middle = bert_jax.load(run).predict(["ba ba ke", "don don ke", "ging ging ke"])
+    assert high.score > 0.5 > middle.score > -0.5 > low.score and high.label is None
+
+
+def test_killed_and_stopped_it_repeats_the_run_and_keeps_the_same_best(command, seeds, pretrained, rows, tmp_path):
+    run = tmp_path / "killed"
+    started = arguments(pretrained, rows / "classes", run, "--seeds", 4)
+    process = command(*started)
+    wait_for(reached(run, 37), process)
+    process.kill()
+    process.communicate()
+    process = command(*started)
+    wait_for(reached(run, logged(run) + 10), process)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = ended(process)
+    assert code == 75 and "SIGTERM: saved step" in err
+    done(command(*started))
+    assert result(run) == result(seeds / "seed-4")
+    assert lines(run) == lines(seeds / "seed-4")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--label", "lable"], "no column 'lable'; did you mean 'label'?"),
+        (["--max-length", "64"], "max_length 64"),
+        (["--task", "mrcp"], "did you mean 'mrpc'?"),
+        (["--data", "nowhere"], "nowhere: no such file"),
+        (["--seeds", "1", "1"], "seeds (1, 1)"),
+        (["--batch-size", "7", "--mesh.data", "2"], "batch_size 7 does not divide"),
+        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--dev-share", "1.5", "--data", "alone.csv"], "dev_share 1.5 is not between 0 and 1"),
+        (["--data", "one-class.csv"], "every row has the label"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_leaves_nothing(pretrained, rows, tmp_path, monkeypatch, capsys, change, says):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "alone.csv", 12)
+    (tmp_path / "one-class.csv").write_text("body,label\na,x\nb,x\nc,x\n")
+    before = sorted(tmp_path.iterdir())
+    assert main([*arguments(pretrained, rows / "classes", tmp_path / "run"), *change]) == 1
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if not line.startswith("note: ")]
+    assert not out and len(errors) == 1 and says in errors[0]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_is_something_else_is_left_alone(pretrained, rows, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("years of work")
+    for more, what in (([], "a run folder"), (["--seeds", 1, 2], "a folder of seeds")):
+        assert main(arguments(pretrained, rows / "classes", tmp_path / "run", *more)) == 1
+        assert f"exists and is not {what}" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_model_is_refused(seeds, tmp_path, capsys):
+    run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
+    path = run / "checkpoints" / str(result(run)["best_step"]) / "params" / "_METADATA"
+    path.write_bytes(path.read_bytes().replace(b"encoder", b"decoder", 1))
+    assert main(["predict", "--model", str(run), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
+    err = capsys.readouterr().err
+    assert "is damaged: params/_METADATA has changed" in err and err.count("\n") == 1
+
+
+def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
+    assert main(["predict", "--model", str(pretrained), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
+    assert "is pre-trained only" in capsys.readouterr().err
+
+
+def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows):
+    from bert_jax.config import MeshConfig
+    from bert_jax.predictor import make_task
+    from bert_jax.sharding import make_mesh
+    from bert_jax.train.checkpoint import read_params
+    from bert_jax.train.program import Program
+    from bert_jax.train.run import resolve_checkpoint
+    from bert_jax.verbs.finetune import _start
+
+    run, checkpoint = resolve_checkpoint(pretrained)
+    program = Program(make_task(run.model(), ("a", "b")), make_mesh(MeshConfig(1)), seed=1)
+    saved = read_params(checkpoint)["encoder"]
+    tokens = [
+        np.asarray(_start(program, start).params["encoder"]["embeddings"]["tokens"]) for start in (checkpoint, None)
+    ]
+    assert np.array_equal(tokens[0], saved["embeddings"]["tokens"])
+    assert not np.array_equal(tokens[1], saved["embeddings"]["tokens"])

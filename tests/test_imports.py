@@ -1,0 +1,128 @@
+"""Imports go one way: DESIGN's layers, held by what the files say and by what an import really brings."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [
+    path.relative_to(ROOT) for package in ("bert_jax", "data_prep") for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+FOUNDATION = {"bert_jax.config", "bert_jax.errors"}
+GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding"}
+RECORDS = {"bert_jax.data.record", "bert_jax.data.masking"}
+BODY = GROUND | {
+    "bert_jax.train",
+    "bert_jax.model",
+    "bert_jax.data",
+    "bert_jax.models",
+    "bert_jax.tasks",
+    "bert_jax.convert",
+}
+
+# What each package may import of ours; the longest prefix decides. A package may always import itself.
+ALLOWED: dict[str, set[str]] = {
+    "bert_jax": {"bert_jax.errors"},  # its face: the rest only when asked for
+    "bert_jax.__main__": {"bert_jax.cli"},
+    "bert_jax.cli": {"bert_jax.errors"},
+    "bert_jax.errors": set(),
+    "bert_jax.config": {"bert_jax.errors"},
+    "bert_jax.models": FOUNDATION,
+    "bert_jax.hosts": FOUNDATION,
+    "bert_jax.sharding": FOUNDATION,
+    "bert_jax.text": FOUNDATION,
+    "bert_jax.data": GROUND - {"bert_jax.sharding"},
+    "bert_jax.model": GROUND,
+    "bert_jax.train": GROUND,
+    "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train"},
+    "bert_jax.convert": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.models"},
+    "bert_jax.predictor": BODY | {"bert_jax.hosts"},
+    "bert_jax.demo": BODY | {"bert_jax.predictor"},
+    "bert_jax.verbs": BODY | {"bert_jax.predictor", "bert_jax.demo", "bert_jax.hosts"},
+    "bert_jax.verbs.demo": BODY
+    | {"bert_jax.predictor", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # types its own commands
+    "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},
+}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
+def imports(path: Path) -> set[str]:
+    """Our modules that a file imports, anywhere in it but under TYPE_CHECKING."""
+    tree = ast.parse((ROOT / path).read_text())
+    unreal = {
+        node
+        for condition in ast.walk(tree)
+        if isinstance(condition, ast.If) and ast.unparse(condition.test) == "TYPE_CHECKING"
+        for node in ast.walk(condition)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if node in unreal:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                deep = f"{node.module}.{alias.name}"
+                found.add(deep if deep in MODULES else node.module or "")
+    return {name for name in found if name.split(".")[0] in ("bert_jax", "data_prep") and name != "bert_jax"}
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_go_down_the_layers(path):
+    module = module_of(path)
+    home = "bert_jax" if module == "bert_jax" else max((p for p in ALLOWED if within(module, {p})), key=len)
+    assert home != "bert_jax" or module == "bert_jax", f"{module} has no place in ALLOWED"
+    wrong = sorted(name for name in imports(path) if not within(name, ALLOWED[home] | {home} - {"bert_jax"}))
+    assert not wrong, f"{path} may not import {', '.join(wrong)}"
+
+
+def test_only_the_demo_and_the_command_table_know_data_prep():
+    knowing = [str(path) for path in FILES if path.parts[0] == "bert_jax" and "data_prep" in (ROOT / path).read_text()]
+    importing = [path for path in knowing if any(name.startswith("data_prep") for name in imports(Path(path)))]
+    assert set(importing) <= {"bert_jax/verbs/demo.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_file_is_longer_than_400_lines(path):
+    assert len((ROOT / path).read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import bert_jax",
+        "import bert_jax.cli",
+        "import bert_jax.config, bert_jax.models, bert_jax.text, bert_jax.data.record, bert_jax.data.masking",
+        "import bert_jax.text.wordpiece",
+        "import data_prep.build, data_prep.check, data_prep.vocab, data_prep.command, data_prep.engines",
+    ],
+)
+def test_an_import_that_is_to_be_cheap_brings_no_framework(statement):
+    heavy = "{'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'torch', 'tensorflow', 'transformers', 'sklearn', 'pandas'}"
+    code = f"{statement}; import sys; print(*sorted({heavy} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not result.stdout.strip()
+
+
+def test_every_name_of_the_package_is_there():
+    import bert_jax
+
+    assert all(getattr(bert_jax, name) for name in bert_jax.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = bert_jax.lode

@@ -1,0 +1,150 @@
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+from tiny import EVEN, begin, pretraining_batch
+
+from bert_jax.config import MeshConfig, OptimConfig
+from bert_jax.errors import UserError
+from bert_jax.sharding import check_batch_size, check_heads, constrain, make_mesh, partition_spec
+from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.program import Program
+
+STEPS = 4
+BATCH_ROWS = 8
+
+
+def program(mesh: MeshConfig) -> Program:
+    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OptimConfig(1e-2, 0.25), STEPS), seed=3)
+
+
+@pytest.fixture(scope="module")
+def start() -> dict:
+    """Fresh parameters, on the host, so that each mesh need not draw them."""
+    return jax.device_get(program(MeshConfig(1)).init().params)
+
+
+def run(program: Program, params: dict) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """The numbers of each step, with dropout, and those of an evaluation after the last."""
+    state = begin(program, params)
+    numbers = []
+    for step in range(STEPS):
+        batch = program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=step))
+        state, metrics = program.step(state, batch)
+        numbers.append(metrics)
+    assert shardings(state) == shardings(program.state)
+    sums, _ = program.sums(state.params, program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=99)))
+    return jax.tree.map(float, (numbers, sums))
+
+
+def shardings(tree):
+    return jax.tree.map(lambda leaf: leaf.sharding.spec, tree)
+
+
+@pytest.fixture(scope="module")
+def on_one_device(start):
+    return run(program(MeshConfig(1)), start)
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 2)], ids=str)
+def test_every_mesh_gives_the_losses_of_one_device_with_dropout(sizes, start, on_one_device):
+    (numbers, sums), (expected, expected_sums) = run(program(MeshConfig(*sizes)), start), on_one_device
+    for found, wanted in zip([*numbers, sums], [*expected, expected_sums], strict=True):
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    assert expected[0]["loss"] != expected[1]["loss"]
+
+
+def test_a_fresh_state_is_the_same_on_every_mesh(start):
+    sharded = program(MeshConfig(2, 2, 2))
+    state = sharded.init()
+    assert shardings(state) == shardings(sharded.state)
+    assert int(state.step) == 0
+    for here, there in zip(jax.tree.leaves(state.params), jax.tree.leaves(start), strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-7)
+
+
+def test_parameters_and_their_moments_lie_as_the_rules_say():
+    state = program(MeshConfig(2, 2, 2)).state
+    block = state.params["encoder"]["blocks"][0]
+    assert block["attention"]["query"]["kernel"].sharding.spec == PartitionSpec("fsdp", "tensor")
+    assert block["attention"]["query"]["bias"].sharding.spec == PartitionSpec("tensor")
+    assert block["attention"]["output"]["kernel"].sharding.spec == PartitionSpec("tensor", "fsdp")
+    assert block["mlp"]["up"]["kernel"].sharding.spec == PartitionSpec("fsdp", "tensor")
+    assert block["mlp"]["down"]["kernel"].sharding.spec == PartitionSpec("tensor", "fsdp")
+    assert state.params["encoder"]["embeddings"]["tokens"].sharding.spec == PartitionSpec("tensor", "fsdp")
+    assert state.params["encoder"]["embeddings"]["positions"].sharding.spec == PartitionSpec(None, "fsdp")
+    assert state.params["masked_lm"]["bias"].sharding.spec == PartitionSpec("tensor")
+    by_shape = {leaf.shape: leaf.sharding.spec for leaf in jax.tree.leaves(state.params) if leaf.ndim == 2}
+    moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim == 2]
+    assert len(moments) == 2 * sum(leaf.ndim == 2 for leaf in jax.tree.leaves(state.params))
+    assert {leaf.shape: leaf.sharding.spec for leaf in moments} == by_shape
+
+
+def test_a_device_holds_its_share_only(start):
+    placed = program(MeshConfig(1, 2, 4)).place_params(start)
+    tokens = placed["encoder"]["embeddings"]["tokens"]
+    assert {shard.data.shape for shard in tokens.addressable_shards} == {(128 // 4, EVEN.width // 2)}
+
+
+def test_a_dimension_that_does_not_divide_is_named_with_its_parameter():
+    with pytest.raises(UserError) as error:
+        program(MeshConfig(1, 1, 3))
+    text = str(error.value)
+    assert "encoder/blocks/0/attention/query/kernel (16, 16): 16 over tensor 3" in text and "\n" not in text
+    assert "encoder/embeddings/tokens (128, 16): 128 over tensor 3" in text
+    assert "mlp" not in text  # 24 over 3 is fine
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ((9, 1, 1), r"mesh 9 x 1 x 1 needs 9 devices, here are 8"),
+        ((-1, 3, 1), r"8 devices do not divide over fsdp 3 x tensor 1"),
+        ((0, 1, 1), r"sizes must be positive"),
+        ((-2, 1, 1), r"sizes must be positive"),
+        ((1, 0, 1), r"sizes must be positive"),
+    ],
+)
+def test_a_mesh_that_cannot_be_is_refused(sizes, says):
+    with pytest.raises(UserError, match=says):
+        make_mesh(MeshConfig(*sizes))
+
+
+def test_data_takes_the_devices_that_are_left():
+    assert dict(make_mesh(MeshConfig(-1, 2, 2)).shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert dict(make_mesh(MeshConfig()).shape) == {"data": 8, "fsdp": 1, "tensor": 1}
+    assert dict(make_mesh(MeshConfig(1)).shape) == {"data": 1, "fsdp": 1, "tensor": 1}
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "says"),
+    [
+        (250, 1, r"batch_size 250 does not divide over 8 batch shards \(data 2 x fsdp 4\). Use 248 or 256"),
+        (24, 2, r"does not divide over 8 batch shards \(data 2 x fsdp 4\) x 2 micro-batches. Use 16 or 32"),
+        (5, 1, r"Use 8$"),
+        (0, 1, r"must be positive"),
+        (8, 0, r"must be positive"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_does(batch_size, accumulate, says):
+    with pytest.raises(UserError, match=says):
+        check_batch_size(batch_size, accumulate, make_mesh(MeshConfig(2, 4, 1)))
+    check_batch_size(16, 2, make_mesh(MeshConfig(2, 4, 1)))
+
+
+def test_an_activation_is_pinned_only_where_there_is_a_mesh():
+    x = np.ones((8, 3), np.float32)
+    assert constrain(x, "batch", None) is x
+    assert partition_spec(("batch", None)) == PartitionSpec(("data", "fsdp"), None)
+    mesh = make_mesh(MeshConfig(2, 2, 2))
+    with jax.set_mesh(mesh):
+        pinned = jax.jit(lambda x: constrain(x, "batch", None))(x)
+    assert {shard.data.shape for shard in pinned.addressable_shards} == {(2, 3)}
+
+
+def test_heads_are_not_cut_in_two():
+    mesh = make_mesh(MeshConfig(data=1, tensor=8))
+    with pytest.raises(UserError, match="12 attention heads do not divide over tensor 8"):
+        check_heads(12, mesh)
+    check_heads(16, mesh)

@@ -1,0 +1,208 @@
+"""The loop on the smallest task there is: one linear layer."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from bert_jax.config import MeshConfig
+from bert_jax.errors import Stopped, UserError
+from bert_jax.sharding import make_mesh
+from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
+from bert_jax.train.loop import Evaluation, Outcome, Schedule, train
+from bert_jax.train.metrics import MetricsLog, read_metrics
+from bert_jax.train.program import Program
+from bert_jax.train.run import RunFolder
+
+STEPS = 12
+
+
+class LineTask:
+    losses = ("loss",)
+    headline = "error"
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Linear:
+        return nnx.Linear(3, 1, rngs=rngs)
+
+    def counts(self, batch):
+        return dict.fromkeys(("loss", "error"), jnp.float32(len(batch["tokens"])))
+
+    def sums(self, module, batch, rngs):
+        error = module(batch["tokens"])[:, 0] - batch["label"] + jax.random.normal(rngs.dropout()) if rngs else 0.0
+        return {"loss": jnp.sum(jnp.square(error)), "error": jnp.sum(jnp.abs(error))}
+
+
+class Lines:
+    """Batches by step; `harm` may change or refuse one."""
+
+    def __init__(self, harm: Callable[[int, dict], dict] = lambda step, batch: batch) -> None:
+        self.harm = harm
+
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(step)
+        tokens = rng.normal(size=(4, 3)).astype(np.float32)
+        return self.harm(step, {"tokens": tokens, "label": tokens.sum(axis=1)})
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return Program(LineTask(), make_mesh(MeshConfig(1)), optax.adam(0.1), seed=1)
+
+
+@pytest.fixture
+def go(program, tmp_path) -> Callable[..., Outcome]:
+    """Runs or resumes the run in tmp_path."""
+
+    def went(source: Lines | None = None, scores: Callable[[int], float] | None = None, **schedule: int) -> Outcome:
+        evaluation = None
+        if scores:
+            # the step is not told: the evaluation knows it by how often it was called, from the log
+            evaluation = Evaluation("dev", lambda params: {"main": scores(next_evaluation(tmp_path))}, "main")
+        settings = {"steps": STEPS, "save_every": 4, "evaluate_every": 2, "log_every": 1, "keep": 1}
+        return train(
+            program,
+            source or Lines(),
+            RunFolder(tmp_path),
+            Schedule(**settings | schedule),
+            start=program.init,
+            evaluation=evaluation,
+        )
+
+    return went
+
+
+def next_evaluation(folder: Path) -> int:
+    return max([step for step, split, _ in read_metrics(folder) if split == "dev"], default=0) + 2
+
+
+class Killed(BaseException):
+    """Stands in for a kill: nothing after it is written."""
+
+
+def killed_at(step: int) -> Lines:
+    def harm(at: int, batch: dict) -> dict:
+        if at == step:
+            raise UserError("killed")
+        return batch
+
+    return Lines(harm)
+
+
+def lines(folder: Path) -> list[tuple[int, str, dict[str, float]]]:
+    """The log without the speed."""
+    entries = read_metrics(folder)
+    for _, _, values in entries:
+        values.pop("tokens_per_second", None)
+    return entries
+
+
+SCORES = {2: 0.1, 4: 0.7, 6: 0.9, 8: 0.3, 10: 0.9, 12: 0.2}
+
+
+@pytest.mark.parametrize("stops", [(), (5,), (7,), (9,), (11,), (3, 6, 7, 10)], ids=str)
+def test_the_first_of_the_best_checkpoints_is_kept_over_any_restarts(go, tmp_path, stops):
+    for stop in stops:
+        with pytest.raises(UserError, match="killed"):
+            go(killed_at(stop), SCORES.get)
+    outcome = go(None, SCORES.get)
+    assert outcome.best_step == 6 and outcome.scores == {"main": 0.9}
+    assert checkpoint_steps(tmp_path / "checkpoints") == [6, 12]
+    log = lines(tmp_path)
+    assert {step: values["main"] for step, split, values in log if split == "dev"} == SCORES
+    assert [step for step, split, _ in log if split == "train"] == list(range(1, STEPS + 1))
+
+
+def test_a_run_that_goes_on_ends_as_the_one_that_never_stopped(program, go, tmp_path, tmp_path_factory):
+    whole = tmp_path_factory.mktemp("whole")
+    schedule = Schedule(STEPS, 4, 2, 1)
+    expected = train(program, Lines(), RunFolder(whole), schedule, start=program.init)
+    for stop in (5, 6, 11):
+        with pytest.raises(UserError):
+            go(killed_at(stop))
+    outcome = go()
+    assert parameter_hash(outcome.state.params) == parameter_hash(expected.state.params)
+    assert lines(tmp_path) == lines(whole)
+    assert int(outcome.state.step) == STEPS
+
+
+def test_a_run_whose_last_step_is_saved_trains_no_more(go, tmp_path):
+    first = go(None, SCORES.get)
+    again = go(killed_at(0), lambda step: pytest.fail("evaluated again"))
+    assert (again.best_step, again.scores) == (first.best_step, first.scores)
+    assert parameter_hash(again.state.params) == parameter_hash(first.state.params)
+
+
+def test_without_a_score_that_decides_the_last_step_counts(program, tmp_path):
+    values = iter(range(6))
+    evaluation = Evaluation("held_out", lambda params: {"loss": float(next(values))})
+    outcome = train(
+        program, Lines(), RunFolder(tmp_path), Schedule(STEPS, 4, 2, 1), start=program.init, evaluation=evaluation
+    )
+    assert outcome.best_step == STEPS and outcome.scores == {"loss": 5.0}
+
+
+@pytest.mark.parametrize("log_every", [1, 10])
+def test_a_loss_that_is_not_finite_names_step_and_batch_and_is_never_saved(go, tmp_path, log_every):
+    def poison(step: int, batch: dict) -> dict:
+        return batch | {"label": np.where(step == 6, np.nan, batch["label"]).astype(np.float32)}
+
+    with pytest.raises(UserError, match=r"step 7: the loss is nan.*\(batch 6 of seed 1\)") as error:
+        go(Lines(poison), log_every=log_every)
+    assert "\n" not in str(error.value)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [4]
+    assert all(np.isfinite(values["loss"]) for _, _, values in lines(tmp_path))
+
+
+def test_a_damaged_batch_ends_the_run_with_its_one_line(go, tmp_path):
+    with pytest.raises(UserError) as error:
+        go(killed_at(8))
+    assert str(error.value) == "killed"
+    assert checkpoint_steps(tmp_path / "checkpoints") in ([4, 8], [8])
+
+
+def test_a_signal_saves_and_stops(go, tmp_path):
+    def interrupt(step: int, batch: dict) -> dict:
+        if step == 0:
+            threading.Timer(0.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return batch
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match=r"SIGTERM: saved step \d+ of 100000 in .* goes on from there"):
+        go(Lines(interrupt), steps=100_000, save_every=100_000)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert len(checkpoint_steps(tmp_path / "checkpoints")) == 1
+
+
+def test_the_log_drops_what_will_be_repeated_and_a_line_cut_short(tmp_path):
+    text = "".join(f'{{"step": {step}, "split": "train", "loss": 0.5}}\n' for step in range(1, 6))
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 6, "spl')
+    whole = [(step, "train", {"loss": 0.5}) for step in range(1, 6)]
+    assert read_metrics(tmp_path) == whole
+    log = MetricsLog(tmp_path, 3)
+    log.write(4, "train", {"loss": 0.25})
+    log.close()
+    assert read_metrics(tmp_path) == [*whole[:3], (4, "train", {"loss": 0.25})]
+
+
+def test_a_kill_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):
+    log = MetricsLog(tmp_path, 0)
+    for step in range(1, 6):
+        log.write(step, "train", {"loss": 1.0})
+    log.close()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(Killed):
+        MetricsLog(tmp_path, 3)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
