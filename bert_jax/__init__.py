@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
+    from bert_jax.embedder import Embedder, load_embedder
+    from bert_jax.mask_filler import Filling, MaskFiller, load_mask_filler
     from bert_jax.predictor import Prediction, Predictor, load
+    from bert_jax.verbs.convert import ConvertConfig, convert
     from bert_jax.verbs.evaluate import EvaluateConfig, evaluate
     from bert_jax.verbs.finetune import FinetuneConfig, finetune
     from bert_jax.verbs.pretrain import PretrainConfig, pretrain
@@ -24,6 +27,13 @@ _WHERE = {
     "load": "bert_jax.predictor",
     "Predictor": "bert_jax.predictor",
     "Prediction": "bert_jax.predictor",
+    "load_embedder": "bert_jax.embedder",
+    "Embedder": "bert_jax.embedder",
+    "load_mask_filler": "bert_jax.mask_filler",
+    "MaskFiller": "bert_jax.mask_filler",
+    "Filling": "bert_jax.mask_filler",
+    "convert": "bert_jax.verbs.convert",
+    "ConvertConfig": "bert_jax.verbs.convert",
     "pretrain": "bert_jax.verbs.pretrain",
     "PretrainConfig": "bert_jax.verbs.pretrain",
     "finetune": "bert_jax.verbs.finetune",
@@ -33,16 +43,23 @@ _WHERE = {
 }
 
 __all__ = [
+    "ConvertConfig",
+    "Embedder",
     "EvaluateConfig",
+    "Filling",
     "FinetuneConfig",
+    "MaskFiller",
     "Prediction",
     "Predictor",
     "PretrainConfig",
     "Stopped",
     "UserError",
+    "convert",
     "evaluate",
     "finetune",
     "load",
+    "load_embedder",
+    "load_mask_filler",
     "pretrain",
 ]
 

@@ -14,6 +14,10 @@ VERBS = {
     "finetune": ("bert_jax.verbs.finetune", "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL"),
     "evaluate": ("bert_jax.verbs.evaluate", "score a fine-tuned run on labelled rows"),
     "predict": ("bert_jax.verbs.predict", "label a file of texts: JSONL with label and probabilities"),
+    "embed": ("bert_jax.verbs.embed", "a file of texts to an array of vectors"),
+    "fill-mask": ("bert_jax.verbs.fill_mask", "what a pre-trained model expects at a [MASK]"),
+    "convert": ("bert_jax.verbs.convert", "to and from Hugging Face and TensorFlow 1, with proof of equal numbers"),
+    "inspect": ("bert_jax.verbs.inspect", "what a folder is, and what can be done with it"),
 }
 DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
 

@@ -9,7 +9,7 @@ import tomllib
 import types
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from bert_jax.errors import UserError
 
@@ -21,7 +21,10 @@ SEED_RANGE = (0, 2**32 - 1)
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The shape of an encoder. Devlin et al. 2018, 3."""
+    """The shape of an encoder. The first sizes are those of Devlin et al. 2018, 3.
+
+    What follows `initializer_range` sets the families apart; the defaults are BERT's.
+    """
 
     vocab_size: int
     width: int
@@ -29,25 +32,56 @@ class ModelConfig:
     heads: int
     mlp_width: int
     max_length: int = 512
-    segments: int = 2
+    segments: int = 2  # 0: no table of segments (DistilBERT, ModernBERT)
     dropout: float = 0.1
     norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
+    embedding_width: int | None = None  # narrower tables, projected to the width (small ELECTRA)
+    first_position: int = 0  # row of the position table that the first token takes (2 in RoBERTa)
+    positions: Literal["table", "rotary"] = "table"
+    rotary_base: float = 10_000.0  # Su et al. 2021, 3.4.3
+    local_rotary_base: float = 10_000.0  # in blocks that attend locally
+    local_window: int = 0  # tokens to either side that local attention sees; 0: no block attends locally
+    global_every: int = 1  # the first of so many blocks attends to everything, the others locally
+    block: Literal["post", "pre"] = "post"  # where the norm stands
+    mlp: Literal["plain", "gated"] = "plain"
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
+    bias: bool = True  # in the dense layers and norms of the encoder
+    pooler: Literal["tanh", "relu", "gelu", "gelu_norm"] = "tanh"  # what follows its dense layer
+    pool_from: Literal["first", "mean"] = "first"
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "width", "depth", "heads", "mlp_width", "max_length", "segments")
-        check_ranges(self, **dict.fromkeys(sizes, (1, None)), dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0))
+        sizes = ("vocab_size", "width", "depth", "heads", "mlp_width", "max_length", "embedding_width", "global_every")
+        counts = ("segments", "first_position", "local_window")
+        check_ranges(self, **dict.fromkeys(sizes, (1, None)), **dict.fromkeys(counts, (0, None)))
+        check_ranges(self, dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0), rotary_base=(1.0, None))
         if self.width % self.heads:
             raise UserError(f"width {self.width} does not divide into {self.heads} heads")
+        if self.positions == "rotary" and self.head_size % 2:
+            raise UserError(f"heads of {self.head_size}: rotary positions need an even size")
 
     @property
     def head_size(self) -> int:
         return self.width // self.heads
 
     @property
+    def table_width(self) -> int:
+        """Columns of the token, position and segment tables."""
+        return self.embedding_width or self.width
+
+    @property
+    def position_rows(self) -> int:
+        """Rows of the position table."""
+        return self.first_position + self.max_length if self.positions == "table" else 0
+
+    @property
     def padded_vocab_size(self) -> int:
         """Rows of the token table: a multiple of 128, so that it divides over any mesh and fills whole tiles."""
         return -(-self.vocab_size // 128) * 128
+
+    def is_local(self, block: int) -> bool:
+        """Whether block `block`, from 0, attends to its neighbourhood only."""
+        return self.local_window > 0 and block % self.global_every != 0
 
 
 def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:

@@ -8,23 +8,28 @@ from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.layers import dropout, linear
+from bert_jax.model.positions import Rotation, rotate
 
 
 class SelfAttention(nnx.Module):
     def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         self.heads, self.rate = config.heads, config.dropout
-        square = (config.width, config.width)
-        self.query = linear(config, square, ("embed", "heads"), dtype, rngs)
-        self.key = linear(config, square, ("embed", "heads"), dtype, rngs)
-        self.value = linear(config, square, ("embed", "heads"), dtype, rngs)
-        self.output = linear(config, square, ("heads", "embed"), dtype, rngs)
+        square, bias = (config.width, config.width), config.bias
+        self.query = linear(config, square, ("embed", "heads"), dtype, rngs, bias=bias)
+        self.key = linear(config, square, ("embed", "heads"), dtype, rngs, bias=bias)
+        self.value = linear(config, square, ("embed", "heads"), dtype, rngs, bias=bias)
+        self.output = linear(config, square, ("heads", "embed"), dtype, rngs, bias=bias)
 
     def __call__(
-        self, x: Float[Array, "B L D"], mask: Bool[Array, "B 1 1 L"], rngs: nnx.Rngs | None = None
+        self,
+        x: Float[Array, "B L D"],
+        mask: Bool[Array, "B 1 #L L"],
+        rotation: Rotation | None = None,
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B L D"]:
         split = (*x.shape[:2], self.heads, -1)
-        q = self.query(x).reshape(split)  # B L N H
-        k = self.key(x).reshape(split)
+        q = rotate(self.query(x).reshape(split), rotation)  # B L N H
+        k = rotate(self.key(x).reshape(split), rotation)
         v = self.value(x).reshape(split)
         scores = jnp.einsum("BQNH,BKNH->BNQK", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)

@@ -1,4 +1,4 @@
-"""One layer of the encoder, normalised after each addition as in Vaswani et al. 2017."""
+"""One layer of the encoder: attention, then an MLP, each added to what came in."""
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -6,30 +6,56 @@ from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.attention import SelfAttention
-from bert_jax.model.layers import dropout, gelu, layer_norm, linear
+from bert_jax.model.layers import dropout, identity, layer_norm
+from bert_jax.model.mlp import MLPS
+from bert_jax.model.positions import Rotation
 
 
-class MLP(nnx.Module):
-    """Width to MLP width and back, exact GELU between. Hendrycks & Gimpel 2016."""
+class PostNormBlock(nnx.Module):
+    """Normalised after each addition. Vaswani et al. 2017, 3.1."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        self.up = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs)
-        self.down = linear(config, (config.mlp_width, config.width), ("mlp", "embed"), dtype, rngs)
-
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        return self.down(gelu(self.up(x)))
-
-
-class Block(nnx.Module):
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, index: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         self.rate = config.dropout
         self.attention = SelfAttention(config, dtype=dtype, rngs=rngs)
         self.attention_norm = layer_norm(config, rngs)
-        self.mlp = MLP(config, dtype=dtype, rngs=rngs)
+        self.mlp = MLPS[config.mlp](config, dtype=dtype, rngs=rngs)
         self.mlp_norm = layer_norm(config, rngs)
 
     def __call__(
-        self, x: Float[Array, "B L D"], mask: Bool[Array, "B 1 1 L"], rngs: nnx.Rngs | None = None
+        self,
+        x: Float[Array, "B L D"],
+        mask: Bool[Array, "B 1 #L L"],
+        rotation: Rotation | None = None,
+        rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B L D"]:
-        x = self.attention_norm(x + dropout(self.attention(x, mask, rngs), self.rate, rngs)).astype(x.dtype)
+        attended = self.attention(x, mask, rotation, rngs)
+        x = self.attention_norm(x + dropout(attended, self.rate, rngs)).astype(x.dtype)
         return self.mlp_norm(x + dropout(self.mlp(x), self.rate, rngs)).astype(x.dtype)
+
+
+class PreNormBlock(nnx.Module):
+    """Normalised before attention and MLP, so that the sum runs through untouched. Xiong et al. 2020.
+
+    The first block takes the embeddings as they are: they are normalised already. Warner et al. 2024 (ModernBERT).
+    """
+
+    def __init__(self, config: ModelConfig, index: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        self.rate = config.dropout
+        self.attention_norm = layer_norm(config, rngs) if index else identity
+        self.attention = SelfAttention(config, dtype=dtype, rngs=rngs)
+        self.mlp_norm = layer_norm(config, rngs)
+        self.mlp = MLPS[config.mlp](config, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        mask: Bool[Array, "B 1 #L L"],
+        rotation: Rotation | None = None,
+        rngs: nnx.Rngs | None = None,
+    ) -> Float[Array, "B L D"]:
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, rngs)
+        x = x + dropout(attended, self.rate, rngs)
+        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, rngs)
+
+
+BLOCKS: dict[str, type[PostNormBlock] | type[PreNormBlock]] = {"post": PostNormBlock, "pre": PreNormBlock}

@@ -6,25 +6,28 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.model.layers import dropout, layer_norm, table
+from bert_jax.model.layers import dropout, identity, layer_norm, linear, table
 
 
 class Embeddings(nnx.Module):
+    """Tables that a family does not have are not there: positions where attention turns, segments where none are."""
+
     def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        self.dtype, self.rate = dtype, config.dropout
+        self.dtype, self.rate, self.first_position = dtype, config.dropout, config.first_position
         self.tokens = table(config, config.padded_vocab_size, "vocab", rngs)
-        self.positions = table(config, config.max_length, None, rngs)
-        self.segments = table(config, config.segments, None, rngs)
-        self.norm = layer_norm(config, rngs)
+        self.positions = table(config, config.position_rows, None, rngs) if config.position_rows else None
+        self.segments = table(config, config.segments, None, rngs) if config.segments else None
+        self.norm = layer_norm(config, rngs, config.table_width)
+        narrow = config.table_width != config.width
+        shape = (config.table_width, config.width)
+        self.project = linear(config, shape, (None, "embed"), dtype, rngs) if narrow else identity
 
     def __call__(
-        self,
-        tokens: Int[Array, "B L"],
-        segments: Int[Array, "B L"],
-        positions: Int[Array, "B L"],
-        rngs: nnx.Rngs | None = None,
+        self, tokens: Int[Array, "B L"], segments: Int[Array, "B L"], rngs: nnx.Rngs | None = None
     ) -> Float[Array, "B L D"]:
         x = jnp.take(self.tokens[...], tokens, axis=0, mode="clip")
-        x += jnp.take(self.segments[...], segments, axis=0, mode="clip")
-        x += jnp.take(self.positions[...], positions, axis=0, mode="clip")
-        return dropout(self.norm(x).astype(self.dtype), self.rate, rngs)
+        if self.segments is not None:
+            x += jnp.take(self.segments[...], segments, axis=0, mode="clip")
+        if self.positions is not None:
+            x += self.positions[...][self.first_position : self.first_position + tokens.shape[1]]
+        return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, rngs))

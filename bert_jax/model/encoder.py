@@ -1,4 +1,4 @@
-"""The encoder: embeddings, a stack of blocks, and the pooler that reads [CLS]."""
+"""The encoder: embeddings, a stack of blocks, and the pooler that reads the whole sequence."""
 
 import jax
 import jax.numpy as jnp
@@ -7,22 +7,44 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.model.block import Block
+from bert_jax.model.block import BLOCKS
 from bert_jax.model.embeddings import Embeddings
-from bert_jax.model.layers import linear
+from bert_jax.model.layers import ACTIVATIONS, identity, layer_norm, linear
+from bert_jax.model.positions import views
 from bert_jax.sharding import constrain
 
 
-class Encoder(nnx.Module):
-    """Devlin et al. 2018, 3. Every position attends to every token of its sequence.
+class Pooler(nnx.Module):
+    """A dense layer, its activation, and in some families a norm. Devlin et al. 2018, 3; ModernBERT calls it head."""
 
-    The pooler belongs to it, since next sentence prediction trains it and fine-tuning starts from it.
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        activation, _, norm = config.pooler.partition("_")
+        self.activation = ACTIVATIONS[activation]
+        bias = config.bias or not norm
+        self.dense = linear(config, (config.width, config.width), ("embed", None), dtype, rngs, bias=bias)
+        self.norm = layer_norm(config, rngs) if norm else identity
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return self.norm(self.activation(self.dense(x))).astype(x.dtype)
+
+
+class Encoder(nnx.Module):
+    """Devlin et al. 2018, 3; what the families change in it is said by ModelConfig.
+
+    The pooler belongs to it, since next sentence prediction trains it and classification starts from it. Models that
+    read every token do without.
     """
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, config: ModelConfig, *, pooler: bool = True, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+    ) -> None:
+        self.config = config
         self.embeddings = Embeddings(config, dtype=dtype, rngs=rngs)
-        self.blocks = nnx.List([Block(config, dtype=dtype, rngs=rngs) for _ in range(config.depth)])
-        self.pooler = linear(config, (config.width, config.width), ("embed", None), dtype, rngs)
+        block = BLOCKS[config.block]
+        self.blocks = nnx.List([block(config, index, dtype=dtype, rngs=rngs) for index in range(config.depth)])
+        self.final_norm = layer_norm(config, rngs) if config.block == "pre" else identity
+        if pooler:
+            self.pooler = Pooler(config, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -31,15 +53,28 @@ class Encoder(nnx.Module):
         mask: Bool[Array, "B L"],
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B L D"]:
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        x = constrain(self.embeddings(tokens, segments, positions, rngs), "batch", None, None)
-        for block in self.blocks:
-            x = constrain(block(x, mask[:, None, None, :], rngs), "batch", None, None)
-        return x
+        x = constrain(self.embeddings(tokens, segments, rngs), "batch", None, None)
+        seen = views(self.config, mask)
+        for index, block in enumerate(self.blocks):
+            x = constrain(block(x, *seen[self.config.is_local(index)], rngs), "batch", None, None)
+        return self.final_norm(x).astype(x.dtype)
 
-    def pool(self, hidden: Float[Array, "B L D"]) -> Float[Array, "B D"]:
-        """What the encoder says of the whole sequence: tanh of a dense layer over [CLS]."""
-        return jnp.tanh(self.pooler(hidden[:, 0]))
+    def pool(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
+        """What the encoder says of the whole sequence: its pooler over [CLS], or over the mean of the tokens."""
+        return self.pooler(POOLINGS[self.config.pool_from](hidden, mask))
+
+
+def first_token(hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
+    return hidden[:, 0]
+
+
+def mean_token(hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
+    """The mean over the tokens, padding left out."""
+    weight = mask[..., None].astype(hidden.dtype)
+    return (hidden * weight).sum(axis=1) / jnp.maximum(weight.sum(axis=1), 1)
+
+
+POOLINGS = {"first": first_token, "mean": mean_token}
 
 
 def masks(
@@ -51,8 +86,8 @@ def masks(
     return ((position >= segment_b[:, None]) & mask).astype(jnp.int32), mask
 
 
-def parameter_count(config: ModelConfig) -> int:
-    """Parameters of the encoder with its pooler, as published: the padding of the token table not counted."""
-    shapes = jax.eval_shape(lambda: nnx.state(Encoder(config, rngs=nnx.Rngs(0)), nnx.Param))
+def parameter_count(config: ModelConfig, *, pooler: bool = True) -> int:
+    """Parameters of the encoder, as published: the padding of the token table not counted."""
+    shapes = jax.eval_shape(lambda: nnx.state(Encoder(config, pooler=pooler, rngs=nnx.Rngs(0)), nnx.Param))
     total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    return total - (config.padded_vocab_size - config.vocab_size) * config.width
+    return total - (config.padded_vocab_size - config.vocab_size) * config.table_width

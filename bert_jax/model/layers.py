@@ -1,4 +1,6 @@
-"""Linear, LayerNorm and embedding tables with named axes, and dropout."""
+"""Linear, LayerNorm and embedding tables with named axes, activations, and dropout."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +12,18 @@ from bert_jax.config import ModelConfig
 
 
 def linear(
-    config: ModelConfig, shape: tuple[int, int], axes: tuple[str | None, str | None], dtype: DTypeLike, rngs: nnx.Rngs
+    config: ModelConfig,
+    shape: tuple[int, int],
+    axes: tuple[str | None, str | None],
+    dtype: DTypeLike,
+    rngs: nnx.Rngs,
+    *,
+    bias: bool = True,
 ) -> nnx.Linear:
     """A dense layer; `axes` names its input and output for the mesh. The bias follows the output."""
     return nnx.Linear(
         *shape,
+        use_bias=bias,
         dtype=dtype,
         kernel_init=truncated_normal(config),
         kernel_metadata={"axes": axes},
@@ -23,16 +32,21 @@ def linear(
     )
 
 
-def layer_norm(config: ModelConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """Ba et al. 2016, in float32 whatever comes in."""
+def layer_norm(config: ModelConfig, rngs: nnx.Rngs, width: int | None = None) -> nnx.LayerNorm:
+    """Ba et al. 2016, over `width` (the model's own where not said), in float32 whatever comes in."""
     return nnx.LayerNorm(
-        config.width, epsilon=config.norm_epsilon, dtype=jnp.float32, use_fast_variance=False, rngs=rngs
+        width or config.width,
+        epsilon=config.norm_epsilon,
+        use_bias=config.bias,
+        dtype=jnp.float32,
+        use_fast_variance=False,
+        rngs=rngs,
     )
 
 
 def table(config: ModelConfig, rows: int, axis: str | None, rngs: nnx.Rngs) -> nnx.Param[Array]:
-    """An embedding table of `rows` x width."""
-    value = truncated_normal(config)(rngs.params(), (rows, config.width), jnp.float32)
+    """An embedding table of `rows`."""
+    value = truncated_normal(config)(rngs.params(), (rows, config.table_width), jnp.float32)
     return nnx.Param(value, axes=(axis, "embed"))
 
 
@@ -44,6 +58,19 @@ def truncated_normal(config: ModelConfig) -> jax.nn.initializers.Initializer:
 def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """Hendrycks & Gimpel 2016, exact. By erf, which XLA computes in one pass; jax.nn.gelu goes by erfc, in three."""
     return 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
+
+
+def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return x
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": gelu,
+    "gelu_tanh": jax.nn.gelu,  # approximate, as the first GPT computed it
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
 
 
 def dropout(x: Float[Array, "..."], rate: float, rngs: nnx.Rngs | None) -> Float[Array, "..."]:

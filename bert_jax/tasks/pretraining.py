@@ -11,13 +11,13 @@ from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.encoder import masks
-from bert_jax.model.heads import PretrainingModel
+from bert_jax.model.heads import MaskedLMModel, PretrainingModel
 from bert_jax.train.task import Batch, Sums
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingTask:
-    """Batches are those of bert_jax.data.pretraining. `next_sentence` False leaves that loss out (RoBERTa)."""
+    """Batches are those of bert_jax.data.pretraining. `next_sentence` False leaves loss and head out (RoBERTa)."""
 
     model: ModelConfig
     dtype: DTypeLike = jnp.float32
@@ -28,26 +28,30 @@ class PretrainingTask:
     def losses(self) -> tuple[str, ...]:
         return ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
 
-    def build(self, rngs: nnx.Rngs) -> PretrainingModel:
-        return PretrainingModel(self.model, dtype=self.dtype, rngs=rngs)
+    def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
+        model = PretrainingModel if self.next_sentence else MaskedLMModel
+        return model(self.model, dtype=self.dtype, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         masked, pairs = jnp.sum(batch["masked_count"]), jnp.sum(batch["weight"])
-        return {"mlm_loss": masked, "mlm_accuracy": masked, "nsp_loss": pairs, "nsp_accuracy": pairs}
+        counts = {"mlm_loss": masked, "mlm_accuracy": masked}
+        return {**counts, "nsp_loss": pairs, "nsp_accuracy": pairs} if self.next_sentence else counts
 
-    def sums(self, module: PretrainingModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+    def sums(self, module: MaskedLMModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
         hidden = module.encoder(batch["tokens"], segments, mask, rngs)
         logits = module.masked_logits(hidden, batch["masked_positions"])
         labels = batch["masked_labels"]
         real = jnp.arange(labels.shape[1]) < batch["masked_count"][:, None]  # B P
-        next_logits = module.next_logits(hidden)
-        return {
+        sums = {
             "mlm_loss": jnp.sum(jnp.where(real, cross_entropy(logits, labels), 0.0)),
             "mlm_accuracy": jnp.sum(jnp.where(real, is_top(logits, labels), False), dtype=jnp.float32),
-            "nsp_loss": jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"]),
-            "nsp_accuracy": jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"]),
         }
+        if isinstance(module, PretrainingModel):
+            next_logits = module.next_logits(hidden, mask)
+            sums["nsp_loss"] = jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"])
+            sums["nsp_accuracy"] = jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"])
+        return sums
 
 
 def cross_entropy(logits: Array, labels: Array) -> Array:

@@ -32,7 +32,7 @@ class _SequenceTask:
 
     def _logits(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), rngs)
+        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, rngs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
@@ -56,14 +57,12 @@ class Checkpoints:
             return
         self._prune()
         self._saving = step
+        items = {_PARAMS: state.params, _OPT_STATE: _as_dict(state.opt_state)}
         try:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    **{
-                        _PARAMS: ocp.args.StandardSave(state.params),
-                        _OPT_STATE: ocp.args.StandardSave(_as_dict(state.opt_state)),
-                    }
+                    **{name: ocp.args.StandardSave(tree) for name, tree in items.items() if tree}  # none may be empty
                 ),
                 force=True,  # Orbax skips without a word what is not beyond every step it sees
             )
@@ -163,6 +162,13 @@ def damage(folder: Path) -> list[str]:
         return [f"{SEAL} is missing"]
     except (ValueError, AttributeError, OSError) as error:
         return [f"{SEAL} cannot be read: {error}"]
+
+
+def write_params(folder: Path, step: int, params: Params) -> None:
+    """Leaves one sealed checkpoint in `folder`, of parameters alone: to start from, not to resume."""
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(step, TrainState(jnp.int32(step), params, ()))
+    checkpoints.close()
 
 
 def read_params(folder: Path) -> Params:

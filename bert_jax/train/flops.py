@@ -28,6 +28,9 @@ def peak_flops(devices: list[jax.Device]) -> float | None:
 
 def training_flops(config: ModelConfig, length: int, predictions: int = 0) -> float:
     """Matrix-product FLOPs of one sequence, forward and backward (twice the forward); recomputation not counted."""
-    per_token = 2 * (4 * config.width**2 + 2 * config.width * config.mlp_width) + 4 * length * config.width
-    per_prediction = 2 * (config.width**2 + config.width * config.padded_vocab_size)
-    return 3.0 * (config.depth * length * per_token + predictions * per_prediction)
+    matrices = 3 if config.mlp == "gated" else 2
+    dense = 2 * (4 * config.width**2 + matrices * config.width * config.mlp_width)
+    seen = [min(2 * config.local_window + 1, length) if config.is_local(i) else length for i in range(config.depth)]
+    per_token = config.depth * dense + 4 * config.width * sum(seen)
+    per_prediction = 2 * (config.width * config.table_width + config.table_width * config.padded_vocab_size)
+    return 3.0 * (length * per_token + predictions * per_prediction)

@@ -14,7 +14,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
-from bert_jax.train.task import Batch, Sums, Task
+from bert_jax.train.task import Answers, Batch, Sums, Task
 
 Params = dict[str, Any]  # nested dicts of arrays
 
@@ -34,7 +34,7 @@ class Program:
 
     def __init__(
         self,
-        task: Task,
+        task: Task | Answers,
         mesh: Mesh,
         optimizer: optax.GradientTransformation | None = None,
         *,

@@ -80,6 +80,13 @@ def open_run(path: Path) -> RunFolder:
     return RunFolder(path)
 
 
+def is_run(path: Path) -> bool:
+    """Whether `path` is a run folder, a folder of several seeds, or one checkpoint of a run."""
+    if path.parent.name == "checkpoints" and path.name.isdigit():
+        return True
+    return (path / "run.toml").is_file() or (path / SEEDS).is_file()
+
+
 SEEDS = "seeds.json"  # in a folder of several runs that differ in their seed
 
 
@@ -122,6 +129,13 @@ def start_or_resume(
         return run
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} exists and is not a run folder. Choose another --output")
+    return start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
+
+
+def start_run(
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> RunFolder:
+    """A new run folder at `path`, which is not there or empty, made whole in one move."""
     about = {
         "kind": kind,
         "task": task,
@@ -139,8 +153,8 @@ def start_or_resume(
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
         tokenizer.save(making / "tokenizer")
-        for name, text in files.items():
-            (making / name).write_text(text)
+        (making / "run.toml").write_text(to_toml(config))
+        (making / "model.toml").write_text(to_toml(model))
         RunFolder(making)._write_json("run.json", about)
         if path.is_dir():
             path.rmdir()
@@ -148,7 +162,7 @@ def start_or_resume(
     except OSError as error:
         shutil.rmtree(making, ignore_errors=True)
         raise UserError(f"{path} cannot be made: {error}") from None
-    return run
+    return RunFolder(path)
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -36,8 +36,11 @@ class Task(Protocol):
         """Losses and scores added over the batch; `rngs=None` means no dropout."""
 
 
-class PredictingTask(Task, Protocol):
-    """A task that answers."""
+class Answers(Protocol):
+    """A task that answers; it need not be one that trains."""
+
+    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The module, freshly initialised."""
 
     def outputs(self, module: Any, batch: Batch) -> Array:
         """What prediction returns, one row a sequence."""

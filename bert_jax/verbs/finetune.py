@@ -17,6 +17,8 @@ import tyro
 
 from bert_jax import hosts
 from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
+from bert_jax.convert.pretrained import Pretrained, encoder_params
+from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches, Encoded, encode_rows
 from bert_jax.data.glue import read_task
 from bert_jax.data.rows import Columns, Labelled
@@ -25,12 +27,12 @@ from bert_jax.predictor import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.scores import main_score, score
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import parameter_hash, read_params, require_same_shapes
+from bert_jax.train.checkpoint import parameter_hash, require_same_shapes
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
-from bert_jax.train.run import SEEDS, RunFolder, resolve_checkpoint, start_or_resume
+from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
 
 
@@ -43,7 +45,7 @@ class FinetuneConfig:
     """
 
     from_: Annotated[Path, tyro.conf.arg(name="from")]
-    """Run folder, or one folder in its checkpoints/."""
+    """Run folder or one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
     data: Path
     """The task's folder, or for `rows` a CSV, TSV or JSONL file or a folder with train.* and dev.*."""
     output: Path
@@ -91,8 +93,7 @@ class FinetuneConfig:
 class _Prepared:
     """All that the seeds of one command share."""
 
-    source: RunFolder
-    checkpoint: Path
+    pretrained: Pretrained
     model: ModelConfig
     tokenizer: Tokenizer
     labelled: Labelled
@@ -122,8 +123,10 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
 
 
 def _prepare(config: FinetuneConfig) -> _Prepared:
-    source, checkpoint = resolve_checkpoint(config.from_)
-    model, tokenizer = with_dropout(source.model(), config.dropout), source.tokenizer()
+    pretrained = read_model(config.from_)
+    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
+    if tokenizer is None:
+        raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
     if config.max_length > model.max_length:
         raise UserError(f"max_length {config.max_length}: {config.from_} has only {model.max_length} positions")
     labelled = read_task(
@@ -144,7 +147,7 @@ def _prepare(config: FinetuneConfig) -> _Prepared:
             )
     for note in labelled.notes:
         print(f"note: {note}", file=sys.stderr)
-    return _Prepared(source, checkpoint, model, tokenizer, labelled, train_rows, dev_rows)
+    return _Prepared(pretrained, model, tokenizer, labelled, train_rows, dev_rows)
 
 
 def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]:
@@ -180,7 +183,7 @@ def _run_seed(
         batches,
         run,
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1),
-        start=functools.partial(_start, program, None if config.from_scratch else prepared.checkpoint),
+        start=functools.partial(_start, program, None if config.from_scratch else prepared.pretrained),
         evaluation=Evaluation("dev", functools.partial(_evaluate, program, prepared, config.batch_size), "main"),
         flops_per_row=training_flops(model, config.max_length),
         title=f"{config.task} seed {seed}",
@@ -199,14 +202,20 @@ def _run_seed(
     return run
 
 
-def _start(program: Program, checkpoint: Path | None) -> TrainState:
-    """Fresh weights, and the encoder of `checkpoint` in them where there is one."""
+def _start(program: Program, pretrained: Pretrained | None) -> TrainState:
+    """Fresh weights, and the encoder of `pretrained` in them where there is one."""
     state = program.init()
-    if checkpoint is None:
+    if pretrained is None:
         return state
-    encoder = read_params(checkpoint)["encoder"]
+    encoder = encoder_params(pretrained)
+    fresh = state.params["encoder"]
+    if "pooler" in fresh and "pooler" not in encoder:
+        print(f"note: {pretrained.where} has no pooler; a fresh one is trained", file=sys.stderr)
+        encoder["pooler"] = fresh["pooler"]
+    if "pooler" not in fresh:
+        encoder.pop("pooler", None)
     shapes = program.params["encoder"]
-    require_same_shapes(encoder, shapes, str(checkpoint))
+    require_same_shapes(encoder, shapes, pretrained.where)
     return dataclasses.replace(state, params={**state.params, "encoder": program.place_params(encoder, shapes)})
 
 
@@ -228,6 +237,7 @@ def _describe(config: FinetuneConfig, labelled: Labelled) -> dict[str, Any]:
     own = config.task == "rows"
     return {
         "name": config.task,
+        "head": "sequence",
         "labels": None if labelled.labels is None else list(labelled.labels),
         "pair": labelled.train.pairs is not None,
         "columns": {"text": config.text, "pair": config.pair, "label": config.label} if own else None,

@@ -44,6 +44,8 @@ def predict(config: PredictConfig) -> int:
     predictor = load(config.model)
     columns = predictor.task["columns"] or {}
     pair = (config.pair or columns.get("pair") or "pair") if predictor.task["pair"] else None
+    if predictor.task["pair"] is None:  # not known of a model from elsewhere
+        pair = config.pair
     rows = _read(config.input, Columns(config.text or columns.get("text", "text"), pair, None))
     temporary = config.output.with_name(f".{config.output.name}.writing")
     try:
@@ -64,9 +66,16 @@ def _read(path: Path, columns: Columns) -> Rows:
         return read_rows(path, columns)
     if columns.pair:
         raise UserError(f"{path}: a .txt file has one text a line, this model takes pairs. Give it CSV, TSV or JSONL")
-    lines = read_text(path).removesuffix("\n").split("\n")
-    lines = [line.removesuffix("\r") for line in lines]
+    lines = read_texts(path, columns.text)
     return Rows(lines, None, None, str(path), list(range(1, len(lines) + 1)))
+
+
+def read_texts(path: Path, column: str) -> list[str]:
+    """The lines of a .txt file, or a column of CSV, TSV or JSONL."""
+    if path.suffix != ".txt":
+        return read_rows(path, Columns(column, None, None)).texts
+    lines = read_text(path).removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -98,8 +98,9 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     program = Program(
         task, mesh, make_optimizer(config.optim, config.steps), seed=config.seed, accumulate=config.accumulate
     )
+    task_record = {"name": "pretrain", "head": "pretrain" if config.next_sentence else "masked_lm"}
     run = start_or_resume(
-        config.output, config, model, tokenizer, kind="pretrain", task={"name": "pretrain"}, data=manifest.fingerprint
+        config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
     began = time.perf_counter()
     held_out = held_out_batches(

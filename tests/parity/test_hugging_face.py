@@ -38,7 +38,7 @@ def reference(config: ModelConfig) -> torch.nn.Module:
 
 def converted(model: torch.nn.Module, config: ModelConfig) -> dict:
     """Their weights by our names. Written out here, apart from any converter."""
-    theirs = {name: value.numpy().copy() for name, value in model.state_dict().items()}  # JAX may alias what it is given
+    theirs = {name: value.numpy().copy() for name, value in model.state_dict().items()}  # or JAX may alias them
     used = set()
 
     def take(name: str) -> np.ndarray:
@@ -77,7 +77,7 @@ def converted(model: torch.nn.Module, config: ModelConfig) -> dict:
                 "norm": norm(f"{tables}.LayerNorm"),
             },
             "blocks": {i: block(f"bert.encoder.layer.{i}") for i in range(config.depth)},
-            "pooler": linear("bert.pooler.dense"),
+            "pooler": {"dense": linear("bert.pooler.dense")},
         },
         "masked_lm": {
             "transform": linear("cls.predictions.transform.dense"),
@@ -107,7 +107,7 @@ def test_outputs_and_losses_equal_those_of_hugging_face(config, rows, length):
         module = program.module(params)
         hidden = module.encoder(batch["tokens"], segments, mask)
         everywhere = np.broadcast_to(np.arange(length), (rows, length))
-        return hidden, module.masked_logits(hidden, everywhere), module.next_logits(hidden)
+        return hidden, module.masked_logits(hidden, everywhere), module.next_logits(hidden, mask)
 
     hidden, masked_logits, next_logits = apply(params)
     with torch.no_grad():

@@ -1,0 +1,131 @@
+"""A model with all that belongs to it, wherever it came from: what every reader gives and every writer takes."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.rules import Flat, Shape, flatten, unflatten
+from bert_jax.errors import UserError
+from bert_jax.model.heads import (
+    DiscriminatorModel,
+    EncoderModel,
+    MaskedLMModel,
+    PretrainingModel,
+    SequenceModel,
+    TokenModel,
+)
+from bert_jax.text.tokenizer import Tokenizer
+
+MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_label"
+MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """An encoder with its head, if it has one.
+
+    where      the folder it was read from, for messages
+    kind       a key of KINDS
+    params     by path, float32
+    labels     the classes of a head that has classes, in the order of its outputs
+    problem    of a `sequence` model: single_label, multi_label or regression
+    max_length tokens that a text is cut to
+    origin     what the format it was read from says beyond that, so that writing it again loses nothing
+    task       what a fine-tuned run of ours knows of its rows: name, columns, metrics
+    """
+
+    where: str
+    kind: str
+    model: ModelConfig
+    tokenizer: Tokenizer | None
+    params: Flat
+    labels: tuple[str, ...] | None = None
+    problem: str = SINGLE_LABEL
+    max_length: int = 512
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pooler(self) -> bool:
+        return "encoder/pooler/dense/kernel" in self.params
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the head gives."""
+        return outputs_of(self.kind, self.labels)
+
+
+def outputs_of(kind: str, labels: tuple[str, ...] | None) -> int:
+    return {"span": 2, "choice": 1}.get(kind, len(labels or ("",)))
+
+
+def build(
+    kind: str,
+    model: ModelConfig,
+    *,
+    outputs: int = 1,
+    pooler: bool = True,
+    dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs,
+) -> nnx.Module:
+    """The module of a kind of model, freshly initialised; `pooler` where the kind leaves that open."""
+    return KINDS[kind](model, outputs, pooler, dtype=dtype, rngs=rngs)
+
+
+KINDS: dict[str, Callable[..., nnx.Module]] = {
+    "encoder": lambda model, outputs, pooler, **more: EncoderModel(model, pooler=pooler, **more),
+    "masked_lm": lambda model, outputs, pooler, **more: MaskedLMModel(model, pooler=pooler, **more),
+    "pretrain": lambda model, outputs, pooler, **more: PretrainingModel(model, **more),
+    "discriminator": lambda model, outputs, pooler, **more: DiscriminatorModel(model, **more),
+    "sequence": lambda model, outputs, pooler, **more: SequenceModel(model, outputs, **more),
+    "choice": lambda model, outputs, pooler, **more: SequenceModel(model, outputs, **more),
+    "token": lambda model, outputs, pooler, **more: TokenModel(model, outputs, pooler=pooler, **more),
+    "span": lambda model, outputs, pooler, **more: TokenModel(model, outputs, pooler=pooler, **more),
+}
+
+
+def shapes_of(kind: str, model: ModelConfig, *, outputs: int = 1, pooler: bool = True) -> dict[str, Shape]:
+    """The shape of every parameter by its path; nothing is computed."""
+    module = nnx.eval_shape(lambda: build(kind, model, outputs=outputs, pooler=pooler, rngs=nnx.Rngs(0)))
+    abstract = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    return {path: tuple(leaf.shape) for path, leaf in flatten(abstract).items()}
+
+
+def module_of(pretrained: Pretrained, params: Any, dtype: DTypeLike = jnp.float32) -> Any:
+    """The module with these parameters in it."""
+    module = nnx.eval_shape(
+        lambda: build(
+            pretrained.kind,
+            pretrained.model,
+            outputs=pretrained.outputs,
+            pooler=pretrained.pooler,
+            dtype=dtype,
+            rngs=nnx.Rngs(0),
+        )
+    )
+    return nnx.merge(nnx.graphdef(module), jax.tree.map(jnp.asarray, params))
+
+
+def encoder_params(pretrained: Pretrained) -> dict[Any, Any]:
+    """The encoder's parameters, nested. Where the family's masked LM reads through its pooler (ModernBERT), with it."""
+    params: Any = unflatten(pretrained.params)
+    encoder = params["encoder"]
+    if "pooler" not in encoder and "masked_lm" in params and pretrained.model.pooler.endswith("norm"):
+        head = params["masked_lm"]
+        encoder["pooler"] = {"dense": head["transform"], "norm": head["norm"]}
+    return encoder
+
+
+def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:
+    """Raises UserError where the tokenizer and the token table were not made for each other."""
+    if tokenizer.vocab_size > rows or rows - tokenizer.vocab_size > MOST_ROWS_OF_PADDING:
+        raise UserError(
+            f"{where}: the tokenizer has {tokenizer.vocab_size} entries, the token table {rows} rows. "
+            "Put the tokenizer there that the model was trained with"
+        )

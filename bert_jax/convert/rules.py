@@ -1,0 +1,118 @@
+"""How the tensors of another library become our parameters, and back: a table of names, and one way to apply it.
+
+Dense kernels stand there as (out, in), here as (in, out). Some libraries keep several of our matrices in one.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from bert_jax.errors import UserError
+
+Flat = dict[str, np.ndarray]  # our parameters by "encoder/blocks/0/attention/query/kernel"
+Shape = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One tensor of theirs, and ours that it holds, one after the other along its first axis.
+
+    transpose  a dense kernel that stands there as (out, in)
+    rows       the first axis is the vocabulary, which here is padded
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+    transpose: bool = False
+    rows: bool = False
+
+
+class TensorSource(Protocol):
+    """Tensors by name, read one at a time."""
+
+    def names(self) -> Iterable[str]: ...
+
+    def shape(self, name: str) -> Shape: ...
+
+    def read(self, name: str) -> np.ndarray: ...
+
+
+def dense(theirs: str, *ours: str, bias: bool = True) -> list[Rule]:
+    """A dense layer of theirs: one of ours, or several that stand there as one."""
+    rules = [Rule(f"{theirs}.weight", tuple(f"{name}/kernel" for name in ours), transpose=True)]
+    return rules + [Rule(f"{theirs}.bias", tuple(f"{name}/bias" for name in ours))] * bias
+
+
+def norm(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
+    return [Rule(f"{theirs}.weight", (f"{ours}/scale",))] + [Rule(f"{theirs}.bias", (f"{ours}/bias",))] * bias
+
+
+def read_tensors(
+    rules: Sequence[Rule], source: TensorSource, shapes: Mapping[str, Shape], *, vocab_size: int, where: str
+) -> Flat:
+    """Our parameters, float32, by the rules: every tensor on both sides used once.
+
+    Raises one UserError that lists every tensor missing, extra or of another shape.
+    """
+    there = set(source.names())
+    problems = [f"missing {rule.theirs}" for rule in rules if rule.theirs not in there]
+    problems += [f"extra {name}" for name in sorted(there - {rule.theirs for rule in rules})]
+    for rule in rules:
+        if rule.theirs in there:
+            found, expected = tuple(source.shape(rule.theirs)), their_shape(rule, shapes, vocab_size)
+            if found != expected:
+                problems.append(f"{rule.theirs} {found} against {expected}")
+    if problems:
+        raise UserError(f"{where}: {len(problems)} of {len(rules)} tensors did not fit: {'; '.join(problems)}")
+    ours: Flat = {}
+    for rule in rules:
+        ours |= to_ours(rule, source.read(rule.theirs), shapes)
+    assert ours.keys() == shapes.keys(), ours.keys() ^ shapes.keys()
+    return ours
+
+
+def to_ours(rule: Rule, array: np.ndarray, shapes: Mapping[str, Shape]) -> Flat:
+    """What one tensor of theirs holds."""
+    parts = np.split(np.asarray(array, np.float32), len(rule.ours))
+    if rule.transpose:
+        parts = [part.T for part in parts]
+    if rule.rows:
+        rows = shapes[rule.ours[0]][0]
+        parts = [np.pad(part, [(0, rows - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts]
+    return {name: np.ascontiguousarray(part) for name, part in zip(rule.ours, parts, strict=True)}
+
+
+def to_theirs(rule: Rule, ours: Mapping[str, np.ndarray], vocab_size: int) -> np.ndarray:
+    """Their tensor, put together from ours."""
+    parts = [ours[name][:vocab_size] if rule.rows else ours[name] for name in rule.ours]
+    parts = [part.T if rule.transpose else part for part in parts]
+    return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+
+def their_shape(rule: Rule, shapes: Mapping[str, Shape], vocab_size: int) -> Shape:
+    """The shape that their tensor has to have."""
+    first, *rest = shapes[rule.ours[0]]
+    shape = (*rest, first) if rule.transpose else ((vocab_size if rule.rows else first), *rest)
+    return (shape[0] * len(rule.ours), *shape[1:])
+
+
+def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts by path."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[Any, Any]:
+    """Nested dicts from paths; a step of digits is a whole number."""
+    tree: dict[Any, Any] = {}
+    for path, value in flat.items():
+        *steps, last = (int(step) if step.isdigit() else step for step in path.split("/"))
+        node = tree
+        for step in steps:
+            node = node.setdefault(step, {})
+        node[last] = value
+    return tree

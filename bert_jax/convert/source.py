@@ -1,0 +1,29 @@
+"""A path to a model, whatever lies there."""
+
+from pathlib import Path
+
+from bert_jax.convert.huggingface import is_huggingface, read_huggingface
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.run_folder import read_run
+from bert_jax.convert.tf_bert import is_tf_bert, read_tf_bert
+from bert_jax.errors import UserError
+from bert_jax.train.run import is_run
+
+
+def read_model(path: Path) -> Pretrained:
+    """The model at `path`: a run folder or a checkpoint of it, a Hugging Face folder, or a TensorFlow 1 checkpoint.
+
+    Raises UserError with all that is wrong with it. Nothing that lies there is executed.
+    """
+    if is_run(path):
+        return read_run(path)
+    if path.is_dir() and is_huggingface(path):
+        return read_huggingface(path)
+    if is_tf_bert(path):
+        return read_tf_bert(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    raise UserError(
+        f"{path}: not a model: neither a run folder (run.toml), nor a Hugging Face folder (config.json), "
+        "nor a TensorFlow 1 checkpoint (bert_config.json and *.ckpt.index)"
+    )

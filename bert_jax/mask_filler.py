@@ -1,0 +1,82 @@
+"""The words under [MASK]: `bert_jax.load_mask_filler(path).fill("The [MASK] barked.")`."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax import hosts
+from bert_jax.config import MeshConfig
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.rules import unflatten
+from bert_jax.convert.source import read_model
+from bert_jax.data.batches import batch_lengths
+from bert_jax.errors import UserError
+from bert_jax.sharding import make_mesh
+from bert_jax.tasks.reading import FillingTask
+from bert_jax.train.program import Program
+
+MASK = "[MASK]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Filling:
+    """One token that may stand under the mask, and the text with it in place."""
+
+    token: str
+    probability: float
+    text: str
+
+
+class MaskFiller:
+    """A masked language model that says what stands under a mask."""
+
+    def __init__(self, pretrained: Pretrained, *, best: int = 5, dtype: jax.typing.DTypeLike = jnp.float32) -> None:
+        if pretrained.kind not in ("masked_lm", "pretrain"):
+            raise UserError(f"{pretrained.where}: a {pretrained.kind} model has no masked LM head to ask")
+        if pretrained.tokenizer is None:
+            raise UserError(f"{pretrained.where}: no tokenizer beside the weights. Put its files there")
+        if not 1 <= best <= pretrained.model.vocab_size:
+            raise UserError(f"best is {best}; it must lie between 1 and {pretrained.model.vocab_size}")
+        self.where, self.tokenizer, self.max_length = pretrained.where, pretrained.tokenizer, pretrained.max_length
+        self.program = Program(FillingTask(pretrained.model, dtype, best), make_mesh(MeshConfig(data=1)))
+        params = unflatten(pretrained.params)
+        encoder = {name: part for name, part in params["encoder"].items() if name != "pooler"}
+        self.params = self.program.place_params({"encoder": encoder, "masked_lm": params["masked_lm"]})
+
+    @property
+    def mask(self) -> str:
+        """How the tokenizer itself spells the mask; [MASK] is understood besides."""
+        return self.tokenizer.tokens([self.tokenizer.special.mask])[0]
+
+    def fill(self, text: str) -> list[Filling]:
+        """The likeliest tokens at the one mask in `text`, the likeliest first."""
+        parts = text.replace(self.mask, MASK).split(MASK)
+        if len(parts) != 2:
+            raise UserError(f"{text!r}: {len(parts) - 1} masks; one {MASK} is expected")
+        special = self.tokenizer.special
+        before, after = (ids.tolist() for ids in self.tokenizer.ids(parts))
+        tokens = [special.cls, *before, special.mask, *after, special.sep]
+        if len(tokens) > self.max_length:
+            raise UserError(f"{len(tokens)} tokens; {self.where} takes {self.max_length}. Shorten the text")
+        width = next(length for length in batch_lengths(self.max_length) if length >= len(tokens))
+        batch = {
+            "tokens": np.array([tokens + [special.pad] * (width - len(tokens))], np.int32),
+            "length": np.array([len(tokens)], np.int32),
+            "segment_b": np.array([len(tokens)], np.int32),
+            "position": np.array([len(before) + 1], np.int32),
+        }
+        (shares, ids), *_ = np.asarray(self.program.outputs(self.params, self.program.place(batch)))
+        found = []
+        for share, number in zip(shares.tolist(), ids.astype(int).tolist(), strict=True):
+            filled = self.tokenizer.decode([*before, number, *after])
+            found.append(Filling(self.tokenizer.tokens([number])[0], share, filled))
+        return found
+
+
+def load_mask_filler(path: str | Path, *, best: int = 5) -> MaskFiller:
+    """The masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
+    hosts.prepare()
+    return MaskFiller(read_model(Path(path)), best=best)

@@ -1,0 +1,36 @@
+"""What a block does to each position by itself: a plain MLP, or a gated one."""
+
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.layers import ACTIVATIONS, linear
+
+
+class PlainMLP(nnx.Module):
+    """Width to MLP width and back, the activation between. Vaswani et al. 2017, 3.3."""
+
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        self.activation = ACTIVATIONS[config.activation]
+        self.up = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
+        self.down = linear(config, (config.mlp_width, config.width), ("mlp", "embed"), dtype, rngs, bias=config.bias)
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return self.down(self.activation(self.up(x)))
+
+
+class GatedMLP(nnx.Module):
+    """The activated half times the other half; GeGLU where the activation is GELU. Shazeer 2020."""
+
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+        self.activation = ACTIVATIONS[config.activation]
+        self.up = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
+        self.gate = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
+        self.down = linear(config, (config.mlp_width, config.width), ("mlp", "embed"), dtype, rngs, bias=config.bias)
+
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return self.down(self.activation(self.up(x)) * self.gate(x))
+
+
+MLPS: dict[str, type[PlainMLP] | type[GatedMLP]] = {"plain": PlainMLP, "gated": GatedMLP}

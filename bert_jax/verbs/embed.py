@@ -1,0 +1,69 @@
+"""bert-jax embed: a file of texts to an array of vectors."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.progress import track
+
+from bert_jax.config import check_ranges
+from bert_jax.embedder import load_embedder
+from bert_jax.errors import UserError
+from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.predict import CHUNK_ROWS, read_texts
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedConfig:
+    """One vector a text, as a NumPy file of float32: .txt with one text a line, or a column of CSV, TSV, JSONL.
+
+    bert-jax embed --model runs/mini --input sentences.txt --output vectors.npy --normalize
+    """
+
+    model: Path
+    """Run folder or one folder in its checkpoints/, Hugging Face or sentence-transformers folder, TF 1 checkpoint."""
+    input: Path
+    output: Path
+    """A .npy file: `numpy.load` gives (texts, width)."""
+    text: str = "text"
+    """Column of the text, where there are columns."""
+    pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = None
+    """Over the last hidden states. The model's own where not said, and mean where it has none."""
+    normalize: bool | None = None
+    """Vectors of length 1. The model's own where not said, and no where it has none."""
+    batch_size: int = 64
+
+
+def embed(config: EmbedConfig) -> tuple[int, int]:
+    """Writes the array, whole or not at all; returns its shape."""
+    if config.output.exists():
+        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
+    if config.output.suffix != ".npy":
+        raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
+    check_ranges(config, batch_size=(1, None))
+    texts = read_texts(config.input, config.text)
+    embedder = load_embedder(config.model, pooling=config.pooling, normalize=config.normalize)
+    starts = range(0, len(texts), CHUNK_ROWS)
+    vectors = [
+        embedder.embed(texts[start : start + CHUNK_ROWS], batch_size=config.batch_size)
+        for start in track(starts, "embedding", disable=not sys.stderr.isatty(), transient=True)
+    ]
+    array = np.concatenate(vectors)
+    temporary = config.output.with_name(f".{config.output.name}.writing")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+        temporary.replace(config.output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return array.shape
+
+
+def main(arguments: Sequence[str]) -> int:
+    config = parse(EmbedConfig, arguments, prog="bert-jax embed")
+    rows, width = embed(config)
+    print(f"{config.output}: {rows} vectors of {width}")
+    return 0

@@ -1,0 +1,121 @@
+"""bert-jax inspect: what a folder is, and what can be done with it."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from bert_jax.convert.families import family_of
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.source import read_model
+from bert_jax.data.record import MANIFEST, read_manifest
+from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+from bert_jax.verbs.command_line import parse
+
+FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
+HEADS = {
+    "encoder": "no head",
+    "masked_lm": "masked LM",
+    "pretrain": "masked LM and next sentence prediction",
+    "discriminator": "discriminator of replaced tokens",
+    "sequence": "one answer a text",
+    "token": "one class a token",
+    "span": "start and end of an answer",
+    "choice": "one score a choice",
+}
+USES = {
+    "sequence": ("predict", "evaluate", "finetune", "embed", "convert"),
+    "masked_lm": ("fill-mask", "finetune", "embed", "convert"),
+    "pretrain": ("fill-mask", "finetune", "embed", "convert"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class InspectConfig:
+    """Say what a folder is: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, shards, tokenizer.
+
+    bert-jax inspect runs/mini
+    """
+
+    path: tyro.conf.Positional[Path]
+    json: bool = False
+    """As JSON."""
+
+
+def inspect(path: Path) -> dict[str, str | int | list[str]]:
+    """What there is to say, by name. Raises UserError where the path is nothing of ours, or damaged."""
+    if not path.exists() and not path.with_name(f"{path.name}.index").exists():
+        raise UserError(f"{path}: no such file or folder")
+    if (path / MANIFEST).is_file():
+        manifest = read_manifest(path)
+        return {
+            "what": "shards",
+            "training examples": manifest.examples("train"),
+            "length": manifest.length,
+            "tokenizer": manifest.tokenizer[:12],
+            "can": ["pretrain", "prep check"],
+        }
+    try:
+        return describe(read_model(path))
+    except UserError as error:
+        if "not a model" not in str(error):
+            raise
+    try:
+        tokenizer = load_tokenizer(path)
+    except UserError:
+        raise UserError(f"{path}: neither a model, nor shards, nor a tokenizer") from None
+    return {
+        "what": "tokenizer",
+        "kind": type(tokenizer).__name__,
+        "entries": tokenizer.vocab_size,
+        "fingerprint": tokenizer.fingerprint[:12],
+        "can": ["prep shards"],
+    }
+
+
+def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
+    """A model by its family, sizes, parameters and head."""
+    model, tokenizer = pretrained.model, pretrained.tokenizer
+    table = pretrained.params["encoder/embeddings/tokens"]
+    padding = (len(table) - model.vocab_size) * table.shape[1]
+    parameters = {
+        part: sum(value.size for name, value in pretrained.params.items() if name.startswith("encoder/") == inside)
+        for part, inside in (("encoder", True), ("head", False))
+    }
+    try:
+        family = pretrained.origin.get("family") or family_of(model).name
+    except UserError:
+        family = "of its own"
+    found: dict[str, str | int | list[str]] = {
+        "what": FORMATS.get(pretrained.origin.get("format"), "run") if not pretrained.task else "run",
+        "family": family,
+        "head": HEADS[pretrained.kind],
+        "layers": model.depth,
+        "width": model.width,
+        "heads": model.heads,
+        "MLP width": model.mlp_width,
+        "longest text": f"{pretrained.max_length} tokens",
+        "vocabulary": model.vocab_size,
+        "encoder": f"{parameters['encoder'] - padding:,} parameters",
+        "with head": f"{parameters['encoder'] + parameters['head'] - padding:,} parameters",
+        "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
+    }
+    if pretrained.labels is not None:
+        shown = list(pretrained.labels[:20])
+        found["labels"] = shown + [f"... {len(pretrained.labels)} in all"] * (len(pretrained.labels) > 20)
+    found["can"] = list(USES.get(pretrained.kind, ("finetune", "embed", "convert")))
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    config = parse(InspectConfig, arguments, prog="bert-jax inspect")
+    found = inspect(config.path)
+    if config.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    for name, value in found.items():
+        print(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
+    return 0
