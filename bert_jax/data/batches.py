@@ -47,29 +47,32 @@ class Encoded:
 
 
 def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
-    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut at the end to `max_length`, longer first."""
-    check_max_length(max_length, pair=rows.pairs is not None)
-    special = tokenizer.special
+    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut at the end to `max_length`, longer first.
+
+    Between text and pair stand as many separators as the tokenizer has there.
+    """
+    special, separators = tokenizer.special, tokenizer.separators
+    check_max_length(max_length, pair=rows.pairs is not None, separators=separators)
     text_ids, text_starts, text_lengths = _ids(tokenizer, rows.texts)
     if rows.pairs is None:
         kept = np.minimum(text_lengths, max_length - 2)
         lengths, dropped = kept + 2, text_lengths - kept
     else:
         pair_ids, pair_starts, pair_lengths = _ids(tokenizer, rows.pairs)
-        kept, kept_pair = truncated_lengths(text_lengths, pair_lengths, max_length - 3)
-        lengths, dropped = kept + kept_pair + 3, text_lengths + pair_lengths - kept - kept_pair
+        kept, kept_pair = truncated_lengths(text_lengths, pair_lengths, max_length - 2 - separators)
+        lengths, dropped = kept + kept_pair + 2 + separators, text_lengths + pair_lengths - kept - kept_pair
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     tokens = np.full(offsets[-1], special.sep, np.int32)
     tokens[offsets[:-1]] = special.cls
     _copy(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
     if rows.pairs is not None:
-        _copy(tokens, offsets[:-1] + kept + 2, pair_ids, pair_starts, kept_pair)
+        _copy(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
     labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
     return Encoded(
         tokens=tokens,
         offsets=offsets,
-        segment_b=(kept + 2 if rows.pairs is not None else lengths).astype(np.int32),
+        segment_b=(kept + 1 + separators if rows.pairs is not None else lengths).astype(np.int32),
         labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32),
         pad=special.pad,
         max_length=max_length,

@@ -9,11 +9,18 @@ from bert_jax.text.tokenizer import Tokenizer
 def load_tokenizer(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
     """The tokenizer of a folder (ours or Hugging Face's) or of a bare vocab.txt; `lowercase` overrules what they say.
 
-    A bare vocabulary is taken as cased where an ordinary entry has a capital letter.
+    A folder may hold WordPiece (BERT, DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT) or SentencePiece's
+    unigram (XLM-RoBERTa, multilingual E5). A bare vocabulary is taken as cased where an ordinary entry has a capital
+    letter.
     """
-    from bert_jax.text.wordpiece_files import read_folder, read_vocab
+    from bert_jax.text.folder import read_folder  # what it imports is not needed where only the protocol is
+    from bert_jax.text.wordpiece_files import read_vocab
 
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder. A tokenizer folder or a vocab.txt is expected")
-    return read_folder(path, lowercase=lowercase) if path.is_dir() else read_vocab(path, lowercase=lowercase)
+    if path.is_dir():
+        return read_folder(path, lowercase=lowercase)
+    if path.suffix in (".json", ".model"):
+        raise UserError(f"{path}: give the folder that it is in, for the files beside it")
+    return read_vocab(path, lowercase=lowercase)

@@ -24,9 +24,9 @@ class SpecialIds:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """One text or pair, ready for the encoder: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+    """One text or pair, ready for the encoder: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, the separator perhaps twice.
 
-    ids, segments  one entry a token; segments is 0 up to the first [SEP], 1 after it
+    ids, segments  one entry a token; segments is 1 from where the second text starts, for models that tell them apart
     offsets        (start, end) of each token in characters of the text it came from; (0, 0) for control tokens
     dropped        tokens that did not fit into max_length
     """
@@ -42,6 +42,7 @@ class Tokenizer(Protocol):
 
     vocab_size: int
     special: SpecialIds
+    separators: int  # control tokens between the two texts of a pair: 1 for BERT, 2 for RoBERTa and its kin
     fingerprint: str  # sha256 of everything that decides the ids
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:

@@ -15,8 +15,8 @@ def truncated_lengths(a: np.ndarray | int, b: np.ndarray | int, room: int) -> tu
     return keep_a, np.minimum(b, room - keep_a)
 
 
-def check_max_length(max_length: int, *, pair: bool) -> None:
+def check_max_length(max_length: int, *, pair: bool, separators: int = 1) -> None:
     """Raises UserError where `max_length` has no room for text beside the control tokens."""
-    least = 5 if pair else 3
+    least = 4 + separators if pair else 3
     if max_length < least:
         raise UserError(f"max_length {max_length} has no room for text beside the control tokens. Use {least} or more")

@@ -13,8 +13,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bert_jax.errors import UserError
+from bert_jax.text.backend import encode_texts, flat_ids
 from bert_jax.text.tokenizer import Encoding, SpecialIds
-from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import WORD_BREAK, WordCache, replace_surrogates
 from bert_jax.text.wordpiece_training import learn_vocabulary
 
@@ -63,6 +63,8 @@ class WordPieceTokenizer:
     Control tokens spelled out in a text stay text. Raises UserError for a vocabulary that cannot serve.
     """
 
+    separators = 1
+
     def __init__(self, vocab: Sequence[str], rules: Rules, *, source: str = "vocabulary") -> None:
         self.rules = rules
         self.vocab = tuple(vocab)
@@ -92,12 +94,7 @@ class WordPieceTokenizer:
         Equal to encoding each text whole. Each distinct word between blanks is cut once and remembered.
         """
         if self.rules.added:  # they may hold blanks
-            found = [
-                encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-            ]
-            offsets = np.zeros(len(found) + 1, np.int64)
-            np.cumsum([len(ids) for ids in found], out=offsets[1:])
-            return np.fromiter(itertools.chain.from_iterable(found), np.int32, int(offsets[-1])), offsets
+            return flat_ids(self._backend, texts)
         counts: list[int] = []
 
         def words() -> Iterator[list[str]]:
@@ -113,25 +110,8 @@ class WordPieceTokenizer:
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first."""
-        check_max_length(max_length, pair=pairs is not None)
-        first = self._backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
-        if pairs is None:
-            return [self._wrap(a, None, max_length) for a in first]
-        second = self._backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
-        return [self._wrap(a, b, max_length) for a, b in zip(first, second, strict=True)]
-
-    def _wrap(self, a: tokenizers.Encoding, b: tokenizers.Encoding | None, max_length: int) -> Encoding:
-        cls, sep, none = self.special.cls, self.special.sep, (0, 0)
-        if b is None:
-            keep = min(len(a), max_length - 2)
-            ids = [cls, *a.ids[:keep], sep]
-            return Encoding(ids, [0] * len(ids), [none, *a.offsets[:keep], none], len(a) - keep)
-        keep_a, keep_b = (int(keep) for keep in truncated_lengths(len(a), len(b), max_length - 3))
-        return Encoding(
-            ids=[cls, *a.ids[:keep_a], sep, *b.ids[:keep_b], sep],
-            segments=[0] * (keep_a + 2) + [1] * (keep_b + 1),
-            offsets=[none, *a.offsets[:keep_a], none, *b.offsets[:keep_b], none],
-            dropped=len(a) + len(b) - keep_a - keep_b,
+        return encode_texts(
+            self._backend, texts, pairs, special=self.special, separators=self.separators, max_length=max_length
         )
 
     def tokens(self, ids: Sequence[int]) -> list[str]:

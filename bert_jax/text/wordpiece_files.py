@@ -1,9 +1,6 @@
 """WordPiece tokenizers on disk: a bare vocab.txt, our folder, a folder of Hugging Face."""
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +8,25 @@ import tokenizers
 from tokenizers import decoders, processors
 
 from bert_jax.errors import UserError
+from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, read_text, token_text, write_whole
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer
 
-VOCAB, TOKENIZER, SETTINGS = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
-CONTROL_KEYS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+VOCAB = "vocab.txt"
+GENERAL_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 
 
 def read_vocab(
     path: Path, *, lowercase: bool | None = None, settings: dict[str, Any] | None = None
 ) -> WordPieceTokenizer:
     """The tokenizer of a vocab.txt, cased where an entry has a capital letter, unless told."""
-    lines = _read(path).split("\n")
+    lines = read_text(path).split("\n")
     if lines[-1] == "":
         lines.pop()
     vocab = [line.removesuffix("\r") for line in lines]
     settings = settings or {}
-    names: dict[str, Any] = {field: _content(settings[key]) for field, key in CONTROL_KEYS.items() if settings.get(key)}
+    names: dict[str, Any] = {
+        field: token_text(settings[key]) for field, key in CONTROL_KEYS.items() if settings.get(key)
+    }
     if lowercase is None:
         lowercase = settings.get("do_lower_case")
     if lowercase is None:
@@ -41,17 +40,17 @@ def read_vocab(
     return WordPieceTokenizer(vocab, rules, source=str(path))
 
 
-def read_folder(folder: Path, *, lowercase: bool | None = None) -> WordPieceTokenizer:
-    """The tokenizer of a folder with tokenizer.json, or with vocab.txt and perhaps tokenizer_config.json."""
-    settings = _read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
-    if not (folder / TOKENIZER).is_file():
-        if not (folder / VOCAB).is_file():
-            raise UserError(f"{folder}: no {TOKENIZER} and no {VOCAB}; not a tokenizer folder")
-        return read_vocab(folder / VOCAB, lowercase=lowercase, settings=settings)
-    path = folder / TOKENIZER
-    tokenizer = _from_json(path, _read_json(path), settings, lowercase)
+def read_described(
+    path: Path, described: dict[str, Any], settings: dict[str, Any], *, lowercase: bool | None = None
+) -> WordPieceTokenizer:
+    """The tokenizer of a tokenizer.json that was read, and of what tokenizer_config.json says beside it.
+
+    Raises UserError where a vocab.txt in the folder says otherwise.
+    """
+    tokenizer = _from_json(path, described, settings, lowercase)
+    folder = path.parent
     if (folder / VOCAB).is_file():
-        beside = tuple(line.removesuffix("\r") for line in _read(folder / VOCAB).removesuffix("\n").split("\n"))
+        beside = tuple(line.removesuffix("\r") for line in read_text(folder / VOCAB).removesuffix("\n").split("\n"))
         if beside[: len(tokenizer.vocab)] != tokenizer.vocab[: len(beside)] or len(beside) < len(tokenizer.vocab):
             raise UserError(f"{folder}: {TOKENIZER} and {VOCAB} hold different vocabularies. Take away the stale one")
     return tokenizer
@@ -60,19 +59,18 @@ def read_folder(folder: Path, *, lowercase: bool | None = None) -> WordPieceToke
 def _from_json(
     path: Path, described: dict[str, Any], settings: dict[str, Any], lowercase: bool | None
 ) -> WordPieceTokenizer:
-    model, normalizer, cutter = (described.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
-    kinds = [part.get("type") for part in (model, normalizer, cutter)]
-    if kinds[0] is None and "vocab" in model and "continuing_subword_prefix" in model:
-        kinds[0] = "WordPiece"  # early files do not say
-    if kinds != ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
-        raise UserError(f"{path}: {' / '.join(map(str, kinds))}, where BERT's WordPiece is expected")
+    model, normalizer = described["model"], described["normalizer"]
+    # BERT's classes let their settings overrule the file, the general one does not look at them.
+    said = settings if str(settings.get("tokenizer_class", "")).removesuffix("Fast") not in GENERAL_CLASSES else {}
     try:
+        if lowercase is None:
+            lowercase = bool(said.get("do_lower_case", normalizer["lowercase"]))
         ids = {str(entry): int(i) for entry, i in model["vocab"].items()}
         vocab = sorted(ids, key=ids.__getitem__)
         if [ids[entry] for entry in vocab] != list(range(len(vocab))):
             raise UserError(f"{path}: the ids of its {len(vocab)} entries are not 0 to {len(vocab) - 1}, each once")
         names: dict[str, Any] = {
-            field: _content(settings.get(key)) or f"[{field.upper()}]" for field, key in CONTROL_KEYS.items()
+            field: token_text(settings.get(key)) or f"[{field.upper()}]" for field, key in CONTROL_KEYS.items()
         }
         names["unk"] = model["unk_token"]
         added = [
@@ -81,9 +79,9 @@ def _from_json(
             if token["content"] not in names.values()
         ]
         rules = Rules(
-            lowercase=normalizer["lowercase"] if lowercase is None else lowercase,
-            strip_accents=normalizer["strip_accents"],
-            split_chinese=normalizer["handle_chinese_chars"],
+            lowercase=lowercase,
+            strip_accents=said.get("strip_accents", normalizer["strip_accents"]),
+            split_chinese=said.get("tokenize_chinese_chars", normalizer["handle_chinese_chars"]),
             clean_text=normalizer["clean_text"],
             prefix=model["continuing_subword_prefix"],
             max_word_chars=model["max_input_chars_per_word"],
@@ -105,20 +103,7 @@ def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path) -> None:
         SETTINGS: json.dumps(_settings(rules), indent=2, ensure_ascii=False) + "\n",
         TOKENIZER: _described(vocab, rules),
     }
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        temporary.chmod(0o777 & ~_umask())
-        for name, content in contents.items():
-            (temporary / name).write_text(content, encoding="utf-8", newline="\n")
-        if folder.is_dir():
-            for name in contents:
-                (temporary / name).replace(folder / name)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    write_whole(folder, contents)
 
 
 def _settings(rules: Rules) -> dict[str, Any]:
@@ -138,35 +123,3 @@ def _described(vocab: tuple[str, ...], rules: Rules) -> str:
     whole.post_processor = processors.BertProcessing((rules.sep, ids[rules.sep]), (rules.cls, ids[rules.cls]))
     whole.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in rules.control_tokens])
     return whole.to_str(pretty=True) + "\n"
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _content(token: str | dict[str, Any] | None) -> str:
-    """The text of a special token, which Hugging Face writes as a string or as a table."""
-    return token["content"] if isinstance(token, dict) else token or ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        table = json.loads(_read(path))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
-    if not isinstance(table, dict):
-        raise UserError(f"{path}: a JSON object is expected")
-    return table

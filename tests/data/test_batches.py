@@ -9,9 +9,18 @@ from bert_jax.data import batches as batches_module
 from bert_jax.data.batches import Batches, batch_lengths, encode_rows, prediction_batches
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
+from bert_jax.text import recipes
+from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
 
 TOKENIZER = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *"abcdefg"], Rules(lowercase=True))
+CONTROL = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+PIECES = {text: i for i, text in enumerate([*CONTROL.values(), "Ġ", *"abcdefgz", "Ġa"])}
+ROBERTA = LibraryTokenizer(
+    recipes.roberta(PIECES, [("Ġ", "a")], CONTROL, add_prefix_space=False, trim_offsets=True),
+    {field: CONTROL[field] for field in ("pad", "unk", "mask")},
+    library_class=recipes.ROBERTA,
+)
 TEXT = st.lists(st.sampled_from("abcdefgz"), max_size=40).map(" ".join)
 
 
@@ -24,17 +33,24 @@ def numbered(lengths):
     return encode_rows(rows_of(["a " * n for n in lengths], labels=list(range(len(lengths)))), TOKENIZER, 32)
 
 
-@given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=7), pair=st.booleans(), max_length=st.integers(5, 50))
-def test_encoded_rows_equal_the_tokenizers_encoding(rows, pair, max_length):
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, ROBERTA])
+@given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=7), pair=st.booleans(), max_length=st.integers(6, 50))
+def test_encoded_rows_equal_the_tokenizers_encoding(tokenizer, rows, pair, max_length):
     texts, pairs = [a for a, _ in rows], [b for _, b in rows] if pair else None
-    encoded = encode_rows(rows_of(texts, pairs), TOKENIZER, max_length)
-    expected = TOKENIZER.encode(texts, pairs, max_length=max_length)
+    encoded = encode_rows(rows_of(texts, pairs), tokenizer, max_length)
+    expected = tokenizer.encode(texts, pairs, max_length=max_length)
     assert len(encoded) == len(expected) == len(encoded.lengths)
     for i, row in enumerate(expected):
         assert encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]].tolist() == row.ids
         assert encoded.segment_b[i] == (row.segments.index(1) if pair else len(row.ids))
     assert encoded.dropped == sum(row.dropped for row in expected)
     assert encoded.truncated == sum(row.dropped > 0 for row in expected)
+
+
+def test_second_text_starts_after_all_separators():
+    encoded = encode_rows(rows_of(["a b"], ["c d"]), ROBERTA, 32)
+    assert ROBERTA.tokens(encoded.tokens) == ["<s>", "a", "Ġ", "b", "</s>", "</s>", "c", "Ġ", "d", "</s>"]
+    assert encoded.segment_b.tolist() == [6]
 
 
 @settings(deadline=None)
@@ -114,5 +130,7 @@ def test_batch_lengths_are_few_and_end_at_the_largest():
 def test_no_room_for_text_is_refused():
     with pytest.raises(UserError, match="max_length 2 has no room"):
         encode_rows(rows_of(["a"]), TOKENIZER, 2)
+    with pytest.raises(UserError, match=r"max_length 5 has no room .* Use 6 or more"):
+        encode_rows(rows_of(["a"], ["b"]), ROBERTA, 5)
     with pytest.raises(UserError, match="batch_size 0 is less than 1"):
         Batches(numbered([1]), 0, 0)

@@ -1,0 +1,65 @@
+"""What both kinds of tokenizer ask of a `tokenizers.Tokenizer`: ids in one array, control tokens around texts."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+
+from bert_jax.text.tokenizer import Encoding, SpecialIds
+from bert_jax.text.truncation import check_max_length, truncated_lengths
+from bert_jax.text.word_cache import replace_surrogates
+
+CHUNK_TEXTS = 1 << 12  # the library's encodings take a hundred times the memory of the ids
+
+
+def flat_ids(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all texts in one int32 array, without control tokens, and where each text starts and the end (int64).
+
+    Text i is `flat[offsets[i]:offsets[i + 1]]`.
+    """
+    chunks, counts = [np.zeros(0, np.int32)], [0]
+    for first in range(0, len(texts), CHUNK_TEXTS):
+        chunk = list(map(replace_surrogates, texts[first : first + CHUNK_TEXTS]))
+        found = [encoding.ids for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False)]
+        lengths = [len(ids) for ids in found]
+        chunks.append(np.fromiter(itertools.chain.from_iterable(found), np.int32, sum(lengths)))
+        counts += lengths
+    return np.concatenate(chunks), np.cumsum(counts, dtype=np.int64)
+
+
+def encode_texts(
+    backend: tokenizers.Tokenizer,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    *,
+    special: SpecialIds,
+    separators: int,
+    max_length: int,
+) -> list[Encoding]:
+    """Each text (with its pair) between control tokens, cut at the end to `max_length`, the longer first."""
+    check_max_length(max_length, pair=pairs is not None, separators=separators)
+    first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
+    if pairs is None:
+        return [_single(a, special, max_length) for a in first]
+    second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
+    return [_pair(a, b, special, separators, max_length) for a, b in zip(first, second, strict=True)]
+
+
+def _single(a: tokenizers.Encoding, special: SpecialIds, max_length: int) -> Encoding:
+    keep = min(len(a), max_length - 2)
+    ids = [special.cls, *a.ids[:keep], special.sep]
+    return Encoding(ids, [0] * len(ids), [(0, 0), *a.offsets[:keep], (0, 0)], len(a) - keep)
+
+
+def _pair(
+    a: tokenizers.Encoding, b: tokenizers.Encoding, special: SpecialIds, separators: int, max_length: int
+) -> Encoding:
+    keep_a, keep_b = (int(keep) for keep in truncated_lengths(len(a), len(b), max_length - 2 - separators))
+    none = (0, 0)
+    return Encoding(
+        ids=[special.cls, *a.ids[:keep_a], *[special.sep] * separators, *b.ids[:keep_b], special.sep],
+        segments=[0] * (keep_a + 1 + separators) + [1] * (keep_b + 1),
+        offsets=[none, *a.offsets[:keep_a], *[none] * separators, *b.offsets[:keep_b], none],
+        dropped=len(a) + len(b) - keep_a - keep_b,
+    )

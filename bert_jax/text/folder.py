@@ -1,0 +1,88 @@
+"""Which kind of tokenizer a folder holds."""
+
+from pathlib import Path
+from typing import Any
+
+from bert_jax.errors import UserError
+from bert_jax.text import library_files, wordpiece_files
+from bert_jax.text.files import SETTINGS, TOKENIZER, read_json, read_json_if_there
+from bert_jax.text.layout import read_layout
+from bert_jax.text.library_files import MERGES, PIECES
+from bert_jax.text.recipes import Described, flattened
+from bert_jax.text.tokenizer import Tokenizer
+
+PARTS = ("model", "normalizer", "pre_tokenizer")
+
+
+def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
+    """The tokenizer of a folder with tokenizer.json, or with the older files of BERT, RoBERTa or XLM-RoBERTa.
+
+    Reads files only: nothing that a folder holds is ever run.
+    """
+    settings = read_json_if_there(folder / SETTINGS)
+    try:
+        return _read(folder, settings, lowercase)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder}: not a tokenizer folder, or a damaged one ({error!r})") from None
+
+
+def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tokenizer:
+    path = folder / TOKENIZER
+    if path.is_file():
+        described = read_json(path)
+        if _is_wordpiece(path, described):
+            return wordpiece_files.read_described(path, described, settings, lowercase=lowercase)
+    elif (folder / wordpiece_files.VOCAB).is_file():
+        return wordpiece_files.read_vocab(folder / wordpiece_files.VOCAB, lowercase=lowercase, settings=settings)
+    if lowercase is not None:
+        raise UserError(f"{folder}: lowercase={lowercase} was asked for, which only a WordPiece tokenizer can be told")
+    if path.is_file():
+        return library_files.read_described(folder, described, settings)
+    if any((folder / name).is_file() for name in (library_files.VOCAB, MERGES)):
+        return library_files.read_byte_level(folder, settings)
+    if (folder / PIECES).is_file():
+        return library_files.read_sentencepiece(folder, settings)
+    raise UserError(
+        f"{folder}: no {TOKENIZER} and no {wordpiece_files.VOCAB}, {library_files.VOCAB} with {MERGES} or {PIECES}; "
+        "not a tokenizer folder"
+    )
+
+
+def _is_wordpiece(path: Path, described: Described) -> bool:
+    """Whether a tokenizer.json is of our own WordPiece; raises UserError for kinds that nothing here opens.
+
+    Says in `described` which model it is where an early file does not.
+    """
+    for name in PARTS:
+        if not isinstance(described.setdefault(name, None), dict | None):
+            raise UserError(f"{path}: its {name} is not a JSON object")
+    model = described["model"] or {}
+    if model.get("type") is None and (kind := _kind_of_early(model)):
+        described["model"] = model = {"type": kind, **model}
+    kinds = [(described[name] or {}).get("type") for name in PARTS]
+    cutters = [step.get("type") for step in flattened(described["pre_tokenizer"])]
+    if kinds == ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
+        return not _has_two_separators(described.get("post_processor"))
+    if (kinds[0] == "BPE" and "ByteLevel" in cutters) or (kinds[0] == "Unigram" and "Metaspace" in cutters):
+        return False
+    found = " / ".join(map(str, kinds))
+    raise UserError(
+        f"{path}: {found}, where BERT's WordPiece is expected, or BPE with ByteLevel, or Unigram with Metaspace"
+    )
+
+
+def _kind_of_early(model: dict[str, Any]) -> str | None:
+    if "merges" in model:
+        return "BPE"
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    return "WordPiece" if "vocab" in model and "continuing_subword_prefix" in model else None
+
+
+def _has_two_separators(post_processor: dict[str, Any] | None) -> bool:
+    """As MPNet, whose pieces are BERT's and whose pairs are RoBERTa's."""
+    try:
+        layout = read_layout(post_processor, TOKENIZER)
+    except (UserError, KeyError, TypeError, AttributeError):
+        return False  # our WordPiece has a layout of its own
+    return layout is not None and layout.separators == 2

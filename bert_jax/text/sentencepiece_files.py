@@ -1,0 +1,42 @@
+"""XLM-RoBERTa's sentencepiece.bpe.model as a tokenizer.json."""
+
+from pathlib import Path
+from typing import Any
+
+from bert_jax.errors import UserError
+from bert_jax.text.library import guarded
+from bert_jax.text.recipes import Described, xlm_roberta
+
+CONTROL, USER_DEFINED = 3, 4  # kinds of pieces in sentencepiece_model.proto
+UNIGRAM = 1  # kind of model there
+
+
+def read_pieces(path: Path) -> Described:
+    """The tokenizer.json that Hugging Face makes of the file; raises UserError for one damaged or of another kind."""
+    import sentencepiece
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    model_proto: Any = sentencepiece_model_pb2
+    try:
+        content = path.read_bytes()
+        proto = model_proto.ModelProto.FromString(content)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except DecodeError:
+        raise UserError(f"{path}: not a SentencePiece model, or cut short ({len(content)} bytes)") from None
+    if not proto.pieces or not proto.HasField("trainer_spec") or not proto.HasField("normalizer_spec"):
+        raise UserError(f"{path}: not a whole SentencePiece model ({len(content)} bytes, {len(proto.pieces)} pieces)")
+    if proto.trainer_spec.model_type != UNIGRAM:
+        kind = proto.trainer_spec.model_type
+        raise UserError(f"{path}: SentencePiece's model kind {kind}, where 1 (unigram) is expected")
+    guarded(lambda: sentencepiece.SentencePieceProcessor(model_proto=content), str(path))  # its own checks
+    first, rest = [piece.piece for piece in proto.pieces[:3]], proto.pieces[3:]
+    if first != ["<unk>", "<s>", "</s>"]:
+        raise UserError(f"{path}: its first pieces are {', '.join(first)}, where <unk>, <s>, </s> are expected")
+    return xlm_roberta(
+        [(piece.piece, piece.score) for piece in rest],
+        proto.normalizer_spec.precompiled_charsmap,
+        control=[piece.piece for piece in rest if piece.type == CONTROL],
+        user_defined=[piece.piece for piece in rest if piece.type == USER_DEFINED],
+    )
