@@ -22,9 +22,9 @@ from bert_jax.train.program import Program
 
 
 class Embedder:
-    """An encoder that gives one vector a text. `pooling` and `normalize` are the model's own where it says them.
+    """An encoder that gives one vector a text. `pooling` None: the model's own where it says one, else the mean.
 
-    Where it does not: the mean of the last hidden states, not normalised.
+    Vectors have length 1 where asked, or where the model's own do.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class Embedder:
         pretrained: Pretrained,
         *,
         pooling: str | None = None,
-        normalize: bool | None = None,
+        normalize: bool = False,
         dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> None:
         said = pretrained.origin.get("embedding", {})
         self.pooling = pooling or said.get("pooling", "mean")
-        self.normalize = said.get("normalize", False) if normalize is None else normalize
+        self.normalize = normalize or said.get("normalize", False)
         if self.pooling not in POOLINGS:
             raise UserError(f"unknown pooling {self.pooling!r}; known: {', '.join(POOLINGS)}")
         if pretrained.tokenizer is None:
@@ -57,7 +57,7 @@ class Embedder:
         return predict_rows(self.program, self.params, encode_rows(rows, self.tokenizer, self.max_length), batch_size)
 
 
-def load_embedder(path: str | Path, *, pooling: str | None = None, normalize: bool | None = None) -> Embedder:
+def load_embedder(path: str | Path, *, pooling: str | None = None, normalize: bool = False) -> Embedder:
     """The encoder at `path`: a run folder, one of its checkpoints, or a foreign folder."""
     hosts.prepare()
     return Embedder(read_model(Path(path)), pooling=pooling, normalize=normalize)

@@ -15,6 +15,51 @@ def _bert(vocab_size: int, depth: int, width: int) -> ModelConfig:
     return ModelConfig(vocab_size=vocab_size, depth=depth, width=width, heads=width // 64, mlp_width=4 * width)
 
 
+def _roberta(vocab_size: int, depth: int, width: int) -> ModelConfig:
+    """Liu et al. 2019: BERT without segments; positions start at 2 and are 512."""
+    config = _bert(vocab_size, depth, width)
+    return dataclasses.replace(config, segments=1, first_position=2, norm_epsilon=1e-5)
+
+
+def _distilbert(vocab_size: int) -> ModelConfig:
+    """Sanh et al. 2019: six layers, no segments; its classifiers have a pooler of their own."""
+    return dataclasses.replace(_bert(vocab_size, 6, 768), segments=0, pooler="relu")
+
+
+def _electra(depth: int, width: int, tables: int, heads: int) -> ModelConfig:
+    """Clark et al. 2020, the discriminator."""
+    config = dataclasses.replace(_bert(UNCASED, depth, width), heads=heads, pooler="gelu")
+    return config if tables == width else dataclasses.replace(config, embedding_width=tables)
+
+
+def _minilm(depth: int) -> ModelConfig:
+    """Wang et al. 2020: heads of 32. Small E5 and BGE models have this shape, too."""
+    return dataclasses.replace(_bert(UNCASED, depth, 384), heads=12)
+
+
+def _modernbert(depth: int, width: int, mlp_width: int) -> ModelConfig:
+    """Warner et al. 2024: every third layer sees all 8,192 tokens, the others 64 to either side."""
+    return ModelConfig(
+        vocab_size=50368,
+        depth=depth,
+        width=width,
+        heads=width // 64,
+        mlp_width=mlp_width,
+        max_length=8192,
+        segments=0,
+        dropout=0.0,
+        norm_epsilon=1e-5,
+        positions="rotary",
+        rotary_base=160_000.0,
+        local_window=64,
+        global_every=3,
+        block="pre",
+        mlp="gated",
+        bias=False,
+        pooler="gelu_norm",
+    )
+
+
 PRESETS: dict[str, ModelConfig] = {
     "bert-base-uncased": _bert(UNCASED, 12, 768),
     "bert-base-cased": _bert(CASED, 12, 768),
@@ -25,6 +70,23 @@ PRESETS: dict[str, ModelConfig] = {
     "bert-mini": _bert(UNCASED, 4, 256),
     "bert-small": _bert(UNCASED, 4, 512),
     "bert-medium": _bert(UNCASED, 8, 512),
+    "bert-base-multilingual-cased": _bert(119547, 12, 768),
+    "bert-base-multilingual-uncased": _bert(105879, 12, 768),
+    "roberta-base": _roberta(50265, 12, 768),
+    "roberta-large": _roberta(50265, 24, 1024),
+    "distilroberta-base": _roberta(50265, 6, 768),
+    "xlm-roberta-base": _roberta(250002, 12, 768),
+    "xlm-roberta-large": _roberta(250002, 24, 1024),
+    "distilbert-base-uncased": _distilbert(UNCASED),
+    "distilbert-base-cased": _distilbert(CASED),
+    "distilbert-base-multilingual-cased": _distilbert(119547),
+    "electra-small": _electra(12, 256, tables=128, heads=4),
+    "electra-base": _electra(12, 768, tables=768, heads=12),
+    "electra-large": _electra(24, 1024, tables=1024, heads=16),
+    "minilm-l6": _minilm(6),
+    "minilm-l12": _minilm(12),
+    "modernbert-base": _modernbert(22, 768, 1152),
+    "modernbert-large": _modernbert(28, 1024, 2624),
     # for tests: no two sizes equal
     "tiny-test": ModelConfig(vocab_size=37, width=12, depth=3, heads=2, mlp_width=20, max_length=17),
 }

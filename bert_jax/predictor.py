@@ -1,7 +1,7 @@
 """A fine-tuned model that answers: `bert_jax.load(path).predict(texts)`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig, ModelConfig
+from bert_jax.convert.huggingface import read_tokenizer
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.source import read_model
@@ -21,6 +22,8 @@ from bert_jax.sharding import make_mesh
 from bert_jax.tasks.sequence import ClassificationTask, RegressionTask
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.program import Params, Program
+
+ONNX = "model.onnx"
 
 # what is assumed of the rows of a model that was fine-tuned elsewhere; pair None: both single texts and pairs
 FOREIGN_TASK: dict[str, Any] = {
@@ -45,27 +48,29 @@ class Prediction:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
-class Predictor:
-    """A fine-tuned model, ready to label texts."""
+Compute = Callable[[Encoded, int], np.ndarray]  # rows and batch size to what the model gives for each row
 
-    def __init__(self, pretrained: Pretrained, dtype: jax.typing.DTypeLike = jnp.float32) -> None:
-        self.where = pretrained.where
-        if pretrained.kind in ("encoder", "masked_lm", "pretrain", "discriminator"):
+
+class Predictor:
+    """A fine-tuned model, ready to label texts. `compute` runs it: by JAX where nothing else is given."""
+
+    def __init__(self, about: Pretrained, compute: Compute | None = None) -> None:
+        self.where = about.where
+        if about.kind in ("encoder", "masked_lm", "pretrain", "discriminator"):
             raise UserError(
                 f"{self.where} is pre-trained only: it has no task yet. Run `bert-jax finetune --from {self.where}`"
             )
-        if pretrained.kind != "sequence":
-            raise UserError(f"{self.where} is a {pretrained.kind} model; predict labels whole texts and pairs so far")
-        if pretrained.tokenizer is None:
+        if about.kind != "sequence":
+            raise UserError(f"{self.where} is a {about.kind} model; so far, whole texts and pairs are labelled")
+        if about.tokenizer is None:
             raise UserError(f"{self.where}: no tokenizer beside the weights. Put its files there")
-        self.tokenizer: Tokenizer = pretrained.tokenizer
-        scored = pretrained.problem == REGRESSION
-        self.labels = None if scored else list(pretrained.labels or ())
-        self.probabilities = sigmoid if pretrained.problem == MULTI_LABEL else softmax
-        self.task: dict[str, Any] = {**(FOREIGN_SCORE if scored else FOREIGN_TASK), **pretrained.task}
-        self.max_length = pretrained.max_length
-        self.program = Program(make_task(pretrained.model, self.labels, dtype), make_mesh(MeshConfig(data=1)))
-        self.params: Params = self.program.place_params(unflatten(pretrained.params))
+        self.tokenizer: Tokenizer = about.tokenizer
+        scored = about.problem == REGRESSION
+        self.labels = None if scored else list(about.labels or ())
+        self.probabilities = sigmoid if about.problem == MULTI_LABEL else softmax
+        self.task: dict[str, Any] = {**(FOREIGN_SCORE if scored else FOREIGN_TASK), **about.task}
+        self.max_length = about.max_length
+        self.outputs = compute or jax_compute(about, self.labels)
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 64
@@ -77,9 +82,7 @@ class Predictor:
             wants = "pairs of texts" if self.task["pair"] else "single texts"
             raise UserError(f"{self.where} was trained on {wants} ({self.task['name']})")
         rows = Rows(list(texts), None if pairs is None else list(pairs), None, "texts", list(range(1, len(texts) + 1)))
-        outputs = predict_rows(
-            self.program, self.params, encode_rows(rows, self.tokenizer, self.max_length), batch_size
-        )
+        outputs = self.outputs(encode_rows(rows, self.tokenizer, self.max_length), batch_size)
         if self.labels is None:
             return [Prediction(score=float(value)) for value in outputs[:, 0]]
         probabilities = self.probabilities(outputs)
@@ -90,9 +93,49 @@ class Predictor:
 
 
 def load(path: str | Path) -> Predictor:
-    """The model at `path`: a run folder (its best checkpoint), one folder in its checkpoints/, or a foreign folder."""
+    """The model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX."""
+    path = Path(path)
+    if path.suffix == ".onnx" or (path / ONNX).is_file():
+        return _load_onnx(path)
     hosts.prepare()
-    return Predictor(read_model(Path(path)))
+    return Predictor(read_model(path))
+
+
+def jax_compute(about: Pretrained, labels: Sequence[str] | None) -> Compute:
+    """Runs the model on JAX's first device."""
+    program = Program(make_task(about.model, labels), make_mesh(MeshConfig(data=1)))
+    params = program.place_params(unflatten(about.params))
+    return lambda encoded, batch_size: predict_rows(program, params, encoded, batch_size)
+
+
+def _load_onnx(path: Path) -> Predictor:
+    from bert_jax.convert.onnx_file import OnnxModel
+
+    model = OnnxModel(path)
+    said = model.description
+    folder = path if path.is_dir() else path.parent
+    about = Pretrained(
+        str(path),
+        said.kind,
+        said.model,
+        read_tokenizer(folder),
+        {},
+        said.labels,
+        said.problem,
+        said.max_length,
+        task=said.task,
+    )
+
+    def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
+        results = np.empty((len(encoded), about.outputs), np.float32)
+        for rows, batch in prediction_batches(encoded, batch_size):
+            place = np.arange(batch["tokens"].shape[1])
+            mask = place < batch["length"][:, None]
+            segments = (place >= batch["segment_b"][:, None]) & mask
+            results[rows] = model.outputs(batch["tokens"], segments, mask)["logits"][: len(rows)]
+        return results
+
+    return Predictor(about, compute)
 
 
 def make_task(

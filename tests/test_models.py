@@ -11,12 +11,36 @@ PUBLISHED = {
     "bert-mini": 11_170_560,
     "bert-small": 28_763_648,
     "bert-medium": 41_373_184,
+    "bert-base-multilingual-cased": 177_853_440,
+    "bert-base-multilingual-uncased": 167_356_416,
+    "roberta-base": 124_645_632,
+    "roberta-large": 355_359_744,
+    "distilroberta-base": 82_118_400,
+    "xlm-roberta-base": 278_043_648,
+    "xlm-roberta-large": 559_890_432,
+    "minilm-l6": 22_713_216,
+    "minilm-l12": 33_360_000,
+}
+PUBLISHED_WITHOUT_POOLER = {
+    "distilbert-base-uncased": 66_362_880,
+    "distilbert-base-cased": 65_190_912,
+    "distilbert-base-multilingual-cased": 134_734_080,
+    "electra-small": 13_483_008,
+    "electra-base": 108_891_648,
+    "electra-large": 334_092_288,
+    "modernbert-base": 149_014_272,
+    "modernbert-large": 394_781_696,
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_as_many_as_published(name):
     assert parameter_count(PRESETS[name]) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_WITHOUT_POOLER)
+def test_parameters_of_an_encoder_without_pooler_are_as_many_as_published(name):
+    assert parameter_count(PRESETS[name], pooler=False) == PUBLISHED_WITHOUT_POOLER[name]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.convert.pretrained import Pretrained, module_of
 from bert_jax.convert.rules import unflatten
@@ -11,35 +13,40 @@ from bert_jax.convert.rules import unflatten
 Outputs = dict[str, np.ndarray]
 
 
-def outputs(pretrained: Pretrained, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> Outputs:
-    """Hidden states and what the head makes of them; all of shape (B, L), `mask` True where there is a token.
+def head_outputs(
+    pretrained: Pretrained, module: Any, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]
+) -> dict[str, jax.Array]:
+    """What the head makes of the hidden states.
 
-    last_hidden_state (B L D) always; pooler_output (B D) of a bare encoder; prediction_logits (B L V) and
-    seq_relationship_logits of a pre-training model; start_logits and end_logits (B L) of a span model; else logits.
+    pooler_output (B D) of a bare encoder that has one; prediction_logits (B L V) and seq_relationship_logits (B 2) of a
+    pre-training model; start_logits and end_logits (B L) of a span model; else logits. Vocabulary scores are of every
+    position, and end where the vocabulary ends.
     """
+    match pretrained.kind:
+        case "encoder":
+            return {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
+        case "masked_lm" | "pretrain":
+            scores = module.masked_lm(hidden, module.encoder.embeddings.tokens[...])
+            scores = scores[..., : pretrained.model.vocab_size]
+            if pretrained.kind == "masked_lm":
+                return {"logits": scores}
+            return {"prediction_logits": scores, "seq_relationship_logits": module.next_logits(hidden, mask)}
+        case "span":
+            logits = module.logits(hidden, mask)
+            return {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
+        case _:
+            return {"logits": module.logits(hidden, mask)}
+
+
+def outputs(
+    pretrained: Pretrained, tokens: Int[np.ndarray, "B L"], segments: Int[np.ndarray, "B L"], mask: np.ndarray
+) -> Outputs:
+    """last_hidden_state (B L D), and what the head makes of it; `mask` is True where there is a token."""
 
     def apply(params: Any) -> dict[str, jax.Array]:
         module = module_of(pretrained, params)
         hidden = module.encoder(tokens, segments, mask)
-        found = {"last_hidden_state": hidden}
-        match pretrained.kind:
-            case "encoder":
-                if pretrained.pooler:
-                    found["pooler_output"] = module.encoder.pool(hidden, mask)
-            case "masked_lm" | "pretrain":
-                everywhere = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
-                scores = module.masked_logits(hidden, everywhere)[..., : pretrained.model.vocab_size]
-                if pretrained.kind == "masked_lm":
-                    found["logits"] = scores
-                else:
-                    found["prediction_logits"] = scores
-                    found["seq_relationship_logits"] = module.next_logits(hidden, mask)
-            case "span":
-                scores = module.logits(hidden, mask)
-                found["start_logits"], found["end_logits"] = scores[..., 0], scores[..., 1]
-            case _:
-                found["logits"] = module.logits(hidden, mask)
-        return found
+        return {"last_hidden_state": hidden, **head_outputs(pretrained, module, hidden, jnp.asarray(mask))}
 
     found = jax.jit(apply)(unflatten(pretrained.params))
     return {name: np.asarray(value) for name, value in found.items()}

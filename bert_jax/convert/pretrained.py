@@ -55,6 +55,10 @@ class Pretrained:
     def pooler(self) -> bool:
         return "encoder/pooler/dense/kernel" in self.params
 
+    def changed(self, **fields: Any) -> "Pretrained":
+        """The same model with other fields."""
+        return dataclasses.replace(self, **fields)
+
     @property
     def outputs(self) -> int:
         """How many numbers the head gives."""
@@ -120,6 +124,21 @@ def encoder_params(pretrained: Pretrained) -> dict[Any, Any]:
         head = params["masked_lm"]
         encoder["pooler"] = {"dense": head["transform"], "norm": head["norm"]}
     return encoder
+
+
+def as_encoder(pretrained: Pretrained) -> Pretrained:
+    """The model without its head. A pooler stays where the bare encoder has one (tanh, as in BERT)."""
+    bare = pretrained.model.pooler == "tanh"
+    params = {
+        name: value
+        for name, value in pretrained.params.items()
+        if name.startswith("encoder/") and (bare or not name.startswith("encoder/pooler/"))
+    }
+    origin = pretrained.origin
+    if pretrained.kind != "encoder":
+        dropped = ("prefix", "tied")
+        origin = {name: value for name, value in origin.items() if name not in dropped}
+    return pretrained.changed(kind="encoder", params=params, labels=None, origin=origin, task={})
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:

@@ -5,18 +5,22 @@ from pathlib import Path
 from bert_jax.convert.huggingface import is_huggingface, read_huggingface
 from bert_jax.convert.pretrained import Pretrained
 from bert_jax.convert.run_folder import read_run
+from bert_jax.convert.sentence_transformers import is_sentence_transformers, read_sentence_transformers
 from bert_jax.convert.tf_bert import is_tf_bert, read_tf_bert
 from bert_jax.errors import UserError
 from bert_jax.train.run import is_run
 
 
 def read_model(path: Path) -> Pretrained:
-    """The model at `path`: a run folder or a checkpoint of it, a Hugging Face folder, or a TensorFlow 1 checkpoint.
+    """The model at `path`: a run folder or a checkpoint of it, a folder of Hugging Face or
+    sentence-transformers, or a TensorFlow 1 checkpoint.
 
     Raises UserError with all that is wrong with it. Nothing that lies there is executed.
     """
     if is_run(path):
         return read_run(path)
+    if path.is_dir() and is_sentence_transformers(path):
+        return read_sentence_transformers(path)
     if path.is_dir() and is_huggingface(path):
         return read_huggingface(path)
     if is_tf_bert(path):
@@ -24,6 +28,6 @@ def read_model(path: Path) -> Pretrained:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     raise UserError(
-        f"{path}: not a model: neither a run folder (run.toml), nor a Hugging Face folder (config.json), "
-        "nor a TensorFlow 1 checkpoint (bert_config.json and *.ckpt.index)"
+        f"{path}: not a model: no run folder (run.toml), no Hugging Face folder (config.json or modules.json), "
+        "no TensorFlow 1 checkpoint (bert_config.json and *.ckpt.index)"
     )

@@ -10,17 +10,18 @@ import tyro
 
 from bert_jax import hosts
 from bert_jax.convert.huggingface import write_huggingface
-from bert_jax.convert.pretrained import Pretrained
-from bert_jax.convert.proof import Difference, against_transformers
+from bert_jax.convert.pretrained import Pretrained, as_encoder
+from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers, random_batch
 from bert_jax.convert.rules import Flat
 from bert_jax.convert.run_folder import write_run
+from bert_jax.convert.sentence_transformers import write_sentence_transformers
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.verbs.command_line import parse
 
-Format = Literal["run", "hf", "tf"]
+Format = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,13 @@ class ConvertConfig:
     target: tyro.conf.Positional[Path]
     """Folder to make."""
     to: Format | None = None
-    """run, hf (Hugging Face) or tf (the original BERT code). hf for a run, run for everything else where not said."""
+    """hf is Hugging Face, tf the original BERT code. Where not said: hf for a run, run for everything else."""
+    pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = None
+    """For sentence-transformers: how a vector is made of the tokens. The model's own where not said, else mean."""
+    normalize: bool = False
+    """For sentence-transformers: vectors of length 1."""
+    int8: bool = False
+    """For onnx: a second file with the matrices in eight bits; what that costs is printed."""
 
 
 def convert(config: ConvertConfig) -> list[Difference] | None:
@@ -54,8 +61,10 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
         WRITERS[to](pretrained, making, config)
-        _require_same(pretrained.params, read_model(making).params)
-        differences = _prove(pretrained, to, config.source, making)
+        kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
+        if to in READ_BACK:
+            _require_same(kept.params, read_model(making).params)
+        differences = _prove(kept, to, config.source, making)
         if config.target.is_dir():
             config.target.rmdir()
         making.rename(config.target)
@@ -67,8 +76,28 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
     "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
     "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),
+    "sentence-transformers": lambda pretrained, folder, config: write_sentence_transformers(
+        pretrained, folder, pooling=config.pooling, normalize=config.normalize
+    ),
     "tf": lambda pretrained, folder, config: write_tf_bert(pretrained, folder),
+    "onnx": lambda pretrained, folder, config: _write_onnx(pretrained, folder, config.int8),
+    "stablehlo": lambda pretrained, folder, config: _write_stablehlo(pretrained, folder),
 }
+READ_BACK = ("run", "hf", "tf", "sentence-transformers")
+
+
+def _write_onnx(pretrained: Pretrained, folder: Path, int8: bool) -> None:
+    from bert_jax.convert.onnx_file import quantize_onnx, write_onnx
+
+    write_onnx(pretrained, folder)
+    if int8:
+        quantize_onnx(folder)
+
+
+def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
+    from bert_jax.convert.stablehlo import write_stablehlo
+
+    write_stablehlo(pretrained, folder)
 
 
 def _is_run(path: Path) -> bool:
@@ -85,19 +114,47 @@ def _require_same(before: Flat, after: Flat) -> None:
 
 def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[Difference] | None:
     """Against the library whose folder is on one of the two sides."""
-    if to == "hf":
+    if to in ("onnx", "stablehlo"):
+        return against_exported(pretrained, _open_exported(to, target))
+    if to in ("hf", "sentence-transformers"):
         return against_transformers(pretrained, target)
     if pretrained.origin.get("format") == "hf" and not _is_run(source):
         return against_transformers(pretrained, source)
     return None
 
 
+def _open_exported(to: str, folder: Path) -> Exported:
+    if to == "onnx":
+        from bert_jax.convert.onnx_file import OnnxModel
+
+        return OnnxModel(folder)
+    from bert_jax.convert.stablehlo import read_stablehlo
+
+    return read_stablehlo(folder)
+
+
+def _say_int8(pretrained: Pretrained, folder: Path) -> None:
+    """Prints what eight bits cost on random tokens."""
+    from bert_jax.convert.onnx_file import MODEL, MODEL_INT8, OnnxModel, compare_onnx
+
+    batch = random_batch(pretrained)
+    pair = OnnxModel(folder / MODEL), OnnxModel(folder / MODEL_INT8)
+    sizes = [(folder / name).stat().st_size / 1e6 for name in (MODEL, MODEL_INT8)]
+    print(f"{folder / MODEL_INT8}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {MODEL}:")
+    for name, lost in compare_onnx(*pair, batch.tokens, batch.segments, batch.mask).items():
+        same = "" if lost.same_argmax is None else f"   same decision {lost.same_argmax:.1%}"
+        print(f"  {name:24} largest difference {lost.largest:.2e}   mean {lost.mean:.2e}{same}")
+    print("  Score both on your own rows before you serve it: `bert-jax evaluate --model` takes either file.")
+
+
 def main(arguments: Sequence[str]) -> int:
     config = parse(ConvertConfig, arguments, prog="bert-jax convert")
     differences = convert(config)
-    print(f"{config.target}: written, and read back bit for bit")
+    print(f"{config.target}: written and read back")
     if differences is None:
         print("not run on both sides: no other library here runs this. pip install 'bert_jax[parity]' compares with HF")
     for found in differences or ():
         print(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
+    if config.int8 and config.to == "onnx":
+        _say_int8(read_model(config.source), config.target)
     return 0

@@ -32,8 +32,8 @@ class EmbedConfig:
     """Column of the text, where there are columns."""
     pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = None
     """Over the last hidden states. The model's own where not said, and mean where it has none."""
-    normalize: bool | None = None
-    """Vectors of length 1. The model's own where not said, and no where it has none."""
+    normalize: bool = False
+    """Vectors of length 1, also where the model's own are not."""
     batch_size: int = 64
 
 

@@ -10,7 +10,7 @@ from bert_jax.data.batches import encode_rows
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, settle
 from bert_jax.data.rows import Columns, Labelled, Rows, find_files, read_rows, with_classes, with_scores
 from bert_jax.errors import UserError
-from bert_jax.predictor import load, predict_rows
+from bert_jax.predictor import load
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune import score_outputs
 
@@ -41,7 +41,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
         rows, rows, None if predictor.labels is None else tuple(predictor.labels), task["metrics"], task["main"]
     )
     encoded = encode_rows(rows, predictor.tokenizer, predictor.max_length)
-    outputs = predict_rows(predictor.program, predictor.params, encoded, config.batch_size)
+    outputs = predictor.outputs(encoded, config.batch_size)
     scores = score_outputs(outputs, encoded.labels, labelled)
     del scores["main"]
     return {**scores, "rows": len(rows), "rows_cut": encoded.truncated}
