@@ -43,10 +43,14 @@ def outputs(
 ) -> Outputs:
     """last_hidden_state (B L D), and what the head makes of it; `mask` is True where there is a token."""
 
-    def apply(params: Any) -> dict[str, jax.Array]:
-        module = module_of(pretrained, params)
-        hidden = module.encoder(tokens, segments, mask)
-        return {"last_hidden_state": hidden, **head_outputs(pretrained, module, hidden, jnp.asarray(mask))}
+    params = unflatten(pretrained.params)
 
-    found = jax.jit(apply)(unflatten(pretrained.params))
+    def encode(params: Any) -> jax.Array:
+        return module_of(pretrained, params).encoder(tokens, segments, mask)
+
+    def read(params: Any, hidden: jax.Array) -> dict[str, jax.Array]:
+        return head_outputs(pretrained, module_of(pretrained, params), hidden, jnp.asarray(mask))
+
+    hidden = jax.jit(encode)(params)  # apart, so that models that differ in their head share what is compiled
+    found = {"last_hidden_state": hidden, **jax.jit(read)(params, hidden)}
     return {name: np.asarray(value) for name, value in found.items()}

@@ -5,43 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from foreign import write_foreign
 from tiny import TINY
 
 from bert_jax import cli
-from bert_jax.convert.huggingface import read_huggingface, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, shapes_of
 from bert_jax.convert.source import read_model
 from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
-from bert_jax.text import load_tokenizer
-
-WORDS = [f"word{i}" for i in range(TINY.vocab_size - 5)]
-
-
-def model(folder: Path, kind: str, labels: tuple[str, ...] | None = None) -> Pretrained:
-    """A Hugging Face folder with random weights and a tokenizer of 37 words; what is read from it."""
-    (folder.parent / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
-    rng = np.random.default_rng(0)
-    shapes = shapes_of(kind, TINY, outputs=len(labels or ("",)))
-    params = {
-        name: (rng.normal(size=shape) * 0.2 + name.endswith("scale")).astype(np.float32)
-        for name, shape in shapes.items()
-    }
-    tokenizer = load_tokenizer(folder.parent / "vocab.txt")
-    folder.mkdir()
-    write_huggingface(Pretrained("here", kind, TINY, tokenizer, params, labels, max_length=17), folder)
-    return read_huggingface(folder)
 
 
 @pytest.fixture
 def pretrained(tmp_path):
-    model(tmp_path / "hf", "pretrain")
+    write_foreign(tmp_path / "hf", "pretrain")
     return tmp_path / "hf"
 
 
 @pytest.fixture
 def classifier(tmp_path):
-    model(tmp_path / "classifier", "sequence", ("calm", "mild", "urgent"))
+    write_foreign(tmp_path / "classifier", "sequence", ("calm", "mild", "urgent"))
     return tmp_path / "classifier"
 
 
@@ -59,7 +40,7 @@ def test_a_model_comes_back_bit_for_bit(pretrained, tmp_path, capsys, between):
     assert run("convert", pretrained, tmp_path / "there", "--to", between) == 0
     assert run("convert", tmp_path / "there", tmp_path / "back", "--to", "hf") == 0
     assert weights_of(pretrained) == weights_of(tmp_path / "back")
-    assert read_model(tmp_path / "there").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
+    assert read_write_foreign(tmp_path / "there").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
     assert "written and read back" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "hf", "there", "vocab.txt"]
 

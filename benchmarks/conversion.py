@@ -1,0 +1,110 @@
+"""Every family and head at full size with random weights, both ways, against transformers; writes the table.
+
+python benchmarks/conversion.py docs/conversion.md     (needs the extra `parity`; 20 minutes on two cores)
+
+In: transformers makes and saves the model, we read it and run it. Out: we write what we read, transformers opens and
+runs that. The differences are the largest absolute ones over a batch of three rows of up to 160 tokens.
+"""
+
+import argparse
+import datetime
+import platform
+import shutil
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import transformers
+
+from bert_jax import hosts
+from bert_jax.convert.families import ARCHITECTURES, FAMILIES, family_of
+from bert_jax.convert.huggingface import read_huggingface, write_huggingface
+from bert_jax.convert.outputs import outputs
+from bert_jax.convert.proof import compare, random_batch, transformers_outputs
+from bert_jax.convert.weight_files import open_weights
+from bert_jax.models import PRESETS
+
+PRESETS_SHOWN = {
+    "bert-base-uncased": "bert",
+    "bert-large-uncased": "bert",
+    "roberta-base": "roberta",
+    "xlm-roberta-base": "xlm-roberta",
+    "distilbert-base-uncased": "distilbert",
+    "electra-small": "electra",
+    "electra-base": "electra",
+    "modernbert-base": "modernbert",
+    "minilm-l12": "bert",
+}
+BEGIN, END = "<!-- table: benchmarks/conversion.py -->", "<!-- end of table -->"
+
+
+def make(preset: str, head: str, folder: Path) -> None:
+    """A model of theirs with random weights, biases and norms too, saved."""
+    family = FAMILIES[PRESETS_SHOWN[preset]]
+    table = family.write(PRESETS[preset])
+    config = transformers.AutoConfig.for_model(table.pop("model_type"), **table)
+    torch.manual_seed(0)
+    model = getattr(transformers, family.classes + head)(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.normal_(1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0, 0.1)
+    model.save_pretrained(folder)
+
+
+def row(preset: str, head: str, folder: Path) -> str:
+    """The line of the table of one model."""
+    make(preset, head, folder / "theirs")
+    model = read_huggingface(folder / "theirs")
+    batch = random_batch(model)
+    ours = outputs(model, batch.tokens, batch.segments, batch.mask)
+    (folder / "ours").mkdir()
+    write_huggingface(model, folder / "ours")
+    cells = []
+    for side in ("theirs", "ours"):
+        found = compare(ours, transformers_outputs(model, folder / side, batch), batch.mask)
+        hidden = next(one.difference for one in found if one.name == "last_hidden_state")
+        others = [one.difference for one in found if one.name != "last_hidden_state"]
+        cells += [f"{hidden:.1e}", f"{max(others):.1e}" if others else ""]
+    before, after = open_weights(folder / "theirs"), open_weights(folder / "ours")
+    same = set(before) == set(after) and all(
+        before.read(name).tobytes() == after.read(name).tobytes() for name in before
+    )
+    name = FAMILIES[PRESETS_SHOWN[preset]].classes + head
+    return f"| {preset} | {name} | {' | '.join(cells)} | {'yes' if same else 'NO'} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("document", type=Path)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS_SHOWN))
+    arguments = parser.parse_args()
+    hosts.prepare()
+    transformers.utils.logging.disable_progress_bar()
+    lines = [
+        "| size of | class | hidden, in | outputs, in | hidden, out | outputs, out | tensors equal bit for bit |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for preset in arguments.presets:
+        classes = FAMILIES[PRESETS_SHOWN[preset]].classes
+        assert family_of(PRESETS[preset]).classes in (classes, "Roberta")
+        for head in ARCHITECTURES:
+            if not hasattr(transformers, classes + head):
+                continue
+            folder, began = Path(tempfile.mkdtemp()), time.perf_counter()
+            try:
+                lines.append(row(preset, head, folder))
+            finally:
+                shutil.rmtree(folder)
+            print(lines[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
+    lines += ["", f"{datetime.date.today()}, {platform.machine()} CPU, float32, {libraries}."]
+    text = arguments.document.read_text()
+    before, rest = text.split(BEGIN)
+    arguments.document.write_text(f"{before}{BEGIN}\n{chr(10).join(lines)}\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()
