@@ -30,6 +30,8 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
     stopped and started again. A finished job is left as it is. `say` is told what a person may want to know.
     """
     tokenizer = load_tokenizer(Path(config.tokenizer))
+    if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
+        raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
     sources, skipped = find_sources(config.input)
     parts = plan_parts(sources, reading_of(config), int(config.part_mb * 1e6))
     folder = Path(config.output)

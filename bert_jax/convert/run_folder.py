@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bert_jax.convert.pretrained import SINGLE_LABEL, Pretrained
-from bert_jax.convert.rules import flatten, unflatten
+from bert_jax.config import ModelConfig
+from bert_jax.convert.pretrained import SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.convert.rules import Flat, flatten, unflatten
 from bert_jax.errors import UserError
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
 from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
@@ -19,6 +20,7 @@ def read_run(path: Path) -> Pretrained:
     task = dict(about["task"])
     labels = task.get("labels")
     kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
+    _require_described(params, kind, model, labels, path)
     return Pretrained(
         where=str(path),
         kind=kind,
@@ -31,6 +33,19 @@ def read_run(path: Path) -> Pretrained:
         origin=task.pop("origin", {}),
         task=task,
     )
+
+
+def _require_described(params: Flat, kind: str, model: ModelConfig, labels: list[str] | None, path: Path) -> None:
+    """Raises UserError where model.toml describes other parameters than the checkpoint has."""
+    outputs = outputs_of(kind, None if labels is None else tuple(labels))
+    shapes = shapes_of(kind, model, outputs=outputs, pooler="encoder/pooler/dense/kernel" in params)
+    found = {name: tuple(value.shape) for name, value in params.items()}
+    wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+    if wrong:
+        raise UserError(
+            f"{path}: model.toml describes other parameters than the checkpoint has: {', '.join(wrong[:4])}"
+            f"{f' and {len(wrong) - 4} more' if len(wrong) > 4 else ''}. Put the run's own model.toml back"
+        )
 
 
 def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:

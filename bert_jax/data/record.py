@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from bert_jax.config import from_table
 from bert_jax.errors import UserError
 
 SCHEMA_VERSION = 1
 WRITER_OPTIONS = "group_size:1,uncompressed"  # one record a chunk: a random read costs 2 microseconds
 MANIFEST = "manifest.json"
+SUFFIX = ".array_record"  # of a shard
 TOKENIZER_FOLDER = "tokenizer"
 
 IS_NEXT, IS_RANDOM = 0, 1  # next_label, in the order of the published checkpoints
@@ -111,10 +113,26 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{path}: schema {fields['schema']}, this version reads {SCHEMA_VERSION}. "
                 "Run `bert-jax prep shards` again"
             )
-        fields["masking"] = Masking(**fields["masking"])
-        fields["splits"] = {
-            split: tuple(Shard(**shard) for shard in shards) for split, shards in fields["splits"].items()
+        splits = {
+            split: tuple(from_table(Shard, shard, f"{path}: {split}") for shard in shards)
+            for split, shards in fields.pop("splits").items()
         }
-        return Manifest(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a manifest of shards ({error!r}). Run `bert-jax prep shards` again") from None
+        settings = fields.pop("settings")
+        masking = from_table(Masking, fields.pop("masking"), f"{path}: masking")
+        manifest = from_table(Manifest, {**fields, "masking": {}, "splits": {}, "settings": {}}, str(path))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not a manifest of shards. Run `bert-jax prep shards` again") from None
+    return dataclasses.replace(manifest, masking=masking, splits=splits, settings=settings)
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raises UserError where the manifest lists a file twice or elsewhere, or leaves out one that is there.
+
+    What is in the files, `bert-jax prep check` tells.
+    """
+    files = [shard.file for shards in manifest.splits.values() for shard in shards]
+    strange = [file for file in files if files.count(file) > 1 or Path(file).name != file]
+    if strange:
+        raise UserError(f"{folder / MANIFEST}: {strange[0]!r} is listed twice or lies elsewhere. Make the shards again")
+    if extra := sorted({path.name for path in folder.glob(f"*{SUFFIX}")} - set(files)):
+        raise UserError(f"{folder / MANIFEST}: {extra[0]} is there and not listed. Make the shards again")

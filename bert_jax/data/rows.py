@@ -184,7 +184,8 @@ def _check_columns(names: list[str], columns: Columns, where: str) -> None:
             raise UserError(f"{where}: {names.count(wanted)} columns are named {wanted!r}")
         close = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"{where}: no column {wanted!r}; {hint}It has {', '.join(map(repr, names))}")
+        there = ", ".join(map(repr, names))
+        raise UserError(f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair and --label name columns")
 
 
 def read_labelled(

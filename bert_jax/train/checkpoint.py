@@ -8,6 +8,7 @@ whole, and what changed in it afterwards shows. Orbax alone restores a flipped b
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +24,11 @@ from bert_jax.errors import UserError
 from bert_jax.train.program import Params, TrainState
 
 SEAL = "SEAL.json"
+MOST_NAMED = 4  # damaged files
 _UNSEALED = {SEAL, "_CHECKPOINT_METADATA", "commit_success.txt"}
 _PARAMS, _OPT_STATE = "params", "opt_state"
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every save and restore
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every save, and prints what it raises besides
 
 
 class Checkpoints:
@@ -155,9 +157,14 @@ def damage(folder: Path) -> list[str]:
     """What is wrong with the checkpoint at `folder`; empty where every file is as it was sealed."""
     try:
         sealed = json.loads((folder / SEAL).read_text())
+        if not isinstance(sealed, dict) or not any(name.startswith(_PARAMS) for name in sealed):
+            return [f"{SEAL} does not seal the parameters"]
         found = _hashes(folder)
         problems = [f"{name} is missing" for name in sealed if name not in found]
-        return problems + [f"{name} has changed" for name in sealed if name in found and found[name] != sealed[name]]
+        problems += [f"{name} has changed" for name in sealed if name in found and found[name] != sealed[name]]
+        problems += [f"{name} was not there" for name in found if name not in sealed]
+        more = len(problems) - MOST_NAMED
+        return problems if more <= 0 else [*problems[:MOST_NAMED], f"and {more} more"]
     except FileNotFoundError:
         return [f"{SEAL} is missing"]
     except (ValueError, AttributeError, OSError) as error:
@@ -244,4 +251,12 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _disk_error(folder: Path, error: Exception) -> UserError:
-    return UserError(f"{folder}: the checkpoint could not be written: {error}. The checkpoints before it are intact")
+    while error.__cause__ is not None and not isinstance(error, OSError):
+        error = error.__cause__  # type: ignore[assignment]
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number else str(error).split("\n")[0][:200]
+    if "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
+        reason = "no space left on the disk; make room"
+    return UserError(
+        f"{folder}: the checkpoint could not be written: {reason}. Those before it are intact: the same command goes on"
+    )

@@ -1,8 +1,10 @@
 """A run folder explains itself: settings, tokenizer, model, task, metrics, checkpoints, versions, data fingerprint."""
 
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -19,6 +21,9 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps
+
+LOCK = ".lock"  # held while a process writes the run
+_held: dict[Path, int] = {}  # until the process ends
 
 LIBRARIES = ("bert_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 
@@ -51,7 +56,31 @@ class RunFolder:
         return read_toml(ModelConfig, self.path / "model.toml")
 
     def tokenizer(self) -> Tokenizer:
-        return load_tokenizer(self.path / "tokenizer")
+        """The run's tokenizer. Raises UserError where it is no longer the one that the run was started with."""
+        tokenizer = load_tokenizer(self.path / "tokenizer")
+        expected = self.about().get("tokenizer_fingerprint")
+        if tokenizer.fingerprint != expected:
+            raise UserError(
+                f"{self.path / 'tokenizer'} is {tokenizer.fingerprint[:12]}..., the run was made with "
+                f"{str(expected)[:12]}.... Put the run's own tokenizer back"
+            )
+        return tokenizer
+
+    def lock(self) -> None:
+        """From now on until this process ends no other writes the run. Raises UserError where one does already."""
+        if jax.process_index() or self.path.absolute() in _held:
+            return
+        handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UserError(
+                f"{self.path}: another process is writing this run. Wait for it, or choose another --output"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        _held[self.path.absolute()] = handle
 
     def result(self) -> dict[str, Any] | None:
         """What the finished run left, or None while it is not finished."""
@@ -62,9 +91,12 @@ class RunFolder:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text())
+            table = json.loads((self.path / name).read_text())
         except (ValueError, OSError) as error:
             raise UserError(f"{self.path / name} cannot be read: {error}. Start the run in a new folder") from None
+        if not isinstance(table, dict):
+            raise UserError(f"{self.path / name} is not a JSON object. Start the run in a new folder")
+        return table
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
         temporary = self.path / f"{name}.tmp"
@@ -108,6 +140,10 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
     if not steps:
         raise UserError(f"{path} has no checkpoint yet. Start its command again, or choose another run")
     step = (run.result() or {}).get("best_step", steps[-1])
+    if step not in steps:
+        raise UserError(
+            f"{path / 'result.json'} names step {step!r}, {run.checkpoints} has {', '.join(map(str, steps))}"
+        )
     return run, run.checkpoints / str(step)
 
 
@@ -125,11 +161,16 @@ def start_or_resume(
     run = RunFolder(path)
     files = {"run.toml": to_toml(config), "model.toml": to_toml(model)}
     if (path / "run.toml").is_file():
-        _require_same(run, files, data)
+        run.lock()
+        _require_same(run, files, kind, data)
+        if run.tokenizer().fingerprint != tokenizer.fingerprint:
+            raise UserError(f"{path} was started with another tokenizer. Choose another --output")
         return run
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{path} exists and is not a run folder. Choose another --output")
-    return start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
+    run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
+    run.lock()
+    return run
 
 
 def start_run(
@@ -173,7 +214,9 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _require_same(run: RunFolder, files: dict[str, str], data: str) -> None:
+def _require_same(run: RunFolder, files: dict[str, str], kind: str, data: str) -> None:
+    if run.about()["kind"] != kind:
+        raise UserError(f"{run.path} is a {run.about()['kind']} run, this is {kind}. Choose another --output")
     differences = []
     for name, text in files.items():
         before, now = _flat(read_table(run.path / name)), _flat(tomllib.loads(text))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from bert_jax.config import check_ranges
 from bert_jax.data.batches import encode_rows
@@ -29,14 +30,18 @@ class EvaluateConfig:
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """What to do with rows that are not UTF-8."""
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, float]:
     """Each metric of the run's task by name, and `rows`, how many were scored."""
     check_ranges(config, batch_size=(1, None))
+    if config.json and config.json.is_dir():
+        raise UserError(f"{config.json}: a folder, where --json names the file to write")
     predictor = load(config.model)
     task = predictor.task
-    rows = _read(config.data, task["name"], task["columns"], predictor.labels)
+    rows = _read(config.data, task["name"], task["columns"], predictor.labels, config.encoding_errors)
     labelled = Labelled(
         rows, rows, None if predictor.labels is None else tuple(predictor.labels), task["metrics"], task["main"]
     )
@@ -47,7 +52,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     return {**scores, "rows": len(rows), "rows_cut": encoded.truncated}
 
 
-def _read(data: Path, name: str, columns: dict[str, str] | None, labels: list[str] | None) -> Rows:
+def _read(data: Path, name: str, columns: dict[str, str] | None, labels: list[str] | None, errors: str) -> Rows:
     if name in GLUE:
         path = data if data.is_file() else glue_folder(name, data) / "dev.tsv"
         rows = read_glue(name, path)
@@ -55,7 +60,7 @@ def _read(data: Path, name: str, columns: dict[str, str] | None, labels: list[st
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
         return settle(rows, GLUE[name])
     train, dev = find_files(data)
-    rows = read_rows(dev or train, Columns(**(columns or {})))
+    rows = read_rows(dev or train, Columns(**(columns or {})), encoding_errors=errors)
     return with_scores(rows) if labels is None else with_classes(rows, labels)
 
 

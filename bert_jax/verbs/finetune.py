@@ -128,7 +128,10 @@ def _prepare(config: FinetuneConfig) -> _Prepared:
     if tokenizer is None:
         raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
     if config.max_length > model.max_length:
-        raise UserError(f"max_length {config.max_length}: {config.from_} has only {model.max_length} positions")
+        raise UserError(
+            f"max_length {config.max_length}: {config.from_} has only {model.max_length} positions. "
+            f"Use --max-length {model.max_length} or less"
+        )
     labelled = read_task(
         config.task,
         config.data,

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.progress import track
 
@@ -34,6 +35,8 @@ class PredictConfig:
     pair: str | None = None
     """Column of the second text, where not as in training."""
     batch_size: int = 64
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """What to do with rows that are not UTF-8."""
 
 
 def predict(config: PredictConfig) -> int:
@@ -46,7 +49,8 @@ def predict(config: PredictConfig) -> int:
     pair = (config.pair or columns.get("pair") or "pair") if predictor.task["pair"] else None
     if predictor.task["pair"] is None:  # not known of a model from elsewhere
         pair = config.pair
-    rows = _read(config.input, Columns(config.text or columns.get("text", "text"), pair, None))
+    wanted = Columns(config.text or columns.get("text", "text"), pair, None)
+    rows = _read(config.input, wanted, config.encoding_errors)
     temporary = config.output.with_name(f".{config.output.name}.writing")
     try:
         with temporary.open("w") as file:
@@ -56,25 +60,30 @@ def predict(config: PredictConfig) -> int:
                 for prediction in predictor.predict(chunk.texts, chunk.pairs, batch_size=config.batch_size):
                     file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
         temporary.replace(config.output)
+    except OSError as error:
+        raise UserError(f"{config.output}: {error.strerror}. Make room, or choose another --output") from None
     finally:
         temporary.unlink(missing_ok=True)
     return len(rows)
 
 
-def _read(path: Path, columns: Columns) -> Rows:
+def _read(path: Path, columns: Columns, encoding_errors: str) -> Rows:
     if path.suffix != ".txt":
-        return read_rows(path, columns)
+        return read_rows(path, columns, encoding_errors=encoding_errors)
     if columns.pair:
         raise UserError(f"{path}: a .txt file has one text a line, this model takes pairs. Give it CSV, TSV or JSONL")
-    lines = read_texts(path, columns.text)
+    lines = read_texts(path, columns.text, encoding_errors)
     return Rows(lines, None, None, str(path), list(range(1, len(lines) + 1)))
 
 
-def read_texts(path: Path, column: str) -> list[str]:
+def read_texts(path: Path, column: str, encoding_errors: str = "strict") -> list[str]:
     """The lines of a .txt file, or a column of CSV, TSV or JSONL."""
     if path.suffix != ".txt":
-        return read_rows(path, Columns(column, None, None)).texts
-    lines = read_text(path).removesuffix("\n").split("\n")
+        return read_rows(path, Columns(column, None, None), encoding_errors=encoding_errors).texts
+    text = read_text(path, encoding_errors=encoding_errors)
+    if not text.strip():
+        raise UserError(f"{path}: no text")
+    lines = text.removesuffix("\n").split("\n")
     return [line.removesuffix("\r") for line in lines]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bert_jax import hosts, models
 from bert_jax.config import SEED_RANGE, MeshConfig, OptimConfig, check_ranges, with_dropout
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
-from bert_jax.data.record import TOKENIZER_FOLDER, read_manifest
+from bert_jax.data.record import TOKENIZER_FOLDER, check_files, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
@@ -76,11 +76,17 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
     hosts.prepare()
     manifest = read_manifest(config.data)
+    check_files(config.data, manifest)
     tokenizer = load_tokenizer(config.data / TOKENIZER_FOLDER)
     if tokenizer.fingerprint != manifest.tokenizer:
         raise UserError(
             f"{config.data}/manifest.json was made with tokenizer {manifest.tokenizer[:12]}..., the folder holds "
             f"{tokenizer.fingerprint[:12]}.... Run `bert-jax prep shards` again"
+        )
+    if tokenizer.vocab_size != manifest.vocab_size:
+        raise UserError(
+            f"{config.data}/manifest.json says {manifest.vocab_size} entries, its tokenizer has "
+            f"{tokenizer.vocab_size}. Run `bert-jax prep shards` again"
         )
     model = with_dropout(models.resolve(config.model, tokenizer.vocab_size), config.dropout)
     if manifest.length > model.max_length:
@@ -98,14 +104,14 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     program = Program(
         task, mesh, make_optimizer(config.optim, config.steps), seed=config.seed, accumulate=config.accumulate
     )
+    held_out = held_out_batches(
+        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
+    )
     task_record = {"name": "pretrain", "head": "pretrain" if config.next_sentence else "masked_lm"}
     run = start_or_resume(
         config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
     began = time.perf_counter()
-    held_out = held_out_batches(
-        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
-    )
     outcome = train(
         program,
         source,

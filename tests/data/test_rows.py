@@ -62,7 +62,7 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
         read_rows(tmp_path / "absent.csv", Columns())
     assert "empty; a header line" in refusal(path, "")
     assert "no rows" in refusal(path, "text,label\n")
-    assert "no column 'text'; did you mean 'Text'? It has 'Text', 'label'" in refusal(path, "Text,label\na,b\n")
+    assert "no column 'text'; did you mean 'Text'? it has 'Text', 'label'" in refusal(path, "Text,label\na,b\n")
     assert "2 columns are named 'text'" in refusal(path, "text,text,label\na,b,c\n")
     assert "line 3: 1 fields, the header has 2" in refusal(path, "text,label\na,b\nc\n")
     assert "line 2: 3 fields, the header has 2. Is a text with a comma" in refusal(path, "text,label\na,b,c\n")

@@ -159,7 +159,7 @@ def test_killed_and_stopped_it_repeats_the_run_and_keeps_the_same_best(command, 
         (["--data", "nowhere"], "nowhere: no such file"),
         (["--seeds", "1", "1"], "seeds (1, 1)"),
         (["--batch-size", "7", "--mesh.data", "2"], "batch_size 7 does not divide"),
-        (["--from", "nowhere"], "nowhere: no such folder"),
+        (["--from", "nowhere"], "nowhere: no such file or folder"),
         (["--dev-share", "1.5", "--data", "alone.csv"], "dev_share 1.5 is not between 0 and 1"),
         (["--data", "one-class.csv"], "every row has the label"),
     ],
@@ -201,18 +201,57 @@ def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
 
 def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows):
     from bert_jax.config import MeshConfig
+    from bert_jax.convert.source import read_model
     from bert_jax.predictor import make_task
     from bert_jax.sharding import make_mesh
-    from bert_jax.train.checkpoint import read_params
     from bert_jax.train.program import Program
-    from bert_jax.train.run import resolve_checkpoint
     from bert_jax.verbs.finetune import _start
 
-    run, checkpoint = resolve_checkpoint(pretrained)
-    program = Program(make_task(run.model(), ("a", "b")), make_mesh(MeshConfig(1)), seed=1)
-    saved = read_params(checkpoint)["encoder"]
-    tokens = [
-        np.asarray(_start(program, start).params["encoder"]["embeddings"]["tokens"]) for start in (checkpoint, None)
-    ]
-    assert np.array_equal(tokens[0], saved["embeddings"]["tokens"])
-    assert not np.array_equal(tokens[1], saved["embeddings"]["tokens"])
+    source = read_model(pretrained)
+    program = Program(make_task(source.model, ("a", "b")), make_mesh(MeshConfig(1)), seed=1)
+    saved = source.params["encoder/embeddings/tokens"]
+    tokens = [np.asarray(_start(program, start).params["encoder"]["embeddings"]["tokens"]) for start in (source, None)]
+    assert np.array_equal(tokens[0], saved)
+    assert not np.array_equal(tokens[1], saved)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("model.toml", lambda text: text.replace("depth = 1", "depth = 2"), "model.toml describes other parameters"),
+        ("result.json", lambda text: "[1]", "result.json is not a JSON object"),
+        ("result.json", lambda text: '{"best_step": 99}', "names step 99"),
+        ("tokenizer/vocab.txt", lambda text: text.replace("mon\n", "moon\n", 1), "vocab"),
+        ("tokenizer/tokenizer.json", lambda text: text.replace('"mon"', '"moon"', 1), "vocab"),
+        ("checkpoints/{best}/SEAL.json", lambda text: "{}", "SEAL.json does not seal the parameters"),
+        ("checkpoints/{best}/SEAL.json", lambda text: "[]", "SEAL.json does not seal the parameters"),
+    ],
+)
+def test_a_run_that_was_altered_is_refused(seeds, tmp_path, capsys, file, change, says):
+    run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
+    path = run / file.format(best=result(run)["best_step"])
+    text = path.read_text()
+    assert change(text) != text
+    path.write_text(change(text))
+    assert main(["predict", "--model", str(run), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+def test_a_run_with_another_tokenizer_is_refused(seeds, tmp_path, capsys):
+    run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
+    (run / "tokenizer" / "tokenizer.json").unlink()
+    path = run / "tokenizer" / "vocab.txt"
+    path.write_text(path.read_text().replace("mon\n", "moon\n", 1))
+    assert main(["predict", "--model", str(run), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
+    assert "Put the run's own tokenizer back" in capsys.readouterr().err
+
+
+def test_two_processes_do_not_write_one_run(command, pretrained, rows, tmp_path):
+    words = arguments(pretrained, rows / "classes", tmp_path / "run", "--epochs", 400)
+    first = command(*words)
+    wait_for(lambda: (tmp_path / "run" / ".lock").exists(), first)
+    code, _, err = ended(command(*words))
+    assert code == 1 and "another process is writing this run" in err.splitlines()[-1]
+    first.kill()
+    ended(first)
