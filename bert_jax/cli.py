@@ -1,5 +1,6 @@
 """The one command: a table of verbs, each imported only when asked for."""
 
+import errno
 import importlib
 import os
 import sys
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"bert-jax {verb}: {where}{os.strerror(error.errno)}", file=sys.stderr)
+        hint = ". Make room and start the same command again" if error.errno == errno.ENOSPC else ""
+        print(f"bert-jax {verb}: {where}{os.strerror(error.errno)}{hint}", file=sys.stderr)
         return MISTAKE
     except Stopped as stopped:
         print(f"bert-jax {verb}: {stopped}", file=sys.stderr)

@@ -24,6 +24,7 @@ from bert_jax.errors import UserError
 from bert_jax.train.program import Params, TrainState
 
 SEAL = "SEAL.json"
+METADATA_BYTES = 1_000_000  # what Orbax writes beside the arrays, with room to spare
 MOST_NAMED = 4  # damaged files
 _UNSEALED = {SEAL, "_CHECKPOINT_METADATA", "commit_success.txt"}
 _PARAMS, _OPT_STATE = "params", "opt_state"
@@ -60,6 +61,7 @@ class Checkpoints:
         self._prune()
         self._saving = step
         items = {_PARAMS: state.params, _OPT_STATE: _as_dict(state.opt_state)}
+        self._require_room(items)
         try:
             self._manager.save(
                 step,
@@ -70,6 +72,16 @@ class Checkpoints:
             )
         except OSError as error:
             raise _disk_error(self.folder, error) from error
+
+    def _require_room(self, items: Params) -> None:
+        """Raises UserError where the disk has no room: Orbax's threads would say so in a hundred tracebacks."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items)) + METADATA_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise UserError(
+                f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, the disk has {free / 1e6:,.1f} MB left. "
+                "Make room; those before it are intact, and the same command goes on from them"
+            )
 
     def wait(self) -> None:
         """Returns when the last save is on disk and sealed."""

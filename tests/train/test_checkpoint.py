@@ -284,7 +284,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_others_intact(folder, restore):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"could not be written.*The checkpoints before it are intact") as error:
+        with pytest.raises(UserError, match=r"could not be written.*Those before it are intact") as error:
             checkpoints.save(40, state(40))
             checkpoints.wait()
     finally:
@@ -300,7 +300,7 @@ def test_a_seal_that_cannot_be_written_is_one_line(folder, restore, monkeypatch)
 
     monkeypatch.setattr("bert_jax.train.checkpoint._hashes", full)
     checkpoints = Checkpoints(folder)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match="no space left on the disk; make room"):
         checkpoints.save(40, state(40))
         checkpoints.wait()
     monkeypatch.undo()
@@ -312,3 +312,12 @@ def test_the_seal_names_every_file_but_itself_and_the_stamps(written):
     sealed = json.loads((written / "30" / "SEAL.json").read_text())
     present = {str(p.relative_to(written / "30")) for p in (written / "30").rglob("*") if p.is_file()}
     assert set(sealed) == present - {"SEAL.json", *STAMPS}
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "new")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 100}))
+    with pytest.raises(UserError, match=r"takes 1\.0 MB, the disk has 0\.0 MB left\. Make room"):
+        checkpoints.save(1, state(1))
+    checkpoints.close()
+    assert not list((tmp_path / "new").iterdir())
