@@ -17,7 +17,7 @@ from bert_jax.errors import UserError
 
 LIBRARIES = ("flax", "jax", "matplotlib", "numpy", "orbax-checkpoint", "python", "scikit-learn", "scipy")
 HELD_OUT_SHARE = 0.15  # of the modules of these libraries
-TRAIN_ROWS = 600
+TRAIN_ROWS = 400
 DEV_ROWS = 480
 ROWS_A_MODULE = 10  # at most, so that no single file stands for its library
 FEWEST_WORDS, MOST_WORDS = 6, 40
