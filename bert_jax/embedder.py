@@ -24,7 +24,7 @@ from bert_jax.train.program import Program
 class Embedder:
     """An encoder that gives one vector a text. `pooling` None: the model's own where it says one, else the mean.
 
-    Vectors have length 1 where asked, or where the model's own do.
+    Vectors have length 1 where asked, or where the model's own do. The model's default prompt stands before each text.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Embedder:
         said = pretrained.origin.get("embedding", {})
         self.pooling = pooling or said.get("pooling", "mean")
         self.normalize = normalize or said.get("normalize", False)
+        self.prompt = said.get("prompt", "")
         if self.pooling not in POOLINGS:
             raise UserError(f"unknown pooling {self.pooling!r}; known: {', '.join(POOLINGS)}")
         if pretrained.tokenizer is None:
@@ -51,7 +52,7 @@ class Embedder:
 
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
         """Vectors (texts, D), float32, in order. Texts longer than `max_length` are cut."""
-        rows = Rows(list(texts), None, None, "texts", list(range(1, len(texts) + 1)))
+        rows = Rows([self.prompt + text for text in texts], None, None, "texts", list(range(1, len(texts) + 1)))
         if not len(rows):
             return np.empty((0, self.program.task.model.width), np.float32)
         return predict_rows(self.program, self.params, encode_rows(rows, self.tokenizer, self.max_length), batch_size)

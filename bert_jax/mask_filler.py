@@ -57,6 +57,7 @@ class MaskFiller:
         if len(parts) != 2:
             raise UserError(f"{text!r}: {len(parts) - 1} masks; one {MASK} is expected")
         special = self.tokenizer.special
+        parts[0] = parts[0].rstrip()  # the mask of RoBERTa and ModernBERT takes the blanks before it
         before, after = (ids.tolist() for ids in self.tokenizer.ids(parts))
         tokens = [special.cls, *before, special.mask, *after, special.sep]
         if len(tokens) > self.max_length:

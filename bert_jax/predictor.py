@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig, ModelConfig
-from bert_jax.convert.huggingface import read_tokenizer
+from bert_jax.convert.huggingface import is_huggingface, read_tokenizer
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.source import read_model
@@ -95,7 +95,7 @@ class Predictor:
 def load(path: str | Path) -> Predictor:
     """The model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX."""
     path = Path(path)
-    if path.suffix == ".onnx" or (path / ONNX).is_file():
+    if path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path)):  # others export beside weights
         return _load_onnx(path)
     hosts.prepare()
     return Predictor(read_model(path))

@@ -1,7 +1,7 @@
 """Hugging Face's configurations, family by family: what their config.json says of our ModelConfig, and back."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bert_jax.config import ModelConfig
@@ -72,13 +72,13 @@ class Family:
             if type(value) is not kind:
                 problems.append(f"{theirs} is {value!r}, {kind.__name__} is expected")
             fields[ours] = value
-        if fields["activation"] in ACTIVATIONS:
-            fields["activation"] = ACTIVATIONS[fields["activation"]]
-        else:
-            problems.append(f"activation {fields['activation']!r} is not among {', '.join(ACTIVATIONS)}")
+        activation = fields["activation"]
+        if isinstance(activation, str) and activation not in ACTIVATIONS:
+            problems.append(f"activation {activation!r} is not among {', '.join(ACTIVATIONS)}")
         if not problems:
             if fields["depth"] > MOST_BLOCKS:
                 problems.append(f"{fields['depth']} layers, more than {MOST_BLOCKS}")
+            fields["activation"] = ACTIVATIONS[activation]
             try:
                 self.finish(fields, table)
                 if not problems:
@@ -162,6 +162,8 @@ def _roberta_table(config: ModelConfig, table: Table) -> None:
 
 def _electra_tables(fields: Table, table: Table) -> None:
     width = table.get("embedding_size", 128)
+    if type(width) is not int:
+        raise UserError(f"embedding_size is {width!r}, int is expected")
     fields["embedding_width"] = None if width == fields["width"] else width
 
 
@@ -176,8 +178,8 @@ def _modernbert_attention(fields: Table, table: Table) -> None:
     if type(every) is not int or every < 1 or type(window) is not int or pooling not in ("cls", "mean"):
         raise UserError(f"global_attn_every_n_layers {every!r}, local_attention {window!r}, pooling {pooling!r}")
     kinds = table.get("layer_types")
-    rotary = table.get("rope_parameters") or {}
-    full, local = rotary.get("full_attention") or {}, rotary.get("sliding_attention") or {}
+    rotary = _table(table, "rope_parameters")
+    full, local = _table(rotary, "full_attention"), _table(rotary, "sliding_attention")
     scaled = [part["rope_type"] for part in (full, local) if part.get("rope_type", "default") != "default"]
     if scaled or table.get("rope_scaling"):
         raise UserError(f"rotary positions of type {scaled or table['rope_scaling']!r}; only plain ones are supported")
@@ -193,6 +195,13 @@ def _modernbert_attention(fields: Table, table: Table) -> None:
         "local_rotary_base": _number(local.get("rope_theta", table.get("local_rope_theta") or 10_000.0)),
         "pool_from": {"cls": "first", "mean": "mean"}[pooling],
     }
+
+
+def _table(table: Table, key: str) -> Table:
+    value = table.get(key) or {}
+    if not isinstance(value, dict):
+        raise UserError(f"{key} is {value!r}, an object is expected")
+    return value
 
 
 def _number(value: Any) -> float:
@@ -331,9 +340,22 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_named(model_type: Any, where: str) -> Family:
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise UserError(f"{where}: unknown model_type {model_type!r}; known are {', '.join(FAMILIES)}")
     return FAMILIES[model_type]
+
+
+def family_without_name(architectures: Any, tensors: Iterable[str]) -> Family | None:
+    """The family of an early folder whose config.json has no `model_type` (SciBERT): by its class, else its tensors."""
+    named = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    for family in FAMILIES.values():
+        if named in (f"{family.classes}{suffix}" for suffix in ARCHITECTURES):
+            return family
+    if named:
+        return None
+    parts = {name.partition(".")[0] for name in tensors}
+    told_apart = (BERT, ROBERTA, DISTILBERT, ELECTRA)  # "model." is anyone's
+    return next((family for family in told_apart if family.prefix.removesuffix(".") in parts), None)
 
 
 def family_of(config: ModelConfig) -> Family:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
@@ -23,6 +24,7 @@ from bert_jax.model.heads import (
 from bert_jax.text.tokenizer import Tokenizer
 
 MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_label"
+ALPHABET = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
 
 
@@ -139,6 +141,14 @@ def as_encoder(pretrained: Pretrained) -> Pretrained:
         dropped = ("prefix", "tied")
         origin = {name: value for name, value in origin.items() if name not in dropped}
     return pretrained.changed(kind="encoder", params=params, labels=None, origin=origin, task={})
+
+
+def lowercases(tokenizer: Tokenizer | None) -> bool:
+    """Whether capital letters make no difference to its ids."""
+    if tokenizer is None:
+        return False
+    upper, lower = tokenizer.ids([ALPHABET, ALPHABET.lower()])
+    return np.array_equal(upper, lower)
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:

@@ -80,7 +80,11 @@ def against_transformers(pretrained: Pretrained, folder: Path) -> list[Differenc
     if not (importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")):
         return None
     batch = random_batch(pretrained)
-    theirs = transformers_outputs(pretrained, folder, batch)
+    try:
+        theirs = transformers_outputs(pretrained, folder, batch)
+    except Exception as error:  # whatever its version makes of a folder
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{folder}: transformers does not run it: {reason}. Nothing was left behind") from None
     return require_close(compare(outputs(pretrained, batch.tokens, batch.segments, batch.mask), theirs, batch.mask))
 
 

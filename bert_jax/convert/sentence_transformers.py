@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.convert.huggingface import read_huggingface, read_table, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, as_encoder
+from bert_jax.convert.pretrained import Pretrained, as_encoder, lowercases
 from bert_jax.errors import UserError
 
 MODULES, POOLING, LENGTH, ABOUT = (
@@ -45,10 +45,11 @@ def read_sentence_transformers(folder: Path) -> Pretrained:
     }
     if (folder / ABOUT).is_file():
         embedding["about"] = read_table(folder / ABOUT)
+        embedding["prompt"] = _default_prompt(embedding["about"], folder / ABOUT)
     length = read_table(inner / LENGTH) if (inner / LENGTH).is_file() else {}
-    if length.get("do_lower_case"):
-        raise UserError(f"{inner / LENGTH}: do_lower_case before the tokenizer is not supported")
     model = as_encoder(read_huggingface(inner))
+    if length.get("do_lower_case") and not lowercases(model.tokenizer):
+        raise UserError(f"{inner / LENGTH}: do_lower_case, and the tokenizer itself does not; that is not supported")
     most = length.get("max_seq_length")
     if most is not None and (type(most) is not int or not 2 < most <= model.model.max_length):
         raise UserError(f"{inner / LENGTH}: max_seq_length {most!r}; the model takes up to {model.model.max_length}")
@@ -103,10 +104,20 @@ def _read_pooling(path: Path) -> str:
     on = [mode for mode, flag in MODES.items() if table.get(flag)] + [flag for flag in OTHER_MODES if table.get(flag)]
     if "pooling_mode" in table:  # newer files name it
         named = table["pooling_mode"]
-        on = list(named) if isinstance(named, list) else [named]
+        on = list(map(str, named)) if isinstance(named, list) else [str(named)]
     if len(on) != 1 or on[0] not in MODES:
-        raise UserError(f"{path}: pooling by {', '.join(map(str, on)) or 'nothing'}; one of {', '.join(MODES)} is read")
+        raise UserError(f"{path}: pooling by {', '.join(on) or 'nothing'}; one of {', '.join(MODES)} is read")
     return on[0]
+
+
+def _default_prompt(about: dict[str, Any], path: Path) -> str:
+    """What stands before every text where nothing else is asked for."""
+    name, prompts = about.get("default_prompt_name"), about.get("prompts") or {}
+    if name is None:
+        return ""
+    if not isinstance(prompts, dict) or not isinstance(name, str) or not isinstance(prompts.get(name), str):
+        raise UserError(f"{path}: default_prompt_name {name!r} is not among its prompts")
+    return prompts[name]
 
 
 def _write(path: Path, content: Any) -> None:

@@ -26,7 +26,7 @@ def read_model(path: Path) -> Pretrained:
     if is_tf_bert(path):
         return read_tf_bert(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+        raise UserError(f"{path}: no such file or folder. A model of the Hugging Face Hub has to be downloaded first")
     raise UserError(
         f"{path}: not a model: no run folder (run.toml), no Hugging Face folder (config.json or modules.json), "
         "no TensorFlow 1 checkpoint (bert_config.json and *.ckpt.index)"

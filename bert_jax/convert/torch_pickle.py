@@ -1,10 +1,11 @@
-"""Where the tensors of a torch file (zip format, torch 1.6 and later) are, without torch and with no pickle run.
+"""Where the tensors of a torch file are, without torch and with no pickle run: zip, or what came before torch 1.6.
 
 The pickle is interpreted here, opcode by opcode: numbers, texts, lists, dicts and the few names a state dict needs,
 each of which has one fixed meaning. No Python object is ever looked up by a name in the file: there is nothing to run.
 """
 
 import dataclasses
+import io
 import math
 import pickletools
 import struct
@@ -24,6 +25,7 @@ MAX_DIMENSIONS = 64  # NumPy's
 
 _OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the magic number of torch 1.5 and before, pickled
 _ENTRY = b"PK\x03\x04"  # begins an entry of a zip archive
+_COUNT = struct.Struct("<q")  # begins a storage of the old format
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # _ENTRY, length of the name and of the extra field
 
 _STORAGES = {
@@ -100,7 +102,7 @@ def torch_places(path: Path) -> dict[str, Place]:
     flat dict of dense tensors, and for a pickle that asks for anything else.
     """
     try:
-        pickle, records = _open_archive(path)
+        pickle, records = _open_old(path) if _is_old(path) else _open_archive(path)
         return _checked_state(_Interpreter(path, records).run(pickle))
     except _RefusedError as error:
         raise UserError(f"{path} {error}") from None
@@ -111,13 +113,51 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
+def _is_old(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_OLD_FORMAT)) == _OLD_FORMAT
+
+
+def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
+    """The same of a file from before torch 1.6.
+
+    Five pickles, one after the other: a magic number, a version, the machine, the tensors, the keys of their storages.
+    Then storage by storage, in the order of the keys: how many numbers, eight bytes, and the numbers.
+    """
+    with path.open("rb") as file:
+        start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+        _, _, machine, pickle, keys = (_next_pickle(start) for _ in range(5))
+        if _of(dict, _Interpreter(path, {}).run(machine)).get("little_endian") is not True:
+            raise _RefusedError("was written on a big-endian machine; re-save it there as safetensors")
+        first = _Interpreter(path, None)  # says how large each storage is
+        first.run(pickle)
+        offset, size = start.tell(), path.stat().st_size
+        records: dict[str, tuple[int, int]] = {}
+        for key in _of(list, _Interpreter(path, {}).run(keys)):
+            count, promised = first.promised.get(_of(str, key), (-1, 0))
+            file.seek(offset)
+            if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + promised > size:
+                raise _RefusedError(f"is damaged or cut short at the storage {_clipped(key)}. Download it again")
+            records[f"data/{key}"] = (offset + _COUNT.size, promised)
+            offset += _COUNT.size + promised
+    return pickle, records
+
+
+def _next_pickle(file: io.BytesIO) -> bytes:
+    """The bytes of the pickle that begins here; the file stands at its end."""
+    begin = file.tell()
+    try:
+        for _ in pickletools.genops(file):
+            pass
+    except ValueError as error:
+        raise _RefusedError(f"is damaged: its pickle cannot be read ({_clipped(error)}). Download it again") from None
+    return file.getvalue()[begin : file.tell()]
+
+
 def _open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
     """data.pkl, and where in the file each record beside it begins and how many bytes it has."""
     with path.open("rb") as file:
-        start = file.read(len(_OLD_FORMAT))
-        if start == _OLD_FORMAT:
-            raise _RefusedError("is in the old torch format, from before torch 1.6; re-save it as safetensors")
-        if not start.startswith(_ENTRY):
+        if file.read(len(_ENTRY)) != _ENTRY:
             raise _RefusedError("is not a torch weight file: it is not a zip archive. Download it again")
         try:
             archive = zipfile.ZipFile(file)
@@ -181,8 +221,10 @@ def _checked_state(state: object) -> dict[str, Place]:
 class _Interpreter:
     """A stack machine for the part of the pickle language that `torch.save` uses for tensors in dicts."""
 
-    def __init__(self, path: Path, records: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, path: Path, records: dict[str, tuple[int, int]] | None) -> None:
+        """`records` None: `promised` has what each storage should be afterwards, and no place is to be relied on."""
         self.path, self.records = path, records
+        self.promised: dict[str, tuple[int, int]] = {}  # numbers and bytes
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
@@ -249,7 +291,15 @@ class _Interpreter:
 
     def _storage(self, identity: Any) -> _Storage:
         match identity:
-            case ("storage", _Name(name), str(key), str(), int(count)) if name in _STORAGES:
+            case ("storage", _Name(name), str(key), str(), int(count), *view) if name in _STORAGES and view in (
+                [],
+                [None],
+            ):
+                if self.records is None:
+                    said = self.promised.setdefault(key, (count, count * _STORAGES[name].itemsize))
+                    if count < 0 or count >= 1 << 63 or said != (count, count * _STORAGES[name].itemsize):
+                        raise _RefusedError(f"is damaged: storage {_clipped(key)} of {_clipped(count)} numbers")
+                    return _Storage(_STORAGES[name], 0, said[1])
                 offset, size = self.records.get(f"data/{key}", (0, None))
                 if size is None or size != count * _STORAGES[name].itemsize:
                     found = "is missing" if size is None else f"has {size} bytes"

@@ -1,5 +1,6 @@
 """bert-jax convert: a model from one format to another, and the proof that nothing changed on the way."""
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
@@ -53,10 +54,17 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     """Makes the target, whole or not at all. Returns how far the two sides lie apart, None where that was not run."""
     if config.target.exists() and (not config.target.is_dir() or any(config.target.iterdir())):
         raise UserError(f"{config.target} exists. Choose another target, or remove it")
+    if config.target.is_symlink():
+        raise UserError(f"{config.target} is a link. Name the folder to make")
+    if config.int8 and config.to != "onnx":
+        raise UserError("--int8 is for --to onnx")
+    if (config.pooling or config.normalize) and config.to != "sentence-transformers":
+        raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
     pretrained = read_model(config.source)
     to = config.to or ("run" if pretrained.origin.get("format") and not _is_run(config.source) else "hf")
     making = config.target.absolute().with_name(f".{config.target.absolute().name}.converting")
+    parents = [parent for parent in making.parents if not parent.exists()]
     try:
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
@@ -70,6 +78,9 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         making.rename(config.target)
     finally:
         shutil.rmtree(making, ignore_errors=True)
+        with contextlib.suppress(OSError):  # the target is there
+            for parent in parents:
+                parent.rmdir()
     return differences
 
 

@@ -43,6 +43,8 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
         raise UserError(f"{config.output} exists. Choose another --output, or remove it")
     if config.output.suffix != ".npy":
         raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
+    if not config.output.absolute().parent.is_dir():
+        raise UserError(f"{config.output}: its folder is not there. Make it first")
     check_ranges(config, batch_size=(1, None))
     texts = read_texts(config.input, config.text)
     embedder = load_embedder(config.model, pooling=config.pooling, normalize=config.normalize)

@@ -40,7 +40,7 @@ def test_a_model_comes_back_bit_for_bit(pretrained, tmp_path, capsys, between):
     assert run("convert", pretrained, tmp_path / "there", "--to", between) == 0
     assert run("convert", tmp_path / "there", tmp_path / "back", "--to", "hf") == 0
     assert weights_of(pretrained) == weights_of(tmp_path / "back")
-    assert read_write_foreign(tmp_path / "there").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
+    assert read_model(tmp_path / "there").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
     assert "written and read back" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "hf", "there", "vocab.txt"]
 

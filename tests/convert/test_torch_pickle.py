@@ -283,10 +283,47 @@ def test_an_archive_that_torch_did_not_write_is_refused(tmp_path):
         assert "it is not a zip archive" in refusal(tmp_path)
 
 
-def test_the_old_format_is_said_to_be_old(tmp_path):
+def test_files_from_before_torch_1_6_are_read_as_torch_reads_them(tmp_path):
     torch = pytest.importorskip("torch")
-    torch.save({"a": torch.ones(3)}, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert refusal(tmp_path) == "is in the old torch format, from before torch 1.6; re-save it as safetensors"
+    table = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    tensors = {
+        "a": table,
+        "tied": table,
+        "b": table.T[1:],
+        "c": torch.ones(2, dtype=torch.bfloat16),
+        "d": torch.ones(0),
+    }
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(collections.OrderedDict(tensors), path, _use_new_zipfile_serialization=False)
+    weights = open_weights(tmp_path)
+    assert list(weights) == list(tensors) and weights["c"].dtype == ml_dtypes.bfloat16
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(weights.read(name).astype(np.float32), tensor.float().numpy())
+    content = path.read_bytes()
+    rng = random.Random(0)
+    for end in range(20, len(content)):
+        path.write_bytes(content[:end])
+        assert "damaged" in refusal(tmp_path)
+    for _ in range(500):
+        changed = bytearray(content)
+        changed[rng.randrange(20, len(content))] = rng.randrange(256)
+        path.write_bytes(changed)
+        try:
+            for name, place in open_weights(tmp_path).items():
+                assert place.offset + place.span <= len(content), name
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_an_old_file_that_runs_something_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Harmful:
+        def __reduce__(self):
+            return os.system, ("true",)
+
+    torch.save({"a": Harmful()}, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert f"wants to run {os.system.__module__}.system" in refusal(tmp_path)
 
 
 def test_a_negated_view_is_refused(tmp_path):
