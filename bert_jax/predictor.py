@@ -76,6 +76,9 @@ class Predictor:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 64
     ) -> list[Prediction]:
         """One Prediction a text (with its pair), in order. Texts longer than the run's max_length are cut."""
+        for given in (texts, pairs or ()):
+            if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+                raise UserError("texts and pairs are lists of strings")
         if pairs is not None and len(pairs) != len(texts):
             raise UserError(f"{len(texts)} texts but {len(pairs)} pairs")
         if self.task["pair"] is not None and (pairs is not None) != self.task["pair"]:

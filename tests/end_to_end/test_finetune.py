@@ -97,6 +97,12 @@ def test_predictions_keep_their_order_and_are_probabilities(seeds):
         model.predict(["a"], ["b", "c"])
 
 
+@pytest.mark.parametrize("texts", ["one string", ["ba", 5]])
+def test_what_is_not_a_list_of_strings_is_refused(seeds, texts):
+    with pytest.raises(bert_jax.UserError, match="lists of strings"):
+        bert_jax.load(seeds).predict(texts)
+
+
 def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, rows, tmp_path, capsys):
     model = str(seeds / "seed-4")
     assert (
