@@ -142,7 +142,7 @@ def test_the_token_table_is_padded_to_whole_tiles():
         (["pretrain", "--data", "x", "--output", "y", "--steps", "3", "--batch-sise", "8"], 2, "batch-size"),
         (["pretrain", "--data", "x", "--output", "y"], 2, "--steps"),
         (["pretrain", "--data", "x", "--output", "y", "--steps", "many"], 2, "--steps"),
-        (["pretrain", "--data", "nowhere", "--output", "y", "--steps", "3"], 1, "nowhere: no such folder"),
+        (["pretrain", "--data", "nowhere", "--output", "y", "--steps", "3"], 1, "nowhere: no such file or folder"),
         (["pretrain", "--data", "nowhere", "--output", "y", "--steps", "0"], 1, "steps is 0"),
         (["pretrain", "--data", "x", "--output", "y", "--steps", "3", "--optim.warmup", "7"], 1, "warmup is 7"),
         (["pretrain", "--data", "x", "--output", "y", "--steps", "3", "--log-every", "0"], 1, "log_every is 0"),
@@ -153,9 +153,9 @@ def test_the_token_table_is_padded_to_whole_tiles():
         (["evaluate", "--model", "x", "--data", "x", "--batch-size", "0"], 1, "batch_size is 0"),
         (["predict", "--model", "x", "--input", "x", "--output", "y", "--batch-size", "-3"], 1, "batch_size is -3"),
         (["pretrain", "nowhere.toml"], 1, "nowhere.toml: no such file"),
-        (["finetune", "--from", "nowhere", "--data", "x", "--output", "y"], 1, "nowhere: no such folder"),
-        (["evaluate", "--model", "nowhere", "--data", "x"], 1, "nowhere: no such folder"),
-        (["predict", "--model", "nowhere", "--input", "x", "--output", "y"], 1, "nowhere: no such folder"),
+        (["finetune", "--from", "nowhere", "--data", "x", "--output", "y"], 1, "nowhere: no such file or folder"),
+        (["evaluate", "--model", "nowhere", "--data", "x"], 1, "nowhere: no such file or folder"),
+        (["predict", "--model", "nowhere", "--input", "x", "--output", "y"], 1, "nowhere: no such file or folder"),
     ],
 )
 def test_the_command_ends_with_the_right_code_and_one_line(arguments, code, says, capsys, tmp_path, monkeypatch):
