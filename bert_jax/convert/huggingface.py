@@ -24,6 +24,7 @@ from bert_jax.convert.torch_pickle import BFLOAT16
 from bert_jax.convert.weight_files import Weights, open_weights, write_weights
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
+from bert_jax.text.files import read_json
 from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -153,19 +154,15 @@ def config_table(pretrained: Pretrained, family: Family) -> Table:
 
 def read_table(path: Path) -> Table:
     """The JSON object in a configuration file."""
+    if path.is_file() and path.stat().st_size > MAX_CONFIG_BYTES:
+        raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a configuration")
+    table = read_json(path)
+    if _deeper_than(MOST_LEVELS, table):
+        raise UserError(f"{path}: more than {MOST_LEVELS} objects and lists within each other; not a configuration")
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a configuration")
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-        if _deeper_than(MOST_LEVELS, table):
-            raise UserError(f"{path}: more than {MOST_LEVELS} objects and lists within each other; not a configuration")
-        json.dumps(table, ensure_ascii=False).encode()  # half a pair of surrogates could not be written again
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, where a model's configuration is expected") from None
-    except (ValueError, RecursionError) as error:
+        json.dumps(table, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half a pair of surrogates could not be written again
         raise UserError(f"{path}: not JSON: {error}") from None
-    if not isinstance(table, dict):
-        raise UserError(f"{path}: a JSON object is expected")
     return table
 
 

@@ -20,6 +20,7 @@ from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
 from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.run import is_run
 from bert_jax.verbs.command_line import parse
 
 Format = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
@@ -62,7 +63,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
     pretrained = read_model(config.source)
-    to = config.to or ("run" if pretrained.origin.get("format") and not _is_run(config.source) else "hf")
+    to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     making = config.target.absolute().with_name(f".{config.target.absolute().name}.converting")
     parents = [parent for parent in making.parents if not parent.exists()]
     try:
@@ -111,12 +112,6 @@ def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
     write_stablehlo(pretrained, folder)
 
 
-def _is_run(path: Path) -> bool:
-    from bert_jax.train.run import is_run
-
-    return is_run(path)
-
-
 def _require_same(before: Flat, after: Flat) -> None:
     """Raises UserError where reading the target again does not give the same parameters, bit for bit."""
     if parameter_hash(dict(before)) != parameter_hash(dict(after)):
@@ -129,7 +124,7 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
         return against_exported(pretrained, _open_exported(to, target))
     if to in ("hf", "sentence-transformers"):
         return against_transformers(pretrained, target)
-    if pretrained.origin.get("format") == "hf" and not _is_run(source):
+    if pretrained.origin.get("format") == "hf" and not is_run(source):
         return against_transformers(pretrained, source)
     return None
 

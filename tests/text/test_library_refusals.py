@@ -1,0 +1,124 @@
+"""Tokenizer folders that are damaged or of another kind: one line each, never a traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from library_folders import trained_pieces, write
+from tokenizers import processors
+
+from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+
+
+def refused(folder: Path, **files) -> str:
+    with pytest.raises(UserError) as caught:
+        load_tokenizer(write(folder, **files))
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, folders):
+    table = json.loads((folders["roberta"] / "tokenizer.json").read_text())
+    model, config = table["model"], {"tokenizer_class": "RobertaTokenizer"}
+    merges = "".join(" ".join(pair) + "\n" for pair in model["merges"])
+    kinds = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
+
+    def with_model(name: str, **changes) -> str:
+        return refused(tmp_path / name, tokenizer={**table, "model": {**model, **changes}}, tokenizer_config=config)
+
+    assert "no tokenizer.json and no vocab.txt" in refused(tmp_path / "none", config={})
+    assert "WordLevel / None / ByteLevel, where BERT's WordPiece" in refused(
+        tmp_path / "kind", tokenizer={**table, "model": kinds}
+    )
+    assert "not JSON" in refused(tmp_path / "broken", tokenizer=json.dumps(table)[:-20])
+    assert "not JSON" in refused(tmp_path / "config", tokenizer=table, tokenizer_config="{")
+    assert "not a JSON object" in refused(tmp_path / "parts", tokenizer={"model": [1]})
+    assert "without merges" in with_model("no-merges", merges=[])
+    assert "merge 0 is 'x yz', but 'yz'" in with_model("merge", merges=["x yz"])
+    gap = {text: i + (i > 99) for text, i in model["vocab"].items()}
+    assert "no entry has id 100" in with_model("gap", vocab=gap)
+    doubled = {text: min(i, 418) for text, i in model["vocab"].items()}
+    assert "id 418 stands for" in with_model("doubled", vocab=doubled)
+    assert "has id '7'" in with_model("text", vocab={**model["vocab"], "zz": "7"})
+    twice = [{**table["added_tokens"][4], "id": 420}]
+    assert "'<mask>' has the ids 4 and 420" in refused(tmp_path / "twice", tokenizer={**table, "added_tokens": twice})
+    assert "mask_token '<gone>' has no id" in refused(
+        tmp_path / "special", tokenizer=table, tokenizer_config={**config, "mask_token": "<gone>"}
+    )
+    assert "puts no control tokens" in refused(tmp_path / "bare", tokenizer={**table, "post_processor": None})
+    template = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)])
+    made = json.loads(template.__getstate__())
+    assert "'0 A' and '0 A B', which no BERT takes" in refused(
+        tmp_path / "template", tokenizer={**table, "post_processor": made}
+    )
+    assert "no merges.txt beside vocab.json" in refused(tmp_path / "vocab", vocab=model["vocab"])
+    assert "no vocab.json beside merges.txt" in refused(tmp_path / "merges", merges=merges)
+    assert "merges.txt line 1: 'a b c'" in refused(tmp_path / "three", vocab=model["vocab"], merges="a b c\n")
+    assert "no merges in it" in refused(tmp_path / "empty", vocab=model["vocab"], merges="#version: 0.2\n")
+    without = {text: i for text, i in model["vocab"].items() if text != "<mask>"}
+    assert "mask_token '' has no id among 419" in refused(tmp_path / "mask", vocab=without, merges=merges)
+    assert "added token 'x y' cannot have id" not in refused(
+        tmp_path / "far", vocab=model["vocab"], merges=merges, added_tokens={"x y": 500}
+    )
+    assert "its added tokens cannot be read" in refused(
+        tmp_path / "odd", vocab=model["vocab"], merges=merges, added_tokens={"x y": [1], "y": "b"}
+    )
+    with pytest.raises(UserError, match="only a WordPiece tokenizer"):
+        load_tokenizer(folders["roberta"], lowercase=True)
+    with pytest.raises(UserError, match="give the folder"):
+        load_tokenizer(folders["roberta"] / "tokenizer.json")
+
+
+@pytest.mark.parametrize("part", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_cut_short_sentencepiece_model_is_refused(tmp_path, folders, part):
+    content = (folders["xlm-roberta-old"] / "sentencepiece.bpe.model").read_bytes()
+    message = refused(tmp_path / "t", model=content[: int(part * len(content))])
+    assert "SentencePiece model" in message
+
+
+def test_sentencepiece_models_of_another_kind_are_refused(tmp_path):
+    assert "model kind 2, where 1 (unigram)" in refused(tmp_path / "bpe", model=trained_pieces(model_type="bpe"))
+    moved = trained_pieces(bos_id=3, pad_id=1)
+    assert "its first pieces are <unk>, <pad>, </s>" in refused(tmp_path / "moved", model=moved)
+    assert "SentencePiece model" in refused(tmp_path / "prose", model=b"version https://git-lfs.github.com/spec/v1\n")
+
+
+def test_damaged_unigram_file_is_refused(tmp_path, folders):
+    table = json.loads((folders["xlm-roberta"] / "tokenizer.json").read_text(encoding="utf-8"))
+    charsmap = table["normalizer"]["precompiled_charsmap"]
+    short = {"type": "Precompiled", "precompiled_charsmap": charsmap[: len(charsmap) // 8 * 4]}
+    assert "precompiled_charsmap is damaged" in refused(tmp_path / "short", tokenizer={**table, "normalizer": short})
+    lost = {**table["model"], "unk_id": None}
+    assert "without unk_id" in refused(tmp_path / "unk", tokenizer={**table, "model": lost})
+    scoreless = {**table["model"], "vocab": [entry[:1] for entry in table["model"]["vocab"]]}
+    assert "damaged" in refused(tmp_path / "scores", tokenizer={**table, "model": scoreless})
+
+
+@pytest.mark.parametrize("kind", ["roberta", "modernbert", "xlm-roberta"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_to_a_file_ends_in_a_traceback(folders, tmp_path_factory, kind, data):
+    table = json.loads((folders[kind] / "tokenizer.json").read_text(encoding="utf-8"))
+    part = table
+    for _ in range(data.draw(st.integers(1, 4))):
+        keys = sorted(part) if isinstance(part, dict) else range(len(part))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(part[key], dict | list) or not part[key]:
+            break
+        parent, part = part, part[key]
+    else:
+        part = parent
+    change = data.draw(st.sampled_from(["drop", None, -1, "x", [], {}, 10**9]))
+    if change == "drop":
+        del part[key]
+    else:
+        part[key] = change
+    config = json.loads((folders[kind] / "tokenizer_config.json").read_text())
+    folder = write(tmp_path_factory.mktemp("damaged") / "t", tokenizer=table, tokenizer_config=config)
+    try:
+        load_tokenizer(folder).ids(["a b"])
+    except UserError as error:
+        assert "\n" not in str(error)
