@@ -29,6 +29,11 @@ def is_sentence_transformers(folder: Path) -> bool:
     return (folder / MODULES).is_file()
 
 
+def encoder_folder(folder: Path) -> Path:
+    """Where the encoder's own files lie: in the folder, or in early layouts in one inside it."""
+    return folder / _read_modules(folder / MODULES)[0][1] if is_sentence_transformers(folder) else folder
+
+
 def read_sentence_transformers(folder: Path) -> Pretrained:
     """The encoder, with pooling, normalisation and longest text in its `origin["embedding"]`.
 

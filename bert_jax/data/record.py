@@ -3,6 +3,7 @@
 NumPy and the standard library only: preparation workers import this file too.
 """
 
+import collections
 import dataclasses
 import hashlib
 import json
@@ -118,11 +119,10 @@ def read_manifest(folder: Path) -> Manifest:
             for split, shards in fields.pop("splits").items()
         }
         settings = fields.pop("settings")
-        masking = from_table(Masking, fields.pop("masking"), f"{path}: masking")
-        manifest = from_table(Manifest, {**fields, "masking": {}, "splits": {}, "settings": {}}, str(path))
+        manifest = from_table(Manifest, {**fields, "splits": {}, "settings": {}}, str(path))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not a manifest of shards. Run `bert-jax prep shards` again") from None
-    return dataclasses.replace(manifest, masking=masking, splits=splits, settings=settings)
+    return dataclasses.replace(manifest, splits=splits, settings=settings)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -131,7 +131,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     What is in the files, `bert-jax prep check` tells.
     """
     files = [shard.file for shards in manifest.splits.values() for shard in shards]
-    strange = [file for file in files if files.count(file) > 1 or Path(file).name != file]
+    strange = [file for file, times in collections.Counter(files).items() if times > 1 or Path(file).name != file]
     if strange:
         raise UserError(f"{folder / MANIFEST}: {strange[0]!r} is listed twice or lies elsewhere. Make the shards again")
     if extra := sorted({path.name for path in folder.glob(f"*{SUFFIX}")} - set(files)):

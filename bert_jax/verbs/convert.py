@@ -15,7 +15,7 @@ from bert_jax.convert.pretrained import Pretrained, as_encoder
 from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers, random_batch
 from bert_jax.convert.rules import Flat
 from bert_jax.convert.run_folder import write_run
-from bert_jax.convert.sentence_transformers import write_sentence_transformers
+from bert_jax.convert.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
@@ -125,7 +125,7 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
     if to in ("hf", "sentence-transformers"):
         return against_transformers(pretrained, target)
     if pretrained.origin.get("format") == "hf" and not is_run(source):
-        return against_transformers(pretrained, source)
+        return against_transformers(pretrained, encoder_folder(source))
     return None
 
 

@@ -1,6 +1,7 @@
 """bert-jax convert, embed, fill-mask and inspect, on folders of every format."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,13 @@ def test_sentence_transformers_folders_keep_how_vectors_are_made(pretrained, tmp
     assert run("convert", target, tmp_path / "run") == 0
     np.testing.assert_allclose(bert_jax.load_embedder(tmp_path / "run").embed(["word1 word2"]), expected, atol=1e-6)
     modules = json.loads((target / "modules.json").read_text())
+    early = tmp_path / "early"  # everything of the encoder in a folder of its own
+    shutil.copytree(target, early / "0_Transformer")
+    for name in ("modules.json", "1_Pooling", "2_Normalize"):
+        if (early / "0_Transformer" / name).exists():
+            (early / "0_Transformer" / name).rename(early / name)
+    (early / "modules.json").write_text(json.dumps([{**modules[0], "path": "0_Transformer"}, *modules[1:]]))
+    assert run("convert", early, tmp_path / "from-early") == 0
     for path, says in (("../outside", "not the name of a folder"), ("a/b", "not the name of a folder")):
         (target / "modules.json").write_text(json.dumps([{**modules[0], "path": path}, *modules[1:]]))
         with pytest.raises(UserError, match=says):
