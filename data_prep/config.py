@@ -10,12 +10,24 @@ SENTENCES = Literal["rule", "lines"]
 DOCUMENTS = Literal["file", "blank-line"]
 
 
-@dataclasses.dataclass(frozen=True)
-class VocabConfig:
-    """What `bert-jax prep vocab` and `train_vocab` take."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which text is read, and how: what the settings of every job begin with."""
 
     input: tuple[str, ...]
     """Files (.txt, .jsonl, also .gz), folders and globs of them."""
+    field: str = "text"
+    """The field of a .jsonl line that holds the text; each line is a document."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VocabConfig(CorpusConfig):
+    """What `bert-jax prep vocab` and `train_vocab` take."""
+
     output: str
     """Tokenizer folder to write; must not exist."""
     kind: Literal["wordpiece"] = "wordpiece"
@@ -28,24 +40,16 @@ class VocabConfig:
     """Text to learn from. Of a larger corpus a seeded sample of documents is taken."""
     seed: int = 0
     """Decides the sample."""
-    field: str = "text"
-    """The field of a .jsonl line that holds the text."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
-    on_bad: Literal["stop", "skip"] = "stop"
-    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
 
     def __post_init__(self) -> None:
         if self.sample_mb < 1:
             raise UserError(f"sample_mb is {self.sample_mb}; at least 1 is needed")
 
 
-@dataclasses.dataclass(frozen=True)
-class ShardsConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardsConfig(CorpusConfig):
     """What `bert-jax prep shards` and `build_shards` take."""
 
-    input: tuple[str, ...]
-    """Files (.txt, .jsonl, also .gz), folders and globs of them."""
     tokenizer: str
     """Tokenizer folder, or a bare vocab.txt."""
     output: str
@@ -66,14 +70,8 @@ class ShardsConfig:
     """Decides everything random. The number of workers decides nothing."""
     documents: DOCUMENTS = "file"
     """What a document is in .txt: the whole file, or the lines between two blank ones."""
-    field: str = "text"
-    """The field of a .jsonl line that holds the text; each line is a document."""
     sentences: SENTENCES = "rule"
     """Where sentences end: by a rule (and at each line end), or only at line ends."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
-    on_bad: Literal["stop", "skip"] = "stop"
-    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
     part_mb: float = 32.0
     """Text handled at a time by one worker (.gz counts three times its size): bounds the memory."""
     workers: int | None = None
