@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
-    from bert_jax.embedder import Embedder, load_embedder
-    from bert_jax.mask_filler import Filling, MaskFiller, load_mask_filler
-    from bert_jax.predictor import Prediction, Predictor, load
+    from bert_jax.inference.chooser import Choice, Chooser
+    from bert_jax.inference.embedder import Embedder, load_embedder
+    from bert_jax.inference.load import load
+    from bert_jax.inference.mask_filler import Filling, MaskFiller, load_mask_filler
+    from bert_jax.inference.predictor import Prediction, Predictor
+    from bert_jax.inference.reader import Reader, SpanAnswer
+    from bert_jax.inference.tagger import Entity, Tagger
     from bert_jax.verbs.convert import ConvertConfig, convert
     from bert_jax.verbs.evaluate import EvaluateConfig, evaluate
     from bert_jax.verbs.finetune import FinetuneConfig, finetune
@@ -24,14 +28,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
-    "load": "bert_jax.predictor",
-    "Predictor": "bert_jax.predictor",
-    "Prediction": "bert_jax.predictor",
-    "load_embedder": "bert_jax.embedder",
-    "Embedder": "bert_jax.embedder",
-    "load_mask_filler": "bert_jax.mask_filler",
-    "MaskFiller": "bert_jax.mask_filler",
-    "Filling": "bert_jax.mask_filler",
+    "load": "bert_jax.inference.load",
+    "Choice": "bert_jax.inference.chooser",
+    "Chooser": "bert_jax.inference.chooser",
+    "Entity": "bert_jax.inference.tagger",
+    "Reader": "bert_jax.inference.reader",
+    "SpanAnswer": "bert_jax.inference.reader",
+    "Tagger": "bert_jax.inference.tagger",
+    "Predictor": "bert_jax.inference.predictor",
+    "Prediction": "bert_jax.inference.predictor",
+    "load_embedder": "bert_jax.inference.embedder",
+    "Embedder": "bert_jax.inference.embedder",
+    "load_mask_filler": "bert_jax.inference.mask_filler",
+    "MaskFiller": "bert_jax.inference.mask_filler",
+    "Filling": "bert_jax.inference.mask_filler",
     "convert": "bert_jax.verbs.convert",
     "ConvertConfig": "bert_jax.verbs.convert",
     "pretrain": "bert_jax.verbs.pretrain",
@@ -43,8 +53,11 @@ _WHERE = {
 }
 
 __all__ = [
+    "Choice",
+    "Chooser",
     "ConvertConfig",
     "Embedder",
+    "Entity",
     "EvaluateConfig",
     "Filling",
     "FinetuneConfig",
@@ -52,7 +65,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "PretrainConfig",
+    "Reader",
+    "SpanAnswer",
     "Stopped",
+    "Tagger",
     "UserError",
     "convert",
     "evaluate",

@@ -19,16 +19,22 @@ DEV_NAMES = ("dev", "valid", "validation")
 FEW_ROWS = 100
 MAX_FIELD_CHARS = 1 << 30  # the csv module's own limit is 128 KiB
 
-Record = tuple[int, dict[str, str | None]]  # line in the file, from 1; field by column name
+Record = tuple[int, dict[str, Any]]  # line in the file, from 1; field by column name
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns to read. No `label`: rows to predict."""
+    """Which columns to read. No `label`: rows to predict. `choices`: a column each, or one with a list (.jsonl)."""
 
     text: str = "text"
     pair: str | None = None
     label: str | None = "label"
+    choices: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those that hold text."""
+        return (self.text, *(() if self.pair is None else (self.pair,)), *self.choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Rows:
     labels: list[Any] | None
     source: str
     lines: list[int]
+    choices: list[list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -48,7 +55,27 @@ class Rows:
         def of(values: list[Any] | None) -> Any:
             return None if values is None else [values[i] for i in indices]
 
-        return Rows(of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines))
+        return Rows(of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines), of(self.choices))
+
+
+def rows_of(
+    texts: Sequence[str], pairs: Sequence[str] | None = None, choices: Sequence[Sequence[str]] | None = None
+) -> Rows:
+    """Rows of what a caller gives; raises UserError for what are no lists of strings of equal length."""
+    for given in (texts, pairs or (), *(choices or ())):
+        if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+            raise UserError("texts, pairs and the choices of each text are lists of strings")
+    for name, others in (("pairs", pairs), ("lists of choices", choices)):
+        if others is not None and len(others) != len(texts):
+            raise UserError(f"{len(texts)} texts but {len(others)} {name}")
+    return Rows(
+        list(texts),
+        None if pairs is None else list(pairs),
+        None,
+        "texts",
+        list(range(1, len(texts) + 1)),
+        None if choices is None else [list(given) for given in choices],
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +108,21 @@ def read_rows(path: Path, columns: Columns, *, encoding_errors: str = "strict") 
         records = _table_records(fields, path, columns)
     else:
         raise UserError(f"{path}: rows are read from {', '.join(SUFFIXES)}")
-    rows = Rows([], None if columns.pair is None else [], None if columns.label is None else [], str(path), [])
+    rows = Rows(
+        [],
+        None if columns.pair is None else [],
+        None if columns.label is None else [],
+        str(path),
+        [],
+        [] if columns.choices else None,
+    )
     for line, record in records:
         rows.lines.append(line)
         rows.texts.append(record[columns.text] or "")
         if columns.pair is not None and rows.pairs is not None:
             rows.pairs.append(record[columns.pair] or "")
+        if rows.choices is not None:
+            rows.choices.append(_choices(record, columns.choices, f"{path} line {line}"))
         if columns.label is not None and rows.labels is not None:
             label = (record[columns.label] or "").strip()
             if not label:
@@ -95,6 +131,16 @@ def read_rows(path: Path, columns: Columns, *, encoding_errors: str = "strict") 
     if not len(rows):
         raise UserError(f"{path}: no rows")
     return rows
+
+
+def _choices(record: dict[str, Any], names: tuple[str, ...], where: str) -> list[str]:
+    """What there is to choose from: a column each, or one that holds a list of texts."""
+    if len(names) > 1:
+        return [record[name] or "" for name in names]
+    given = record[names[0]]
+    if not isinstance(given, list) or not all(isinstance(choice, str) for choice in given):
+        raise UserError(f"{where}: {names[0]!r} is not a list of texts. Or name a column for each: --choices a b c")
+    return given
 
 
 def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
@@ -156,7 +202,8 @@ def _table_records(fields: Iterator[tuple[int, list[str]]], path: Path, columns:
 
 
 def _json_records(text: str, path: Path, columns: Columns) -> Iterator[Record]:
-    wanted = {columns.text, columns.pair}
+    listed = columns.choices if len(columns.choices) == 1 else ()
+    wanted = set(columns.texts) - set(listed)
     for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
@@ -177,7 +224,7 @@ def _json_records(text: str, path: Path, columns: Columns) -> Iterator[Record]:
 
 
 def _check_columns(names: list[str], columns: Columns, where: str) -> None:
-    for wanted in (columns.text, columns.pair, columns.label):
+    for wanted in (*columns.texts, columns.label):
         if wanted is None or names.count(wanted) == 1:
             continue
         if wanted in names:

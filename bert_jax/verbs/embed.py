@@ -10,8 +10,8 @@ import numpy as np
 from rich.progress import track
 
 from bert_jax.config import check_ranges
-from bert_jax.embedder import load_embedder
 from bert_jax.errors import UserError
+from bert_jax.inference.embedder import load_embedder
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.predict import CHUNK_ROWS, read_texts
 

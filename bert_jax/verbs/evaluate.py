@@ -4,14 +4,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bert_jax.config import check_ranges
-from bert_jax.data.batches import encode_rows
+from bert_jax.data.encoded import encode_rows
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, settle
 from bert_jax.data.rows import Columns, Labelled, Rows, find_files, read_rows, with_classes, with_scores
 from bert_jax.errors import UserError
-from bert_jax.predictor import load
+from bert_jax.inference.load import load
+from bert_jax.inference.predictor import Predictor
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune import score_outputs
 
@@ -40,6 +41,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
     predictor = load(config.model)
+    if not isinstance(predictor, Predictor):
+        raise UserError(
+            f"{config.model}: so far, models of whole texts and pairs are scored. `bert-jax predict` runs it"
+        )
     task = predictor.task
     rows = _read(config.data, task["name"], task["columns"], predictor.labels, config.encoding_errors)
     labelled = Labelled(
@@ -52,7 +57,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     return {**scores, "rows": len(rows), "rows_cut": encoded.truncated}
 
 
-def _read(data: Path, name: str, columns: dict[str, str] | None, labels: list[str] | None, errors: str) -> Rows:
+def _read(data: Path, name: str, columns: dict[str, Any] | None, labels: list[str] | None, errors: str) -> Rows:
     if name in GLUE:
         path = data if data.is_file() else glue_folder(name, data) / "dev.tsv"
         rows = read_glue(name, path)

@@ -19,11 +19,12 @@ from bert_jax import hosts
 from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
 from bert_jax.convert.pretrained import Pretrained, encoder_params
 from bert_jax.convert.source import read_model
-from bert_jax.data.batches import Batches, Encoded, encode_rows
+from bert_jax.data.batches import Batches
+from bert_jax.data.encoded import Encoded, encode_rows
 from bert_jax.data.glue import read_task
 from bert_jax.data.rows import Columns, Labelled
 from bert_jax.errors import UserError
-from bert_jax.predictor import make_task, predict_rows
+from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.scores import main_score, score
 from bert_jax.text.tokenizer import Tokenizer
@@ -160,7 +161,10 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     check_batch_size(config.batch_size, config.accumulate, mesh)
     steps = max(1, round(config.epochs * Batches(prepared.train, config.batch_size, 0).steps_per_epoch))
     optim = OptimConfig(config.learning_rate, config.warmup, config.weight_decay)
-    task = make_task(prepared.model, prepared.labelled.labels, jnp.dtype(config.dtype))
+    labels = prepared.labelled.labels
+    task = make_task(
+        "sequence", prepared.model, len(labels or ()), classes=labels is not None, dtype=jnp.dtype(config.dtype)
+    )
     return Program(task, mesh, make_optimizer(optim, steps), accumulate=config.accumulate), steps
 
 

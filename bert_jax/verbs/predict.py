@@ -13,7 +13,7 @@ from rich.progress import track
 from bert_jax.config import check_ranges
 from bert_jax.data.rows import Columns, Rows, read_rows, read_text
 from bert_jax.errors import UserError
-from bert_jax.predictor import load
+from bert_jax.inference.load import load
 from bert_jax.verbs.command_line import parse
 
 CHUNK_ROWS = 8192  # sorted by length together
@@ -21,19 +21,25 @@ CHUNK_ROWS = 8192  # sorted by length together
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
-    """Label a file of texts: .txt with one a line, or CSV, TSV, JSONL. One JSON line a row, in order.
+    """Answer a file of rows: .txt with a text a line, or CSV, TSV, JSONL. One JSON line a row, in order.
 
     bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
+    bert-jax predict --model downloads/squad --input asked.csv --text question --pair context --output answers.jsonl
+
+    A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
+    of spans the answer to a question from its context, one of multiple choice the best choice.
     """
 
     model: Path
-    """Run folder of `bert-jax finetune`, or one folder in its checkpoints/."""
+    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
     input: Path
     output: Path
     text: str | None = None
-    """Column of the text, where not as in training."""
+    """Column of the text (or question), where not as in training."""
     pair: str | None = None
-    """Column of the second text, where not as in training."""
+    """Column of the second text (or context), where not as in training."""
+    choices: tuple[str, ...] = ()
+    """For multiple choice: a column for each choice, or one with a list."""
     batch_size: int = 64
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
@@ -44,21 +50,17 @@ def predict(config: PredictConfig) -> int:
     if config.output.exists():
         raise UserError(f"{config.output} exists. Choose another --output, or remove it")
     check_ranges(config, batch_size=(1, None))
-    predictor = load(config.model)
-    columns = predictor.task["columns"] or {}
-    pair = (config.pair or columns.get("pair") or "pair") if predictor.task["pair"] else None
-    if predictor.task["pair"] is None:  # not known of a model from elsewhere
-        pair = config.pair
-    wanted = Columns(config.text or columns.get("text", "text"), pair, None)
-    rows = _read(config.input, wanted, config.encoding_errors)
+    model = load(config.model)
+    columns = model.columns(config.text, config.pair, config.choices)
+    rows = _read(config.input, columns, config.encoding_errors)
     temporary = config.output.with_name(f".{config.output.name}.writing")
     try:
         with temporary.open("w") as file:
             chunks = range(0, len(rows), CHUNK_ROWS)
             for start in track(chunks, "predicting", disable=not sys.stderr.isatty(), transient=True):
                 chunk = rows.pick(range(start, min(start + CHUNK_ROWS, len(rows))))
-                for prediction in predictor.predict(chunk.texts, chunk.pairs, batch_size=config.batch_size):
-                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+                for answer in model.answer(chunk, batch_size=config.batch_size):
+                    file.write(json.dumps(answer.as_dict(), ensure_ascii=False) + "\n")
         temporary.replace(config.output)
     except OSError as error:
         raise UserError(f"{config.output}: {error.strerror}. Make room, or choose another --output") from None
@@ -70,8 +72,8 @@ def predict(config: PredictConfig) -> int:
 def _read(path: Path, columns: Columns, encoding_errors: str) -> Rows:
     if path.suffix != ".txt":
         return read_rows(path, columns, encoding_errors=encoding_errors)
-    if columns.pair:
-        raise UserError(f"{path}: a .txt file has one text a line, this model takes pairs. Give it CSV, TSV or JSONL")
+    if len(columns.texts) > 1 or columns.choices:
+        raise UserError(f"{path}: a .txt file has one text a line, this model takes more. Give it CSV, TSV or JSONL")
     lines = read_texts(path, columns.text, encoding_errors)
     return Rows(lines, None, None, str(path), list(range(1, len(lines) + 1)))
 

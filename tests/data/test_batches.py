@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data import batches as batches_module
-from bert_jax.data.batches import Batches, batch_lengths, encode_rows, prediction_batches
+from bert_jax.data.batches import Batches, batch_lengths, prediction_batches
+from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
 from bert_jax.text import recipes
