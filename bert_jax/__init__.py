@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
+    from bert_jax.finetuning.config import FinetuneConfig
     from bert_jax.inference.chooser import Choice, Chooser
     from bert_jax.inference.embedder import Embedder, load_embedder
     from bert_jax.inference.load import load
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bert_jax.inference.tagger import Entity, Tagger
     from bert_jax.verbs.convert import ConvertConfig, convert
     from bert_jax.verbs.evaluate import EvaluateConfig, evaluate
-    from bert_jax.verbs.finetune import FinetuneConfig, finetune
+    from bert_jax.verbs.finetune import finetune
     from bert_jax.verbs.pretrain import PretrainConfig, pretrain
 
 __version__ = "0.1.0"
@@ -47,7 +48,7 @@ _WHERE = {
     "pretrain": "bert_jax.verbs.pretrain",
     "PretrainConfig": "bert_jax.verbs.pretrain",
     "finetune": "bert_jax.verbs.finetune",
-    "FinetuneConfig": "bert_jax.verbs.finetune",
+    "FinetuneConfig": "bert_jax.finetuning.config",
     "evaluate": "bert_jax.verbs.evaluate",
     "EvaluateConfig": "bert_jax.verbs.evaluate",
 }

@@ -31,16 +31,21 @@ class Batches:
         self.encoded = encoded
         self.batch_size = batch_size
         self.seed = seed
-        self.steps_per_epoch = -(-len(encoded) // batch_size)
+        self.examples = len(encoded) // encoded.group
+        self.steps_per_epoch = -(-self.examples // batch_size)
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced as a whole: threads may share it
 
     def batch(self, step: int) -> Batch:
         """tokens (B L), length, segment_b, label, weight (B): int32 but for weight and scores, which are float32.
 
-        Where tokens have labels, token_labels (B L) besides, NO_LABEL where there is none.
+        Where tokens have labels, token_labels (B L) besides, NO_LABEL where there is none. Where `group` rows belong
+        together, tokens are (B group L), length and segment_b (B group).
         """
         epoch, index = divmod(step, self.steps_per_epoch)
-        return _batch(self.encoded, self._rows_of(epoch)[index], self.batch_size)
+        chosen, weight = _filled(self._rows_of(epoch)[index], self.batch_size)
+        group = self.encoded.group
+        rows = chosen if group == 1 else chosen[:, None] * group + np.arange(group)
+        return {**_rows(self.encoded, rows), "label": self.encoded.labels[chosen], "weight": weight}
 
     def _rows_of(self, epoch: int) -> list[np.ndarray]:
         """The rows of each batch of an epoch."""
@@ -48,8 +53,8 @@ class Batches:
         if known is not None and known[0] == epoch:
             return known[1]
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.encoded))
-        lengths = self.encoded.lengths
+        order = rng.permutation(self.examples)
+        lengths = self.encoded.lengths.reshape(self.examples, -1).max(axis=1)
         window = WINDOW_BATCHES * self.batch_size
         batches = []
         for start in range(0, len(order), window):
@@ -62,27 +67,30 @@ class Batches:
 
 
 def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Each row once, longest first: the indices of the rows, and their batch, whose rows after these have weight 0."""
+    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up."""
     order = np.argsort(-encoded.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _batch(encoded, rows, batch_size)
+        yield rows, _rows(encoded, _filled(rows, batch_size)[0])
 
 
-def _batch(encoded: Encoded, rows: np.ndarray, batch_size: int) -> Batch:
-    weight = (np.arange(batch_size) < len(rows)).astype(np.float32)
-    rows = np.append(rows, np.repeat(rows[:1], batch_size - len(rows)))
+def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first repeated until there are `size`, and weights: 0 of those that only fill up."""
+    weight = (np.arange(size) < len(chosen)).astype(np.float32)
+    return np.append(chosen, np.repeat(chosen[:1], size - len(chosen))), weight
+
+
+def _rows(encoded: Encoded, rows: np.ndarray) -> Batch:
+    """The rows at these indices (any shape), padded to one of the few lengths."""
     lengths = encoded.lengths[rows]
     width = next(length for length in batch_lengths(encoded.max_length) if length >= lengths.max())
     columns = np.arange(width)
-    there = columns < lengths[:, None]
-    places = np.where(there, encoded.offsets[rows][:, None] + columns, 0)
+    there = columns < lengths[..., None]
+    places = np.where(there, encoded.offsets[rows][..., None] + columns, 0)
     batch = {
         "tokens": np.where(there, encoded.tokens[places], np.int32(encoded.pad)),
         "length": lengths.astype(np.int32),
         "segment_b": encoded.segment_b[rows],
-        "label": encoded.labels[rows],
-        "weight": weight,
     }
     if encoded.token_labels is not None:
         batch["token_labels"] = np.where(there, encoded.token_labels[places], np.int32(NO_LABEL))

@@ -18,12 +18,14 @@ class Encoded:
     tokens     int32, all rows in a row
     offsets    int64, one more than rows
     segment_b  int32, where the second text of a row starts; its length where there is none
-    labels     of each row: int32 class ids, float32 scores, or int32 (rows, 2) places; zeros where nothing is known
+    labels     of each row, or group of rows: int32 class ids, float32 scores, or int32 (rows, 2) places; zeros where
+               nothing is known
     pad        the id that fills a batch up
     dropped    tokens that did not fit, over all rows
     truncated  rows that lost some
 
     token_labels  int32, of each token its class id, NO_LABEL where it has none; None where rows are labelled as a whole
+    group         rows that belong together and have one label: the choices of an example
     """
 
     tokens: np.ndarray
@@ -35,6 +37,7 @@ class Encoded:
     dropped: int
     truncated: int
     token_labels: np.ndarray | None = None
+    group: int = 1
 
     def __len__(self) -> int:
         return len(self.segment_b)

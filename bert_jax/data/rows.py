@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.data.files import find_split_files
 from bert_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl")
-DEV_NAMES = ("dev", "valid", "validation")
 FEW_ROWS = 100
 MAX_FIELD_CHARS = 1 << 30  # the csv module's own limit is 128 KiB
 
@@ -248,7 +248,7 @@ def read_labelled(
 
     Classes are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
     """
-    train_path, dev_path = find_files(data)
+    train_path, dev_path = find_split_files(data, SUFFIXES)
     train = read_rows(train_path, columns, encoding_errors=encoding_errors)
     notes = []
     if dev_path is not None:
@@ -271,25 +271,6 @@ def read_labelled(
         raise UserError(f"{train_path}: every row has the label {labels[0]!r}; two classes are the least to learn")
     train, dev = with_classes(train, labels), with_classes(dev, labels)
     return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
-
-
-def find_files(data: Path) -> tuple[Path, Path | None]:
-    """The training file, and the dev file where there is one: of a folder, or `data` itself."""
-    if not data.exists():
-        raise UserError(f"{data}: no such file or folder")
-    if not data.is_dir():
-        return data, None
-
-    def find(names: Sequence[str]) -> Path | None:
-        found = [data / (name + suffix) for name in names for suffix in SUFFIXES if (data / (name + suffix)).is_file()]
-        if len(found) > 1:
-            raise UserError(f"{data}: {' and '.join(path.name for path in found)}; which one? Leave one of them there")
-        return found[0] if found else None
-
-    train = find(["train"])
-    if train is None:
-        raise UserError(f"{data}: no train{', train'.join(SUFFIXES)} in this folder")
-    return train, find(DEV_NAMES)
 
 
 def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tuple[Rows, Rows]:

@@ -25,21 +25,27 @@ def load(path: str | Path) -> Any:
     By its head a Predictor (labels and scores of texts and pairs), a Tagger (entities), a Reader (answers from a
     context) or a Chooser (multiple choice); each has `predict`.
     """
-    path = Path(path)
+    about, compute = open_model(Path(path))
+    return ANSWERERS[about.kind](about, compute)
+
+
+def open_model(path: Path) -> tuple[Pretrained, Compute]:
+    """What is at `path`, and how it is run; raises UserError for a model without a task."""
     if path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path)):  # others export beside weights
         about, compute = _read_onnx(path)
-        return _answerer(about)(about, compute)
+        _require_task(about)
+        return about, compute
     hosts.prepare()
     about = read_model(path)
-    return _answerer(about)(about, jax_compute(about))
+    _require_task(about)
+    return about, jax_compute(about)
 
 
-def _answerer(about: Pretrained) -> Any:
+def _require_task(about: Pretrained) -> None:
     if about.kind not in ANSWERERS:
         raise UserError(
             f"{about.where} is pre-trained only: it has no task yet. Run `bert-jax finetune --from {about.where}`"
         )
-    return ANSWERERS[about.kind]
 
 
 def _read_onnx(path: Path) -> tuple[Pretrained, Compute]:

@@ -13,6 +13,7 @@ from bert_jax.convert.rules import unflatten
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded
 from bert_jax.sharding import make_mesh
+from bert_jax.tasks.choice import ChoiceTask
 from bert_jax.tasks.sequence import ClassificationTask, RegressionTask
 from bert_jax.tasks.token import SpanTask, TaggingTask
 from bert_jax.train.program import Params, Program
@@ -20,7 +21,7 @@ from bert_jax.train.program import Params, Program
 # Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
 # in the order of `Encoded.tokens`.
 Compute = Callable[[Encoded, int], np.ndarray]
-FinetuningTask = ClassificationTask | RegressionTask | TaggingTask | SpanTask
+FinetuningTask = ClassificationTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
 
 
 def make_task(
@@ -31,6 +32,8 @@ def make_task(
         return TaggingTask(model, dtype, classes=outputs)
     if kind == "span":
         return SpanTask(model, dtype)
+    if kind == "choice":
+        return ChoiceTask(model, dtype)
     return ClassificationTask(model, dtype, classes=outputs) if classes else RegressionTask(model, dtype)
 
 

@@ -11,16 +11,6 @@ from bert_jax.errors import UserError
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.outputs import Compute, sigmoid, softmax
 
-# what is assumed of the rows of a model that was fine-tuned elsewhere; pair None: both single texts and pairs
-FOREIGN_TASK: dict[str, Any] = {
-    "name": "rows",
-    "pair": None,
-    "columns": {"text": "text", "pair": None, "label": "label"},
-    "metrics": ["accuracy", "f1", "matthews"],
-    "main": ["accuracy"],
-}
-FOREIGN_SCORE = {**FOREIGN_TASK, "metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
-
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -40,10 +30,9 @@ class Predictor:
     def __init__(self, about: Pretrained, compute: Compute) -> None:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
-        scored = about.problem == REGRESSION
-        self.labels = None if scored else list(about.labels or ())
+        self.labels = None if about.problem == REGRESSION else list(about.labels or ())
         self.probabilities = sigmoid if about.problem == MULTI_LABEL else softmax
-        self.task: dict[str, Any] = {**(FOREIGN_SCORE if scored else FOREIGN_TASK), **about.task}
+        self.task: dict[str, Any] = {"name": "rows", "pair": None, "columns": None, **about.task}
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """The columns to read. Of a model from elsewhere it is not known whether it takes pairs: as is given."""

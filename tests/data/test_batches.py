@@ -118,8 +118,11 @@ def test_prediction_visits_each_row_once_longest_first(lengths, size):
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(encoded.lengths[order]) <= 0).all()
     for rows, batch in found:
-        assert batch["label"][: len(rows)].tolist() == rows.tolist()
-        assert batch["weight"].sum() == len(rows)
+        for row, tokens in zip(rows.tolist(), batch["tokens"], strict=False):
+            own = encoded.tokens[encoded.offsets[row] : encoded.offsets[row + 1]]
+            assert tokens[: len(own)].tolist() == own.tolist()
+            assert (tokens[len(own) :] == encoded.pad).all()
+        assert len(batch["tokens"]) == len(batch["length"]) == size
 
 
 def test_batch_lengths_are_few_and_end_at_the_largest():

@@ -18,17 +18,6 @@ QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.01, "--max-leng
 
 
 @pytest.fixture(scope="session")
-def pretrained(once, shards, model) -> Path:
-    """A run of one step: it is where fine-tuning finds the model and the tokenizer."""
-    settings = ["--data", shards, "--model", model, "--steps", 1, "--batch-size", 8, "--mesh.data", 1]
-
-    def make(run: Path) -> None:
-        assert main(["pretrain", "--output", str(run), *map(str, settings)]) == 0
-
-    return once("pretrained", make)
-
-
-@pytest.fixture(scope="session")
 def rows(common, once) -> Path:
     """train.csv and dev.csv of classes, and the same scored in a folder beside."""
 
