@@ -20,9 +20,8 @@ def write(path, *entries, context=CONTEXT):
 
 
 def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
-    found = read_squad(
-        write(tmp_path / "a.json", entry("1"), entry("2", start=31), entry("3", start=0), entry("4", "Paris"))
-    )
+    entries = entry("1"), entry("2", start=31), entry("3", start=0), entry("4", "Paris")
+    found = read_squad(write(tmp_path / "a.json", *entries))
     assert [item.answers for item in found.items] == [
         (("London", 25),),
         (("London", 33),),
