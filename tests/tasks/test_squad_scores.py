@@ -60,7 +60,10 @@ def test_published_predictions_have_the_official_scores(predictions, questions, 
     assert (round(found["exact_match"], 4), round(found["f1"], 4)) == (exact, overlap)
 
 
-@given(st.lists(st.tuples(st.floats(-5, 5), texts, st.lists(texts.filter(normalize_answer), max_size=2)), min_size=1))
+spoken = texts.filter(lambda text: not text or normalize_answer(text))  # the script counts "the" as an answer
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), spoken, st.lists(texts.filter(normalize_answer), max_size=2)), min_size=1))
 def test_no_other_threshold_is_better(rows):
     golds = {str(i): given for i, (_, _, given) in enumerate(rows)}
     answers = {str(i): answer for i, (_, answer, _) in enumerate(rows)}
