@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.data.entities import Span, spans_of_tags, split_tag, words_of
-from bert_jax.data.rows import read_text
+from bert_jax.data.tables import read_text
 from bert_jax.errors import UserError
 
 DOCUMENT = "-DOCSTART-"
@@ -57,7 +57,7 @@ def _read_columns(path: Path) -> Sentences:
     words: list[str] = []
     tags: list[str] = []
     first = columns = 0
-    for number, line in enumerate([*read_text(path).splitlines(), ""], 1):
+    for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
         fields = line.split("\t") if "\t" in line.strip() else line.split()
         fields = [field.strip() for field in fields if field.strip()]
         if fields and fields[0] == DOCUMENT:

@@ -4,7 +4,8 @@ import dataclasses
 import difflib
 from pathlib import Path
 
-from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, read_text, tsv_fields, with_classes, with_scores
+from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, with_classes, with_scores
+from bert_jax.data.tables import read_text, tsv_fields
 from bert_jax.errors import UserError
 
 
@@ -121,7 +122,7 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None) -> Rows:
     if not path.is_file() and path.parent.is_dir():
         beside = ", ".join(sorted(file.name for file in path.parent.glob("*.tsv"))) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
-    fields = tsv_fields(read_text(path))
+    fields = tsv_fields(iter(read_text(path).split("\n")))
     is_test = path.stem.startswith("test")  # these have a header in every task
     header = list(task.header) if task.header and not is_test else next(fields, (0, [""]))[1]
     for column in (task.text, task.pair, None if is_test else task.label):

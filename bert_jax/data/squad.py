@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.rows import read_text
+from bert_jax.data.tables import read_text
 from bert_jax.errors import UserError
 
 

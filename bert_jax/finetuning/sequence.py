@@ -10,7 +10,8 @@ from bert_jax.convert.pretrained import REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded, encode_rows
 from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task, settle
-from bert_jax.data.rows import SUFFIXES, Columns, Rows, read_rows, with_classes, with_scores
+from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores
+from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Examples, TaskData

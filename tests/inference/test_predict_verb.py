@@ -59,7 +59,7 @@ def test_choices_from_columns_or_from_a_list(tmp_path, listed):
 @pytest.mark.parametrize(
     ("name", "content", "flags", "says"),
     [
-        ("in.txt", "word1\n", (), "in.txt: a .txt file has one text a line, this model takes more"),
+        ("in.txt", "word1\n", (), "in.txt: .txt has one text a line, this model takes more"),
         ("in.csv", "text,choices\nword1,word2\n", (), "in.csv line 2: 'choices' is not a list of texts"),
         ("in.jsonl", '{"text": "word1", "choices": ["word2"]}\n', (), "in.jsonl line 1: fewer than two choices"),
         ("in.jsonl", '{"text": "word1"}\n', (), "in.jsonl line 1: no column 'choices'"),
