@@ -84,6 +84,7 @@ class Labelled:
     metrics  what is measured on `dev`
     main     those whose mean says which checkpoint is the best
     notes    what the user should know about the data
+    also     more labelled rows to score, by name: the mismatched ones of MNLI
     """
 
     train: Rows
@@ -92,6 +93,7 @@ class Labelled:
     metrics: tuple[str, ...]
     main: tuple[str, ...]
     notes: list[str] = dataclasses.field(default_factory=list)
+    also: dict[str, Rows] = dataclasses.field(default_factory=dict)
 
 
 def read_rows(path: Path, columns: Columns, *, encoding_errors: str = "strict") -> Rows:

@@ -31,6 +31,7 @@ class TaskData:
     problem  of a sequence: single_label, multi_label or regression
     record   what prediction and evaluation need to know of the task
     notes    what the user should know of the data
+    also     more labelled examples to score, by name
     """
 
     kind: str
@@ -40,3 +41,4 @@ class TaskData:
     dev: Examples
     record: dict[str, Any]
     notes: list[str]
+    also: dict[str, Examples] = dataclasses.field(default_factory=dict)

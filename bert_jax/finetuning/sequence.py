@@ -44,7 +44,10 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     for name, rows in (("training", train.encoded), ("dev", dev.encoded)):
         notes += cut_note(name, rows)
     problem = REGRESSION if labelled.labels is None else SINGLE_LABEL
-    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes)
+    also = {
+        name: _examples(rows, tokenizer, config.length, labelled.labels, record) for name, rows in labelled.also.items()
+    }
+    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also)
 
 
 def cut_note(name: str, rows: Encoded) -> list[str]:
@@ -69,7 +72,7 @@ def read_sequence_dev(
     record = {**(SCORES if labels is None else CLASSES), **record}  # of a model from elsewhere, nothing is known
     name = record.get("name", "rows")
     if name in GLUE:
-        path = data if data.is_file() else glue_folder(name, data) / "dev.tsv"
+        path = data if data.is_file() else glue_folder(name, data) / GLUE[name].dev[0]
         rows = read_glue(name, path)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")

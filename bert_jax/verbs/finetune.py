@@ -114,7 +114,7 @@ def _run_seed(
         run,
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1),
         start=functools.partial(_start, program, None if config.from_scratch else prepared.pretrained),
-        evaluation=Evaluation("dev", functools.partial(_evaluate, program, data.dev, config.batch_size), "main"),
+        evaluation=Evaluation("dev", functools.partial(_evaluate, program, data, config.batch_size), "main"),
         flops_per_row=training_flops(model, config.length),
         title=f"{config.task} seed {seed}",
     )
@@ -149,9 +149,16 @@ def _start(program: Program, pretrained: Pretrained | None) -> TrainState:
     return dataclasses.replace(state, params={**state.params, "encoder": program.place_params(encoder, shapes)})
 
 
-def _evaluate(program: Program, dev: Examples, batch_size: int, params: Params) -> dict[str, float]:
-    """The task's metrics on the dev examples, and `main`, the one that decides."""
-    return dev.score(predict_rows(program, params, dev.encoded, batch_size))
+def _evaluate(program: Program, data: TaskData, batch_size: int, params: Params) -> dict[str, float]:
+    """The task's metrics on the dev examples, and `main`, the one that decides; those of other sets by their name."""
+
+    def scored(examples: Examples) -> dict[str, float]:
+        return examples.score(predict_rows(program, params, examples.encoded, batch_size))
+
+    scores = scored(data.dev)
+    for name, examples in data.also.items():
+        scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
+    return scores
 
 
 def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:

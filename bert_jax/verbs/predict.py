@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import check_ranges
+from bert_jax.data.glue import GLUE, read_glue
 from bert_jax.data.rows import Columns, Rows, stream_rows
 from bert_jax.data.squad import read_squad
 from bert_jax.data.tables import STDIN, TEXT_SUFFIX
@@ -25,6 +26,7 @@ from bert_jax.verbs.command_line import parse
 CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
 SQUAD_SUFFIX = ".json"
+LEADERBOARD_SUFFIX = ".tsv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,8 @@ class PredictConfig:
     input: Path
     """The rows; - is standard input. For a span model also a SQuAD file (.json)."""
     output: Path
-    """JSONL; - is standard output. For SQuAD's questions, a name in .json gives the official {id: answer}."""
+    """JSONL; - is standard output. For SQuAD's questions a name in .json gives the official {id: answer}, for the test
+    file of a GLUE task one in .tsv the leaderboard's format."""
     text: str | None = None
     """Column of the text (or question), where not as in training."""
     pair: str | None = None
@@ -67,6 +70,8 @@ def predict(config: PredictConfig) -> int:
     model = load(config.model)
     if config.input.suffix == SQUAD_SUFFIX:
         return _answer_squad(config, model)
+    if config.output.suffix == LEADERBOARD_SUFFIX:
+        return _write_leaderboard(config, model)
     columns = model.columns(config.text, config.pair, config.choices)
     suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
     if suffix == TEXT_SUFFIX and len(columns.texts) > 1:
@@ -173,18 +178,38 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     else:
         lines = (json.dumps({"id": item.id, **answer.as_dict()}, ensure_ascii=False) for item, answer in pairs)
         text = "\n".join(lines) + "\n"
-    if str(config.output) == STDIN:
+    _write_whole(config.output, text)
+    return len(pairs)
+
+
+def _write_leaderboard(config: PredictConfig, model: Any) -> int:
+    """The answers to a GLUE task's test file as gluebenchmark.com takes them: index and prediction."""
+    name = model.task.get("name")
+    if name not in GLUE:
+        raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
+    rows = read_glue(name, config.input)
+    answers = model.answer(rows, batch_size=config.batch_size)
+    if model.labels is None:
+        told = [f"{answer.score:.3f}" for answer in answers]
+    else:
+        told = [GLUE[name].spelled[model.labels.index(answer.label)] for answer in answers]
+    lines = [f"{i}\t{prediction}" for i, prediction in enumerate(told)]
+    _write_whole(config.output, "\n".join(["index\tprediction", *lines]) + "\n")
+    return len(rows)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    if str(path) == STDIN:
         sys.stdout.write(text)
-        return len(pairs)
-    beside = config.output.with_name(f".{config.output.name}.writing")
+        return
+    beside = path.with_name(f".{path.name}.writing")
     try:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(config.output)
+        beside.replace(path)
     except OSError as error:
-        raise UserError(f"{config.output}: {error.strerror}. Make room, or choose another --output") from None
+        raise UserError(f"{path}: {error.strerror}. Make room, or choose another --output") from None
     finally:
         beside.unlink(missing_ok=True)
-    return len(pairs)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -126,3 +126,16 @@ def test_squad_files_are_answered_by_id(tmp_path, suffix, model, capsys):
         assert [json.loads(line)["id"] for line in text.splitlines()] == ["q0", "q1", "q2"]
     assert main(command(model, tmp_path / "in.json", tmp_path / "other.json")) == 1
     assert "a file of questions, but" in capsys.readouterr().err
+
+
+def test_test_files_of_glue_become_what_the_leaderboard_takes(model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "test.tsv").write_text("index\tsentence1\tsentence2\n0\tword1\tword2\n1\tword3\tword4\n")
+    assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 1
+    assert "for runs of GLUE tasks" in capsys.readouterr().err
+    found = verb.load(model)
+    found.task |= {"name": "mnli", "pair": True}
+    monkeypatch.setattr(verb, "load", lambda path: found)
+    assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 0
+    lines = (tmp_path / "out.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "neutral", "contradiction"}
