@@ -7,21 +7,55 @@ import numpy as np
 from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
 
-WINDOW_BATCHES = 32  # rows of this many batches are sorted by length together
-LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+WINDOW_BATCHES = 128  # rows of this many batches are sorted by length together
+SHAPES = 12  # lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
+LENGTHS = (
+    *range(4, 32, 4),
+    *range(32, 64, 8),
+    *range(64, 128, 16),
+    *range(128, 256, 32),
+    *range(256, 512, 64),
+    *range(512, 1024, 128),
+    *range(1024, 2048, 256),
+    *range(2048, 8193, 1024),
+)
 
 Batch = dict[str, np.ndarray]
 
 
 def batch_lengths(max_length: int) -> tuple[int, ...]:
-    """The few lengths that batches have, each compiled once: a third to a half apart."""
+    """The few lengths that batches of any texts have, each compiled once: an eighth to a quarter apart."""
     return (*(length for length in LENGTHS if length < max_length), max_length)
+
+
+def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
+    """At most `shapes` lengths, ascending, that batches with these longest rows are best padded to.
+
+    The least padding in all, by dynamic programming over the lengths that occur.
+    """
+    lengths, counts = np.unique(longest, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    shapes = min(shapes, len(lengths))
+    cost = np.where(np.arange(len(lengths) + 1) == 0, 0.0, np.inf)  # of the first i lengths
+    cuts = []
+    for _ in range(shapes):
+        totals = cost[:-1] + (before[1:, None] - before[:-1]) * lengths[:, None]  # last length, first length
+        totals[np.triu_indices(len(lengths), 1)] = np.inf
+        cuts.append(totals.argmin(axis=1))
+        cost = np.concatenate([[np.inf], totals.min(axis=1)])
+    chosen, end = [], len(lengths)
+    for cut in reversed(cuts):
+        if end == 0:
+            break
+        chosen.append(int(lengths[end - 1]))
+        end = int(cut[end - 1])
+    return tuple(reversed(chosen))
 
 
 class Batches:
     """Training batches: `batch(step)` depends on the rows, the batch size, the seed and the step alone.
 
-    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 32 batches so
+    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 128 batches so
     that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0.
     """
 
@@ -32,7 +66,9 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.examples = len(encoded) // encoded.group
+        self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
+        self.lengths = self._choose_lengths()
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced as a whole: threads may share it
 
     def batch(self, step: int) -> Batch:
@@ -45,25 +81,34 @@ class Batches:
         chosen, weight = _filled(self._rows_of(epoch)[index], self.batch_size)
         group = self.encoded.group
         rows = chosen if group == 1 else chosen[:, None] * group + np.arange(group)
-        return {**_rows(self.encoded, rows), "label": self.encoded.labels[chosen], "weight": weight}
+        return {**_rows(self.encoded, rows, self.lengths), "label": self.encoded.labels[chosen], "weight": weight}
+
+    def _choose_lengths(self) -> tuple[int, ...]:
+        """Those of an epoch's batches, the same for every seed: several runs share what is compiled."""
+        if not self.examples:
+            return ()
+        longest = [int(self._longest[rows].max()) for rows in self._order(0, 0)]
+        return best_lengths(np.array([*longest, self._longest.max()]))
 
     def _rows_of(self, epoch: int) -> list[np.ndarray]:
         """The rows of each batch of an epoch."""
         known = self._epoch
         if known is not None and known[0] == epoch:
             return known[1]
-        rng = np.random.default_rng((self.seed, epoch))
+        batches = self._order(self.seed, epoch)
+        self._epoch = epoch, batches
+        return batches
+
+    def _order(self, seed: int, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(self.examples)
-        lengths = self.encoded.lengths.reshape(self.examples, -1).max(axis=1)
         window = WINDOW_BATCHES * self.batch_size
         batches = []
         for start in range(0, len(order), window):
             rows = order[start : start + window]
-            rows = rows[np.argsort(lengths[rows], kind="stable")]
+            rows = rows[np.argsort(self._longest[rows], kind="stable")]
             batches += [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
-        batches = [batches[i] for i in rng.permutation(len(batches))]
-        self._epoch = epoch, batches
-        return batches
+        return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -71,7 +116,7 @@ def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.n
     order = np.argsort(-encoded.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _rows(encoded, _filled(rows, batch_size)[0])
+        yield rows, _rows(encoded, _filled(rows, batch_size)[0], batch_lengths(encoded.max_length))
 
 
 def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,10 +125,10 @@ def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.append(chosen, np.repeat(chosen[:1], size - len(chosen))), weight
 
 
-def _rows(encoded: Encoded, rows: np.ndarray) -> Batch:
-    """The rows at these indices (any shape), padded to one of the few lengths."""
+def _rows(encoded: Encoded, rows: np.ndarray, widths: tuple[int, ...]) -> Batch:
+    """The rows at these indices (any shape), padded to the first of the widths that holds them."""
     lengths = encoded.lengths[rows]
-    width = next(length for length in batch_lengths(encoded.max_length) if length >= lengths.max())
+    width = next(length for length in widths if length >= lengths.max())
     columns = np.arange(width)
     there = columns < lengths[..., None]
     places = np.where(there, encoded.offsets[rows][..., None] + columns, 0)
