@@ -1,0 +1,161 @@
+"""Fine-tuning MRPC and predicting short texts, against Hugging Face PyTorch from the same checkpoint in the same run.
+
+    taskset -c 0,1 python benchmarks/finetuning.py GLUE VOCAB [--model bert-small] [--epochs 3] [--texts 40000]
+
+GLUE holds MRPC and SST-2, VOCAB is bert-base-uncased's vocab.txt. The checkpoint has random weights: speed does not
+depend on them. Both sides run float32, batches of 32, AdamW with warm-up, dropout 0.1; the other pads to the longest
+row of each batch, as its examples do. Ours is timed from reading the files to the last scores, what is compiled
+included; the other from encoding on, its start-up excluded. Prints JSON.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("glue", type=Path)
+    arguments.add_argument("vocab", type=Path)
+    arguments.add_argument("--model", default="bert-small")
+    arguments.add_argument("--epochs", type=int, default=3)
+    arguments.add_argument("--texts", type=int, default=40_000)
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, "checkpoint")
+        write_checkpoint(folder, options.model, options.vocab)
+        ours = finetune_ours(folder, options, Path(scratch, "cold"))
+        again = finetune_ours(folder, options, Path(scratch, "warm"))
+        theirs = finetune_theirs(folder, options)
+        texts = sentences(options.glue, options.texts)
+        predicted, rows = predict_ours(Path(scratch, "cold"), texts), len(texts)
+        predicted_theirs = predict_theirs(folder, texts)
+    print(
+        json.dumps(
+            {
+                "model": options.model,
+                "mrpc_seconds": round(ours, 1),
+                "mrpc_seconds_when_compiled_before": round(again, 1),
+                "mrpc_seconds_pytorch": round(theirs, 1),
+                "mrpc_times_as_fast": round(theirs / ours, 2),
+                "texts": rows,
+                "predict_seconds": round(predicted, 1),
+                "predict_seconds_pytorch": round(predicted_theirs, 1),
+                "predict_times_as_fast": round(predicted_theirs / predicted, 2),
+            },
+            indent=1,
+        )
+    )
+
+
+def write_checkpoint(folder: Path, name: str, vocab: Path) -> None:
+    """A Hugging Face folder of the model with random weights."""
+    from bert_jax import models
+    from bert_jax.convert.huggingface import write_huggingface
+    from bert_jax.convert.pretrained import Pretrained, shapes_of
+    from bert_jax.text import load_tokenizer
+
+    tokenizer = load_tokenizer(vocab)
+    model = models.resolve(name, tokenizer.vocab_size)
+    rng = np.random.default_rng(0)
+    params = {
+        path: (rng.normal(size=shape) * 0.02 + path.endswith("scale")).astype(np.float32)
+        for path, shape in shapes_of("encoder", model, pooler=True).items()
+    }
+    folder.mkdir()
+    write_huggingface(Pretrained(name, "encoder", model, tokenizer, params), folder)
+
+
+def finetune_ours(folder: Path, options: argparse.Namespace, output: Path) -> float:
+    """Seconds of the command, in this process."""
+    from bert_jax import FinetuneConfig, finetune
+
+    start = time.perf_counter()
+    finetune(FinetuneConfig(folder, options.glue, output, task="mrpc", epochs=options.epochs, log_every=1000))
+    return time.perf_counter() - start
+
+
+def finetune_theirs(folder: Path, options: argparse.Namespace) -> float:
+    """Seconds of a plain loop, with the dev rows scored after each epoch."""
+    import torch
+    import transformers
+
+    from bert_jax.data.glue import read_task
+
+    data = read_task("mrpc", options.glue)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    start = time.perf_counter()
+    encoded = {
+        name: tokenizer(rows.texts, rows.pairs, truncation=True, max_length=128)
+        for name, rows in (("train", data.train), ("dev", data.dev))
+    }
+    labels = np.array(data.train.labels)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
+    steps = options.epochs * -(-len(labels) // 32)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    rng = np.random.default_rng(0)
+
+    def batch(name: str, rows: np.ndarray) -> dict:
+        given = {key: [values[i] for i in rows] for key, values in encoded[name].items()}
+        return tokenizer.pad(given, return_tensors="pt")
+
+    for _ in range(options.epochs):
+        model.train()
+        order = rng.permutation(len(labels))
+        for first in range(0, len(order), 32):
+            rows = order[first : first + 32]
+            loss = model(**batch("train", rows), labels=torch.tensor(labels[rows])).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        model.eval()
+        with torch.no_grad():
+            for first in range(0, len(data.dev), 32):
+                model(**batch("dev", np.arange(first, min(first + 32, len(data.dev)))))
+    return time.perf_counter() - start
+
+
+def sentences(glue: Path, count: int) -> list[str]:
+    """Short texts: those of SST-2."""
+    from bert_jax.data.glue import read_task
+
+    return read_task("sst2", glue).train.texts[:count]
+
+
+def predict_ours(run: Path, texts: list[str]) -> float:
+    """Seconds from strings to probabilities, what is compiled included."""
+    import bert_jax
+
+    model = bert_jax.load(run)
+    model.task["pair"] = None
+    start = time.perf_counter()
+    model.predict(texts)
+    return time.perf_counter() - start
+
+
+def predict_theirs(folder: Path, texts: list[str]) -> float:
+    """The same, batches of 64 in the order of the texts."""
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).eval()
+    start = time.perf_counter()
+    with torch.no_grad():
+        for first in range(0, len(texts), 64):
+            given = tokenizer(
+                texts[first : first + 64], truncation=True, max_length=128, padding=True, return_tensors="pt"
+            )
+            torch.softmax(model(**given).logits, dim=-1).tolist()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
