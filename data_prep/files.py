@@ -36,12 +36,13 @@ READ_AHEAD = 1 << 20
 @dataclasses.dataclass(frozen=True)
 class File:
     """`name` is the path below what was asked for: the same wherever that lies. `identity` is the same for one file
-    found in two ways.
+    found in two ways. `named` is whether the input names just this file.
     """
 
     path: str
     name: str
     identity: str
+    named: bool = False
 
 
 def protocol_of(path: str) -> str:
@@ -54,7 +55,8 @@ def list_files(given: str) -> list[File]:
     """The files that an input stands for, sorted: itself, those below a folder, or those that fit a pattern."""
     if protocol_of(given):
         return _list_remote(given)
-    return [File(path, name, os.path.realpath(path)) for path, name in _list_local(given.removeprefix(LOCAL))]
+    given = given.removeprefix(LOCAL)
+    return [File(path, name, os.path.realpath(path), path == given) for path, name in _list_local(given)]
 
 
 def open_file(path: str) -> BinaryIO:
@@ -120,14 +122,14 @@ def _list_remote(given: str) -> list[File]:
         if not found:
             raise UserError(f"{given}: no file fits this pattern")
     elif web and not path.endswith("/"):
-        return [File(given, posixpath.basename(urllib.parse.urlsplit(given).path), given)]
+        return [File(given, posixpath.basename(urllib.parse.urlsplit(given).path), given, True)]
     else:
         with disk_and_network_errors(given):
             root = path if web or system.info(path)["type"] == "directory" else posixpath.dirname(path)
             found = sorted(system.find(path))
     names = {entry: posixpath.relpath(entry, root or "/" if entry.startswith("/") else root) for entry in found}
     return [
-        File(system.unstrip_protocol(entry), name, system.unstrip_protocol(entry))
+        File(system.unstrip_protocol(entry), name, system.unstrip_protocol(entry), entry == path)
         for entry, name in names.items()
         if not any(part.startswith(".") for part in name.split("/"))
     ]

@@ -96,10 +96,11 @@ class PartJob:
         config, special = self.config, tokenizer.special
         masking = Masking(config.mask_rate, config.predictions)
         dtype = record_dtype(config.length, masking.max_predictions, tokenizer.vocab_size)
-        times = config.dupe_factor * (part.weight or 1) if SPLITS[split] == "train" else 1
+        training = SPLITS[split] == "train"
+        times = config.dupe_factor * (part.weight or 1) if training else 1
         seed = [config.seed, part.index, split]
         for duplicate, used in enumerate(passes(text, times, seed)):
-            if part.weight:
+            if part.weight and training:
                 counts[f"documents_used_of_input_{part.input + 1}"] += len(used.documents) - 1
             rng = np.random.default_rng([*seed, duplicate])
             pairs = nsp.draw_pairs(used, length=config.length, short_seq_prob=config.short_seq_prob, rng=rng)

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from bert_jax.errors import UserError
 from data_prep.files import first_line, open_file
@@ -54,15 +54,20 @@ def parquet_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterato
 def _opened(path: str) -> Iterator[Any]:
     """A pyarrow ParquetFile; what is wrong with its bytes is one line, whenever that is found."""
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        with open_file(path) as stream, pyarrow.parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES) as file:
+        with open_file(path) as stream, _parquet_file(stream) as file:
             yield file
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(
             f"{path}: not a whole Parquet file ({first_line(error)}). Fetch it again, or leave it out"
         ) from None
+
+
+def _parquet_file(stream: BinaryIO) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
 
 
 def _check_column(path: str, file: Any, reading: Reading) -> None:

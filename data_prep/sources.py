@@ -53,7 +53,7 @@ def _sources_of(given: str, reading: Reading, skipped: Losses) -> list[tuple[str
         kind = format_of(file.name, reading)
         if kind is None:
             problem = f"{file.path}: not one of {READ}"
-            if file.path in (given, given.removeprefix("file://")):
+            if file.named:
                 hint = " Or pass --documents wikiextractor" if not PurePosixPath(file.name).suffix else ""
                 raise UserError(f"{problem}. Rename or convert it.{hint}")
             if skipped.lose("files_of_other_kinds"):
