@@ -14,6 +14,7 @@ from data_prep.reading import Losses, Reading
 
 MAKE = """
 import sys
+import numpy as np
 import tensorflow_datasets as tfds
 class Tiny(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
@@ -21,8 +22,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
         features = {"text": tfds.features.Text(), "other": tfds.features.Text(), "label": np.int64}
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
     def _split_generators(self, manager):
-        return {"train": self._examples(23), "validation": self._examples(5)}
-    def _examples(self, count):
+        return {"train": self._generate_examples(23), "validation": self._generate_examples(5)}
+    def _generate_examples(self, count):
         for i in range(count):
             text = "ba de fing. gon la\\r\\nming." * (i % 3 + 1) + f" zwölf {i}"
             yield i, {"text": text if i != 4 else "", "other": "bytes", "label": i}
@@ -70,15 +71,16 @@ def test_examples_are_read_once_each_whatever_the_pieces(data_dir):
 @pytest.mark.parametrize("split, rows", [("validation", 5), ("train[:10]", 10), ("train+validation", 28)])
 def test_splits_are_chosen(data_dir, split, rows):
     source = found(f"tfds:tiny@{data_dir}?split={split}")
-    assert source.rows == rows and len(read(source)) == rows - 1
+    losses = Losses()
+    assert source.rows == rows == len(read(source, losses=losses)) + losses["documents_empty"]
 
 
 @pytest.mark.parametrize(
     "given, says",
     [
-        ("tfds:nothing@{}", "no such data set is prepared in .*download_and_prepare"),
-        ("tfds:wikipedia/20230601.en@{}", "not|no such .*download_and_prepare"),
-        ("tfds:tiny@{}?split=test", "no split 'test'; it has train, validation"),
+        ("tfds:nothing@{}", r"no such data set is prepared in .*download_and_prepare"),
+        ("tfds:wikipedia/20230601.en@{}", r"no such data set is prepared in .*download_and_prepare"),
+        ("tfds:tiny@{}?split=test", r"no split 'test'; it has train, validation"),
         ("tfds:tiny@{}?split=train[:x]", "cannot be read"),
     ],
 )
@@ -92,7 +94,7 @@ def test_a_feature_that_is_no_text_is_named(data_dir):
     with pytest.raises(UserError, match=r"no feature 'body'; it has label, other, text. Use --field"):
         found(f"tfds:tiny@{data_dir}", field="body")
     source = found(f"tfds:tiny@{data_dir}", field="label")
-    with pytest.raises(UserError, match=r"example 0: field 'label' is int64, not a string"):
+    with pytest.raises(UserError, match=r"example 0: field 'label' is int, not a string"):
         read(source, field="label")
 
 
