@@ -11,7 +11,7 @@ from data_prep.parts import Piece
 from data_prep.reading import Document, Losses, Reading, row_text
 
 BATCH_ROWS = 128
-BUFFER_BYTES = 1 << 20  # of a column read ahead; without it a whole row group is in memory
+BUFFER_BYTES = 1 << 20  # of a column read ahead; without it, and with pre_buffer, a whole row group is in memory
 
 
 def rows_and_text_bytes(path: str, reading: Reading) -> tuple[int, int]:
@@ -67,7 +67,9 @@ def _opened(path: str) -> Iterator[Any]:
 def _parquet_file(stream: BinaryIO) -> Any:
     import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(stream, buffer_size=BUFFER_BYTES, page_checksum_verification=True)
+    return pyarrow.parquet.ParquetFile(
+        stream, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+    )
 
 
 def _check_column(path: str, file: Any, reading: Reading) -> None:

@@ -76,7 +76,7 @@ def _builder(given: str) -> Any:
     in_folder = f" in {asked.folder}" if asked.folder else ""
     folder_setting = f", data_dir='{asked.folder}'" if asked.folder else ""
     prepare = (
-        f'Prepare it once, with a network: python -c "import tensorflow_datasets as tfds; '
+        f'Prepare it once, with a network: python -c "import tensorflow_datasets as tfds, tensorflow_datasets.text; '
         f"tfds.builder('{asked.name}'{folder_setting}, file_format='array_record').download_and_prepare()\""
     )
     try:

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -85,6 +89,22 @@ def test_damage_behind_the_footer_is_named_when_it_is_read(tmp_path):
     (tmp_path / "a.parquet").write_bytes(data)
     with pytest.raises(UserError, match=r"a.parquet: not a whole Parquet file"):
         read(source)
+
+
+def test_a_row_group_is_not_in_memory_as_a_whole(tmp_path):
+    texts = [f"{i} " + "some words " * 200 for i in range(20_000)]  # 44 MB
+    columns = pyarrow.table({"text": texts})
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(columns, path, use_dictionary=False, compression="none")
+    code = (
+        "import sys, pyarrow; from data_prep.sources import find_sources; from data_prep.documents import *\n"
+        f"(source,), _ = find_sources(({str(path)!r},))\n"
+        "assert sum(len(d.text) for d in read_documents(Piece(source), Reading(), Losses())) == int(sys.argv[1])\n"
+        "assert pyarrow.default_memory_pool().max_memory() < 8e6, pyarrow.default_memory_pool().max_memory()"
+    )
+    command = [sys.executable, "-c", code, str(sum(map(len, texts)))]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path.cwd())
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_table_without_rows_is_as_good_as_empty(tmp_path):
