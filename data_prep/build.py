@@ -44,7 +44,7 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
     job = PartJob(config, folder, folder / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with _claimed(folder, _description(config, tokenizer.fingerprint)):
         if config.dedupe:
-            run = functools.partial(_run_quietly, workers)
+            run = functools.partial(_run_on_all, workers)
             job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run))
         results = {part.index: result for part in parts if (result := job.finished(part))}
         if len(results) == len(parts) and (folder / MANIFEST).is_file():
@@ -84,8 +84,13 @@ def _run(job: PartJob, parts: list[Part], results: dict[int, PartResult], worker
         run_tasks(job, parts, workers=workers, on_progress=progress.share, on_done=done)
 
 
-def _run_quietly(workers: int, function: Callable[[Part, Report], None], parts: Sequence[Part]) -> None:
-    run_tasks(function, parts, workers=workers, on_progress=lambda *_: None, on_done=lambda *_: None)
+def _run_on_all(workers: int, function: Callable[[Part, Report], None], parts: Sequence[Part]) -> None:
+    with Progress([part.text_bytes for part in parts], "duplicates") as progress:
+
+        def done(index: int, result: None) -> None:
+            progress.done(index, 0)
+
+        run_tasks(function, parts, workers=workers, on_progress=progress.share, on_done=done)
 
 
 def _merge(

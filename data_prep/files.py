@@ -31,6 +31,18 @@ PACKAGES = {
     "ssh": "paramiko",
 }
 READ_AHEAD = 1 << 20
+# What file systems call what changes with a file's content. Their other facts can change without it, as signed URLs do.
+VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "generation",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "modified",
+    "created",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +90,8 @@ def size_and_stamp(path: str) -> tuple[int, str]:
         about = system.info(inner)
     if about.get("size") is None:
         raise UserError(f"{path}: the server does not tell its size. Download it first")
-    return about["size"], hashlib.sha256(repr(sorted(about.items())).encode()).hexdigest()[:16]
+    version = [about["size"], *(str(about[key]) for key in VERSION_KEYS if key in about)]
+    return about["size"], hashlib.sha256(repr(version).encode()).hexdigest()[:16]
 
 
 def _list_local(given: str) -> list[tuple[str, str]]:
