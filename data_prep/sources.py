@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from bert_jax.errors import UserError
 from data_prep.compression import NAMES
-from data_prep.files import File, list_files, size_and_stamp
+from data_prep.files import File, disk_and_network_errors, list_files, size_and_stamp
 from data_prep.parquet import rows_and_text_bytes
 from data_prep.parts import UNPACKED, Format, Source
 from data_prep.prepared import PREFIX, find_prepared
@@ -83,6 +83,7 @@ def _source(file: File, kind: Format, packing: str, reading: Reading) -> Source:
     size, stamp = size_and_stamp(file.path)
     rows, text_bytes = 0, size * UNPACKED if packing else size
     if kind == "parquet" and size:
-        rows, text_bytes = rows_and_text_bytes(file.path, reading)
+        with disk_and_network_errors(file.path):
+            rows, text_bytes = rows_and_text_bytes(file.path, reading)
         size = size if rows else 0  # a table without rows is as good as empty
     return Source(file.path, file.name, kind, size, stamp, text_bytes, packing, rows)

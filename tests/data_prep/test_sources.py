@@ -42,6 +42,7 @@ def memory():
             "/bucket/.hidden/d.txt": b"no",
             "/bucket/e.png": b"no",
             "/bucket/f.txt": b"",
+            "/other/g.parquet": b"PAR1",
         }
     )
     yield "memory://bucket"
@@ -117,13 +118,14 @@ def test_a_missing_package_is_named(monkeypatch, protocol, package):
 def test_a_file_elsewhere_that_fails_in_the_middle_is_one_line(memory, monkeypatch):
     (source,), _ = find_sources((f"{memory}/a.txt",))
 
-    class Failing(io.RawIOBase):
-        def readable(self):
-            return True
-
-        def readinto(self, buffer):
+    class Failing(io.BytesIO):
+        def readinto(self, *sizes):
             raise RuntimeError("the cloud\nis gone")
 
-    monkeypatch.setattr(type(fsspec.filesystem("memory")), "open", lambda *_: Failing())
+        read = readall = readinto
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "open", lambda *_: Failing(b"PAR1" * 9))
     with pytest.raises(UserError, match=r"a.txt: cannot be read \(the cloud\)"):
         read(source)
+    with pytest.raises(UserError, match=r"g.parquet: cannot be read \(the cloud\)"):
+        find_sources(("memory://other/g.parquet",))
