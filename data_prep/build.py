@@ -18,7 +18,7 @@ from data_prep.config import ShardsConfig
 from data_prep.duplicates import find_duplicates
 from data_prep.engines import Report, run_tasks
 from data_prep.job import LENIENCE, PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult
-from data_prep.parts import Part, plan_parts
+from data_prep.parts import Part, plan_parts, read_many_times
 from data_prep.progress import Progress
 from data_prep.reading import reading_of
 from data_prep.shards import PARTIAL, disk_errors, write_manifest, write_text
@@ -59,6 +59,8 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
         with disk_errors(folder / TOKENIZER_FOLDER):
             if not (folder / TOKENIZER_FOLDER).is_dir():
                 tokenizer.save(folder / TOKENIZER_FOLDER)
+        for source, times in read_many_times(parts):
+            say(f"{source.path} is read {times} times, from its beginning: smaller files, or .parquet, take less time")
         waiting = [part for part in parts if part.index not in results]
         _run(job, waiting, results, workers)
         _remove_partial(folder)

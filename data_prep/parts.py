@@ -11,6 +11,7 @@ from data_prep.reading import Reading
 Format = Literal["txt", "jsonl", "csv", "tsv", "wikiextractor", "parquet", "tfds"]
 
 UNPACKED = 3  # what a packed byte counts for
+MANY_READINGS = 16  # of one file, that a person should know of
 BLOCK = 1 << 20  # where a file of one document is cut that is larger than a part
 
 
@@ -143,6 +144,12 @@ def _groups(sources: list[Source], reading: Reading, part_bytes: int, target: in
         last = groups.pop()
         groups[-1] += last
     return groups
+
+
+def read_many_times(parts: tuple[Part, ...]) -> list[tuple[Source, int]]:
+    """The sources that have to be read from their beginning for each of their many pieces, and how many these are."""
+    pieces = [piece for part in parts for piece in part.pieces if piece.index == 0]
+    return [(p.source, p.pieces) for p in pieces if p.source.sequential and p.pieces > MANY_READINGS]
 
 
 def open_bytes(source: Source) -> BinaryIO:

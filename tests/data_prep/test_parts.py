@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.parts import Source, plan_parts
+from data_prep.parts import Source, plan_parts, read_many_times
 from data_prep.reading import Reading
 from data_prep.sources import format_of
 
@@ -30,6 +30,15 @@ def test_parts_hold_each_piece_once_and_are_bounded(sizes, suffix, documents):
     for part in parts:
         assert part.text_bytes < 3.6 * limit
         assert len(parts) == 1 or not alone or len(part.pieces) > 1 or part.pieces[0].pieces > 1
+
+
+def test_a_file_that_is_read_many_times_is_told():
+    def told(size: int, suffix: str) -> list[int]:
+        return [times for _, times in read_many_times(plan_parts(made([size], suffix), Reading(), 1_000_000))]
+
+    assert told(17_000_000, ".csv") == [17]
+    assert told(20_000_000, ".txt.gz") == [60]
+    assert told(20_000_000, ".txt") == told(1_000_000, ".csv") == []
 
 
 def test_a_corpus_of_some_megabytes_gives_work_to_several_workers():
