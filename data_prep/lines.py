@@ -90,7 +90,7 @@ def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Docume
             elif inside and mine:
                 lines.append(line)
             elif mine and not told and not bare.isspace() and bare:
-                stray("text outside of <doc> and </doc>. Is it from WikiExtractor?", offset)
+                stray("text outside of <doc> and </doc>, so this is hardly from WikiExtractor", offset)
                 told = True
         if inside and mine:
             stray("a <doc> that is not closed by </doc>", start)

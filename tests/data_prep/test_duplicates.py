@@ -59,8 +59,9 @@ def test_the_first_of_each_document_stays(tmp_path_factory, monkeypatch, files, 
 
 def test_blanks_around_a_text_make_no_difference(tmp_path):
     (tmp_path / "a.txt").write_text("One.\n")
+    (tmp_path / "blank.jsonl").write_text("\n")
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": " One."}) + "\n" + json.dumps({"text": "one."}))
-    parts = planned((str(tmp_path / "a.txt"), str(tmp_path / "b.jsonl")))
+    parts = planned(tuple(str(tmp_path / name) for name in ("a.txt", "blank.jsonl", "b.jsonl")))
     found = find_duplicates(parts, Reading(), tmp_path, run_all)
     assert kept_of(found, parts, Losses()) == ["One.\n", "one."]
 
