@@ -140,7 +140,7 @@ def _list_remote(given: str) -> list[File]:
         with disk_and_network_errors(given):
             root = path if web or system.info(path)["type"] == "directory" else posixpath.dirname(path)
             found = sorted(system.find(path))
-    names = {entry: posixpath.relpath(entry, root or "/" if entry.startswith("/") else root) for entry in found}
+    names = {entry: posixpath.relpath(entry, root or posixpath.commonprefix(["/", entry])) for entry in found}
     return [
         File(system.unstrip_protocol(entry), name, system.unstrip_protocol(entry), entry == path)
         for entry, name in names.items()
