@@ -11,7 +11,6 @@ import json
 import resource
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 from tokenizers import BertWordPieceTokenizer
@@ -20,8 +19,11 @@ from bert_jax.text import load_tokenizer
 from data_prep import job
 from data_prep.build import build_shards
 from data_prep.config import ShardsConfig
-from data_prep.corpus import Piece, Reading, find_sources, read_documents
+from data_prep.documents import read_documents
+from data_prep.parts import Piece
+from data_prep.reading import Losses, Reading
 from data_prep.sentences import split_sentences
+from data_prep.sources import find_sources
 
 
 def main() -> None:
@@ -59,7 +61,7 @@ def write_input(books: str, path: Path, size: int) -> str:
     written: list[str] = []
     left = size
     for source in sources:
-        for document in read_documents(Piece(source), Reading(), Counter()):
+        for document in read_documents(Piece(source), Reading(), Losses()):
             for sentence in [*split_sentences(document.text), ""]:
                 if (left := left - len(sentence.encode()) - 1) < 0:
                     path.write_text("\n".join(written))

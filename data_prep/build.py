@@ -3,22 +3,26 @@
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Masking, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.config import ShardsConfig
-from data_prep.corpus import Part, find_sources, plan_parts
-from data_prep.engines import run_tasks
-from data_prep.job import LENIENCE, PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult, reading_of
+from data_prep.duplicates import find_duplicates
+from data_prep.engines import Report, run_tasks
+from data_prep.job import LENIENCE, PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult
+from data_prep.parts import Part, plan_parts, read_many_times
 from data_prep.progress import Progress
+from data_prep.reading import reading_of
 from data_prep.shards import PARTIAL, disk_errors, write_manifest, write_text
+from data_prep.sources import find_sources
 
 JOB_FILE = "job.json"
 
@@ -32,11 +36,16 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
     tokenizer = load_tokenizer(Path(config.tokenizer))
     if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
         raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
-    sources, skipped = find_sources(config.input)
-    parts = plan_parts(sources, reading_of(config), int(config.part_mb * 1e6))
+    reading = reading_of(config)
+    sources, skipped = find_sources(config.input, reading, config.weights)
+    parts = plan_parts(sources, reading, int(config.part_mb * 1e6))
+    workers = config.workers or len(os.sched_getaffinity(0))
     folder = Path(config.output)
     job = PartJob(config, folder, folder / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with _claimed(folder, _description(config, tokenizer.fingerprint)):
+        if config.dedupe:
+            run = functools.partial(_run_on_all, workers)
+            job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run))
         results = {part.index: result for part in parts if (result := job.finished(part))}
         if len(results) == len(parts) and (folder / MANIFEST).is_file():
             say(f"{folder} is finished already, with these settings and these files")
@@ -50,8 +59,10 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
         with disk_errors(folder / TOKENIZER_FOLDER):
             if not (folder / TOKENIZER_FOLDER).is_dir():
                 tokenizer.save(folder / TOKENIZER_FOLDER)
+        for source, times in read_many_times(parts):
+            say(f"{source.path} is read {times} times, from its beginning: smaller files, or .parquet, take less time")
         waiting = [part for part in parts if part.index not in results]
-        _run(job, waiting, results, config.workers or len(os.sched_getaffinity(0)))
+        _run(job, waiting, results, workers)
         _remove_partial(folder)
         manifest = _merge(config, tokenizer.fingerprint, tokenizer.vocab_size, results, skipped)
         write_manifest(folder, manifest)
@@ -73,6 +84,15 @@ def _run(job: PartJob, parts: list[Part], results: dict[int, PartResult], worker
             progress.done(index, sum(shard.examples for shard in result.shards.values()))
 
         run_tasks(job, parts, workers=workers, on_progress=progress.share, on_done=done)
+
+
+def _run_on_all(workers: int, function: Callable[[Part, Report], None], parts: Sequence[Part]) -> None:
+    with Progress([part.text_bytes for part in parts], "duplicates") as progress:
+
+        def done(index: int, result: None) -> None:
+            progress.done(index, 0)
+
+        run_tasks(function, parts, workers=workers, on_progress=progress.share, on_done=done)
 
 
 def _merge(

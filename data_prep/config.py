@@ -7,7 +7,7 @@ from typing import Literal
 from bert_jax.errors import UserError
 
 SENTENCES = Literal["rule", "lines"]
-DOCUMENTS = Literal["file", "blank-line"]
+DOCUMENTS = Literal["file", "blank-line", "wikiextractor"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,13 +15,19 @@ class CorpusConfig:
     """Which text is read, and how: what the settings of every job begin with."""
 
     input: tuple[str, ...]
-    """Files (.txt, .jsonl, also .gz), folders and globs of them."""
+    """Files (.txt, .jsonl, .csv, .tsv, .parquet; packed .gz, .zst, .bz2), folders and globs of them, also at gs://, s3://,
+    hdfs:// or https://; and data sets that are prepared: tfds:NAME[@FOLDER][?split=SPLIT]."""
     field: str = "text"
-    """The field of a .jsonl line that holds the text; each line is a document."""
+    """The field, column or feature that holds the text; each line or row is a document."""
+    documents: DOCUMENTS = "file"
+    """What a document is in .txt: the whole file, the lines between two blank ones, or what WikiExtractor wrote as one
+    (also in files without a suffix, and in its --json form)."""
+    quotes: Literal["enclose", "plain"] = "enclose"
+    """What quotes are in .csv and .tsv: they enclose a field that may hold line breaks, or are plain characters."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
     on_bad: Literal["stop", "skip"] = "stop"
-    """What a .jsonl line that cannot be read does: stop the job, or be skipped and counted."""
+    """What a line or row that cannot be read does: stop the job, or be skipped and counted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,14 +68,16 @@ class ShardsConfig(CorpusConfig):
     """Share of the tokens to predict."""
     dupe_factor: int = 10
     """How often each document is used, each time with other pairs and other masks. Held-out documents are used once."""
+    weights: tuple[float, ...] | None = None
+    """One for each input, in their order: dupe_factor is multiplied by it for the documents of that input."""
+    dedupe: Literal["exact"] | None = None
+    """exact: of documents with the same text, in whatever files, only the first is used. Reads the corpus once more."""
     short_seq_prob: float = 0.1
     """Share of the documents that are cut to a random shorter length."""
     held_out: float = 0.01
     """Share of the documents kept apart for evaluation, chosen by a hash of the seed and the document's place."""
     seed: int = 0
     """Decides everything random. The number of workers decides nothing."""
-    documents: DOCUMENTS = "file"
-    """What a document is in .txt: the whole file, or the lines between two blank ones."""
     sentences: SENTENCES = "rule"
     """Where sentences end: by a rule (and at each line end), or only at line ends."""
     part_mb: float = 32.0
@@ -78,6 +86,8 @@ class ShardsConfig(CorpusConfig):
     """Processes. Default: one for each core."""
 
     def __post_init__(self) -> None:
+        if self.weights is not None:
+            self._check_weights(self.weights)
         for name, low, high in (
             ("length", 8, 65535),
             ("max_predictions", 1, self.length - 3),
@@ -92,6 +102,15 @@ class ShardsConfig(CorpusConfig):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UserError(f"{name} is {value}; it must lie between {low} and {high}")
+
+    def _check_weights(self, weights: tuple[float, ...]) -> None:
+        if len(weights) != len(self.input):
+            raise UserError(f"{len(weights)} weights for {len(self.input)} inputs; give one for each, in their order")
+        for given, weight in zip(self.input, weights, strict=True):
+            if weight == 0:
+                raise UserError(f"weight 0 for {given}: leave out that input and its weight")
+            if not 0 < weight <= 1000:
+                raise UserError(f"weight {weight} for {given}; it must lie above 0 and not above 1000")
 
     @property
     def predictions(self) -> int:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,8 +15,12 @@ from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep import pairs as nsp
 from data_prep.config import ShardsConfig
-from data_prep.corpus import Document, Losses, Part, Reading, read_documents
+from data_prep.documents import read_part
+from data_prep.duplicates import Duplicates
 from data_prep.engines import Report
+from data_prep.mixing import passes
+from data_prep.parts import Part
+from data_prep.reading import BAD, BROKEN_TEXT, Document, Losses, reading_of
 from data_prep.sentences import split_lines, split_sentences
 from data_prep.shards import ShardWriter, shard_name, write_text
 
@@ -28,8 +31,8 @@ PARTS_FOLDER = "parts"
 TRANSIENT = ("output", "workers")  # settings that do not change a byte of the shards
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
 FORGIVEN = {
-    "encoding_errors": ("characters_replaced", "nul_characters_dropped"),
-    "on_bad": ("lines_not_json", "lines_not_an_object", "lines_without_text"),
+    "encoding_errors": BROKEN_TEXT,
+    "on_bad": BAD,
 }
 SPLITTERS = {"rule": split_sentences, "lines": split_lines}
 
@@ -55,11 +58,15 @@ class PartJob:
     folder: Path
     tokenizer: Path
     fingerprint: str
+    duplicates: Duplicates | None = None  # the documents to leave out
 
     def __call__(self, part: Part, report: Report) -> PartResult:
         tokenizer = _load_tokenizer(self.tokenizer, self.fingerprint)
         counts = Losses()
-        texts = tokenize(read_part(part, self.config, counts), tokenizer, self.config, counts, part.text_bytes, report)
+        documents = read_part(part, reading_of(self.config), counts)
+        if self.duplicates:
+            documents = self.duplicates.without(part.index, documents, counts)
+        texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
         shards = {}
         for number, (split, text) in enumerate(zip(SPLITS, texts, strict=True)):
             path = self.folder / shard_name(split, part.index)
@@ -67,7 +74,7 @@ class PartJob:
             shard = None
             if len(text.documents) > 1:
                 with ShardWriter(path) as writer:
-                    for rows in self.examples(text, tokenizer, part.index, number, counts, report):
+                    for rows in self.examples(text, tokenizer, part, number, counts, report):
                         writer.write(rows)
                     shard = writer.finish()
             if shard:
@@ -80,24 +87,28 @@ class PartJob:
         self,
         text: nsp.TokenizedText,
         tokenizer: Tokenizer,
-        part: int,
+        part: Part,
         split: int,
         counts: Losses,
         report: Report,
     ) -> Iterator[np.ndarray]:
-        """Blocks of records. Held-out documents are used once, others `dupe_factor` times."""
+        """Blocks of records. Held-out documents are used once, others `dupe_factor` times the weight of their input."""
         config, special = self.config, tokenizer.special
         masking = Masking(config.mask_rate, config.predictions)
         dtype = record_dtype(config.length, masking.max_predictions, tokenizer.vocab_size)
-        passes = config.dupe_factor if SPLITS[split] == "train" else 1
-        for duplicate in range(passes):
-            rng = np.random.default_rng([config.seed, part, split, duplicate])
-            pairs = nsp.draw_pairs(text, length=config.length, short_seq_prob=config.short_seq_prob, rng=rng)
+        training = SPLITS[split] == "train"
+        times = config.dupe_factor * (part.weight or 1) if training else 1
+        seed = [config.seed, part.index, split]
+        for duplicate, used in enumerate(passes(text, times, seed)):
+            if part.weight and training:
+                counts[f"documents_used_of_input_{part.input + 1}"] += len(used.documents) - 1
+            rng = np.random.default_rng([*seed, duplicate])
+            pairs = nsp.draw_pairs(used, length=config.length, short_seq_prob=config.short_seq_prob, rng=rng)
             count_pairs(pairs, counts)
             for start in range(0, len(pairs), BLOCK_ROWS):
                 block = slice(start, start + BLOCK_ROWS)
                 tokens, lengths, segment_b = nsp.fill_rows(
-                    text, pairs, block, length=config.length, cls=special.cls, sep=special.sep, pad=special.pad
+                    used, pairs, block, length=config.length, cls=special.cls, sep=special.sep, pad=special.pad
                 )
                 masked = mask_tokens(
                     tokens,
@@ -119,7 +130,7 @@ class PartJob:
                 counts["tokens_in_examples"] += int(lengths.sum())
                 counts["tokens_masked"] += int(masked.count.sum())
                 yield rows
-            report(0.3 + 0.7 * (duplicate + 1) / passes)
+            report(0.3 + 0.7 * min(1.0, (duplicate + 1) / times))
 
     def stamp(self, part: Part) -> str:
         """Changes whenever the shards of the part could."""
@@ -127,6 +138,8 @@ class PartJob:
         for name in (*TRANSIENT, *LENIENCE, "input", "tokenizer"):
             del settings[name]
         decisive = [settings, self.fingerprint, dataclasses.asdict(part)]
+        if self.duplicates:
+            decisive.append(self.duplicates.digest(part.index))
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def result_path(self, part: Part) -> Path:
@@ -145,15 +158,6 @@ class PartJob:
             return None
         now_strict = [name for name in LENIENCE if getattr(self.config, name) in ("strict", "stop")]
         return None if any(result.counts.get(loss) for name in now_strict for loss in FORGIVEN[name]) else result
-
-
-def reading_of(config: ShardsConfig) -> Reading:
-    return Reading(config.documents, config.field, config.encoding_errors, config.on_bad)
-
-
-def read_part(part: Part, config: ShardsConfig, counts: Losses) -> Iterator[Document]:
-    reading = reading_of(config)
-    return itertools.chain.from_iterable(read_documents(piece, reading, counts) for piece in part.pieces)
 
 
 def tokenize(

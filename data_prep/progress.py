@@ -13,7 +13,7 @@ LINE_EVERY_SECONDS = 15.0
 class Progress:
     """Shows megabytes of text a second, examples and the time left. `sizes` are the bytes of each task."""
 
-    def __init__(self, sizes: list[int]) -> None:
+    def __init__(self, sizes: list[int], label: str = "shards") -> None:
         self.sizes = sizes
         self.shares = [0.0] * len(sizes)
         self.total = max(1, sum(sizes))
@@ -24,7 +24,7 @@ class Progress:
         self.bar = None
         if console.is_terminal:
             self.bar = rich_progress.Progress(
-                rich_progress.TextColumn("shards"),
+                rich_progress.TextColumn(label),
                 rich_progress.BarColumn(),
                 rich_progress.TaskProgressColumn(),
                 rich_progress.TextColumn("{task.fields[rate]}"),
@@ -59,7 +59,8 @@ class Progress:
             return
         done = sum(size * share for size, share in zip(self.sizes, self.shares, strict=True))
         speed = done / max(1e-9, now - self.started)
-        rate = f"{speed / 1e6:.2f} MB/s, {self.examples:,} examples, part {self.parts} of {len(self.sizes)}"
+        examples = f"{self.examples:,} examples, " if self.examples else ""
+        rate = f"{speed / 1e6:.2f} MB/s, {examples}part {self.parts} of {len(self.sizes)}"
         if self.bar:
             self.bar.update(self.task, completed=done, rate=rate)
         else:

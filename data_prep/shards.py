@@ -67,11 +67,15 @@ class ShardWriter:
 
 
 def write_text(path: Path, text: str) -> None:
-    """The file is on disk with this text, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """The file is on disk with this content, whole or not at all."""
     partial = partial_path(path)
     with disk_errors(path):
         try:
-            partial.write_text(text)
+            partial.write_bytes(data)
             sync(partial)
             partial.replace(path)
             sync(path.parent)

@@ -1,5 +1,6 @@
 """Train a vocabulary on a bounded sample of a corpus."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,8 +9,11 @@ from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.wordpiece import train_wordpiece
 from data_prep.config import VocabConfig
-from data_prep.corpus import Losses, Piece, Reading, Source, find_sources, read_documents
+from data_prep.documents import read_documents
+from data_prep.parts import Piece, Source
+from data_prep.reading import Losses, reading_of
 from data_prep.shards import disk_errors
+from data_prep.sources import find_sources
 
 
 def train_vocab(config: VocabConfig, *, say: Callable[[str], None] = lambda line: None) -> Tokenizer:
@@ -21,7 +25,7 @@ def train_vocab(config: VocabConfig, *, say: Callable[[str], None] = lambda line
     output = Path(config.output)
     if output.exists():
         raise UserError(f"{output}: exists already. Choose another --output")
-    sources, skipped = find_sources(config.input)
+    sources, skipped = find_sources(config.input, reading_of(config))
     counts = skipped
     texts = _sample(sources, config, counts)
     tokenizer = train_wordpiece(texts, size=config.size, lowercase=config.lowercase)
@@ -48,7 +52,7 @@ def _losses(counts: Losses) -> list[tuple[str, int]]:
 
 def _sample(sources: tuple[Source, ...], config: VocabConfig, counts: Losses) -> Iterator[str]:
     """Texts of about `sample_mb` in all."""
-    reading = Reading("sample-block", config.field, config.encoding_errors, config.on_bad)
+    reading = dataclasses.replace(reading_of(config), documents="sample-block")
     total = sum(source.text_bytes for source in sources)
     share = min(1.0, config.sample_mb * 1e6 / total)
     for source in sources:

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reader import articles
 
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
@@ -55,6 +56,14 @@ def test_the_same_text_gives_the_same_vocabulary(tmp_path, corpus):
         main(["vocab", "--input", str(corpus), "--output", str(tmp_path / name), "--size", "120"])
     one, two = (load_tokenizer(tmp_path / name) for name in ("one", "two"))
     assert one.fingerprint == two.fingerprint and one.vocab_size == 120
+
+
+def test_a_vocabulary_of_articles_holds_no_tags(tmp_path):
+    (tmp_path / "wiki_00").write_text(articles(["one word", "another word"] * 50))
+    command = ["vocab", "--input", str(tmp_path / "wiki_00"), "--documents", "wikiextractor", "--size", "200"]
+    main([*command, "--output", str(tmp_path / "v")])
+    entries = (tmp_path / "v" / "vocab.txt").read_text().split("\n")
+    assert "word" in entries and not {"doc", "title", "curid"} & set(entries)
 
 
 def test_a_vocabulary_of_a_large_corpus_comes_from_a_sample(tmp_path, capsys):

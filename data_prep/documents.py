@@ -1,0 +1,35 @@
+"""From sources to documents: the one place that knows which reader reads what."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from data_prep.files import disk_and_network_errors
+from data_prep.lines import json_documents, plain_documents, wiki_documents
+from data_prep.parquet import parquet_documents
+from data_prep.parts import Format, Part, Piece
+from data_prep.prepared import prepared_documents
+from data_prep.reading import Document, Losses, Reading
+from data_prep.tables import table_documents
+
+READERS: dict[Format, Callable[[Piece, Reading, Losses], Iterator[Document]]] = {
+    "txt": plain_documents,
+    "jsonl": json_documents,
+    "csv": table_documents,
+    "tsv": table_documents,
+    "wikiextractor": wiki_documents,
+    "parquet": parquet_documents,
+    "tfds": prepared_documents,
+}
+
+
+def read_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
+    """The documents of a piece, in order. What had to be dropped or replaced is counted in `losses`.
+
+    Raises UserError, with file and line, for what is not text.
+    """
+    with disk_and_network_errors(piece.source.path):
+        yield from READERS[piece.source.format](piece, reading, losses)
+
+
+def read_part(part: Part, reading: Reading, losses: Losses) -> Iterator[Document]:
+    return itertools.chain.from_iterable(read_documents(piece, reading, losses) for piece in part.pieces)

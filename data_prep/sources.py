@@ -1,0 +1,89 @@
+"""What the inputs stand for: files, folders, patterns, addresses and prepared data sets, as sources of text."""
+
+import dataclasses
+from pathlib import PurePosixPath
+
+from bert_jax.errors import UserError
+from data_prep.compression import NAMES
+from data_prep.files import File, disk_and_network_errors, list_files, size_and_stamp
+from data_prep.parquet import rows_and_text_bytes
+from data_prep.parts import UNPACKED, Format, Source
+from data_prep.prepared import PREFIX, find_prepared
+from data_prep.reading import Losses, Reading
+
+FORMATS: dict[str, Format] = {
+    ".txt": "txt",
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+READ = f"{', '.join(FORMATS)}, packed {', '.join(NAMES)}"
+
+
+def find_sources(
+    inputs: tuple[str, ...], reading: Reading = Reading(), weights: tuple[float, ...] | None = None
+) -> tuple[tuple[Source, ...], Losses]:
+    """The sources of all inputs, each once, in the order of the inputs and sorted in each; and what was passed over."""
+    sources: dict[str, Source] = {}
+    skipped = Losses()
+    for number, given in enumerate(inputs):
+        weight = weights[number] if weights else None
+        for identity, source in _sources_of(given, reading, skipped):
+            if identity in sources:
+                if skipped.lose("files_given_twice"):
+                    skipped.notes.append(f"{source.path}: given twice")
+            else:
+                sources[identity] = dataclasses.replace(source, input=number if weights else 0, weight=weight)
+    if not sources:
+        passed = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(skipped.items()))
+        raise UserError(f"no text in {', '.join(inputs)}: {passed or 'no files'}. {READ} are read")
+    if weights and (unused := sorted(set(range(len(inputs))) - {source.input for source in sources.values()})):
+        raise UserError(f"{inputs[unused[0]]}: has a weight and no text of its own. Leave it and its weight out")
+    return tuple(sources.values()), skipped
+
+
+def _sources_of(given: str, reading: Reading, skipped: Losses) -> list[tuple[str, Source]]:
+    """(identity, source) of each that an input stands for."""
+    if given.startswith(PREFIX):
+        source = find_prepared(given, reading)
+        return [(source.name, source)]
+    found = []
+    for file in list_files(given):
+        kind = format_of(file.name, reading)
+        if kind is None:
+            problem = f"{file.path}: not one of {READ}"
+            if file.named:
+                hint = " Or pass --documents wikiextractor" if not PurePosixPath(file.name).suffix else ""
+                raise UserError(f"{problem}. Rename or convert it.{hint}")
+            if skipped.lose("files_of_other_kinds"):
+                skipped.notes.append(problem)
+            continue
+        source = _source(file, *kind, reading)
+        if not source.extent:
+            if skipped.lose("files_empty"):
+                skipped.notes.append(f"{file.path}: empty")
+        else:
+            found.append((file.identity, source))
+    return found
+
+
+def format_of(name: str, reading: Reading) -> tuple[Format, str] | None:
+    """What a file is, by its name, and how it is packed; None where that is nothing that is read."""
+    path = PurePosixPath(name)
+    packing = path.suffix if path.suffix in NAMES else ""
+    suffix = path.with_suffix("").suffix if packing else path.suffix
+    if reading.documents == "wikiextractor" and suffix in ("", ".txt"):
+        return "wikiextractor", packing
+    kind = FORMATS.get(suffix)
+    return None if kind is None or (kind == "parquet" and packing) else (kind, packing)
+
+
+def _source(file: File, kind: Format, packing: str, reading: Reading) -> Source:
+    size, stamp = size_and_stamp(file.path)
+    rows, text_bytes = 0, size * UNPACKED if packing else size
+    if kind == "parquet" and size:
+        with disk_and_network_errors(file.path):
+            rows, text_bytes = rows_and_text_bytes(file.path, reading)
+        size = size if rows else 0  # a table without rows is as good as empty
+    return Source(file.path, file.name, kind, size, stamp, text_bytes, packing, rows)
