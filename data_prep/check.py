@@ -8,7 +8,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, Shard, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.tokenizer import SpecialIds, Tokenizer
+from bert_jax.text.tokenizer import SpecialIds
 from data_prep.shards import PARTIAL, sha256_of
 
 BLOCK_ROWS = 4096
@@ -93,30 +93,3 @@ def find_problem(rows: np.ndarray, manifest: Manifest, special: SpecialIds) -> s
     if (structural & used).any() or np.isin(rows["masked_labels"][used], special.all()).any():
         return "a control token that is masked"
     return None
-
-
-def show_examples(folder: Path, manifest: Manifest, count: int) -> list[str]:
-    """The first examples of each split as text: {word→[MASK]} where something is to be predicted."""
-    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    lines = []
-    for split, shards in sorted(manifest.splits.items(), reverse=True):
-        shown = 0
-        for shard in shards:
-            reader = ArrayRecordReader(str(folder / shard.file), "readahead_buffer_size:0,max_parallelism:0")
-            records = reader.read(0, min(count - shown, shard.examples)) if shown < count else []
-            reader.close()
-            for row in np.frombuffer(b"".join(records), manifest.dtype):
-                label = "random next" if row["next_label"] else "next"
-                lines.append(f"{split} {shown}: {label}, {row['length']} tokens, {row['masked_count']} masked")
-                lines.append(f"  {_marked(row, tokenizer)}")
-                shown += 1
-    return lines
-
-
-def _marked(row: np.void, tokenizer: Tokenizer) -> str:
-    tokens = tokenizer.tokens(row["tokens"][: row["length"]].tolist())
-    count = row["masked_count"]
-    labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
-    for position, label in zip(row["masked_positions"][:count].tolist(), labels, strict=True):
-        tokens[position] = f"{{{label}→{tokens[position]}}}"
-    return " ".join(tokens).replace(" ##", "")

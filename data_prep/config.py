@@ -75,7 +75,16 @@ class ShardsConfig(CorpusConfig):
     part_mb: float = 32.0
     """Text handled at a time by one worker (.gz counts three times its size): bounds the memory."""
     workers: int | None = None
-    """Processes. Default: one for each core."""
+    """Processes. Default: one for each core, fewer where the memory is short of a gigabyte for each."""
+    part: int | None = None
+    """Make this share of the job only, 0 to parts - 1. Default with --parts: the index in a Slurm array or a Kubernetes
+    indexed job."""
+    parts: int | None = None
+    """How many machines share the job: each runs the same command with its own --part and the same --output on a file
+    system they share. The one that ends last writes the manifest."""
+    dask: str | None = None
+    """Run on a Dask cluster: the address of its scheduler (tcp://host:8786), or slurm or kubernetes to have one
+    started with --workers workers."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -88,6 +97,8 @@ class ShardsConfig(CorpusConfig):
             ("seed", 0, 2**32 - 1),
             ("part_mb", 0.001, 4096.0),
             ("workers", 1, 4096),
+            ("parts", 1, 100_000),
+            ("part", 0, 99_999),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

@@ -17,7 +17,7 @@ from bert_jax.text.tokenizer import Tokenizer
 from data_prep import pairs as nsp
 from data_prep.config import ShardsConfig
 from data_prep.corpus import Document, Losses, Part, Reading, read_documents
-from data_prep.engines import Report
+from data_prep.report import Report
 from data_prep.sentences import split_lines, split_sentences
 from data_prep.shards import ShardWriter, shard_name, write_text
 
@@ -25,7 +25,7 @@ SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 PARTS_FOLDER = "parts"
-TRANSIENT = ("output", "workers")  # settings that do not change a byte of the shards
+TRANSIENT = ("output", "workers", "part", "parts", "dask")  # settings that do not change a byte of the shards
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
 FORGIVEN = {
     "encoding_errors": ("characters_replaced", "nul_characters_dropped"),
@@ -59,19 +59,26 @@ class PartJob:
     def __call__(self, part: Part, report: Report) -> PartResult:
         tokenizer = _load_tokenizer(self.tokenizer, self.fingerprint)
         counts = Losses()
-        texts = tokenize(read_part(part, self.config, counts), tokenizer, self.config, counts, part.text_bytes, report)
+        self.result_path(part).unlink(missing_ok=True)  # it belongs to the shards that are about to be replaced
+        with report.stage("tokens"):
+            documents = report.each("text", read_part(part, self.config, counts))
+            texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
         shards = {}
         for number, (split, text) in enumerate(zip(SPLITS, texts, strict=True)):
             path = self.folder / shard_name(split, part.index)
-            path.unlink(missing_ok=True)
             shard = None
             if len(text.documents) > 1:
                 with ShardWriter(path) as writer:
-                    for rows in self.examples(text, tokenizer, part.index, number, counts, report):
-                        writer.write(rows)
-                    shard = writer.finish()
+                    rows_of = self.examples(text, tokenizer, part.index, number, counts, report)
+                    for rows in report.each("examples", rows_of):
+                        with report.stage("disk"):
+                            writer.write(rows)
+                    with report.stage("disk"):
+                        shard = writer.finish()
             if shard:
                 shards[split] = shard
+            else:
+                path.unlink(missing_ok=True)
         result = PartResult(self.stamp(part), shards, dict(sorted(counts.items())), counts.notes)
         write_text(self.result_path(part), result.to_json())
         return result
