@@ -1,6 +1,7 @@
 """Runs a function over many tasks on a Dask cluster: one that is there, or one that Slurm or Kubernetes starts."""
 
 import contextlib
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
@@ -42,10 +43,10 @@ def run_on_dask(
     distributed = _import("distributed", "dask", "pip install 'bert_jax[dask]'")
     there = _Remotely(function, str(Path.cwd()), versions())
     with _connect(distributed, cluster, workers, say) as client:
-        futures = dict(zip(client.map(there, tasks, pure=False), range(len(tasks)), strict=True))
+        futures = dict(zip(client.map(there, tasks, pure=False, key="bert-jax-part"), range(len(tasks)), strict=True))
         lost: dict[int, str] = {}
         try:
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 index = futures[future]
                 try:
                     kind, value = _result(future, distributed)
@@ -114,13 +115,14 @@ def _result(future: "Future", distributed: Any) -> tuple[str, Any]:
     except ImportError as error:
         raise UserError(f"a Dask worker cannot run this: {error}. Install bert_jax where the workers run") from None
     except (distributed.client.FutureCancelledError, OSError) as error:
-        said = str(error).splitlines()[0]
+        said = getattr(error, "reason", None) or error
         raise UserError(f"the Dask cluster went away ({said}). Start the job again: it goes on") from None
 
 
 @contextlib.contextmanager
 def _connect(distributed: Any, cluster: str, workers: int | None, say: Callable[[str], None]) -> Iterator["Client"]:
     """A client with at least one worker."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks tell no more than our one line
     with contextlib.ExitStack() as stack:
         address = cluster if cluster not in CLUSTERS else stack.enter_context(CLUSTERS[cluster](workers))
         try:
@@ -135,7 +137,7 @@ def _connect(distributed: Any, cluster: str, workers: int | None, say: Callable[
                 f"--dask {cluster}: no worker within {JOIN_SECONDS} s. Start some, then this again"
             ) from None
         threads = [worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()]
-        say(f"{len(threads)} Dask workers, dashboard {client.dashboard_link}")
+        say(f"Dask workers: {len(threads)}, dashboard {client.dashboard_link}")
         if max(threads) > 1:
             say("some have several threads, which a part cannot use: --nthreads 1 --nworkers CORES is faster")
         yield client

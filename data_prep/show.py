@@ -43,13 +43,11 @@ def _marked(row: np.void, tokenizer: Tokenizer) -> Text:
     labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
     label_at = dict(zip(row["masked_positions"][:count].tolist(), labels, strict=True))
     special = set(tokenizer.special.all())
-    text = Text("  ")
+    text = Text(" ")
     for position, token in enumerate(tokens):
         style = SEGMENT_STYLES[int(position >= row["segment_b"])]
         if position in label_at:
-            text.append(f" {{{label_at[position]}→", "bold magenta").append(token, "magenta").append(
-                "}", "bold magenta"
-            )
+            text.append(f" {{{label_at[position]}→{token}}}", "bold magenta")
         elif int(row["tokens"][position]) in special:
             text.append(f" {token}", "dim")
         elif token.startswith("##"):

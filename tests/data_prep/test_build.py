@@ -1,5 +1,4 @@
 import dataclasses
-import fcntl
 import gzip
 import json
 import os
@@ -121,19 +120,6 @@ def test_another_job_or_a_foreign_folder_is_refused(tmp_path, configure):
     assert folder_bytes(tmp_path / "mine") == {"thesis.txt": b"precious"}
     with pytest.raises(UserError, match=r"a file, where a folder"):
         build_shards(configure("corpus/03.txt"))
-
-
-def test_two_jobs_on_one_folder_do_not_meet(tmp_path, configure):
-    build_shards(configure())
-    before = folder_bytes(tmp_path / "shards")
-    handle = os.open(tmp_path / "shards", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(UserError, match="another job is writing here"):
-            build_shards(configure())
-    finally:
-        os.close(handle)
-    assert folder_bytes(tmp_path / "shards") == before
 
 
 @pytest.mark.parametrize("workers", [1, 2])

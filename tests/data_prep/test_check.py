@@ -9,7 +9,8 @@ from bert_jax.data.record import Manifest, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.build import build_shards
-from data_prep.check import check_shards, find_problem, show_examples
+from data_prep.check import check_shards, find_problem
+from data_prep.show import show_examples
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_an_example_that_breaks_the_rules_is_told(made, field, value, says):
 
 def test_shown_examples_read_as_text(made):
     folder, manifest = made
-    lines = show_examples(folder, manifest, 3)
+    lines = [line.plain for line in show_examples(folder, manifest, 3)]
     assert [line.split(":")[0] for line in lines[::2]] == [f"{s} {i}" for s in ("train", "held_out") for i in range(3)]
     assert "→[MASK]}" in "".join(lines) and "[CLS] " in lines[1] and lines[1].endswith("[SEP]")
     assert show_examples(folder, dataclasses.replace(manifest, splits={}), 3) == []
