@@ -123,6 +123,8 @@ def _result(future: "Future", distributed: Any) -> tuple[str, Any]:
 def _connect(distributed: Any, cluster: str, workers: int | None, say: Callable[[str], None]) -> Iterator["Client"]:
     """A client with at least one worker."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks tell no more than our one line
+    if workers is not None and cluster not in CLUSTERS:
+        raise UserError(f"--workers {workers}: the cluster at {cluster} has its own. Leave --workers out")
     with contextlib.ExitStack() as stack:
         address = cluster if cluster not in CLUSTERS else stack.enter_context(CLUSTERS[cluster](workers))
         try:

@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -134,6 +135,7 @@ class _Worker(Generic[Task, Result]):
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """What is started within never sees a Ctrl-C: the terminal sends it to all, and the first process ends the rest."""
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -12,6 +12,7 @@ import numpy as np
 
 from bert_jax.data.masking import mask_tokens
 from bert_jax.data.record import Masking, Shard, record_dtype
+from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep import pairs as nsp
@@ -24,6 +25,7 @@ from data_prep.shards import ShardWriter, shard_name, write_text
 SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
+MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
 PARTS_FOLDER = "parts"
 TRANSIENT = ("output", "workers", "part", "parts", "dask")  # settings that do not change a byte of the shards
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
@@ -211,9 +213,16 @@ class _TextBuilder:
         self.sentences_in: list[int] = []  # of each document
         self.waiting: list[str] = []
         self.characters = 0
+        self.sentences = 0
 
     def add(self, sentences: list[str]) -> None:
         self.sentences_in.append(len(sentences))
+        self.sentences += len(sentences)
+        if self.sentences > MOST_SENTENCES:
+            raise UserError(
+                f"more than {MOST_SENTENCES:,} sentences in one part, a few bytes each: that takes more than 1 GB of "
+                "memory. Use a smaller --part-mb"
+            )
         for sentence in sentences:
             self.waiting.append(sentence)
             self.characters += len(sentence)
