@@ -30,14 +30,14 @@ def check_shards(folder: Path) -> Manifest:
     found = {path.name for path in folder.glob("*.array_record")}
     problems += [f"{name} is not in the manifest" for name in sorted(found - set(listed))]
     problems += [f"{path.name} was left half-written" for path in sorted(folder.glob(f"*{PARTIAL}"))]
-    recount, told = Recount(), list[str]()
+    recount = Recount()
+    told = [*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest)]
     damaged = len(problems)
     for shard in listed.values():
         if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer.special, recount):
             problems.append(f"{shard.file} {problem}")
     if len(problems) == damaged:  # otherwise examples are missing from the counts
         told += recount.problems(manifest)
-    told += (*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest))
     problems += [f"{MANIFEST}: {problem}" for problem in told]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""

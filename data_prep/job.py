@@ -176,10 +176,17 @@ def tokenize(
     """The documents of each split as ids. Sentences without a token are left out, documents without one are counted."""
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
-    characters = 0
+    characters = total = 0
     for document in documents:
         builder = builders[is_held_out(document, config)]
-        builder.add(split_document(document.text))
+        sentences = split_document(document.text)
+        total += len(sentences)
+        if total > MOST_SENTENCES:
+            raise UserError(
+                f"{document.name}: with it a part has {total:,} sentences, of a few bytes each, and {MOST_SENTENCES:,} "
+                "fill a gigabyte of memory. Use a smaller --part-mb"
+            )
+        builder.add(sentences)
         characters += len(document.text)
         report(0.3 * min(1.0, characters / max(1, text_bytes)))
     counts["characters"] += characters
@@ -213,16 +220,9 @@ class _TextBuilder:
         self.sentences_in: list[int] = []  # of each document
         self.waiting: list[str] = []
         self.characters = 0
-        self.sentences = 0
 
     def add(self, sentences: list[str]) -> None:
         self.sentences_in.append(len(sentences))
-        self.sentences += len(sentences)
-        if self.sentences > MOST_SENTENCES:
-            raise UserError(
-                f"more than {MOST_SENTENCES:,} sentences in one part, a few bytes each: that takes more than 1 GB of "
-                "memory. Use a smaller --part-mb"
-            )
         for sentence in sentences:
             self.waiting.append(sentence)
             self.characters += len(sentence)

@@ -145,7 +145,7 @@ def test_a_shard_that_was_taken_off_the_list_or_moved_to_another_split_is_found(
     fields = json.loads(whole)
     (folder / fields["splits"]["train"].pop()["file"]).unlink()
     (folder / "manifest.json").write_text(json.dumps(fields))
-    with pytest.raises(UserError, match=r"statistics say examples .*and [2-9] more"):
+    with pytest.raises(UserError, match=r"is not listed as it was made; .*statistics say examples"):
         check_shards(folder)
     fields["splits"]["held_out"].append(fields["splits"]["train"].pop())
     (folder / "manifest.json").write_text(json.dumps(fields))
