@@ -38,13 +38,18 @@ class Run:
     seconds: float = 0.0
     efforts: tuple[Effort, ...] = ()  # of these parts
 
+    def seconds_by_stage(self) -> Counter[str]:
+        """Of all workers together, so that they are more than went by."""
+        stages: Counter[str] = Counter()
+        for effort in self.efforts:
+            stages.update(effort.seconds)
+        return stages
+
     def cost(self) -> dict[str, str]:
         """What to tell a person, by name; empty where nothing was made."""
         if not self.efforts:
             return {}
-        stages: Counter[str] = Counter()
-        for effort in self.efforts:
-            stages.update(effort.seconds)
+        stages = self.seconds_by_stage()
         shares = (f"{name} {seconds / stages.total():.0%}" for name, seconds in stages.most_common())
         return {
             "seconds": f"{self.seconds:.1f} for {self.parts} parts",
