@@ -77,14 +77,11 @@ class ShardsConfig(CorpusConfig):
     workers: int | None = None
     """Processes. Default: one for each core, fewer where the memory is short of a gigabyte for each."""
     part: int | None = None
-    """Make this share of the job only, 0 to parts - 1. Default with --parts: the index in a Slurm array or a Kubernetes
-    indexed job."""
+    """Which share of the job to make, 0 to parts - 1. Default: a Slurm array's or Kubernetes job's index."""
     parts: int | None = None
-    """How many machines share the job: each runs the same command with its own --part and the same --output on a file
-    system they share. The one that ends last writes the manifest."""
+    """Shares of the job, each made by the same command with its own --part. The last to end writes the manifest."""
     dask: str | None = None
-    """Run on a Dask cluster: the address of its scheduler (tcp://host:8786), or slurm or kubernetes to have one
-    started with --workers workers."""
+    """Run on a Dask cluster: its scheduler's address (tcp://host:8786); or slurm or kubernetes to start --workers."""
 
     def __post_init__(self) -> None:
         for name, low, high in (

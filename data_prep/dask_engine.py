@@ -132,6 +132,8 @@ def _connect(distributed: Any, cluster: str, workers: int | None, say: Callable[
         except (OSError, TimeoutError, ValueError) as error:
             said = str(error).splitlines()[0]
             raise UserError(f"--dask {cluster}: no Dask scheduler answers there ({said})") from None
+        if cluster in CLUSTERS:
+            say(f"waiting for a first worker from {cluster}")
         try:
             client.wait_for_workers(1, timeout=None if cluster in CLUSTERS else JOIN_SECONDS)  # queues have their time
         except TimeoutError:
