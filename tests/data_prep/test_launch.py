@@ -47,12 +47,10 @@ def test_the_kubernetes_job_makes_shards(tmp_path, corpus, vocab, monkeypatch):
     (container,) = job["template"]["spec"]["containers"]
     assert container["command"] == ["bert-jax", "prep", "shards"]
     Path(vocab).rename(tmp_path / "vocab.txt")
-    arguments = [
-        argument.replace("/data/vocab", "/data/vocab.txt")
-        .replace("/data", str(tmp_path))
-        .replace("workers=8", "workers=1")
-        for argument in container["args"]
-    ]
+    arguments = " ".join(container["args"])
+    here = {"/data/vocab": "/data/vocab.txt", "/data": str(tmp_path), "workers=8": "workers=1"}
+    for there, local in here.items():
+        arguments = arguments.replace(there, local)
     for index in range(job["completions"]):
         monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))
         assert main(["shards", *arguments.split()]) == 0
