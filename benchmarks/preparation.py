@@ -3,12 +3,12 @@
     taskset -c 0 python benchmarks/preparation.py BOOKS VOCAB [--megabytes 4.25] [--repeats 3]
 
 BOOKS is a folder of .txt or .txt.gz, a book a file; VOCAB is a vocab.txt or a tokenizer folder. Prints, as JSON, the
-best of the repeats, with a warm process but nothing else kept, and the `tokenizers` library on the same text.
+best of the repeats, with a warm process but nothing else kept, and the `tokenizers` library on the same text. The
+stages: text is reading and decoding, tokens splitting and encoding, examples pairs and masks, disk writing and hashing.
 """
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ from tokenizers import BertWordPieceTokenizer
 
 from bert_jax.text import load_tokenizer
 from data_prep import job
-from data_prep.build import build_shards
+from data_prep.build import Run, run_job
 from data_prep.config import ShardsConfig
 from data_prep.documents import read_documents
 from data_prep.parts import Piece
@@ -36,8 +36,11 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         text = write_input(options.books, Path(scratch, "books.txt"), int(options.megabytes * 1e6))
-        ours, examples = min(build(scratch, options, repeat) for repeat in range(options.repeats))
+        runs = [build(scratch, options, repeat) for repeat in range(options.repeats)]
+        ours, run = min(runs, key=lambda pair: pair[0])
         theirs = min(encode(text, options.vocab, scratch) for _ in range(options.repeats))
+    assert run.manifest
+    examples = run.manifest.examples("train")
     print(
         json.dumps(
             {
@@ -46,7 +49,8 @@ def main() -> None:
                 "seconds": round(ours, 3),
                 "megabytes_per_second": round(len(text.encode()) / 1e6 / ours, 3),
                 "examples_per_second": round(examples / ours),
-                "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "seconds_by_stage": {name: round(seconds, 3) for name, seconds in run.seconds_by_stage().most_common()},
+                "peak_megabytes": round(max(effort.peak_bytes for effort in run.efforts) / 1e6),
                 "tokenizers_encode_batch_seconds": round(theirs, 3),
                 "times_the_tokenizers_library": round(ours / theirs, 2),
             },
@@ -70,8 +74,8 @@ def write_input(books: str, path: Path, size: int) -> str:
     raise SystemExit(f"{books} holds less than {size} bytes")
 
 
-def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float, int]:
-    """Seconds and examples of one whole job, with no word in any cache."""
+def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float, Run]:
+    """Seconds of one whole job, with no word in any cache, and what it did."""
     config = ShardsConfig(
         input=(f"{scratch}/books.txt",),
         tokenizer=options.vocab,
@@ -84,8 +88,8 @@ def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float
     )
     job._load_tokenizer.cache_clear()
     start = time.perf_counter()
-    manifest = build_shards(config)
-    return time.perf_counter() - start, manifest.examples("train")
+    run = run_job(config)
+    return time.perf_counter() - start, run
 
 
 def encode(text: str, vocab: str, scratch: str) -> float:

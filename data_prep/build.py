@@ -2,68 +2,127 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
-import os
-import shutil
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Masking, read_manifest
-from bert_jax.errors import UserError
+from bert_jax.errors import Stopped, UserError
 from bert_jax.text import load_tokenizer
+from data_prep.claim import claimed, describe, keep_tokenizer, list_input
 from data_prep.config import ShardsConfig
+from data_prep.dask_engine import run_on_dask
 from data_prep.duplicates import find_duplicates
-from data_prep.engines import Report, run_tasks
-from data_prep.job import LENIENCE, PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult
+from data_prep.effort import Effort, Report
+from data_prep.engines import Engine, run_tasks
+from data_prep.job import PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult
+from data_prep.machine import default_workers
 from data_prep.parts import Part, plan_parts, read_many_times
 from data_prep.progress import Progress
 from data_prep.reading import reading_of
-from data_prep.shards import PARTIAL, disk_errors, write_manifest, write_text
+from data_prep.shards import write_manifest
+from data_prep.share import Share, find_share
 from data_prep.sources import find_sources
+from data_prep.stopping import signals_interrupt
 
-JOB_FILE = "job.json"
+Say = Callable[[str], None]
 
 
-def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda line: None) -> Manifest:
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one run of the job did. All but the manifest depends on the machine."""
+
+    manifest: Manifest | None  # None where other shares still have parts to make
+    parts: int = 0  # made in this run
+    text_bytes: int = 0
+    seconds: float = 0.0
+    efforts: tuple[Effort, ...] = ()  # of these parts
+
+    def seconds_by_stage(self) -> Counter[str]:
+        """Of all workers together, so that they are more than went by."""
+        stages: Counter[str] = Counter()
+        for effort in self.efforts:
+            stages.update(effort.seconds)
+        return stages
+
+    def cost(self) -> dict[str, str]:
+        """What to tell a person, by name; empty where nothing was made."""
+        if not self.efforts:
+            return {}
+        stages = self.seconds_by_stage()
+        shares = (f"{name} {seconds / stages.total():.0%}" for name, seconds in stages.most_common())
+        return {
+            "seconds": f"{self.seconds:.1f} for {self.parts} parts",
+            "speed": f"{self.text_bytes / 1e6 / max(self.seconds, 1e-9):.2f} MB/s of {self.text_bytes / 1e6:,.1f} MB",
+            "peak memory of a process": f"{max(effort.peak_bytes for effort in self.efforts) / 1e6:,.0f} MB",
+            "time went to": ", ".join(shares),
+        }
+
+
+def build_shards(config: ShardsConfig, *, say: Say = lambda line: None) -> Manifest | None:
     """The shards of a corpus are in `config.output`, with their manifest, and the manifest is returned.
 
-    The bytes depend on the input and the settings alone, not on the number of workers nor on how often the job was
-    stopped and started again. A finished job is left as it is. `say` is told what a person may want to know.
+    The bytes depend on the input and the settings alone, not on who made which part nor on how often the job was
+    stopped and started again. A finished job is left as it is. `say` is told what a person may want to know. Of a job
+    that is shared, this share is made, and None returned while others are missing.
     """
+    return run_job(config, say=say).manifest
+
+
+def run_job(config: ShardsConfig, *, say: Say = lambda line: None) -> Run:
+    """As `build_shards`, and what it cost. SIGTERM and Ctrl-C raise Stopped: nothing half-written is left."""
+    results: dict[int, PartResult] = {}
+    try:
+        with signals_interrupt():
+            return _run(config, results, say)
+    except KeyboardInterrupt as interrupt:
+        what = interrupt.args[0] if interrupt.args else "SIGINT"
+        raise Stopped(
+            f"{config.output}: stopped by {what}, {len(results)} parts are there. The same command goes on from here"
+        ) from None
+
+
+def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
+    share, engine = find_share(config), _engine(config, say)
     tokenizer = load_tokenizer(Path(config.tokenizer))
     if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
         raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
     reading = reading_of(config)
     sources, skipped = find_sources(config.input, reading, config.weights)
     parts = plan_parts(sources, reading, int(config.part_mb * 1e6))
-    workers = config.workers or len(os.sched_getaffinity(0))
     folder = Path(config.output)
     job = PartJob(config, folder, folder / TOKENIZER_FOLDER, tokenizer.fingerprint)
-    with _claimed(folder, _description(config, tokenizer.fingerprint)):
+    with claimed(folder, describe(config, tokenizer.fingerprint), share, len(parts)) as claim:
         if config.dedupe:
-            run = functools.partial(_run_on_all, workers)
-            job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run))
-        results = {part.index: result for part in parts if (result := job.finished(part))}
+            run_all = functools.partial(_run_on_all, engine)
+            job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run_all))
+        results |= _finished(job, parts)
         if len(results) == len(parts) and (folder / MANIFEST).is_file():
             say(f"{folder} is finished already, with these settings and these files")
-            return read_manifest(folder)
+            return Run(read_manifest(folder))
         if (folder / MANIFEST).is_file():
             _check_same_files(folder, job, parts)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        _remove_other_parts(folder, parts)
-        if results:
-            say(f"going on in {folder}: {len(results)} of {len(parts)} parts are there")
-        with disk_errors(folder / TOKENIZER_FOLDER):
-            if not (folder / TOKENIZER_FOLDER).is_dir():
-                tokenizer.save(folder / TOKENIZER_FOLDER)
+        claim.pin_input(list_input(sources, skipped))
+        waiting = [parts[index] for index in claim.parts if index not in results]
+        if waiting or share.whole:
+            (folder / MANIFEST).unlink(missing_ok=True)
+        if share.whole:
+            _remove_other_parts(folder, parts)
+        mine = sum(index in results for index in claim.parts)
+        if mine:
+            say(f"going on in {folder}: {mine} of {len(claim.parts)} parts are there")
+        keep_tokenizer(folder, tokenizer)
         for source, times in read_many_times(parts):
             say(f"{source.path} is read {times} times, from its beginning: smaller files, or .parquet, take less time")
-        waiting = [part for part in parts if part.index not in results]
-        _run(job, waiting, results, workers)
-        _remove_partial(folder)
+        run = _make(job, waiting, results, engine)
+        results |= _finished(job, parts) if not share.whole else {}
+        if missing := set(range(len(parts))) - results.keys():
+            say(_still_to_come(share, len(parts), missing))
+            return run
+        claim.clear_all_partial()
         manifest = _merge(config, tokenizer.fingerprint, tokenizer.vocab_size, results, skipped)
         write_manifest(folder, manifest)
     for note in [*skipped.notes, *(note for index in sorted(results) for note in results[index].notes)][:10]:
@@ -73,26 +132,58 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
         say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
     if documents == 1:
         say("one document only, so each random next comes from it too: --documents blank-line may find more")
-    return read_manifest(folder)
+    return dataclasses.replace(run, manifest=read_manifest(folder))
 
 
-def _run(job: PartJob, parts: list[Part], results: dict[int, PartResult], workers: int) -> None:
+def _engine(config: ShardsConfig, say: Say) -> Engine:
+    if config.dask is None:
+        return functools.partial(run_tasks, workers=config.workers or default_workers())
+    if config.parts is not None:
+        raise UserError("--dask and --parts: one cluster makes all parts. Leave one of the two out")
+    return functools.partial(run_on_dask, cluster=config.dask, workers=config.workers, say=say)
+
+
+def _finished(job: PartJob, parts: tuple[Part, ...]) -> dict[int, PartResult]:
+    """What is there of all parts, whoever made it."""
+    with contextlib.suppress(OSError):
+        list((job.folder / PARTS_FOLDER).iterdir())  # a shared file system may remember otherwise that one was missing
+    return {part.index: result for part in parts if (result := job.finished(part))}
+
+
+def _make(job: PartJob, parts: list[Part], results: dict[int, PartResult], engine: Engine) -> Run:
+    started = time.monotonic()
+    efforts: list[Effort] = []
     with Progress([part.text_bytes for part in parts]) as progress:
 
-        def done(index: int, result: PartResult) -> None:
+        def done(index: int, result: PartResult, effort: Effort) -> None:
             results[parts[index].index] = result
+            efforts.append(effort)
             progress.done(index, sum(shard.examples for shard in result.shards.values()))
 
-        run_tasks(job, parts, workers=workers, on_progress=progress.share, on_done=done)
+        if parts:
+            engine(job, parts, on_progress=progress.share, on_done=done)
+    text_bytes = sum(part.text_bytes for part in parts)
+    return Run(None, len(parts), text_bytes, time.monotonic() - started, tuple(efforts))
 
 
-def _run_on_all(workers: int, function: Callable[[Part, Report], None], parts: Sequence[Part]) -> None:
+def _still_to_come(share: Share, parts: int, missing: set[int]) -> str:
+    others = [index for index in range(share.count) if missing.intersection(Share(index, share.count).of(parts))]
+    names = ", ".join(map(str, others[:10])) + (" ..." if len(others) > 10 else "")
+    return (
+        f"{share} is done; {len(missing)} of {parts} parts are still to come, from --part {names}. The one that ends "
+        "last writes the manifest; the same command without --part and --parts does, too"
+    )
+
+
+def _run_on_all(engine: Engine, function: Callable[[Part, Report], None], parts: Sequence[Part]) -> None:
+    if not parts:
+        return
     with Progress([part.text_bytes for part in parts], "duplicates") as progress:
 
-        def done(index: int, result: None) -> None:
+        def done(index: int, result: None, effort: Effort) -> None:
             progress.done(index, 0)
 
-        run_tasks(function, parts, workers=workers, on_progress=progress.share, on_done=done)
+        engine(function, parts, on_progress=progress.share, on_done=done)
 
 
 def _merge(
@@ -141,52 +232,6 @@ def _statistics(counts: Counter[str], length: int) -> dict[str, float]:
     return dict(sorted((counts + Counter()).items())) | {name: round(share, 6) for name, share in shares.items()}
 
 
-def _description(config: ShardsConfig, fingerprint: str) -> dict[str, object]:
-    """What makes two jobs the same job. Whether their files are the same is for the stamps of the parts to say."""
-    passing = (*TRANSIENT, *LENIENCE)
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in passing}
-    settings["tokenizer"] = fingerprint
-    return json.loads(json.dumps(settings))
-
-
-@contextlib.contextmanager
-def _claimed(folder: Path, description: dict[str, object]) -> Iterator[None]:
-    """The folder is this job's and no other's, also at this moment: a lock is held that goes with the process."""
-    job_path = folder / PARTS_FOLDER / JOB_FILE
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file, where a folder for the shards is expected")
-    if job_path.is_file():
-        _check_same_job(folder, job_path, description)
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: not empty, and not from this command. Choose another --output")
-    with disk_errors(job_path):
-        job_path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(handle, folder)
-        try:
-            _remove_partial(folder)
-            if not job_path.is_file():
-                write_text(job_path, json.dumps(description, indent=1, sort_keys=True) + "\n")
-            yield
-        except UserError:
-            _remove_partial(folder)
-            if not list(folder.glob("train-*.array_record")):
-                _remove_beginnings(folder)
-            raise
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{folder}: another job is writing here. Wait for it, or choose another --output") from None
-    except OSError:
-        pass  # a file system without locks
-
-
 def _check_same_files(folder: Path, job: PartJob, parts: tuple[Part, ...]) -> None:
     """Finished shards may be in use: they are made whole again, but never replaced by those of another text."""
     stamps = {job.stamp(part) for part in parts}
@@ -202,37 +247,3 @@ def _remove_other_parts(folder: Path, parts: tuple[Part, ...]) -> None:
         number = path.name.split(".")[0].rpartition("-")[2]
         if number.isdecimal() and int(number) >= len(parts):
             path.unlink()
-
-
-def _remove_partial(folder: Path) -> None:
-    """Clears away what a process left that was killed."""
-    for path in [*folder.glob(f"*{PARTIAL}"), *(folder / PARTS_FOLDER).glob(f"*{PARTIAL}")]:
-        path.unlink(missing_ok=True)
-
-
-def _remove_beginnings(folder: Path) -> None:
-    """A job that failed before its first shard was finished leaves nothing."""
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
-    shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
-    for path in folder.glob("*.array_record"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-def _check_same_job(folder: Path, job_path: Path, description: dict[str, object]) -> None:
-    try:
-        before = json.loads(job_path.read_text())
-    except ValueError:
-        raise UserError(f"{job_path}: damaged. Remove {folder}, or choose another --output") from None
-    changed = [name for name in description if before.get(name) != description[name]]
-    if changed:
-        told = ", ".join(
-            f"{name} {_short(before.get(name))} there, {_short(description[name])} now" for name in changed
-        )
-        raise UserError(f"{folder}: shards of another job ({told}). Choose another --output")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:37] + "..."

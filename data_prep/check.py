@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, Shard, read_manifest
+from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Shard, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.tokenizer import SpecialIds, Tokenizer
+from bert_jax.text.tokenizer import SpecialIds
+from data_prep.recount import Recount, compare_parts, compare_settings, compare_splits
 from data_prep.shards import PARTIAL, sha256_of
 
 BLOCK_ROWS = 4096
@@ -29,17 +30,23 @@ def check_shards(folder: Path) -> Manifest:
     found = {path.name for path in folder.glob("*.array_record")}
     problems += [f"{name} is not in the manifest" for name in sorted(found - set(listed))]
     problems += [f"{path.name} was left half-written" for path in sorted(folder.glob(f"*{PARTIAL}"))]
+    recount = Recount()
+    told = [*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest)]
+    damaged = len(problems)
     for shard in listed.values():
-        if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer.special):
+        if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer.special, recount):
             problems.append(f"{shard.file} {problem}")
+    if len(problems) == damaged:  # otherwise examples are missing from the counts
+        told += recount.problems(manifest)
+    problems += [f"{MANIFEST}: {problem}" for problem in told]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise UserError(f"{folder}: {'; '.join(problems[:5])}{more}. Remove it and run `bert-jax prep shards` again")
     return manifest
 
 
-def _check_shard(path: Path, shard: Shard, manifest: Manifest, special: SpecialIds) -> str | None:
-    """What is wrong with a shard."""
+def _check_shard(path: Path, shard: Shard, manifest: Manifest, special: SpecialIds, recount: Recount) -> str | None:
+    """What is wrong with a shard; its examples are added to the recount."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
@@ -56,8 +63,9 @@ def _check_shard(path: Path, shard: Shard, manifest: Manifest, special: SpecialI
             records = reader.read(start, min(start + BLOCK_ROWS, shard.examples))
             if any(len(record) != manifest.dtype.itemsize for record in records):
                 return f"has examples that are not {manifest.dtype.itemsize} bytes long"
-            problem = find_problem(np.frombuffer(b"".join(records), manifest.dtype), manifest, special)
-            if problem:
+            rows = np.frombuffer(b"".join(records), manifest.dtype)
+            recount.add(rows)
+            if problem := find_problem(rows, manifest, special):
                 return f"from example {start} on: {problem}"
     finally:
         reader.close()
@@ -93,30 +101,3 @@ def find_problem(rows: np.ndarray, manifest: Manifest, special: SpecialIds) -> s
     if (structural & used).any() or np.isin(rows["masked_labels"][used], special.all()).any():
         return "a control token that is masked"
     return None
-
-
-def show_examples(folder: Path, manifest: Manifest, count: int) -> list[str]:
-    """The first examples of each split as text: {word→[MASK]} where something is to be predicted."""
-    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    lines = []
-    for split, shards in sorted(manifest.splits.items(), reverse=True):
-        shown = 0
-        for shard in shards:
-            reader = ArrayRecordReader(str(folder / shard.file), "readahead_buffer_size:0,max_parallelism:0")
-            records = reader.read(0, min(count - shown, shard.examples)) if shown < count else []
-            reader.close()
-            for row in np.frombuffer(b"".join(records), manifest.dtype):
-                label = "random next" if row["next_label"] else "next"
-                lines.append(f"{split} {shown}: {label}, {row['length']} tokens, {row['masked_count']} masked")
-                lines.append(f"  {_marked(row, tokenizer)}")
-                shown += 1
-    return lines
-
-
-def _marked(row: np.void, tokenizer: Tokenizer) -> str:
-    tokens = tokenizer.tokens(row["tokens"][: row["length"]].tolist())
-    count = row["masked_count"]
-    labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
-    for position, label in zip(row["masked_positions"][:count].tolist(), labels, strict=True):
-        tokens[position] = f"{{{label}→{tokens[position]}}}"
-    return " ".join(tokens).replace(" ##", "")

@@ -1,16 +1,20 @@
 """`bert-jax prep vocab | shards | check`: thin over `train_vocab`, `build_shards` and `check_shards`."""
 
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bert_jax.data.record import Manifest
 from data_prep.config import ShardsConfig, VocabConfig
+
+MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
 
 
 def say(line: str) -> None:
@@ -44,12 +48,13 @@ def shards(config: ShardsConfig) -> int:
 
     bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
     """
-    from data_prep.build import build_shards
+    from data_prep.build import run_job
 
-    started = time.monotonic()
-    manifest = build_shards(config, say=say)
-    print_summary(Path(config.output), manifest)
-    say(f"{time.monotonic() - started:.1f} s")
+    run = run_job(config, say=say)
+    if run.manifest:
+        print_summary(Path(config.output), run.manifest, run.cost())
+    elif run.parts:
+        say(", ".join(f"{name} {value}" for name, value in run.cost().items()))
     return 0
 
 
@@ -62,22 +67,36 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
         folder: What `bert-jax prep shards` wrote.
         show: Print so many examples of each split, what is to be predicted marked {word→[MASK]}.
     """
-    from data_prep.check import check_shards, show_examples
+    from data_prep.check import check_shards
+    from data_prep.show import show_examples
 
     manifest = check_shards(folder)
     print_summary(folder, manifest)
-    print("\n".join(show_examples(folder, manifest, show)) if show else "sound", flush=True)
+    console = Console(highlight=False)
+    for line in show_examples(folder, manifest, show) if show else [Text("sound", style="bold green")]:
+        console.print(line, soft_wrap=True)
     return 0
 
 
-def print_summary(folder: Path, manifest: Manifest) -> None:
-    """One table on stdout: what the folder holds and what was left out."""
+def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = MappingProxyType({})) -> None:
+    """One table on stdout: what the folder holds, its shares, what else was counted or left out, and what it cost."""
     table = Table(title=str(folder), show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column()
     for split, files in sorted(manifest.splits.items(), reverse=True):
         size = sum(shard.bytes for shard in files) / 1e6
         table.add_row(
             split.replace("_", " "), f"{manifest.examples(split):,} examples, {len(files)} shards, {size:,.1f} MB"
         )
-    for name, value in sorted(manifest.statistics.items(), key=lambda item: (item[0].startswith("share_"), item[0])):
-        table.add_row(name.replace("_", " "), f"{value:.2%}" if name.startswith("share_") else f"{value:,}")
+    statistics = manifest.statistics
+    shares = [name for name in statistics if name.startswith("share_")]
+    others = sorted(statistics.keys() - set(shares) - set(MAIN_COUNTS))
+    for section in ([name for name in MAIN_COUNTS if name in statistics], sorted(shares), others):
+        table.add_section()
+        for name in section:
+            told = f"{statistics[name]:.2%}" if name in shares else f"{statistics[name]:,}"
+            table.add_row(name.replace("_", " "), told)
+    table.add_section()
+    for name, told in cost.items():
+        table.add_row(name, told)
     Console(width=None if sys.stdout.isatty() else 100).print(table)

@@ -81,9 +81,15 @@ class ShardsConfig(CorpusConfig):
     sentences: SENTENCES = "rule"
     """Where sentences end: by a rule (and at each line end), or only at line ends."""
     part_mb: float = 32.0
-    """Text handled at a time by one worker (.gz counts three times its size): bounds the memory."""
+    """Text handled at a time by one worker (.gz counts three times its size): bounds its memory, below 1 GB at 64."""
     workers: int | None = None
-    """Processes. Default: one for each core."""
+    """Processes. Default: one for each core, fewer where the memory is short of a gigabyte for each."""
+    part: int | None = None
+    """Which share of the job to make, 0 to parts - 1. Default: a Slurm array's or Kubernetes job's index."""
+    parts: int | None = None
+    """Shares of the job, each made by the same command with its own --part. The last to end writes the manifest."""
+    dask: str | None = None
+    """Run on a Dask cluster: its scheduler's address (tcp://host:8786); or slurm or kubernetes to start --workers."""
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -96,8 +102,10 @@ class ShardsConfig(CorpusConfig):
             ("short_seq_prob", 0.0, 1.0),
             ("held_out", 0.0, 0.9),
             ("seed", 0, 2**32 - 1),
-            ("part_mb", 0.001, 4096.0),
+            ("part_mb", 0.001, 64.0),
             ("workers", 1, 4096),
+            ("parts", 1, 100_000),
+            ("part", 0, 99_999),
         ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

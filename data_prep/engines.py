@@ -1,22 +1,48 @@
 """Runs a function over many tasks in processes of this machine."""
 
 import contextlib
-import functools
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from bert_jax.errors import UserError
+from data_prep.effort import Effort, Report
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Report = Callable[[float], None]  # called with the share of the task that is done
 
 ATTEMPTS = 2  # a task whose worker died is tried once more
+
+
+class Engine(Protocol):
+    """`function(task, report)` has run for every task, wherever; `on_done` was called for each, in any order.
+
+    `on_progress(index, share)` may be called, too. A worker that dies costs its task only, which is tried again. A
+    UserError ends the run at once; tasks that cannot be done because their workers die are told together at the end.
+    """
+
+    def __call__(
+        self,
+        function: Callable[[Task, Report], Result],
+        tasks: Sequence[Task],
+        *,
+        on_progress: Callable[[int, float], None],
+        on_done: Callable[[int, Result, Effort], None],
+    ) -> None: ...
+
+
+def attempt(function: Callable[[Task, Report], Result], task: Task, report: Report) -> Result:
+    """The result of one task; what a person can mend raises UserError."""
+    try:
+        return function(task, report)
+    except MemoryError:
+        raise UserError(f"{task}: out of memory. Use fewer --workers, or a smaller --part-mb") from None
 
 
 def run_tasks(
@@ -25,16 +51,14 @@ def run_tasks(
     *,
     workers: int,
     on_progress: Callable[[int, float], None],
-    on_done: Callable[[int, Result], None],
+    on_done: Callable[[int, Result, Effort], None],
 ) -> None:
-    """`function(task, report)` has run for every task; `on_done(index, result)` was called for each, in any order.
-
-    With one worker or task it all happens in this process. A worker that dies costs its task only, which is tried once
-    more. A UserError ends the run at once; tasks that died twice are told together at the end.
-    """
+    """An `Engine` of processes of this machine. With one worker or task it all happens in this process."""
     if workers == 1 or len(tasks) < 2:
         for index, task in enumerate(tasks):
-            on_done(index, function(task, functools.partial(on_progress, index)))
+            report = Report(lambda share, index=index: on_progress(index, share))  # type: ignore[misc]
+            result = attempt(function, task, report)
+            on_done(index, result, report.effort())
         return
     waiting = list(range(len(tasks)))[::-1]
     attempts = [0] * len(tasks)
@@ -53,8 +77,8 @@ def run_tasks(
                 try:
                     kind, value = worker.inbox.recv()
                 except (EOFError, OSError):
-                    crew[crew.index(worker)] = _Worker(function)
                     epitaph = worker.bury()
+                    crew[crew.index(worker)] = _Worker(function)
                     if attempts[index] < ATTEMPTS:
                         waiting.append(index)
                     else:
@@ -68,7 +92,7 @@ def run_tasks(
                     raise UserError(value)
                 if kind == "error":
                     raise RuntimeError(f"a worker failed:\n{value}")
-                on_done(index, value)
+                on_done(index, *value)
     if lost:
         told = "; ".join(f"{tasks[index]}: {why}" for index, why in sorted(lost.items())[:3])
         raise UserError(f"{len(lost)} of {len(tasks)} parts failed twice ({told}). Start the job again for these alone")
@@ -82,7 +106,8 @@ class _Worker(Generic[Task, Result]):
         self.index: int | None = None
         self.inbox, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        self.process.start()
+        with _deaf_to_interrupts():
+            self.process.start()
         theirs.close()
 
     def give(self, index: int, task: Task) -> None:
@@ -91,20 +116,31 @@ class _Worker(Generic[Task, Result]):
             self.inbox.send(task)
 
     def bury(self) -> str:
-        """The process has ended; says of what."""
+        """The process was killed by a signal; says by which. UserError where it ended by itself: so would the next."""
         self.inbox.close()
         self.process.join(10)
         code = self.process.exitcode
         if code is not None and code < 0:
-            hint = ", perhaps for want of memory: use fewer --workers" if code == -9 else ""
+            hint = ", perhaps for want of memory: use fewer --workers" if code == -signal.SIGKILL else ""
             return f"its worker was killed by signal {-code}{hint}"
-        return f'its worker ended with code {code}; a script needs `if __name__ == "__main__":` around the call'
+        raise UserError(f'a worker ended with code {code}; a script needs `if __name__ == "__main__":` around the call')
 
     def dismiss(self) -> None:
         self.inbox.close()
         if self.index is not None:
             self.process.terminate()
         self.process.join(10)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started within never sees a Ctrl-C: the terminal sends it to all, and the first process ends the rest."""
+    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -115,7 +151,8 @@ def _crew(function: Callable, size: int) -> Iterator[list[_Worker]]:
     os.environ.update(quiet)
     crew: list[_Worker] = []
     try:
-        crew.extend(_Worker(function) for _ in range(size))
+        for _ in range(size):
+            crew.append(_Worker(function))  # one by one, so that an interrupt between two loses none
         yield crew
     finally:
         for worker in crew:
@@ -129,14 +166,16 @@ def _crew(function: Callable, size: int) -> Iterator[list[_Worker]]:
 
 def _serve(outbox: Connection, function: Callable[[Any, Report], Any]) -> None:
     """The life of a worker; ends when the other end of the pipe is closed."""
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             task = outbox.recv()
+            report = Report(lambda share: outbox.send(("progress", share)))
             try:
-                answer = "done", function(task, lambda share: outbox.send(("progress", share)))
+                result = attempt(function, task, report)
+                answer: tuple[str, object] = "done", (result, report.effort())
             except UserError as error:
                 answer = "user error", str(error)
-            except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+            except (BrokenPipeError, ConnectionResetError):
                 raise
             except Exception:
                 answer = "error", traceback.format_exc()

@@ -11,13 +11,14 @@ import numpy as np
 
 from bert_jax.data.masking import mask_tokens
 from bert_jax.data.record import Masking, Shard, record_dtype
+from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep import pairs as nsp
 from data_prep.config import ShardsConfig
 from data_prep.documents import read_part
 from data_prep.duplicates import Duplicates
-from data_prep.engines import Report
+from data_prep.effort import Report
 from data_prep.mixing import passes
 from data_prep.parts import Part
 from data_prep.reading import BAD, BROKEN_TEXT, Document, Losses, reading_of
@@ -27,8 +28,9 @@ from data_prep.shards import ShardWriter, shard_name, write_text
 SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
+MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
 PARTS_FOLDER = "parts"
-TRANSIENT = ("output", "workers")  # settings that do not change a byte of the shards
+TRANSIENT = ("output", "workers", "part", "parts", "dask")  # settings that do not change a byte of the shards
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
 FORGIVEN = {
     "encoding_errors": BROKEN_TEXT,
@@ -63,22 +65,28 @@ class PartJob:
     def __call__(self, part: Part, report: Report) -> PartResult:
         tokenizer = _load_tokenizer(self.tokenizer, self.fingerprint)
         counts = Losses()
-        documents = read_part(part, reading_of(self.config), counts)
-        if self.duplicates:
-            documents = self.duplicates.without(part.index, documents, counts)
-        texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
+        self.result_path(part).unlink(missing_ok=True)  # it belongs to the shards that are about to be replaced
+        with report.stage("tokens"):
+            documents = report.each("text", read_part(part, reading_of(self.config), counts))
+            if self.duplicates:
+                documents = self.duplicates.without(part.index, documents, counts)
+            texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
         shards = {}
         for number, (split, text) in enumerate(zip(SPLITS, texts, strict=True)):
             path = self.folder / shard_name(split, part.index)
-            path.unlink(missing_ok=True)
             shard = None
             if len(text.documents) > 1:
                 with ShardWriter(path) as writer:
-                    for rows in self.examples(text, tokenizer, part, number, counts, report):
-                        writer.write(rows)
-                    shard = writer.finish()
+                    rows_of = self.examples(text, tokenizer, part, number, counts, report)
+                    for rows in report.each("examples", rows_of):
+                        with report.stage("disk"):
+                            writer.write(rows)
+                    with report.stage("disk"):
+                        shard = writer.finish()
             if shard:
                 shards[split] = shard
+            else:
+                path.unlink(missing_ok=True)
         result = PartResult(self.stamp(part), shards, dict(sorted(counts.items())), counts.notes)
         write_text(self.result_path(part), result.to_json())
         return result
@@ -171,10 +179,17 @@ def tokenize(
     """The documents of each split as ids. Sentences without a token are left out, documents without one are counted."""
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
-    characters = 0
+    characters = total = 0
     for document in documents:
         builder = builders[is_held_out(document, config)]
-        builder.add(split_document(document.text))
+        sentences = split_document(document.text)
+        total += len(sentences)
+        if total > MOST_SENTENCES:
+            raise UserError(
+                f"{document.name}: with it a part has {total:,} sentences, of a few bytes each, and {MOST_SENTENCES:,} "
+                "fill a gigabyte of memory. Use a smaller --part-mb"
+            )
+        builder.add(sentences)
         characters += len(document.text)
         report(0.3 * min(1.0, characters / max(1, text_bytes)))
     counts["characters"] += characters

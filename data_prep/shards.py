@@ -4,6 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -22,8 +24,8 @@ def shard_name(split: str, part: int) -> str:
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process writes what will be `path`. A worker that outlived its job cannot write into another's."""
-    return path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
+    """Where this thread writes what will be `path`: a file that no other machine, process or thread writes into."""
+    return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}-{threading.get_ident()}{PARTIAL}")
 
 
 class ShardWriter:
@@ -67,17 +69,39 @@ class ShardWriter:
 
 
 def write_text(path: Path, text: str) -> None:
+    """The file is on disk with this text, whole or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """The file is on disk with this content, whole or not at all."""
+    with _written(path, data) as partial:
+        partial.replace(path)
+
+
+def write_once(path: Path, text: str) -> bool:
+    """The file is on disk, whole, with this text; False where one was there, which is left as it is."""
+    if path.exists():
+        return False
+    with _written(path, text.encode()) as partial:
+        try:
+            path.hardlink_to(partial)  # unlike a rename, fails where another machine was faster
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            partial.replace(path)
+    return True
+
+
+@contextlib.contextmanager
+def _written(path: Path, data: bytes) -> Iterator[Path]:
+    """The content is on disk under a temporary name; what becomes of it within is on disk afterwards."""
     partial = partial_path(path)
     with disk_errors(path):
         try:
             partial.write_bytes(data)
             sync(partial)
-            partial.replace(path)
+            yield partial
             sync(path.parent)
         finally:
             partial.unlink(missing_ok=True)

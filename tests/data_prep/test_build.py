@@ -1,5 +1,4 @@
 import dataclasses
-import fcntl
 import gzip
 import json
 import os
@@ -16,7 +15,7 @@ from stories import folder_bytes, read_rows, story
 from bert_jax.data.record import read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from data_prep import shards
+from data_prep import job, shards
 from data_prep.build import build_shards
 from data_prep.check import check_shards, find_problem
 from data_prep.job import is_held_out
@@ -121,19 +120,6 @@ def test_another_job_or_a_foreign_folder_is_refused(tmp_path, configure):
     assert folder_bytes(tmp_path / "mine") == {"thesis.txt": b"precious"}
     with pytest.raises(UserError, match=r"a file, where a folder"):
         build_shards(configure("corpus/03.txt"))
-
-
-def test_two_jobs_on_one_folder_do_not_meet(tmp_path, configure):
-    build_shards(configure())
-    before = folder_bytes(tmp_path / "shards")
-    handle = os.open(tmp_path / "shards", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(UserError, match="another job is writing here"):
-            build_shards(configure())
-    finally:
-        os.close(handle)
-    assert folder_bytes(tmp_path / "shards") == before
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -278,3 +264,10 @@ def test_real_documents_have_the_statistics_they_should(tmp_path, shared_data, c
     assert abs(statistics["share_random_next_by_choice"] - 0.5) < 4 * 0.5 / np.sqrt(choice)
     assert 0.145 < statistics["share_masked"] < 0.155
     assert statistics["share_padding"] < 0.2 and statistics["share_unknown"] < 0.001
+
+
+def test_a_part_of_too_many_sentences_for_the_memory_is_refused_by_name(tmp_path, configure, monkeypatch):
+    monkeypatch.setattr(job, "MOST_SENTENCES", 45)
+    build_shards(configure("small", part_mb=0.001))
+    with pytest.raises(UserError, match=r"01.txt: with it a part has 80 sentences, .* Use a smaller --part-mb"):
+        build_shards(configure())

@@ -1,15 +1,19 @@
 import dataclasses
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from stories import read_rows
 
 from bert_jax.data.record import Manifest, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.build import build_shards
-from data_prep.check import check_shards, find_problem, show_examples
+from data_prep.check import check_shards, find_problem
+from data_prep.show import show_examples
 
 
 @pytest.fixture
@@ -90,7 +94,7 @@ def test_an_example_that_breaks_the_rules_is_told(made, field, value, says):
 
 def test_shown_examples_read_as_text(made):
     folder, manifest = made
-    lines = show_examples(folder, manifest, 3)
+    lines = [line.plain for line in show_examples(folder, manifest, 3)]
     assert [line.split(":")[0] for line in lines[::2]] == [f"{s} {i}" for s in ("train", "held_out") for i in range(3)]
     assert "→[MASK]}" in "".join(lines) and "[CLS] " in lines[1] and lines[1].endswith("[SEP]")
     assert show_examples(folder, dataclasses.replace(manifest, splits={}), 3) == []
@@ -104,3 +108,63 @@ def test_a_folder_without_shards_is_named(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="not a manifest"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place, value, says",
+    [
+        (("statistics", "examples"), 7, "statistics say examples 7, the examples"),
+        (("statistics", "examples_random_next"), 7, "statistics say examples_random_next 7, the examples"),
+        (("statistics", "share_padding"), 0.5, "statistics say share_padding 0.5, the examples 0."),
+        (("statistics", "share_masked"), 0.15, "statistics say share_masked"),
+        (("statistics", "documents"), 41, "statistics say documents 41, the parts 40"),
+        (("statistics", "tokens"), 1, "statistics say tokens 1, the parts"),
+        (("seed",), 9, "seed is 9, and 0 in its settings"),
+        (("dupe_factor",), 9, "dupe_factor is 9, and 2 in its settings"),
+        (("masking", "rate"), 0.3, "mask_rate is 0.3, and 0.15 in its settings"),
+        (("splits", "train", 1, "sha256"), "0" * 64, "train-00001.array_record is damaged"),
+        (("splits", "train", 1, "bytes"), 9, "train-00001.array_record has .* bytes, not 9: altered"),
+        (("splits", "other"), [], "split 'other' is not one of train, held_out"),
+    ],
+)
+def test_an_edited_manifest_is_found(made, place, value, says):
+    folder, _ = made
+    fields = json.loads((folder / "manifest.json").read_text())
+    inner = fields
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=says):
+        check_shards(folder)
+
+
+def test_a_shard_that_was_taken_off_the_list_or_moved_to_another_split_is_found(made):
+    folder, _ = made
+    whole = (folder / "manifest.json").read_text()
+    fields = json.loads(whole)
+    (folder / fields["splits"]["train"].pop()["file"]).unlink()
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=r"is not listed as it was made; .*statistics say examples"):
+        check_shards(folder)
+    fields["splits"]["held_out"].append(fields["splits"]["train"].pop())
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="is listed under held_out"):
+        check_shards(folder)
+
+
+def test_shards_without_the_notes_of_their_parts_are_sound(made):
+    folder, manifest = made
+    shutil.rmtree(folder / "parts")
+    assert check_shards(folder) == manifest
+
+
+def test_the_marks_are_there_with_and_without_colours(made):
+    folder, manifest = made
+    lines = show_examples(folder, manifest, 2)
+    for width, terminal in ((10_000, True), (10_000, False)):
+        out = io.StringIO()
+        Console(file=out, force_terminal=terminal, width=width, color_system="standard" if terminal else None).print(
+            *lines, sep="\n"
+        )
+        assert ("\x1b[" in out.getvalue()) == terminal and "[MASK]" in out.getvalue()

@@ -36,7 +36,7 @@ def test_a_misspelt_flag_is_wrong_usage(capsys):
 
 
 @pytest.mark.parametrize(
-    "flag, value", [("length", "7"), ("max-predictions", "126"), ("held-out", "1"), ("workers", "0"), ("part-mb", "0")]
+    "flag, value", [("length", "7"), ("max-predictions", "126"), ("held-out", "1"), ("workers", "0"), ("part-mb", "65")]
 )
 def test_a_setting_out_of_range_is_one_line(flag, value):
     with pytest.raises(UserError, match=f"{flag.replace('-', '_')} is {value}.*must lie between"):

@@ -1,0 +1,43 @@
+import os
+import pty
+import re
+import subprocess
+import sys
+
+from data_prep import progress
+from data_prep.progress import Progress
+
+CODE = """
+from data_prep.progress import Progress
+with Progress([3_000_000, 1_000_000]) as progress:
+    progress.share(0, 0.5)
+    progress.done(0, 1234)
+    progress.done(1, 77)
+"""
+
+
+def test_a_terminal_shows_a_bar_with_speed_and_time_left():
+    leader, follower = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen([sys.executable, "-c", CODE], stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    try:
+        while data := os.read(leader, 4096):
+            shown += data
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(leader)
+    assert process.wait(20) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert "━" in text and "100%" in text and "MB/s, 1,311 examples, part 2 of 2" in text and "0:00:00" in text
+
+
+def test_elsewhere_there_are_lines_and_not_too_many(capsys, monkeypatch):
+    with Progress([3_000_000, 1_000_000]) as shown:
+        shown.done(0, 5)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
+    with Progress([3_000_000, 1_000_000]) as shown:
+        shown.done(0, 5)
+    assert re.fullmatch(r" 75%  [\d.]+ MB/s, 5 examples, part 1 of 2, \d+ s left\n", capsys.readouterr().err)
