@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Masking, read_manifest
+from bert_jax.data.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER, Manifest, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.config import ShardsConfig
 from data_prep.corpus import Part, find_sources, plan_parts
 from data_prep.engines import run_tasks
-from data_prep.job import LENIENCE, PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult, reading_of
+from data_prep.job import LENIENCE, PARTS_FOLDER, TRANSIENT, PartJob, PartResult, length_folder, reading_of
+from data_prep.merge import merge
 from data_prep.progress import Progress
 from data_prep.shards import PARTIAL, disk_errors, write_manifest, write_text
 
@@ -25,6 +26,14 @@ JOB_FILE = "job.json"
 
 def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda line: None) -> Manifest:
     """The shards of a corpus are in `config.output`, with their manifest, and the manifest is returned.
+
+    As `build_lengths`; of several lengths the manifest of the first is returned.
+    """
+    return next(iter(build_lengths(config, say=say).values()))
+
+
+def build_lengths(config: ShardsConfig, *, say: Callable[[str], None] = lambda line: None) -> dict[Path, Manifest]:
+    """The shards of a corpus are on disk, with their manifests, which are returned by folder: one for each length.
 
     The bytes depend on the input and the settings alone, not on the number of workers nor on how often the job was
     stopped and started again. A finished job is left as it is. `say` is told what a person may want to know.
@@ -35,34 +44,44 @@ def build_shards(config: ShardsConfig, *, say: Callable[[str], None] = lambda li
     sources, skipped = find_sources(config.input)
     parts = plan_parts(sources, reading_of(config), int(config.part_mb * 1e6))
     folder = Path(config.output)
-    job = PartJob(config, folder, folder / TOKENIZER_FOLDER, tokenizer.fingerprint)
+    folders = {length: length_folder(folder, config, length) for length in config.lengths}
+    job = PartJob(config, folder, folders[config.lengths[0]] / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with _claimed(folder, _description(config, tokenizer.fingerprint)):
         results = {part.index: result for part in parts if (result := job.finished(part))}
-        if len(results) == len(parts) and (folder / MANIFEST).is_file():
+        merged = [one / MANIFEST for one in folders.values() if (one / MANIFEST).is_file()]
+        if len(results) == len(parts) and len(merged) == len(folders):
             say(f"{folder} is finished already, with these settings and these files")
-            return read_manifest(folder)
-        if (folder / MANIFEST).is_file():
+            return {one: read_manifest(one) for one in folders.values()}
+        if merged:
             _check_same_files(folder, job, parts)
-        (folder / MANIFEST).unlink(missing_ok=True)
+        for path in merged:
+            path.unlink()
         _remove_other_parts(folder, parts)
         if results:
             say(f"going on in {folder}: {len(results)} of {len(parts)} parts are there")
-        with disk_errors(folder / TOKENIZER_FOLDER):
-            if not (folder / TOKENIZER_FOLDER).is_dir():
-                tokenizer.save(folder / TOKENIZER_FOLDER)
+        for one in folders.values():
+            with disk_errors(one / TOKENIZER_FOLDER):
+                one.mkdir(exist_ok=True)
+                if not (one / TOKENIZER_FOLDER).is_dir():
+                    tokenizer.save(one / TOKENIZER_FOLDER)
         waiting = [part for part in parts if part.index not in results]
         _run(job, waiting, results, config.workers or len(os.sched_getaffinity(0)))
         _remove_partial(folder)
-        manifest = _merge(config, tokenizer.fingerprint, tokenizer.vocab_size, results, skipped)
-        write_manifest(folder, manifest)
+        manifests = {one: merge(config, length, tokenizer, results, skipped) for length, one in folders.items()}
+        for one, manifest in manifests.items():
+            write_manifest(one, manifest)
     for note in [*skipped.notes, *(note for index in sorted(results) for note in results[index].notes)][:10]:
         say(f"left out: {note}")
+    _say_what_is_odd(config, manifests[folders[config.lengths[0]]], say)
+    return {one: read_manifest(one) for one in folders.values()}
+
+
+def _say_what_is_odd(config: ShardsConfig, manifest: Manifest, say: Callable[[str], None]) -> None:
     documents = manifest.statistics["documents"]
     if config.held_out and not manifest.splits["held_out"]:
         say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
-    if documents == 1:
+    if documents == 1 and config.examples == "pairs":
         say("one document only, so each random next comes from it too: --documents blank-line may find more")
-    return read_manifest(folder)
 
 
 def _run(job: PartJob, parts: list[Part], results: dict[int, PartResult], workers: int) -> None:
@@ -70,55 +89,9 @@ def _run(job: PartJob, parts: list[Part], results: dict[int, PartResult], worker
 
         def done(index: int, result: PartResult) -> None:
             results[parts[index].index] = result
-            progress.done(index, sum(shard.examples for shard in result.shards.values()))
+            progress.done(index, result.examples)
 
         run_tasks(job, parts, workers=workers, on_progress=progress.share, on_done=done)
-
-
-def _merge(
-    config: ShardsConfig, fingerprint: str, vocab_size: int, results: dict[int, PartResult], skipped: Counter[str]
-) -> Manifest:
-    ordered = [results[index] for index in sorted(results)]
-    splits = {split: tuple(result.shards[split] for result in ordered if split in result.shards) for split in SPLITS}
-    counts: Counter[str] = Counter(skipped)
-    for result in ordered:
-        counts.update(result.counts)
-    if not splits["train"]:
-        if not counts["tokens"]:
-            raise UserError(f"no words in {', '.join(config.input)}: {counts['documents']} documents, all empty")
-        held = f", {counts['documents_held_out']} of them held out" if counts["documents_held_out"] else ""
-        raise UserError(
-            f"{', '.join(config.input)}: no training example came of {counts['documents']} documents{held} and "
-            f"{counts['sentences']} sentences. Give more text, --held-out 0, or --documents blank-line if blank lines "
-            "part them"
-        )
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in TRANSIENT}
-    settings["max_predictions"] = config.predictions
-    return Manifest(
-        length=config.length,
-        vocab_size=vocab_size,
-        tokenizer=fingerprint,
-        masking=Masking(config.mask_rate, config.predictions),
-        seed=config.seed,
-        dupe_factor=config.dupe_factor,
-        splits=splits,
-        statistics=_statistics(counts, config.length),
-        settings=settings,
-    )
-
-
-def _statistics(counts: Counter[str], length: int) -> dict[str, float]:
-    """The counts, and the shares that tell whether the shards are as they should be."""
-    shares = {
-        "share_padding": 1 - counts["tokens_in_examples"] / (length * counts["examples"]),
-        "share_masked": counts["tokens_masked"] / counts["tokens_in_examples"],
-        "share_random_next": counts["examples_random_next"] / counts["examples"],
-        # Half of the pairs, as it should be; a lone sentence has no true next, so that the share above is larger.
-        "share_random_next_by_choice": (counts["examples_random_next"] - counts["examples_of_one_sentence"])
-        / max(1, counts["examples"] - counts["examples_of_one_sentence"]),
-        "share_unknown": counts["tokens_unknown"] / counts["tokens"],
-    }
-    return dict(sorted((counts + Counter()).items())) | {name: round(share, 6) for name, share in shares.items()}
 
 
 def _description(config: ShardsConfig, fingerprint: str) -> dict[str, object]:
@@ -151,7 +124,7 @@ def _claimed(folder: Path, description: dict[str, object]) -> Iterator[None]:
             yield
         except UserError:
             _remove_partial(folder)
-            if not list(folder.glob("train-*.array_record")):
+            if not _records(folder):
                 _remove_beginnings(folder)
             raise
     finally:
@@ -176,9 +149,14 @@ def _check_same_files(folder: Path, job: PartJob, parts: tuple[Part, ...]) -> No
                 raise UserError(f"{folder}: finished, and the input files have changed since. Choose another --output")
 
 
+def _records(folder: Path) -> list[Path]:
+    """The shards in the folder, and in those of its lengths."""
+    return [*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/*{SUFFIX}")]
+
+
 def _remove_other_parts(folder: Path, parts: tuple[Part, ...]) -> None:
     """Clears away what an unfinished job made of input that has since become less."""
-    for path in [*folder.glob("*.array_record"), *(folder / PARTS_FOLDER).glob("part-*.json")]:
+    for path in [*_records(folder), *(folder / PARTS_FOLDER).glob("part-*.json")]:
         number = path.name.split(".")[0].rpartition("-")[2]
         if number.isdecimal() and int(number) >= len(parts):
             path.unlink()
@@ -186,18 +164,18 @@ def _remove_other_parts(folder: Path, parts: tuple[Part, ...]) -> None:
 
 def _remove_partial(folder: Path) -> None:
     """Clears away what a process left that was killed."""
-    for path in [*folder.glob(f"*{PARTIAL}"), *(folder / PARTS_FOLDER).glob(f"*{PARTIAL}")]:
+    for path in [*folder.glob(f"*{PARTIAL}"), *folder.glob(f"*/*{PARTIAL}")]:
         path.unlink(missing_ok=True)
 
 
 def _remove_beginnings(folder: Path) -> None:
     """A job that failed before its first shard was finished leaves nothing."""
     shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
-    shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
-    for path in folder.glob("*.array_record"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    for tokenizer in [folder / TOKENIZER_FOLDER, *folder.glob(f"*/{TOKENIZER_FOLDER}")]:
+        shutil.rmtree(tokenizer, ignore_errors=True)
+    for one in [*(path for path in folder.iterdir() if path.is_dir()), folder]:
+        with contextlib.suppress(OSError):
+            one.rmdir()
 
 
 def _check_same_job(folder: Path, job_path: Path, description: dict[str, object]) -> None:

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     return tyro.extras.subcommand_cli_from_dict(
         {"vocab": vocab, "shards": shards, "check": check},
         prog="bert-jax prep",
-        description="From text to shards of masked examples. Needs no accelerator and no JAX.",
+        description="From text to shards of examples. Needs no accelerator and no JAX.",
         args=argv,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
@@ -40,15 +40,16 @@ def vocab(config: VocabConfig) -> int:
 
 
 def shards(config: ShardsConfig) -> int:
-    """Turn text into shards of masked examples. Stopped and started again, the job goes on where it was.
+    """Turn text into shards of examples. Stopped and started again, the job goes on where it was.
 
     bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
+    bert-jax prep shards --input books/ --tokenizer vocab/ --output packed/ --examples packed --masking dynamic
     """
-    from data_prep.build import build_shards
+    from data_prep.build import build_lengths
 
     started = time.monotonic()
-    manifest = build_shards(config, say=say)
-    print_summary(Path(config.output), manifest)
+    for folder, manifest in build_lengths(config, say=say).items():
+        print_summary(folder, manifest)
     say(f"{time.monotonic() - started:.1f} s")
     return 0
 
