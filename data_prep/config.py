@@ -62,7 +62,7 @@ class ShardsConfig(CorpusConfig):
     length: int | tuple[int, ...] = 128
     """Tokens an example, control tokens included. Of several lengths each gets a folder below the output."""
     masking: When = "static"
-    """static: masks are drawn here, with each pass other ones. dynamic: training draws them, at each sight other ones."""
+    """static: masks are drawn here, other ones with each pass. dynamic: training draws them, other ones each time."""
     mask_unit: MaskUnit = "token"
     """What is hidden together: single tokens, whole words, or up to max_ngram words in a row, n with odds of 1/n."""
     max_ngram: int = 3
@@ -97,7 +97,9 @@ class ShardsConfig(CorpusConfig):
         if not self.lengths or len(set(self.lengths)) < len(self.lengths):
             raise UserError(f"length is {self.length}; one length is needed, or several that differ")
         if self.max_predictions is not None and len(self.lengths) > 1:
-            raise UserError(f"max_predictions is {self.max_predictions}; with several lengths leave it out: it follows each")
+            raise UserError(
+                f"max_predictions is {self.max_predictions}; with several lengths leave it out: it follows each"
+            )
         for name, low, high in (
             *(("length", 8, 65535) for _ in self.lengths),
             ("max_predictions", 1, min(self.lengths) - 3),

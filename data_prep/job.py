@@ -132,7 +132,9 @@ class PartJob:
                 for one in fields["made"]
             )
             result = PartResult(fields["stamp"], made, fields["counts"], fields["notes"])
-            shards = [(length_folder(self.folder, self.config, one.length), s) for one in made for s in one.shards.values()]
+            shards = [
+                (length_folder(self.folder, self.config, one.length), s) for one in made for s in one.shards.values()
+            ]
             whole = all((folder / shard.file).stat().st_size == shard.bytes for folder, shard in shards)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -34,9 +34,7 @@ class ExampleKind:
 
 
 def next_sentence(text: TokenizedText, drawing: Drawing) -> Drawn:
-    pairs = draw_pairs(
-        text, room=drawing.frame.pair_room, short_seq_prob=drawing.short_seq_prob, rng=drawing.rng
-    )
+    pairs = draw_pairs(text, room=drawing.frame.pair_room, short_seq_prob=drawing.short_seq_prob, rng=drawing.rng)
     drawing.counts["examples_random_next"] += int(pairs.label.sum())
     drawing.counts["examples_random_next_same_document"] += int(pairs.same_document.sum())
     return _rows_of_pairs(text, pairs, drawing)

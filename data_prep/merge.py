@@ -20,8 +20,8 @@ def merge(
     made = [next(one for one in part.made if one.length == length) for part in parts]
     splits = {split: tuple(one.shards[split] for one in made if split in one.shards) for split in SPLITS}
     counts: Counter[str] = Counter(skipped)
-    for one in (*parts, *made):
-        counts.update(one.counts)
+    for one in [part.counts for part in parts] + [one.counts for one in made]:
+        counts.update(one)
     if not splits["train"]:
         raise UserError(_why_nothing(config, counts))
     return Manifest(
@@ -45,7 +45,8 @@ def _why_nothing(config: ShardsConfig, counts: Counter[str]) -> str:
     held = f", {counts['documents_held_out']} of them held out" if counts["documents_held_out"] else ""
     return (
         f"{', '.join(config.input)}: no training example came of {counts['documents']} documents{held} and "
-        f"{counts['sentences']} sentences. Give more text, --held-out 0, or --documents blank-line if blank lines part them"
+        f"{counts['sentences']} sentences. Give more text, --held-out 0, or --documents blank-line if blank lines "
+        "part them"
     )
 
 

@@ -81,9 +81,9 @@ def mask_tokens(
 ) -> Masked:
     """Picks `rate` of each row's tokens to predict and hides them: 80% [MASK], 10% a random token, 10% as they were.
 
-    The count is round(rate * length), at least 1, at most `max_predictions` and what `choose` finds: single tokens where
-    none is given. Never picks a special token, nor puts one in as a random token. The same rng state makes the same
-    choice. Devlin et al. 2018, 3.1.
+    The count is round(rate * length), at least 1, at most `max_predictions` and what `choose` finds: single tokens
+    where none is given. Never picks a special token, nor puts one in as a random token. The same rng state makes the
+    same choice. Devlin et al. 2018, 3.1.
     """
     rows, width = tokens.shape
     candidate = np.isin(tokens, np.asarray(special_ids, tokens.dtype), invert=True)  # N L

@@ -110,9 +110,7 @@ class Manifest:
 
     @property
     def dtype(self) -> np.dtype:
-        return record_dtype(
-            self.length, self.masking.max_predictions, self.vocab_size, self.kind, self.masking.when
-        )
+        return record_dtype(self.length, self.masking.max_predictions, self.vocab_size, self.kind, self.masking.when)
 
     @property
     def fingerprint(self) -> str:

@@ -187,7 +187,10 @@ def test_a_split_without_examples_cannot_be_trained_on(written):
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json, not finished shards"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "not a manifest of shards"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "not a manifest of shards"),
-        (lambda folder: (folder / "manifest.json").write_text('{"schema": 99}'), "schema 99, this version reads 1"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"schema": 99}'),
+            "schema 99, this version reads 1 and 2",
+        ),
         (shutil.rmtree, "no such folder"),
     ],
 )

@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stories import text_of as numbered_text
 
-from data_prep.pairs import Pairs, draw_pairs, draw_sentence_order, fill_pairs
+from data_prep.pairs import Pairs, draw_pairs, fill_pairs
 from data_prep.tokenized import Frame, TokenizedText, cut_long_sentences
 
 PAD, CLS, SEP = 0, 1, 2
 
 
 def text_of(lengths: list[list[int]]) -> TokenizedText:
-    """Documents whose sentences have these lengths; every token is another number, from 3 on."""
-    sentences = np.cumsum([0, *(length for document in lengths for length in document)])
-    documents = np.cumsum([0, *map(len, lengths)])
-    return TokenizedText(np.arange(3, 3 + sentences[-1], dtype=np.uint32), sentences, documents)
+    return numbered_text(lengths, first=3)
 
 
 def draw(text: TokenizedText, *, length: int = 23, short: float = 0.1, seed: int = 0) -> Pairs:
