@@ -17,7 +17,6 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from bert_jax.text import load_tokenizer
-from data_prep import job
 from data_prep.build import build_shards
 from data_prep.config import ShardsConfig
 from data_prep.corpus import Piece, Reading, find_sources, read_documents
@@ -80,7 +79,6 @@ def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float
         sentences="lines",
         workers=options.workers,
     )
-    job._load_tokenizer.cache_clear()
     start = time.perf_counter()
     manifest = build_shards(config)
     return time.perf_counter() - start, manifest.examples("train")

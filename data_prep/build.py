@@ -15,7 +15,16 @@ from bert_jax.text import load_tokenizer
 from data_prep.config import ShardsConfig
 from data_prep.corpus import Part, find_sources, plan_parts
 from data_prep.engines import run_tasks
-from data_prep.job import LENIENCE, PARTS_FOLDER, TRANSIENT, PartJob, PartResult, length_folder, reading_of
+from data_prep.job import (
+    LENIENCE,
+    PARTS_FOLDER,
+    TRANSIENT,
+    PartJob,
+    PartResult,
+    keep_tokenizer,
+    length_folder,
+    reading_of,
+)
 from data_prep.merge import merge
 from data_prep.progress import Progress
 from data_prep.shards import PARTIAL, disk_errors, write_manifest, write_text
@@ -40,6 +49,7 @@ def build_lengths(config: ShardsConfig, *, say: Callable[[str], None] = lambda l
     tokenizer = load_tokenizer(Path(config.tokenizer))
     if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
         raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
+    keep_tokenizer(tokenizer)
     sources, skipped = find_sources(config.input)
     parts = plan_parts(sources, reading_of(config), int(config.part_mb * 1e6))
     folder = Path(config.output)

@@ -74,6 +74,9 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
 def print_summary(folder: Path, manifest: Manifest) -> None:
     """One table on stdout: what the folder holds and what was left out."""
     table = Table(title=str(folder), show_header=False, title_justify="left")
+    masking = manifest.masking
+    table.add_row("kind", f"{manifest.kind}, {manifest.length} tokens")
+    table.add_row("masks", f"{masking.when}, by {masking.unit}, {masking.rate:.0%}, at most {masking.max_predictions}")
     for split, files in sorted(manifest.splits.items(), reverse=True):
         size = sum(shard.bytes for shard in files) / 1e6
         table.add_row(

@@ -1,7 +1,6 @@
 """One part of the corpus, from text to shards, and the whole job around it."""
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
@@ -277,9 +276,9 @@ class _TextBuilder:
 
     def flush(self) -> None:
         if self.waiting:
-            ids = self.tokenizer.ids(self.waiting)
-            self.lengths.append(np.fromiter(map(len, ids), np.int64, len(ids)))
-            self.tokens.append(np.concatenate(ids).astype(self.dtype))
+            ids, offsets = self.tokenizer.ids_flat(self.waiting)
+            self.lengths.append(np.diff(offsets))
+            self.tokens.append(ids.astype(self.dtype))
         self.waiting, self.characters = [], 0
 
     def build(self, split: str, counts: Losses) -> TokenizedText:
@@ -300,7 +299,17 @@ class _TextBuilder:
         return TokenizedText(tokens, sentences, documents)
 
 
-@functools.lru_cache(maxsize=1)
+_loaded: dict[str, Tokenizer] = {}  # the one that this process works with, by its fingerprint
+
+
+def keep_tokenizer(tokenizer: Tokenizer) -> None:
+    """The parts that this process makes take this tokenizer, and load none."""
+    _loaded.clear()
+    _loaded[tokenizer.fingerprint] = tokenizer
+
+
 def _load_tokenizer(path: Path, fingerprint: str) -> Tokenizer:
-    """Once a process; `fingerprint` is there to tell one job from the next."""
-    return load_tokenizer(path)
+    """Once a process."""
+    if fingerprint not in _loaded:
+        keep_tokenizer(load_tokenizer(path))
+    return _loaded[fingerprint]

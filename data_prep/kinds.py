@@ -26,7 +26,7 @@ class Drawing:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExampleKind:
+class RowMaker:
     """`prepare` is called once for a text, `draw` once for each pass over what it gave."""
 
     prepare: Callable[[TokenizedText, Frame, Counter[str]], TokenizedText]
@@ -91,10 +91,10 @@ def as_it_is(text: TokenizedText, frame: Frame, counts: Counter[str]) -> Tokeniz
     return text
 
 
-KINDS = {
-    "pairs": ExampleKind(cut_for_pairs, next_sentence),
-    "sentence-order": ExampleKind(cut_for_pairs, sentence_order),
-    "full-sentences": ExampleKind(cut_for_rows, full_sentences),
-    "document-sentences": ExampleKind(cut_for_rows, document_sentences),
-    "packed": ExampleKind(as_it_is, packed),
+KINDS: dict[str, RowMaker] = {
+    "pairs": RowMaker(cut_for_pairs, next_sentence),
+    "sentence-order": RowMaker(cut_for_pairs, sentence_order),
+    "full-sentences": RowMaker(cut_for_rows, full_sentences),
+    "document-sentences": RowMaker(cut_for_rows, document_sentences),
+    "packed": RowMaker(as_it_is, packed),
 }

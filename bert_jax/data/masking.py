@@ -65,52 +65,6 @@ def make_masker(masking: Masking, tokenizer: Tokenizer) -> Masker:
     return masker
 
 
-def mask_tokens(
-    tokens: np.ndarray,
-    lengths: np.ndarray,
-    *,
-    rng: Draws,
-    special_ids: Sequence[int],
-    mask_id: int,
-    vocab_size: int,
-    max_predictions: int,
-    rate: float = 0.15,
-    mask_share: float = 0.8,
-    random_share: float = 0.1,
-    choose: Chooser | None = None,
-) -> Masked:
-    """Picks `rate` of each row's tokens to predict and hides them: 80% [MASK], 10% a random token, 10% as they were.
-
-    The count is round(rate * length), at least 1, at most `max_predictions` and what `choose` finds: single tokens
-    where none is given. Never picks a special token, nor puts one in as a random token. The same rng state makes the
-    same choice. Devlin et al. 2018, 3.1.
-    """
-    rows, width = tokens.shape
-    candidate = np.isin(tokens, np.asarray(special_ids, tokens.dtype), invert=True)  # N L
-    candidate &= np.arange(width, dtype=np.uint32) < lengths[:, None]
-    wanted = np.clip(np.rint(rate * lengths), 1, max_predictions).astype(np.int64)
-    picks = min(max_predictions, width)
-    positions, count = (choose or choose_tokens)(tokens, candidate, wanted, picks, rng)
-    used = np.arange(picks) < count[:, None]  # N P
-
-    row = np.arange(rows)[:, None]
-    labels = np.where(used, tokens[row, positions], 0).astype(tokens.dtype)
-    ordinary = np.delete(np.arange(vocab_size, dtype=tokens.dtype), np.asarray(special_ids))
-    if not len(ordinary):
-        raise ValueError(f"a vocabulary of {vocab_size} with {len(special_ids)} special ids has no token to draw")
-    draw = rng.random((rows, picks), dtype=np.float32)
-    random_tokens = ordinary[rng.integers(0, len(ordinary), (rows, picks), dtype=np.uint32)]
-    shown = np.where(draw < mask_share, tokens.dtype.type(mask_id), labels)
-    shown = np.where((draw >= mask_share) & (draw < mask_share + random_share), random_tokens, shown)
-    hidden = tokens.copy()
-    at_row, at_pick = np.nonzero(used)
-    hidden[at_row, positions[at_row, at_pick]] = shown[at_row, at_pick]
-    if picks < max_predictions:
-        pad = ((0, 0), (0, max_predictions - picks))
-        positions, labels = np.pad(positions, pad), np.pad(labels, pad)
-    return Masked(hidden, positions, labels, count)
-
-
 def choose_tokens(
     tokens: np.ndarray, candidate: np.ndarray, wanted: np.ndarray, picks: int, rng: Draws
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -130,6 +84,51 @@ def choose_tokens(
     positions = np.sort(np.where(used, keys & low, low), axis=1)
     positions[~used] = 0
     return positions.astype(np.int64), count
+
+
+def mask_tokens(
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    rng: Draws,
+    special_ids: Sequence[int],
+    mask_id: int,
+    vocab_size: int,
+    max_predictions: int,
+    rate: float = 0.15,
+    mask_share: float = 0.8,
+    random_share: float = 0.1,
+    choose: Chooser = choose_tokens,
+) -> Masked:
+    """Picks `rate` of each row's tokens to predict and hides them: 80% [MASK], 10% a random token, 10% as they were.
+
+    The count is round(rate * length), at least 1, at most `max_predictions` and what `choose` finds. Never picks a
+    special token, nor puts one in as a random token. The same rng state makes the same choice. Devlin et al. 2018, 3.1.
+    """
+    rows, width = tokens.shape
+    candidate = np.isin(tokens, np.asarray(special_ids, tokens.dtype), invert=True)  # N L
+    candidate &= np.arange(width, dtype=np.uint32) < lengths[:, None]
+    wanted = np.clip(np.rint(rate * lengths), 1, max_predictions).astype(np.int64)
+    picks = min(max_predictions, width)
+    positions, count = choose(tokens, candidate, wanted, picks, rng)
+    used = np.arange(picks) < count[:, None]  # N P
+
+    row = np.arange(rows)[:, None]
+    labels = np.where(used, tokens[row, positions], 0).astype(tokens.dtype)
+    ordinary = np.delete(np.arange(vocab_size, dtype=tokens.dtype), np.asarray(special_ids))
+    if not len(ordinary):
+        raise ValueError(f"a vocabulary of {vocab_size} with {len(special_ids)} special ids has no token to draw")
+    draw = rng.random((rows, picks), dtype=np.float32)
+    random_tokens = ordinary[rng.integers(0, len(ordinary), (rows, picks), dtype=np.uint32)]
+    shown = np.where(draw < mask_share, tokens.dtype.type(mask_id), labels)
+    shown = np.where((draw >= mask_share) & (draw < mask_share + random_share), random_tokens, shown)
+    hidden = tokens.copy()
+    at_row, at_pick = np.nonzero(used)
+    hidden[at_row, positions[at_row, at_pick]] = shown[at_row, at_pick]
+    if picks < max_predictions:
+        pad = ((0, 0), (0, max_predictions - picks))
+        positions, labels = np.pad(positions, pad), np.pad(labels, pad)
+    return Masked(hidden, positions, labels, count)
 
 
 def _tokens(masking: Masking, tokenizer: Tokenizer) -> Chooser:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import random
 import shutil
 from collections import Counter
@@ -115,6 +116,17 @@ def test_a_batch_has_the_types_that_the_model_takes(shards):
         "weight": ("float32", (5,)),
     }
     assert (batch["weight"] == 1).all()
+
+
+def test_shards_of_the_first_schema_are_read_as_what_they_are(folder):
+    path, new = folder / "manifest.json", read_manifest(folder)
+    fields = json.loads(path.read_text())
+    del fields["kind"], fields["separators"], fields["masking"]["when"], fields["masking"]["unit"]
+    del fields["masking"]["max_ngram"]
+    path.write_text(json.dumps(fields | {"schema": 1}))
+    old = read_manifest(folder)
+    assert dataclasses.replace(old, schema=2) == new and old.fingerprint == new.fingerprint
+    assert equal(*(PretrainingBatches(Shards(folder, "train", one), 5, seed=0).batch(3) for one in (old, new)))
 
 
 def test_held_out_examples_come_in_order_and_the_rest_of_the_last_batch_weighs_nothing(written):

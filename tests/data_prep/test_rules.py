@@ -1,10 +1,13 @@
 """What breaks the rules of a kind is found, in whole folders made by the command's function."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 from stories import read_rows
+from tokenizers import models, pre_tokenizers, processors, trainers
 
 from bert_jax.data.record import Manifest, read_manifest
 from bert_jax.text import load_tokenizer
@@ -98,6 +101,37 @@ def test_a_word_that_is_masked_in_part_is_told(configure, pieces):
     rows["tokens"][0, position] = label
     rows["masked_labels"][0, count - 1] = rows["masked_positions"][0, count - 1] = 0
     assert find_problem(rows, manifest, special, goes_on) == "a word that is masked in part"
+
+
+@pytest.fixture
+def two_separators(tmp_path, corpus) -> str:
+    """A folder of byte-level BPE, whose pairs have two separators as RoBERTa's."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    control = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=control, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train([str(path) for path in sorted(corpus.glob("*.txt"))], trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
+    (tmp_path / "bpe").mkdir()
+    backend.save(str(tmp_path / "bpe" / "tokenizer.json"))
+    (tmp_path / "bpe" / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    return str(tmp_path / "bpe")
+
+
+def test_pairs_have_the_separators_of_the_tokenizer(tmp_path, configure, two_separators):
+    rows, manifest, (special, _) = made(configure, tokenizer=two_separators, mask_unit="word", length=61)
+    assert check_shards(tmp_path / "shards") == manifest and manifest.separators == 2
+    row, b = np.arange(len(rows)), rows["segment_b"].astype(int)
+    for place in (b - 1, b - 2, rows["length"].astype(int) - 1):
+        assert (rows["tokens"][row, place] == special.sep).all()
+    assert (rows["tokens"] == special.sep).sum() == 3 * len(rows)
+    assert rows["length"].max() == 61 and 0.1 < manifest.statistics["share_masked"] < 0.16
+    one = dataclasses.replace(manifest, separators=1)
+    rows["tokens"][0, b[0] - 2] = special.mask
+    assert find_problem(rows, one, special) is None and "end of a segment" in find_problem(rows, manifest, special)
 
 
 @pytest.mark.parametrize("kind", KINDS)
