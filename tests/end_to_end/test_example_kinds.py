@@ -67,8 +67,8 @@ def test_each_kind_is_trained_on(built, config, kind, masking, tmp_path):
 @pytest.mark.parametrize("kind", ["pairs", "packed"])
 def test_a_model_without_segments_and_position_table_trains_on_it(built, config, model, kind, tmp_path):
     (tmp_path / "rotary.toml").write_text(Path(model).read_text() + ROTARY)
-    rotary = dataclasses.replace(config, model=str(tmp_path / "rotary.toml"), output=tmp_path / "run")
-    run = pretrain(dataclasses.replace(rotary, data=built(kind, "dynamic")))
+    rotary = dataclasses.replace(config, model=str(tmp_path / "rotary.toml"), held_out_examples=0)
+    run = pretrain(dataclasses.replace(rotary, data=built(kind, "dynamic"), output=tmp_path / "run"))
     assert np.isfinite(lines(run.path)[0]["loss"])
 
 
@@ -97,7 +97,7 @@ def test_a_pair_loss_is_what_the_shards_hold(built, config, tmp_path):
 
 
 def test_a_run_does_not_go_on_with_examples_of_another_kind(built, config, tmp_path):
-    settings = dataclasses.replace(config, output=tmp_path / "run", next_sentence=False)
+    settings = dataclasses.replace(config, output=tmp_path / "run", next_sentence=False, held_out_examples=0)
     pretrain(dataclasses.replace(settings, data=built("pairs", "static")))
     before = open_run(tmp_path / "run").about()
     with pytest.raises(UserError, match="examples 'pairs', now 'packed'"):
