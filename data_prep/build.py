@@ -6,20 +6,22 @@ import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Masking, read_manifest
+from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, read_manifest
 from bert_jax.errors import Stopped, UserError
 from bert_jax.text import load_tokenizer
-from data_prep.claim import claimed, describe, keep_tokenizer, list_input
+from data_prep.claim import claimed, describe, keep_tokenizer, list_input, records
 from data_prep.config import ShardsConfig
 from data_prep.dask_engine import run_on_dask
 from data_prep.duplicates import find_duplicates
 from data_prep.effort import Effort, Report
 from data_prep.engines import Engine, run_tasks
-from data_prep.job import PARTS_FOLDER, SPLITS, TRANSIENT, PartJob, PartResult
+from data_prep.job import PARTS_FOLDER, PartJob, PartResult, length_folder, use_tokenizer
 from data_prep.machine import default_workers
+from data_prep.merge import merge
 from data_prep.parts import Part, plan_parts, read_many_times
 from data_prep.progress import Progress
 from data_prep.reading import reading_of
@@ -35,7 +37,7 @@ Say = Callable[[str], None]
 class Run:
     """What one run of the job did. All but the manifest depends on the machine."""
 
-    manifest: Manifest | None  # None where other shares still have parts to make
+    manifests: Mapping[Path, Manifest]  # by folder, one for each length; none where other shares have parts to make
     parts: int = 0  # made in this run
     text_bytes: int = 0
     seconds: float = 0.0
@@ -65,11 +67,19 @@ class Run:
 def build_shards(config: ShardsConfig, *, say: Say = lambda line: None) -> Manifest | None:
     """The shards of a corpus are in `config.output`, with their manifest, and the manifest is returned.
 
+    As `build_lengths`; of several lengths the manifest of the first is returned, and None while others are missing.
+    """
+    return next(iter(build_lengths(config, say=say).values()), None)
+
+
+def build_lengths(config: ShardsConfig, *, say: Say = lambda line: None) -> Mapping[Path, Manifest]:
+    """The shards of a corpus are on disk, with their manifests, which are returned by folder: one for each length.
+
     The bytes depend on the input and the settings alone, not on who made which part nor on how often the job was
     stopped and started again. A finished job is left as it is. `say` is told what a person may want to know. Of a job
-    that is shared, this share is made, and None returned while others are missing.
+    that is shared, this share is made, and no manifest returned while others are missing.
     """
-    return run_job(config, say=say).manifest
+    return run_job(config, say=say).manifests
 
 
 def run_job(config: ShardsConfig, *, say: Say = lambda line: None) -> Run:
@@ -90,31 +100,36 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
     tokenizer = load_tokenizer(Path(config.tokenizer))
     if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
         raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
+    use_tokenizer(tokenizer)
     reading = reading_of(config)
     sources, skipped = find_sources(config.input, reading, config.weights)
     parts = plan_parts(sources, reading, int(config.part_mb * 1e6))
     folder = Path(config.output)
-    job = PartJob(config, folder, folder / TOKENIZER_FOLDER, tokenizer.fingerprint)
+    folders = {length: length_folder(folder, config, length) for length in config.lengths}
+    job = PartJob(config, folder, folders[config.lengths[0]] / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with claimed(folder, describe(config, tokenizer.fingerprint), share, len(parts)) as claim:
         if config.dedupe:
             run_all = functools.partial(_run_on_all, engine)
             job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run_all))
         results |= _finished(job, parts)
-        if len(results) == len(parts) and (folder / MANIFEST).is_file():
+        merged = [one / MANIFEST for one in folders.values() if (one / MANIFEST).is_file()]
+        if len(results) == len(parts) and len(merged) == len(folders):
             say(f"{folder} is finished already, with these settings and these files")
-            return Run(read_manifest(folder))
-        if (folder / MANIFEST).is_file():
+            return Run({one: read_manifest(one) for one in folders.values()})
+        if merged:
             _check_same_files(folder, job, parts)
         claim.pin_input(list_input(sources, skipped))
         waiting = [parts[index] for index in claim.parts if index not in results]
         if waiting or share.whole:
-            (folder / MANIFEST).unlink(missing_ok=True)
+            for path in merged:
+                path.unlink(missing_ok=True)
         if share.whole:
             _remove_other_parts(folder, parts)
         mine = sum(index in results for index in claim.parts)
         if mine:
             say(f"going on in {folder}: {mine} of {len(claim.parts)} parts are there")
-        keep_tokenizer(folder, tokenizer)
+        for one in folders.values():
+            keep_tokenizer(one, tokenizer)
         for source, times in read_many_times(parts):
             say(f"{source.path} is read {times} times, from its beginning: smaller files, or .parquet, take less time")
         run = _make(job, waiting, results, engine)
@@ -123,16 +138,21 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
             say(_still_to_come(share, len(parts), missing))
             return run
         claim.clear_all_partial()
-        manifest = _merge(config, tokenizer.fingerprint, tokenizer.vocab_size, results, skipped)
-        write_manifest(folder, manifest)
+        manifests = {one: merge(config, length, tokenizer, results, skipped) for length, one in folders.items()}
+        for one, manifest in manifests.items():
+            write_manifest(one, manifest)
     for note in [*skipped.notes, *(note for index in sorted(results) for note in results[index].notes)][:10]:
         say(f"left out: {note}")
+    _say_what_is_odd(config, manifests[folders[config.lengths[0]]], say)
+    return dataclasses.replace(run, manifests={one: read_manifest(one) for one in folders.values()})
+
+
+def _say_what_is_odd(config: ShardsConfig, manifest: Manifest, say: Say) -> None:
     documents = manifest.statistics["documents"]
     if config.held_out and not manifest.splits["held_out"]:
         say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
-    if documents == 1:
+    if documents == 1 and config.examples == "pairs":
         say("one document only, so each random next comes from it too: --documents blank-line may find more")
-    return dataclasses.replace(run, manifest=read_manifest(folder))
 
 
 def _engine(config: ShardsConfig, say: Say) -> Engine:
@@ -158,12 +178,12 @@ def _make(job: PartJob, parts: list[Part], results: dict[int, PartResult], engin
         def done(index: int, result: PartResult, effort: Effort) -> None:
             results[parts[index].index] = result
             efforts.append(effort)
-            progress.done(index, sum(shard.examples for shard in result.shards.values()))
+            progress.done(index, result.examples)
 
         if parts:
             engine(job, parts, on_progress=progress.share, on_done=done)
     text_bytes = sum(part.text_bytes for part in parts)
-    return Run(None, len(parts), text_bytes, time.monotonic() - started, tuple(efforts))
+    return Run(MappingProxyType({}), len(parts), text_bytes, time.monotonic() - started, tuple(efforts))
 
 
 def _still_to_come(share: Share, parts: int, missing: set[int]) -> str:
@@ -186,52 +206,6 @@ def _run_on_all(engine: Engine, function: Callable[[Part, Report], None], parts:
         engine(function, parts, on_progress=progress.share, on_done=done)
 
 
-def _merge(
-    config: ShardsConfig, fingerprint: str, vocab_size: int, results: dict[int, PartResult], skipped: Counter[str]
-) -> Manifest:
-    ordered = [results[index] for index in sorted(results)]
-    splits = {split: tuple(result.shards[split] for result in ordered if split in result.shards) for split in SPLITS}
-    counts: Counter[str] = Counter(skipped)
-    for result in ordered:
-        counts.update(result.counts)
-    if not splits["train"]:
-        if not counts["tokens"]:
-            raise UserError(f"no words in {', '.join(config.input)}: {counts['documents']} documents, all empty")
-        held = f", {counts['documents_held_out']} of them held out" if counts["documents_held_out"] else ""
-        raise UserError(
-            f"{', '.join(config.input)}: no training example came of {counts['documents']} documents{held} and "
-            f"{counts['sentences']} sentences. Give more text, --held-out 0, or --documents blank-line if blank lines "
-            "part them"
-        )
-    settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in TRANSIENT}
-    settings["max_predictions"] = config.predictions
-    return Manifest(
-        length=config.length,
-        vocab_size=vocab_size,
-        tokenizer=fingerprint,
-        masking=Masking(config.mask_rate, config.predictions),
-        seed=config.seed,
-        dupe_factor=config.dupe_factor,
-        splits=splits,
-        statistics=_statistics(counts, config.length),
-        settings=settings,
-    )
-
-
-def _statistics(counts: Counter[str], length: int) -> dict[str, float]:
-    """The counts, and the shares that tell whether the shards are as they should be."""
-    shares = {
-        "share_padding": 1 - counts["tokens_in_examples"] / (length * counts["examples"]),
-        "share_masked": counts["tokens_masked"] / counts["tokens_in_examples"],
-        "share_random_next": counts["examples_random_next"] / counts["examples"],
-        # Half of the pairs, as it should be; a lone sentence has no true next, so that the share above is larger.
-        "share_random_next_by_choice": (counts["examples_random_next"] - counts["examples_of_one_sentence"])
-        / max(1, counts["examples"] - counts["examples_of_one_sentence"]),
-        "share_unknown": counts["tokens_unknown"] / counts["tokens"],
-    }
-    return dict(sorted((counts + Counter()).items())) | {name: round(share, 6) for name, share in shares.items()}
-
-
 def _check_same_files(folder: Path, job: PartJob, parts: tuple[Part, ...]) -> None:
     """Finished shards may be in use: they are made whole again, but never replaced by those of another text."""
     stamps = {job.stamp(part) for part in parts}
@@ -243,7 +217,7 @@ def _check_same_files(folder: Path, job: PartJob, parts: tuple[Part, ...]) -> No
 
 def _remove_other_parts(folder: Path, parts: tuple[Part, ...]) -> None:
     """Clears away what an unfinished job made of input that has since become less."""
-    for path in [*folder.glob("*.array_record"), *(folder / PARTS_FOLDER).glob("part-*.json")]:
+    for path in [*records(folder), *(folder / PARTS_FOLDER).glob("part-*.json")]:
         number = path.name.split(".")[0].rpartition("-")[2]
         if number.isdecimal() and int(number) >= len(parts):
             path.unlink()

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER
+from bert_jax.data.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ShardsConfig
@@ -42,11 +42,11 @@ class Claim:
         """What a process left that was killed is gone, as far as it belongs to these parts."""
         names = [f"*{PARTIAL}"] if self.share.whole else [f"*-{index:05d}.*{PARTIAL}" for index in self.parts]
         for name in names:
-            _remove([*self.folder.glob(name), *(self.folder / PARTS_FOLDER).glob(name)])
+            _remove([*self.folder.glob(name), *self.folder.glob(f"*/{name}")])
 
     def clear_all_partial(self) -> None:
         """Nothing half-written is left, now that every part is there; a manifest may be on its way from elsewhere."""
-        partial = [*self.folder.glob(f"*{PARTIAL}"), *(self.folder / PARTS_FOLDER).glob(f"*{PARTIAL}")]
+        partial = [*self.folder.glob(f"*{PARTIAL}"), *self.folder.glob(f"*/*{PARTIAL}")]
         _remove([path for path in partial if not path.name.startswith(MANIFEST)])
 
     def pin_input(self, listing: str) -> None:
@@ -97,7 +97,7 @@ def claimed(folder: Path, job: dict[str, object], share: Share, parts: int) -> I
             yield claim
         except BaseException:
             claim.clear_partial()
-            if share.whole and not list(folder.glob("train-*.array_record")):
+            if share.whole and not any(path.name.startswith("train-") for path in records(folder)):
                 _remove_beginnings(folder)
             raise
     finally:
@@ -117,6 +117,7 @@ def keep_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
         return
     partial = partial_path(path)
     with disk_errors(path):
+        folder.mkdir(exist_ok=True)
         try:
             tokenizer.save(partial)
             try:
@@ -188,12 +189,16 @@ def _remove(paths: list[Path]) -> None:
 
 
 def _remove_beginnings(folder: Path) -> None:
-    shutil.rmtree(folder / PARTS_FOLDER, ignore_errors=True)
-    shutil.rmtree(folder / TOKENIZER_FOLDER, ignore_errors=True)
-    for path in folder.glob("*.array_record"):
-        path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+    tokenizers = [folder / TOKENIZER_FOLDER, *folder.glob(f"*/{TOKENIZER_FOLDER}")]
+    _remove([folder / PARTS_FOLDER, *tokenizers, *records(folder)])
+    for one in [*(path for path in folder.iterdir() if path.is_dir()), folder]:
+        with contextlib.suppress(OSError):
+            one.rmdir()
+
+
+def records(folder: Path) -> list[Path]:
+    """The shards in the folder, and in those of its lengths."""
+    return [*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/*{SUFFIX}")]
 
 
 def _short(value: object) -> str:

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     return tyro.extras.subcommand_cli_from_dict(
         {"vocab": vocab, "shards": shards, "check": check},
         prog="bert-jax prep",
-        description="From text to shards of masked examples. Needs no accelerator and no JAX.",
+        description="From text to shards of examples. Needs no accelerator and no JAX.",
         args=argv,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
@@ -44,17 +44,20 @@ def vocab(config: VocabConfig) -> int:
 
 
 def shards(config: ShardsConfig) -> int:
-    """Turn text into shards of masked examples. Stopped and started again, the job goes on where it was.
+    """Turn text into shards of examples. Stopped and started again, the job goes on where it was.
 
     bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
+    bert-jax prep shards --input books/ --tokenizer vocab/ --output packed/ --examples packed --masking dynamic
     """
     from data_prep.build import run_job
 
     run = run_job(config, say=say)
-    if run.manifest:
-        print_summary(Path(config.output), run.manifest, run.cost())
-    elif run.parts:
-        say(", ".join(f"{name} {value}" for name, value in run.cost().items()))
+    cost = run.cost()
+    for folder, manifest in run.manifests.items():
+        print_summary(folder, manifest, cost)
+        cost = {}
+    if cost and run.parts:
+        say(", ".join(f"{name} {value}" for name, value in cost.items()))
     return 0
 
 
@@ -83,6 +86,9 @@ def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = Ma
     table = Table(title=str(folder), show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column()
+    masking = manifest.masking
+    table.add_row("kind", f"{manifest.kind}, {manifest.length} tokens")
+    table.add_row("masks", f"{masking.when}, by {masking.unit}, {masking.rate:.0%}, at most {masking.max_predictions}")
     for split, files in sorted(manifest.splits.items(), reverse=True):
         size = sum(shard.bytes for shard in files) / 1e6
         table.add_row(

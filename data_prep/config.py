@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from bert_jax.data.record import PAIR_LOSSES, ExampleKind, MaskUnit, When
 from bert_jax.errors import UserError
 
 SENTENCES = Literal["rule", "lines"]
@@ -60,20 +61,35 @@ class ShardsConfig(CorpusConfig):
     """Tokenizer folder, or a bare vocab.txt."""
     output: str
     """Folder for the shards, the manifest and a copy of the tokenizer."""
-    length: int = 128
-    """Tokens an example, [CLS] and both [SEP] included."""
-    max_predictions: int | None = None
-    """Most masked positions in an example. Default: mask_rate of the length, rounded up (20 at 128, 77 at 512)."""
+    examples: ExampleKind = "pairs"
+    """pairs: for next sentence prediction (BERT). sentence-order: two segments in a row, half of them swapped (ALBERT).
+    full-sentences: as many as fit, on into the next document (RoBERTa). document-sentences: the same within a document.
+    packed: several documents in a row, each of which attends to itself only (ModernBERT)."""
+    length: int | tuple[int, ...] = 128
+    """Tokens an example, control tokens included. Of several lengths each gets a folder below the output."""
+    masking: When = "static"
+    """static: masks are drawn here, other ones with each pass. dynamic: training draws them, other ones each time."""
+    mask_unit: MaskUnit = "token"
+    """What is hidden together: single tokens, whole words, or up to max_ngram words in a row, n with odds of 1/n."""
+    max_ngram: int = 3
+    """Most words hidden in a row with --mask-unit ngram."""
     mask_rate: float = 0.15
     """Share of the tokens to predict."""
-    dupe_factor: int = 10
-    """How often each document is used, each time with other pairs and other masks. Held-out documents are used once."""
+    mask_share: float = 0.8
+    """Share of these that become [MASK]."""
+    random_share: float = 0.1
+    """Share of these that become a random token. The rest are left as they are."""
+    max_predictions: int | None = None
+    """Most masked positions in an example. Default: mask_rate of the length, rounded up (20 at 128, 77 at 512)."""
+    dupe_factor: int | None = None
+    """How often each document is used, each time with other pairs and other masks. Held-out documents are used once.
+    Default: 10, or 1 where each time would be the same: no pairs, and dynamic masks."""
     weights: tuple[float, ...] | None = None
     """One for each input, in their order: dupe_factor is multiplied by it for the documents of that input."""
     dedupe: Literal["exact"] | None = None
     """exact: of documents with the same text, in whatever files, only the first is used. Reads the corpus once more."""
     short_seq_prob: float = 0.1
-    """Share of the documents that are cut to a random shorter length."""
+    """Of pairs and sentence-order: share of the documents that are cut to a random shorter length."""
     held_out: float = 0.01
     """Share of the documents kept apart for evaluation, chosen by a hash of the seed and the document's place."""
     seed: int = 0
@@ -94,10 +110,19 @@ class ShardsConfig(CorpusConfig):
     def __post_init__(self) -> None:
         if self.weights is not None:
             self._check_weights(self.weights)
+        if not self.lengths or len(set(self.lengths)) < len(self.lengths):
+            raise UserError(f"length is {self.length}; one length is needed, or several that differ")
+        if self.max_predictions is not None and len(self.lengths) > 1:
+            raise UserError(
+                f"max_predictions is {self.max_predictions}; with several lengths leave it out: it follows each"
+            )
         for name, low, high in (
-            ("length", 8, 65535),
-            ("max_predictions", 1, self.length - 3),
+            *(("length", 8, 65535) for _ in self.lengths),
+            ("max_predictions", 1, min(self.lengths) - 3),
             ("mask_rate", 0.001, 0.9),
+            ("mask_share", 0.0, 1.0),
+            ("random_share", 0.0, 1.0 - self.mask_share),
+            ("max_ngram", 1, 16),
             ("dupe_factor", 1, 1000),
             ("short_seq_prob", 0.0, 1.0),
             ("held_out", 0.0, 0.9),
@@ -108,8 +133,14 @@ class ShardsConfig(CorpusConfig):
             ("part", 0, 99_999),
         ):
             value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UserError(f"{name} is {value}; it must lie between {low} and {high}")
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and not low <= one <= high + 1e-12:
+                    raise UserError(f"{name} is {one}; it must lie between {low} and {high}")
+        if self.dupe_factor not in (None, 1) and self._passes_are_alike:
+            raise UserError(
+                f"dupe_factor is {self.dupe_factor}; {self.examples} with dynamic masks would be the same each time. "
+                "Leave it out, or use --masking static"
+            )
 
     def _check_weights(self, weights: tuple[float, ...]) -> None:
         if len(weights) != len(self.input):
@@ -121,8 +152,19 @@ class ShardsConfig(CorpusConfig):
                 raise UserError(f"weight {weight} for {given}; it must lie above 0 and not above 1000")
 
     @property
-    def predictions(self) -> int:
-        """`max_predictions`, worked out where it was not given."""
-        if self.max_predictions is not None:
-            return self.max_predictions
-        return min(self.length - 3, math.ceil(self.mask_rate * self.length - 1e-9))
+    def lengths(self) -> tuple[int, ...]:
+        return self.length if isinstance(self.length, tuple) else (self.length,)
+
+    def at(self, length: int) -> "ShardsConfig":
+        """The same with this length alone, and with what follows from the settings worked out."""
+        predictions = self.max_predictions or min(length - 3, math.ceil(self.mask_rate * length - 1e-9))
+        return dataclasses.replace(self, length=length, max_predictions=predictions, dupe_factor=self.passes)
+
+    @property
+    def passes(self) -> int:
+        """`dupe_factor`, worked out where it was not given."""
+        return self.dupe_factor or (1 if self._passes_are_alike else 10)
+
+    @property
+    def _passes_are_alike(self) -> bool:
+        return self.masking == "dynamic" and self.examples not in PAIR_LOSSES

@@ -1,29 +1,30 @@
 """One part of the corpus, from text to shards, and the whole job around it."""
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from bert_jax.data.masking import mask_tokens
+from bert_jax.data.masking import make_masker
 from bert_jax.data.record import Masking, Shard, record_dtype
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
-from data_prep import pairs as nsp
 from data_prep.config import ShardsConfig
 from data_prep.documents import read_part
 from data_prep.duplicates import Duplicates
 from data_prep.effort import Report
+from data_prep.kinds import KINDS, Drawing, Fields
 from data_prep.mixing import passes
 from data_prep.parts import Part
 from data_prep.reading import BAD, BROKEN_TEXT, Document, Losses, reading_of
 from data_prep.sentences import split_lines, split_sentences
 from data_prep.shards import ShardWriter, shard_name, write_text
+from data_prep.tokenized import Frame, TokenizedText
 
 SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
@@ -40,13 +41,26 @@ SPLITTERS = {"rule": split_sentences, "lines": split_lines}
 
 
 @dataclasses.dataclass(frozen=True)
-class PartResult:
-    """What a part has become: a shard for each split that is not empty, and counts."""
+class Made:
+    """What has been made of a part at one length: a shard for each split that is not empty, and counts."""
 
-    stamp: str
+    length: int
     shards: dict[str, Shard]
     counts: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class PartResult:
+    """What a part has become, at each length; `counts` are of its text, whatever the length."""
+
+    stamp: str
+    made: tuple[Made, ...]
+    counts: dict[str, int]
     notes: list[str]  # the first few losses by name
+
+    @property
+    def examples(self) -> int:
+        return sum(shard.examples for made in self.made for shard in made.shards.values())
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
@@ -71,13 +85,37 @@ class PartJob:
             if self.duplicates:
                 documents = self.duplicates.without(part.index, documents, counts)
             texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
+        lengths = self.config.lengths
+        made = []
+        for number, length in enumerate(lengths):
+
+            def tell(done: float, number: int = number) -> None:
+                report(0.3 + 0.7 * (number + done) / len(lengths))
+
+            made.append(self._make(self.config.at(length), length, part, texts, tokenizer, report, tell))
+        result = PartResult(self.stamp(part), tuple(made), dict(sorted(counts.items())), counts.notes)
+        write_text(self.result_path(part), result.to_json())
+        return result
+
+    def _make(
+        self,
+        config: ShardsConfig,
+        length: int,
+        part: Part,
+        texts: tuple[TokenizedText, TokenizedText],
+        tokenizer: Tokenizer,
+        report: Report,
+        tell: Callable[[float], None],
+    ) -> Made:
+        """The shards of a part at one length are on disk; `config` is settled for it."""
+        counts: Counter[str] = Counter()
         shards = {}
         for number, (split, text) in enumerate(zip(SPLITS, texts, strict=True)):
-            path = self.folder / shard_name(split, part.index)
+            path = length_folder(self.folder, self.config, length) / shard_name(split, part.index)
             shard = None
             if len(text.documents) > 1:
                 with ShardWriter(path) as writer:
-                    rows_of = self.examples(text, tokenizer, part, number, counts, report)
+                    rows_of = examples(text, config, length, tokenizer, part, number, counts, tell)
                     for rows in report.each("examples", rows_of):
                         with report.stage("disk"):
                             writer.write(rows)
@@ -87,58 +125,7 @@ class PartJob:
                 shards[split] = shard
             else:
                 path.unlink(missing_ok=True)
-        result = PartResult(self.stamp(part), shards, dict(sorted(counts.items())), counts.notes)
-        write_text(self.result_path(part), result.to_json())
-        return result
-
-    def examples(
-        self,
-        text: nsp.TokenizedText,
-        tokenizer: Tokenizer,
-        part: Part,
-        split: int,
-        counts: Losses,
-        report: Report,
-    ) -> Iterator[np.ndarray]:
-        """Blocks of records. Held-out documents are used once, others `dupe_factor` times the weight of their input."""
-        config, special = self.config, tokenizer.special
-        masking = Masking(config.mask_rate, config.predictions)
-        dtype = record_dtype(config.length, masking.max_predictions, tokenizer.vocab_size)
-        training = SPLITS[split] == "train"
-        times = config.dupe_factor * (part.weight or 1) if training else 1
-        seed = [config.seed, part.index, split]
-        for duplicate, used in enumerate(passes(text, times, seed)):
-            if part.weight and training:
-                counts[f"documents_used_of_input_{part.input + 1}"] += len(used.documents) - 1
-            rng = np.random.default_rng([*seed, duplicate])
-            pairs = nsp.draw_pairs(used, length=config.length, short_seq_prob=config.short_seq_prob, rng=rng)
-            count_pairs(pairs, counts)
-            for start in range(0, len(pairs), BLOCK_ROWS):
-                block = slice(start, start + BLOCK_ROWS)
-                tokens, lengths, segment_b = nsp.fill_rows(
-                    used, pairs, block, length=config.length, cls=special.cls, sep=special.sep, pad=special.pad
-                )
-                masked = mask_tokens(
-                    tokens,
-                    lengths,
-                    rng=rng,
-                    special_ids=special.all(),
-                    mask_id=special.mask,
-                    vocab_size=tokenizer.vocab_size,
-                    max_predictions=masking.max_predictions,
-                    rate=masking.rate,
-                    mask_share=masking.mask_share,
-                    random_share=masking.random_share,
-                )
-                rows = np.zeros(len(tokens), dtype)
-                rows["tokens"], rows["length"], rows["segment_b"] = masked.tokens, lengths, segment_b
-                rows["next_label"] = pairs.random_next[block]
-                rows["masked_positions"], rows["masked_labels"] = masked.positions, masked.labels
-                rows["masked_count"] = masked.count
-                counts["tokens_in_examples"] += int(lengths.sum())
-                counts["tokens_masked"] += int(masked.count.sum())
-                yield rows
-            report(0.3 + 0.7 * min(1.0, (duplicate + 1) / times))
+        return Made(length, shards, dict(sorted(counts.items())))
 
     def stamp(self, part: Part) -> str:
         """Changes whenever the shards of the part could."""
@@ -157,15 +144,100 @@ class PartJob:
         """What an earlier run left of this part; None where it is missing, of other settings or not whole."""
         try:
             fields = json.loads(self.result_path(part).read_text())
-            shards = {split: Shard(**shard) for split, shard in fields["shards"].items()}
-            result = PartResult(fields["stamp"], shards, fields["counts"], fields["notes"])
-            sizes = [(self.folder / shard.file).stat().st_size for shard in shards.values()]
+            made = tuple(
+                Made(one["length"], {split: Shard(**shard) for split, shard in one["shards"].items()}, one["counts"])
+                for one in fields["made"]
+            )
+            result = PartResult(fields["stamp"], made, fields["counts"], fields["notes"])
+            shards = [
+                (length_folder(self.folder, self.config, one.length), s) for one in made for s in one.shards.values()
+            ]
+            whole = all((folder / shard.file).stat().st_size == shard.bytes for folder, shard in shards)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if result.stamp != self.stamp(part) or sizes != [shard.bytes for shard in shards.values()]:
+        if result.stamp != self.stamp(part) or not whole:
             return None
         now_strict = [name for name in LENIENCE if getattr(self.config, name) in ("strict", "stop")]
         return None if any(result.counts.get(loss) for name in now_strict for loss in FORGIVEN[name]) else result
+
+
+def length_folder(folder: Path, config: ShardsConfig, length: int) -> Path:
+    """Where the shards of a length lie: in the folder itself where there is no other length."""
+    return folder / str(length) if len(config.lengths) > 1 else folder
+
+
+def masking_of(config: ShardsConfig) -> Masking:
+    """The rule of masks; `config` is settled for one length."""
+    assert config.max_predictions is not None
+    return Masking(
+        rate=config.mask_rate,
+        max_predictions=config.max_predictions,
+        mask_share=config.mask_share,
+        random_share=config.random_share,
+        when=config.masking,
+        unit=config.mask_unit,
+        max_ngram=config.max_ngram,
+    )
+
+
+def examples(
+    text: TokenizedText,
+    config: ShardsConfig,
+    length: int,
+    tokenizer: Tokenizer,
+    part: Part,
+    split: int,
+    counts: Counter[str],
+    tell: Callable[[float], None],
+) -> Iterator[np.ndarray]:
+    """Blocks of records; `config` is settled for the length.
+
+    Held-out documents are used once, others `dupe_factor` times the weight of their input.
+    """
+    special, masking = tokenizer.special, masking_of(config)
+    frame = Frame(length, special.cls, special.sep, special.pad, tokenizer.separators)
+    add_masks = MASKS[config.masking](masking, tokenizer, counts)
+    dtype = record_dtype(length, masking.max_predictions, tokenizer.vocab_size, config.examples, config.masking)
+    kind = KINDS[config.examples]
+    text = kind.prepare(text, frame, counts)
+    training = SPLITS[split] == "train"
+    times = config.passes * (part.weight or 1) if training else 1
+    seed = [config.seed, part.index, split]
+    for duplicate, used in enumerate(passes(text, times, seed)):
+        if part.weight and training:
+            counts[f"documents_used_of_input_{part.input + 1}"] += len(used.documents) - 1
+        rng = np.random.default_rng([*seed, duplicate])
+        number, fill = kind.draw(used, Drawing(frame, config.short_seq_prob, rng, counts))
+        counts["examples"] += number
+        for start in range(0, number, BLOCK_ROWS):
+            fields = add_masks(fill(slice(start, min(start + BLOCK_ROWS, number))), rng)
+            counts["tokens_in_examples"] += int(fields["length"].sum())
+            rows = np.zeros(len(fields["length"]), dtype)
+            for name, values in fields.items():
+                rows[name] = values
+            yield rows
+        tell(min(1.0, (duplicate + 1) / times))
+
+
+Adding = Callable[[Fields, np.random.Generator], Fields]
+
+
+def static_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> Adding:
+    masker = make_masker(masking, tokenizer)
+
+    def add(fields: Fields, rng: np.random.Generator) -> Fields:
+        masked = masker(fields["tokens"], fields["length"], rng)
+        counts["tokens_masked"] += int(masked.count.sum())
+        return fields | masked.fields()
+
+    return add
+
+
+def no_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> Adding:
+    return lambda fields, rng: fields
+
+
+MASKS = {"static": static_masks, "dynamic": no_masks}
 
 
 def tokenize(
@@ -175,7 +247,7 @@ def tokenize(
     counts: Losses,
     text_bytes: int,
     report: Report,
-) -> tuple[nsp.TokenizedText, nsp.TokenizedText]:
+) -> tuple[TokenizedText, TokenizedText]:
     """The documents of each split as ids. Sentences without a token are left out, documents without one are counted."""
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
@@ -193,7 +265,7 @@ def tokenize(
         characters += len(document.text)
         report(0.3 * min(1.0, characters / max(1, text_bytes)))
     counts["characters"] += characters
-    return tuple(builder.build(config.length, split, counts) for builder, split in zip(builders, SPLITS, strict=True))  # type: ignore[return-value]
+    return tuple(builder.build(split, counts) for builder, split in zip(builders, SPLITS, strict=True))  # type: ignore[return-value]
 
 
 def is_held_out(document: Document, config: ShardsConfig) -> bool:
@@ -201,15 +273,6 @@ def is_held_out(document: Document, config: ShardsConfig) -> bool:
     identity = f"{config.seed}\n{document.offset}\n{document.name}".encode("utf-8", "surrogateescape")
     digest = hashlib.blake2b(identity, digest_size=8).digest()
     return int.from_bytes(digest, "little") < config.held_out * 2**64
-
-
-def count_pairs(pairs: nsp.Pairs, counts: Losses) -> None:
-    counts["examples"] += len(pairs)
-    counts["examples_of_one_sentence"] += int(pairs.one_sentence.sum())
-    counts["examples_random_next"] += int(pairs.random_next.sum())
-    counts["examples_random_next_same_document"] += int(pairs.same_document.sum())
-    counts["sentences_without_partner"] += pairs.without_partner
-    counts["tokens_truncated"] += pairs.truncated
 
 
 class _TextBuilder:
@@ -234,12 +297,12 @@ class _TextBuilder:
 
     def flush(self) -> None:
         if self.waiting:
-            ids = self.tokenizer.ids(self.waiting)
-            self.lengths.append(np.fromiter(map(len, ids), np.int64, len(ids)))
-            self.tokens.append(np.concatenate(ids).astype(self.dtype))
+            ids, offsets = self.tokenizer.ids_flat(self.waiting)
+            self.lengths.append(np.diff(offsets))
+            self.tokens.append(ids.astype(self.dtype))
         self.waiting, self.characters = [], 0
 
-    def build(self, length: int, split: str, counts: Losses) -> nsp.TokenizedText:
+    def build(self, split: str, counts: Losses) -> TokenizedText:
         self.flush()
         tokens = np.concatenate([np.zeros(0, self.dtype), *self.tokens])
         lengths = np.concatenate([np.zeros(0, np.int64), *self.lengths])
@@ -254,12 +317,20 @@ class _TextBuilder:
         counts["tokens_unknown"] += int((tokens == self.tokenizer.special.unk).sum())
         sentences = np.concatenate([[0], np.cumsum(lengths)])
         documents = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
-        sentences, documents, cut = nsp.cut_long_sentences(sentences, documents, length)
-        counts["sentences_cut"] += cut
-        return nsp.TokenizedText(tokens, sentences, documents)
+        return TokenizedText(tokens, sentences, documents)
 
 
-@functools.lru_cache(maxsize=1)
+_loaded: dict[str, Tokenizer] = {}  # the one that this process works with, by its fingerprint
+
+
+def use_tokenizer(tokenizer: Tokenizer) -> None:
+    """The parts that this process makes take this tokenizer, and load none."""
+    _loaded.clear()
+    _loaded[tokenizer.fingerprint] = tokenizer
+
+
 def _load_tokenizer(path: Path, fingerprint: str) -> Tokenizer:
-    """Once a process; `fingerprint` is there to tell one job from the next."""
-    return load_tokenizer(path)
+    """Once a process."""
+    if fingerprint not in _loaded:
+        use_tokenizer(load_tokenizer(path))
+    return _loaded[fingerprint]

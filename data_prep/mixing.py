@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_prep.pairs import TokenizedText
+from data_prep.tokenized import TokenizedText
 
 
 def passes(text: TokenizedText, times: float, seed: Sequence[int]) -> Iterator[TokenizedText]:

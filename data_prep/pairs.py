@@ -1,30 +1,22 @@
-"""Next-sentence pairs as create_instances_from_document of google-research/bert makes them, many at a time.
+"""Pairs of segments, many at a time: for next sentence prediction, and for sentence order.
 
-A and B are slices of one flat array of tokens, so that whole blocks of rows are filled at once. What differs:
+A and B are slices of one flat array of tokens, so that whole blocks of rows are filled at once. Next sentence pairs are
+those of create_instances_from_document of google-research/bert. What differs:
 
 - The random document is drawn among the others at once, not in ten tries. In a part of one document, B comes from
   another place of it; where there is no other place, the true next is taken, or nothing if there is none.
 - A sentence of more than twice the length of a row is cut into sentences of that length beforehand, so that no more of
   it is lost than of others.
+
+Sentence order is that of google-research/albert, but for a chunk of one sentence: there B comes from another document,
+here the sentence is parted at a random token, so that all pairs are of consecutive segments.
 """
 
 import dataclasses
 
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True)
-class TokenizedText:
-    """Documents as one array of ids.
-
-    tokens     all ids, in order
-    sentences  where each sentence starts in `tokens`, and the end
-    documents  where each document starts in `sentences`, and the end; no document is empty
-    """
-
-    tokens: np.ndarray
-    sentences: np.ndarray
-    documents: np.ndarray
+from data_prep.tokenized import Frame, TokenizedText, reached
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +27,8 @@ class Pairs:
     a_length: np.ndarray
     b_start: np.ndarray
     b_length: np.ndarray
-    random_next: np.ndarray
-    one_sentence: np.ndarray  # there was no true next to choose
+    label: np.ndarray  # B is a random next, or A and B are swapped
+    one_sentence: np.ndarray  # the chunk had no boundary to part it at
     same_document: np.ndarray  # a random next from the same document, for want of another
     truncated: int
     without_partner: int  # lone sentences with nothing to pair them with
@@ -45,53 +37,95 @@ class Pairs:
         return len(self.a_start)
 
 
-def cut_long_sentences(sentences: np.ndarray, documents: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Sentence and document boundaries with none longer than 2 * `length` tokens, and how many were cut."""
-    lengths = np.diff(sentences)
-    pieces = np.where(lengths > 2 * length, -(-lengths // length), 1)
-    if not (pieces > 1).any():
-        return sentences, documents, 0
-    first = np.concatenate([[0], np.cumsum(pieces)])  # the first piece of each sentence
-    within = np.arange(first[-1]) - np.repeat(first[:-1], pieces)
-    starts = np.repeat(sentences[:-1], pieces) + within * length
-    return np.append(starts, sentences[-1]), first[documents], int((pieces > 1).sum())
+@dataclasses.dataclass(frozen=True)
+class _Chunks:
+    """For a chunk that starts at each sentence: how long it is to be, where it ends, and where A would end."""
+
+    target: np.ndarray  # of each document
+    document: np.ndarray  # of each sentence
+    ends: np.ndarray
+    a_ends: np.ndarray
 
 
-def draw_pairs(text: TokenizedText, *, length: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
-    """The pairs of one pass over all documents, for rows of `length` tokens. Devlin et al. 2018, A.2."""
-    room = length - 3
+def draw_pairs(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
+    """The next sentence pairs of one pass over all documents, of `room` tokens at most. Devlin et al. 2018, A.2."""
     cum, documents = text.sentences, text.documents
-    count = len(documents) - 1
-    target = np.where(rng.random(count) < short_seq_prob, rng.integers(2, room, count, endpoint=True), room)
-    sizes = np.diff(documents)
-    document = np.repeat(np.arange(count), sizes)  # of each sentence
-
-    # For a chunk starting at each sentence: where it would end, where A would end, and which B it would have.
+    chunks = _draw_chunks(text, room, short_seq_prob, rng)
+    ends, a_ends, document = chunks.ends, chunks.a_ends, chunks.document
     starts = np.arange(len(document))
-    ends = np.searchsorted(cum, cum[:-1] + target[document], side="left")
-    ends = np.clip(ends, starts + 1, documents[document + 1])
-    a_ends = starts + 1 + (rng.random(len(starts)) * (ends - starts - 1)).astype(np.int64)
     random_next = (ends - starts == 1) | (rng.random(len(starts)) < 0.5)
-    alone = (count == 1) & (ends - starts == sizes[document])  # nothing to draw a random next from
+    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no place for a random next
     random_next &= ~alone
-    following = np.where(random_next, a_ends, ends).tolist()  # sentences that were not used are put back
-
-    # Only the chunks that are reached become pairs.
-    reached, at, stop = [], 0, len(following)
-    while at < stop:
-        reached.append(at)
-        at = following[at]
-    chosen = np.array(reached, np.int64)
+    chosen = reached(np.where(random_next, a_ends, ends))  # sentences that were not used are put back
     lone = alone[chosen] & (ends[chosen] - chosen == 1)
     chosen = chosen[~lone]
     a_ends, ends, random_next = a_ends[chosen], ends[chosen], random_next[chosen]
 
-    b_first, b_end = _random_segments(text, chosen, a_ends, ends, target, document, rng)
+    b_first, b_end = _random_segments(text, chosen, a_ends, ends, chunks.target, document, rng)
     b_first, b_end = np.where(random_next, b_first, a_ends), np.where(random_next, b_end, ends)
-    a_start, a_length = cum[chosen], cum[a_ends] - cum[chosen]
-    b_start, b_length = cum[b_first], cum[b_end] - cum[b_first]
+    return _cut_to_fit(
+        (cum[chosen], cum[a_ends] - cum[chosen]),
+        (cum[b_first], cum[b_end] - cum[b_first]),
+        room,
+        rng,
+        label=random_next,
+        one_sentence=ends - chosen == 1,
+        same_document=random_next & (len(documents) == 2),
+        without_partner=int(lone.sum()),
+    )
 
-    # Tokens leave the longer one first, each time at a random end.
+
+def draw_sentence_order(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
+    """Consecutive segments of one pass over all documents, half of them swapped. Lan et al. 2019 (ALBERT), 3.1.
+
+    A document's last sentence of one token alone cannot be parted and is counted as without a partner.
+    """
+    cum = text.sentences
+    chunks = _draw_chunks(text, room, short_seq_prob, rng)
+    chosen = reached(chunks.ends)
+    start, end, lone = cum[chosen], cum[chunks.ends[chosen]], chunks.ends[chosen] - chosen == 1
+    inside = start + 1 + (rng.random(len(chosen)) * (end - start - 1)).astype(np.int64)
+    middle = np.where(lone, inside, cum[chunks.a_ends[chosen]])
+    swapped = rng.random(len(chosen)) < 0.5
+    both = end - start > 1
+    start, middle, end, lone, swapped = start[both], middle[both], end[both], lone[both], swapped[both]
+    return _cut_to_fit(
+        (np.where(swapped, middle, start), np.where(swapped, end - middle, middle - start)),
+        (np.where(swapped, start, middle), np.where(swapped, middle - start, end - middle)),
+        room,
+        rng,
+        label=swapped,
+        one_sentence=lone,
+        same_document=np.zeros(len(start), bool),
+        without_partner=int((~both).sum()),
+    )
+
+
+def _draw_chunks(text: TokenizedText, room: int, short_seq_prob: float, rng: np.random.Generator) -> _Chunks:
+    cum, documents = text.sentences, text.documents
+    count = len(documents) - 1
+    target = np.where(rng.random(count) < short_seq_prob, rng.integers(2, room, count, endpoint=True), room)
+    document = np.repeat(np.arange(count), np.diff(documents))
+    starts = np.arange(len(document))
+    ends = np.searchsorted(cum, cum[:-1] + target[document], side="left")
+    ends = np.clip(ends, starts + 1, documents[document + 1])
+    a_ends = starts + 1 + (rng.random(len(starts)) * (ends - starts - 1)).astype(np.int64)
+    return _Chunks(target, document, ends, a_ends)
+
+
+def _cut_to_fit(
+    a: tuple[np.ndarray, np.ndarray],
+    b: tuple[np.ndarray, np.ndarray],
+    room: int,
+    rng: np.random.Generator,
+    *,
+    label: np.ndarray,
+    one_sentence: np.ndarray,
+    same_document: np.ndarray,
+    without_partner: int,
+) -> Pairs:
+    """Tokens leave the longer one first, each time at a random end. `a` and `b` are starts and lengths."""
+    (a_start, a_length), (b_start, b_length) = a, b
     b_kept = np.minimum(b_length, np.maximum(room - a_length, room // 2))
     a_kept = np.minimum(a_length, room - b_kept)
     a_cut, b_cut = a_length - a_kept, b_length - b_kept
@@ -100,11 +134,11 @@ def draw_pairs(text: TokenizedText, *, length: int, short_seq_prob: float, rng: 
         a_length=a_kept,
         b_start=b_start + rng.binomial(b_cut, 0.5),
         b_length=b_kept,
-        random_next=random_next,
-        one_sentence=ends - chosen == 1,
-        same_document=random_next & (count == 1),
+        label=label,
+        one_sentence=one_sentence,
+        same_document=same_document,
         truncated=int(a_cut.sum() + b_cut.sum()),
-        without_partner=int(lone.sum()),
+        without_partner=without_partner,
     )
 
 
@@ -136,20 +170,19 @@ def _random_segments(
     return first, np.clip(end, first + 1, documents[other + 1])
 
 
-def fill_rows(
-    text: TokenizedText, pairs: Pairs, rows: slice, *, length: int, cls: int, sep: int, pad: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tokens (N L), lengths (N) and segment_b (N) of some pairs: [CLS] A [SEP] B [SEP] [PAD] ..."""
+def fill_pairs(text: TokenizedText, pairs: Pairs, rows: slice, frame: Frame) -> dict[str, np.ndarray]:
+    """Fields of the record for some pairs: [CLS] A [SEP] B [SEP] [PAD] ..., the first separator perhaps twice."""
     a_start, a_length = pairs.a_start[rows, None], pairs.a_length[rows, None]
     b_start, b_length = pairs.b_start[rows, None], pairs.b_length[rows, None]
-    segment_b = a_length + 2  # N 1
+    segment_b = a_length + 1 + frame.separators  # N 1
     lengths = segment_b + b_length + 1
-    columns = np.arange(length)
+    columns = np.arange(frame.length)
     source = columns + np.where(columns < segment_b, a_start - 1, b_start - segment_b)  # N L
     tokens = np.take(text.tokens, source, mode="clip")
-    tokens[columns >= lengths] = pad
+    tokens[columns >= lengths] = frame.pad
     row = np.arange(len(tokens))
-    tokens[:, 0] = cls
-    tokens[row, segment_b[:, 0] - 1] = sep
-    tokens[row, lengths[:, 0] - 1] = sep
-    return tokens, lengths[:, 0], segment_b[:, 0]
+    tokens[:, 0] = frame.cls
+    for separator in range(frame.separators):
+        tokens[row, segment_b[:, 0] - 1 - separator] = frame.sep
+    tokens[row, lengths[:, 0] - 1] = frame.sep
+    return {"tokens": tokens, "length": lengths[:, 0], "segment_b": segment_b[:, 0], "next_label": pairs.label[rows]}

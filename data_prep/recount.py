@@ -12,27 +12,35 @@ from data_prep.job import PARTS_FOLDER, SPLITS
 ROUNDING = 1e-6  # shares are written with six decimals
 
 
+LABEL_COUNTS = {"pairs": "examples_random_next", "sentence-order": "examples_swapped"}  # what label 1 is counted as
+LABEL_SHARES = {"pairs": "share_random_next", "sentence-order": "share_swapped"}
+
+
 class Recount:
     """Adds up the examples of all shards; `problems` are the statistics that differ."""
 
-    def __init__(self) -> None:
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
         self.counts: Counter[str] = Counter()
 
     def add(self, rows: np.ndarray) -> None:
+        names = rows.dtype.names or ()
         self.counts["examples"] += len(rows)
-        self.counts["examples_random_next"] += int((rows["next_label"] == 1).sum())
         self.counts["tokens_in_examples"] += int(rows["length"].sum(dtype=np.int64))
-        self.counts["tokens_masked"] += int(rows["masked_count"].sum(dtype=np.int64))
+        if self.manifest.kind in LABEL_COUNTS:
+            self.counts[LABEL_COUNTS[self.manifest.kind]] += int((rows["next_label"] == 1).sum())
+        if "masked_count" in names:
+            self.counts["tokens_masked"] += int(rows["masked_count"].sum(dtype=np.int64))
 
-    def problems(self, manifest: Manifest) -> list[str]:
-        counts = self.counts
+    def problems(self) -> list[str]:
+        counts, manifest = self.counts, self.manifest
         if not counts["examples"]:
             return []
-        shares = {
-            "share_padding": 1 - counts["tokens_in_examples"] / (manifest.length * counts["examples"]),
-            "share_masked": counts["tokens_masked"] / counts["tokens_in_examples"],
-            "share_random_next": counts["examples_random_next"] / counts["examples"],
-        }
+        shares = {"share_padding": 1 - counts["tokens_in_examples"] / (manifest.length * counts["examples"])}
+        if "tokens_masked" in counts:
+            shares["share_masked"] = counts["tokens_masked"] / counts["tokens_in_examples"]
+        if manifest.kind in LABEL_SHARES:
+            shares[LABEL_SHARES[manifest.kind]] = counts[LABEL_COUNTS[manifest.kind]] / counts["examples"]
         told = manifest.statistics
         # A count of zero is left out of a manifest; a statistic that this version does not know is not judged.
         wrong = [name for name, count in counts.items() if told.get(name, 0) != count]
@@ -64,11 +72,16 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
     made: set[tuple[str, Shard]] = set()
     counts: Counter[str] = Counter()
     notes = sorted((folder / PARTS_FOLDER).glob("part-*.json"))
+    if not notes and folder.name == str(manifest.length):  # one of several lengths, which have their notes together
+        notes = sorted((folder.parent / PARTS_FOLDER).glob("part-*.json"))
     for path in notes:
         try:
             fields = json.loads(path.read_text())
-            made |= {(split, Shard(**shard)) for split, shard in fields["shards"].items()}
             counts.update(fields["counts"])
+            for one in fields["made"]:
+                if one["length"] == manifest.length:
+                    made |= {(split, Shard(**shard)) for split, shard in one["shards"].items()}
+                    counts.update(one["counts"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return [f"{PARTS_FOLDER}/{path.name} is damaged"]
     if not notes:

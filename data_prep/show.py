@@ -1,16 +1,18 @@
 """Examples of a folder of shards as a person reads them."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 from rich.text import Text
 
-from bert_jax.data.record import TOKENIZER_FOLDER, Manifest
+from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, document_starts
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 
 SEGMENT_STYLES = ("", "cyan")
+LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}
 
 
 def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
@@ -26,32 +28,48 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
             reader = ArrayRecordReader(str(folder / shard.file), "readahead_buffer_size:0,max_parallelism:0")
             records = reader.read(0, min(count - shown, shard.examples)) if shown < count else []
             reader.close()
-            for row in np.frombuffer(b"".join(records), manifest.dtype):
-                random_next = bool(row["next_label"])
-                line = Text.assemble((f"{split} {shown}", "bold"), ": ")
-                line.append("random next" if random_next else "next", "yellow" if random_next else "green")
-                line.append(f", {row['length']} tokens, {row['masked_count']} masked")
-                lines += [line, _marked(row, tokenizer)]
+            rows = np.frombuffer(b"".join(records), manifest.dtype)
+            starts = document_starts(rows) if manifest.kind == "packed" else rows["tokens"] == tokenizer.special.cls
+            for row, bounds in zip(rows, starts, strict=True):
+                lines.append(_told(f"{split} {shown}", row, manifest, int(bounds.sum())))
+                pieces = _marked(row, tokenizer)
+                for start, end in itertools.pairwise([*np.flatnonzero(bounds).tolist(), len(pieces)]):
+                    lines.append(Text.assemble(" ", *pieces[start:end]))
                 shown += 1
     return lines
 
 
-def _marked(row: np.void, tokenizer: Tokenizer) -> Text:
-    """The tokens, pieces of a word joined, each with the colour of its segment."""
+def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
+    """An example in a few words: its label, how long it is, and how much of it is masked."""
+    line = Text.assemble((name, "bold"), ": ")
+    if manifest.kind in LABELS:
+        label = int(row["next_label"])
+        line.append(f"{LABELS[manifest.kind][label]}, ", "yellow" if label else "green")
+    line.append(f"{row['length']} tokens, ")
+    if manifest.kind == "packed":
+        line.append(f"{documents} documents, ")
+    line.append("masks to be drawn" if manifest.masking.when == "dynamic" else f"{row['masked_count']} masked")
+    return line
+
+
+def _marked(row: np.void, tokenizer: Tokenizer) -> list[Text]:
+    """Each token with the blank before it, pieces of a word joined, in the colour of its segment."""
     tokens = tokenizer.tokens(row["tokens"][: row["length"]].tolist())
-    count = row["masked_count"]
-    labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
-    label_at = dict(zip(row["masked_positions"][:count].tolist(), labels, strict=True))
+    label_at: dict[int, str] = {}
+    if "masked_count" in (row.dtype.names or ()):
+        count = row["masked_count"]
+        labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
+        label_at = dict(zip(row["masked_positions"][:count].tolist(), labels, strict=True))
     special = set(tokenizer.special.all())
-    text = Text(" ")
+    pieces = []
     for position, token in enumerate(tokens):
         style = SEGMENT_STYLES[int(position >= row["segment_b"])]
         if position in label_at:
-            text.append(f" {{{label_at[position]}→{token}}}", "bold magenta")
+            pieces.append(Text(f" {{{label_at[position]}→{token}}}", "bold magenta"))
         elif int(row["tokens"][position]) in special:
-            text.append(f" {token}", "dim")
+            pieces.append(Text(f" {token}", "dim"))
         elif token.startswith("##"):
-            text.append(token[2:], style)
+            pieces.append(Text(token[2:], style))
         else:
-            text.append(f" {token}", style)
-    return text
+            pieces.append(Text(f" {token}", style))
+    return pieces

@@ -20,14 +20,14 @@ def permute(positions: NDArray[np.uint64], n: int, key: int) -> NDArray[np.int64
     while len(pending):
         left, right = out[pending] >> shift, out[pending] & mask
         for round_number in range(_ROUNDS):
-            left, right = right, left ^ (_mix(right, key, round_number) & mask)
+            left, right = right, left ^ (mix(right, key, round_number) & mask)
         mixed = (left << shift) | right
         out[pending] = mixed
         pending = pending[mixed >= n]
     return out.astype(np.int64)
 
 
-def _mix(x: NDArray[np.uint64], key: int, round_number: int) -> NDArray[np.uint64]:
+def mix(x: NDArray[np.uint64], key: int, round_number: int) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele et al. 2014) over x, key and round; arithmetic wraps at 64 bits."""
     offset = (key * 0x9E3779B97F4A7C15 + (round_number + 1) * 0xD1B54A32D192ED03) % (1 << 64)
     x = x * np.uint64(0x2545F4914F6CDD1D) + np.uint64(offset)

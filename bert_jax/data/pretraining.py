@@ -8,9 +8,12 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 from numpy.typing import NDArray
 
+from bert_jax.data.draws import RowDraws, row_keys
+from bert_jax.data.masking import make_masker
 from bert_jax.data.permutation import permute
-from bert_jax.data.record import Manifest, Shard, read_manifest
+from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, Shard, document_starts, read_manifest
 from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
 
 ORDERED_TOGETHER = 1 << 14  # positions whose order is worked out in one go: the cost of NumPy's calls is shared
 
@@ -27,6 +30,9 @@ class Shards:
         self._ends = np.cumsum(sizes)
         self._starts = self._ends - sizes
         self._readers = [_open(path, shard) for path, shard in zip(self._paths, self._shards, strict=True)]
+        self._masker = None
+        if self.manifest.masking.when == "dynamic":
+            self._masker = make_masker(self.manifest.masking, load_tokenizer(folder / TOKENIZER_FOLDER))
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -46,6 +52,15 @@ class Shards:
             self._name_damage(at)
         return np.frombuffer(b"".join(records), self.dtype)
 
+    def batch(self, indices: NDArray[np.int64], seed: int, epoch: NDArray[np.int64] | int = 0) -> dict[str, np.ndarray]:
+        """The examples at `indices` as a batch. Dynamic masks depend on seed, epoch and index of each alone."""
+        batch = as_batch(self.read(indices))
+        if self._masker is None:
+            return batch
+        draws = RowDraws(row_keys(indices, seed, epoch))
+        masked = self._masker(batch["tokens"], batch["length"], draws).fields()
+        return batch | {name: values.astype(np.int32) for name, values in masked.items()}
+
     def _name_damage(self, at: list[tuple[int, int]]) -> NoReturn:
         """Raises UserError for the first of these examples that cannot be read."""
         for shard, row in at:
@@ -64,7 +79,8 @@ class Shards:
 class PretrainingBatches:
     """Batch `step` holds examples step * batch_size onwards of an endless stream, in a new seeded order each epoch.
 
-    A process reads only its rows of the global batch, so the order does not depend on the number of processes.
+    Dynamic masks are drawn anew in each epoch, the same ones however often and wherever the batch is read. A process
+    reads only its rows of the global batch, so the order does not depend on the number of processes.
     """
 
     def __init__(self, shards: Shards, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
@@ -83,7 +99,7 @@ class PretrainingBatches:
         for number, part in set(zip(epoch.tolist(), block.tolist(), strict=True)):
             here = (epoch == number) & (block == part)
             indices[here] = self._order(number, part)[within[here]]
-        return as_batch(self.shards.read(indices))
+        return self.shards.batch(indices, self.seed, epoch)
 
     def _ordered(self, epoch: int, block: int) -> NDArray[np.int64]:
         """Which examples stand at one block of an epoch's positions."""
@@ -95,25 +111,32 @@ class PretrainingBatches:
 def held_out_batches(
     shards: Shards, batch_size: int, limit: int, process: int = 0, processes: int = 1
 ) -> list[dict[str, np.ndarray]]:
-    """This process's rows of the first `limit` examples in order; rows of weight 0 fill the last batch up."""
+    """This process's rows of the first `limit` examples in order; rows of weight 0 fill the last batch up.
+
+    Dynamic masks come from the seed of the shards: they are the same at each evaluation, and in each run.
+    """
     count = min(limit, len(shards))
     rows = batch_size // processes
     mine = slice(process * rows, (process + 1) * rows)
     batches = []
     for start in range(0, count, batch_size):
-        records = shards.read(np.arange(start, min(start + batch_size, count)))
-        filled = np.zeros(batch_size, shards.dtype)
-        filled[: len(records)] = records
-        batches.append({name: values[mine] for name, values in as_batch(filled, len(records)).items()})
+        batch = shards.batch(np.arange(start, min(start + batch_size, count)), shards.manifest.seed)
+        empty = batch_size - len(batch["weight"])
+        filled = {name: np.pad(rows, ((0, empty), *[(0, 0)] * (rows.ndim - 1))) for name, rows in batch.items()}
+        batches.append({name: values[mine] for name, values in filled.items()})
     return batches
 
 
-def as_batch(records: np.ndarray, rows: int | None = None) -> dict[str, np.ndarray]:
-    """Records as int32 arrays: tokens B L, masked_positions and masked_labels B P, the others B; weight float32 B."""
-    batch = {name: np.ascontiguousarray(records[name], np.int32) for name in records.dtype.names or ()}
-    weight = np.zeros(len(records), np.float32)
-    weight[:rows] = 1.0
-    return {**batch, "weight": weight}
+def as_batch(records: np.ndarray) -> dict[str, np.ndarray]:
+    """Records as int32 arrays: tokens B L, masked_positions and masked_labels B P, the others B; weight float32 B.
+
+    In rows that are no pairs segment B starts at the end. Of packed rows `starts` is B L bool.
+    """
+    names = [name for name in records.dtype.names or () if name != "starts"]
+    batch = {name: np.ascontiguousarray(records[name], np.int32) for name in names}
+    if "starts" in (records.dtype.names or ()):
+        batch["starts"] = document_starts(records)
+    return {"segment_b": batch["length"], **batch, "weight": np.ones(len(records), np.float32)}
 
 
 def _open(path: Path, shard: Shard) -> ArrayRecordReader:

@@ -8,44 +8,60 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from bert_jax.config import from_table
 from bert_jax.errors import UserError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # the first knew pairs with static masks only; what it left unsaid are the defaults here
 WRITER_OPTIONS = "group_size:1,uncompressed"  # one record a chunk: a random read costs 2 microseconds
 MANIFEST = "manifest.json"
 SUFFIX = ".array_record"  # of a shard
 TOKENIZER_FOLDER = "tokenizer"
 
-IS_NEXT, IS_RANDOM = 0, 1  # next_label, in the order of the published checkpoints
+ExampleKind = Literal["pairs", "sentence-order", "full-sentences", "document-sentences", "packed"]
+When = Literal["static", "dynamic"]
+MaskUnit = Literal["token", "word", "ngram"]
+
+IS_NEXT, IS_RANDOM = 0, 1  # next_label, in the order of the published checkpoints; of sentence-order 1 is swapped
+PAIR_LOSSES: dict[str, Literal["nsp", "sop"]] = {"pairs": "nsp", "sentence-order": "sop"}  # kinds with a next_label
 
 
-def record_dtype(length: int, max_predictions: int, vocab_size: int) -> np.dtype:
-    """The layout of one example, little-endian, fixed size.
+def record_dtype(
+    length: int, max_predictions: int, vocab_size: int, kind: ExampleKind = "pairs", when: When = "static"
+) -> np.dtype:
+    """The layout of one example, little-endian, fixed size. Fields that a kind has no use for are not there.
 
     tokens            `length` ids, padded with the tokenizer's [PAD]
-    length            how many of them are text: [CLS] and both [SEP] included
-    segment_b         index of the first token of segment B; equal to `length` where there is no B
-    next_label        IS_NEXT or IS_RANDOM
-    masked_positions  where something is to be predicted, ascending; zeros after `masked_count`
-    masked_labels     the original ids there; zeros after `masked_count`
-    masked_count      how many of the two above count
+    length            how many of them are text: all [CLS] and [SEP] included
+    segment_b         of pairs: index of the first token of segment B
+    next_label        of pairs: IS_NEXT or IS_RANDOM
+    starts            of packed rows: a bit a token, the lowest first, set where a document starts
+    masked_positions  of static masks: where something is to be predicted, ascending; zeros after `masked_count`
+    masked_labels     of static masks: the original ids there; zeros after `masked_count`
+    masked_count      of static masks: how many of the two above count
     """
     token = "<u2" if vocab_size <= 1 << 16 else "<u4"
-    return np.dtype(
-        [
-            ("tokens", token, (length,)),
-            ("length", "<u2"),
-            ("segment_b", "<u2"),
-            ("next_label", "<u2"),
+    fields: list[tuple] = [("tokens", token, (length,)), ("length", "<u2")]
+    if kind in PAIR_LOSSES:
+        fields += [("segment_b", "<u2"), ("next_label", "<u2")]
+    if kind == "packed":
+        fields += [("starts", "u1", (-(-length // 8),))]
+    if when == "static":
+        fields += [
             ("masked_positions", "<u2", (max_predictions,)),
             ("masked_labels", token, (max_predictions,)),
             ("masked_count", "<u2"),
         ]
-    )
+    return np.dtype(fields)
+
+
+def document_starts(rows: np.ndarray) -> np.ndarray:
+    """N L bool: where documents start in packed rows."""
+    return np.unpackbits(rows["starts"], axis=1, count=rows["tokens"].shape[1], bitorder="little").astype(bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +76,19 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """How tokens were chosen and hidden. Devlin et al. 2018, 3.1."""
+    """How tokens are chosen and hidden. Devlin et al. 2018, 3.1.
+
+    when  static: the masks are in the shards. dynamic: training draws them, others each time
+    unit  what is hidden together: a token, a whole word, or up to `max_ngram` words
+    """
 
     rate: float = 0.15
     max_predictions: int = 20
     mask_share: float = 0.8
     random_share: float = 0.1
+    when: When = "static"
+    unit: MaskUnit = "token"
+    max_ngram: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +104,21 @@ class Manifest:
     splits: dict[str, tuple[Shard, ...]]
     statistics: dict[str, float]
     settings: dict[str, object]  # the resolved configuration that made them
+    kind: ExampleKind = "pairs"
+    separators: int = 1  # between the two texts of a pair
     schema: int = SCHEMA_VERSION
 
     @property
     def dtype(self) -> np.dtype:
-        return record_dtype(self.length, self.masking.max_predictions, self.vocab_size)
+        return record_dtype(self.length, self.masking.max_predictions, self.vocab_size, self.kind, self.masking.when)
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the data: sha256 over the hashes of all shards, in order."""
-        hashes = [shard.sha256 for split in sorted(self.splits) for shard in self.splits[split]]
-        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        """Identifies the data: sha256 over the hashes of all shards, in order, and the rule of dynamic masks."""
+        decisive = [shard.sha256 for split in sorted(self.splits) for shard in self.splits[split]]
+        if self.masking.when == "dynamic":
+            decisive.append(json.dumps([dataclasses.asdict(self.masking), self.seed], sort_keys=True))
+        return hashlib.sha256("\n".join(decisive).encode()).hexdigest()
 
     def examples(self, split: str) -> int:
         return sum(shard.examples for shard in self.splits.get(split, ()))
@@ -106,12 +133,14 @@ def read_manifest(folder: Path) -> Manifest:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Make the shards with `bert-jax prep shards --output {folder} ...`")
     if not path.is_file():
+        if lengths := sorted(str(found.parent) for found in folder.glob(f"*/{MANIFEST}")):
+            raise UserError(f"{folder}: no {MANIFEST}, shards of several lengths. Give one of {', '.join(lengths)}")
         raise UserError(f"{folder}: no {MANIFEST}, not finished shards. Run `bert-jax prep shards` to its end")
     try:
         fields = json.loads(path.read_text())
-        if fields["schema"] != SCHEMA_VERSION:
+        if fields["schema"] not in READABLE:
             raise UserError(
-                f"{path}: schema {fields['schema']}, this version reads {SCHEMA_VERSION}. "
+                f"{path}: schema {fields['schema']}, this version reads {' and '.join(map(str, READABLE))}. "
                 "Run `bert-jax prep shards` again"
             )
         splits = {

@@ -23,11 +23,17 @@ class Embeddings(nnx.Module):
         self.project = linear(config, shape, (None, "embed"), dtype, rngs) if narrow else identity
 
     def __call__(
-        self, tokens: Int[Array, "B L"], segments: Int[Array, "B L"], rngs: nnx.Rngs | None = None
+        self,
+        tokens: Int[Array, "B L"],
+        segments: Int[Array, "B L"],
+        rngs: nnx.Rngs | None = None,
+        first: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
+        """`first` is the place that positions are counted from, 0 where there is none."""
         x = jnp.take(self.tokens[...], tokens, axis=0, mode="clip")
         if self.segments is not None:
             x += jnp.take(self.segments[...], segments, axis=0, mode="clip")
         if self.positions is not None:
-            x += self.positions[...][self.first_position : self.first_position + tokens.shape[1]]
+            rows = self.positions[...][self.first_position : self.first_position + tokens.shape[1]]  # L D
+            x += rows if first is None else jnp.take(rows, jnp.arange(len(rows)) - first, axis=0, mode="clip")
         return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, rngs))

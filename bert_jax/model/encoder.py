@@ -52,9 +52,11 @@ class Encoder(nnx.Module):
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
         rngs: nnx.Rngs | None = None,
+        first: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
-        x = constrain(self.embeddings(tokens, segments, rngs), "batch", None, None)
-        seen = views(self.config, mask)
+        """`first`, from `document_places`, keeps the documents of packed rows to themselves."""
+        x = constrain(self.embeddings(tokens, segments, rngs, first), "batch", None, None)
+        seen = views(self.config, mask, first)
         for index, block in enumerate(self.blocks):
             x = constrain(block(x, *seen[self.config.is_local(index)], rngs), "batch", None, None)
         return self.final_norm(x).astype(x.dtype)
@@ -84,6 +86,11 @@ def masks(
     position = jnp.arange(tokens.shape[1])[None, :]
     mask = position < length[:, None]
     return ((position >= segment_b[:, None]) & mask).astype(jnp.int32), mask
+
+
+def document_places(starts: Bool[Array, "B L"]) -> Int[Array, "B L"]:
+    """Where the document of each token starts, given where documents start."""
+    return jax.lax.cummax(jnp.where(starts, jnp.arange(starts.shape[1]), 0), axis=1)
 
 
 def parameter_count(config: ModelConfig, *, pooler: bool = True) -> int:

@@ -1,7 +1,7 @@
 """Where a token stands, told to attention by turning its queries and keys. Su et al. 2021 (RoFormer), 3.2."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
 
@@ -25,11 +25,19 @@ def rotate(x: Float[Array, "B L N H"], by: Rotation | None) -> Float[Array, "B L
     return (x * cosine + jnp.concatenate([-second, first], axis=-1) * sine).astype(x.dtype)
 
 
-def views(config: ModelConfig, mask: Bool[Array, "B L"]) -> dict[bool, tuple[Bool[Array, "B 1 #L L"], Rotation | None]]:
-    """What a block may see and how it turns: under True for blocks that attend locally, under False for the others."""
+def views(
+    config: ModelConfig, mask: Bool[Array, "B L"], first: Int[Array, "B L"] | None = None
+) -> dict[bool, tuple[Bool[Array, "B 1 #L L"], Rotation | None]]:
+    """What a block may see and how it turns: under True for blocks that attend locally, under False for the others.
+
+    Tokens see each other only where their documents start at the same place, if `first` says where. Rotations need not
+    start again with each document: attention feels the difference of two of them alone.
+    """
     length = mask.shape[1]
     rotary = config.positions == "rotary"
     whole = mask[:, None, None, :]
+    if first is not None:
+        whole = whole & (first[:, :, None] == first[:, None, :])[:, None]  # B 1 L L
     found = {False: (whole, rotation(length, config.head_size, config.rotary_base) if rotary else None)}
     if config.local_window:
         place = jnp.arange(length)

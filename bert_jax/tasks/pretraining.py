@@ -1,7 +1,7 @@
-"""Masked LM with next sentence prediction. Devlin et al. 2018, 3.1."""
+"""Masked LM, alone or with next sentence prediction (Devlin et al. 2018, 3.1) or sentence order (Lan et al. 2019)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,36 +10,42 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder import document_places, masks
 from bert_jax.model.heads import MaskedLMModel, PretrainingModel
 from bert_jax.train.task import Batch, Sums
 
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingTask:
-    """Batches are those of bert_jax.data.pretraining. `next_sentence` False leaves loss and head out (RoBERTa)."""
+    """Batches are those of bert_jax.data.pretraining.
+
+    `pair_loss` names what is learned of a pair beside the masked LM: next sentence, sentence order, or nothing
+    (RoBERTa), and then there is no head for it.
+    """
 
     model: ModelConfig
     dtype: DTypeLike = jnp.float32
-    next_sentence: bool = True
+    pair_loss: Literal["nsp", "sop"] | None = "nsp"
     headline: ClassVar[str] = "mlm_accuracy"
 
     @property
     def losses(self) -> tuple[str, ...]:
-        return ("mlm_loss", "nsp_loss") if self.next_sentence else ("mlm_loss",)
+        return ("mlm_loss", f"{self.pair_loss}_loss") if self.pair_loss else ("mlm_loss",)
 
     def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
-        model = PretrainingModel if self.next_sentence else MaskedLMModel
+        model = PretrainingModel if self.pair_loss else MaskedLMModel
         return model(self.model, dtype=self.dtype, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         masked, pairs = jnp.sum(batch["masked_count"]), jnp.sum(batch["weight"])
         counts = {"mlm_loss": masked, "mlm_accuracy": masked}
-        return {**counts, "nsp_loss": pairs, "nsp_accuracy": pairs} if self.next_sentence else counts
+        of_pairs = {f"{self.pair_loss}_loss": pairs, f"{self.pair_loss}_accuracy": pairs} if self.pair_loss else {}
+        return {**counts, **of_pairs}
 
     def sums(self, module: MaskedLMModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        hidden = module.encoder(batch["tokens"], segments, mask, rngs)
+        first = document_places(batch["starts"]) if "starts" in batch else None  # of packed rows
+        hidden = module.encoder(batch["tokens"], segments, mask, rngs, first)
         logits = module.masked_logits(hidden, batch["masked_positions"])
         labels = batch["masked_labels"]
         real = jnp.arange(labels.shape[1]) < batch["masked_count"][:, None]  # B P
@@ -49,8 +55,8 @@ class PretrainingTask:
         }
         if isinstance(module, PretrainingModel):
             next_logits = module.next_logits(hidden, mask)
-            sums["nsp_loss"] = jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"])
-            sums["nsp_accuracy"] = jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"])
+            sums[f"{self.pair_loss}_loss"] = jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"])
+            sums[f"{self.pair_loss}_accuracy"] = jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"])
         return sums
 
 

@@ -23,6 +23,9 @@ from bert_jax.text.tokenizer import Encoding, SpecialIds
 
 T = TypeVar("T")
 
+# A blank, and the other blanks of ASCII, as byte-level BPE spells them; SentencePiece has one sign for all.
+WORD_STARTS = {"BPE": ("Ġ", "ĉ", "Ċ", "ċ", "Č", "č"), "Unigram": ("▁",)}
+
 
 class LibraryTokenizer:
     """All that a tokenizer.json describes, with ids as Hugging Face's class `library_class` gives them.
@@ -86,6 +89,21 @@ class LibraryTokenizer:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self._entries[i] for i in ids]
+
+    def goes_on(self) -> np.ndarray:
+        """For each id whether it goes on with the word before it: those that lack the sign of a blank at their start.
+
+        In WordPiece, those with the prefix. Added tokens never do.
+        """
+        described = json.loads(self._described)
+        model, added = described["model"], described.get("added_tokens") or ()
+        if model["type"] == "WordPiece":
+            prefix = model.get("continuing_subword_prefix", "##")
+            found = np.array([entry.startswith(prefix) for entry in self._entries])
+        else:
+            found = np.array([not entry.startswith(WORD_STARTS[model["type"]]) for entry in self._entries])
+        found[[token["id"] for token in added] + list(self._control_ids)] = False
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, without control tokens but for the unknown one."""

@@ -56,6 +56,9 @@ class Tokenizer(Protocol):
 
     def tokens(self, ids: Sequence[int]) -> list[str]: ...
 
+    def goes_on(self) -> np.ndarray:
+        """For each id whether it goes on with the word before it (bool). Control tokens do not."""
+
     def decode(self, ids: Sequence[int]) -> str: ...
 
     def save(self, folder: Path) -> None: ...

@@ -117,6 +117,12 @@ class WordPieceTokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self._entries[i] for i in ids]
 
+    def goes_on(self) -> np.ndarray:
+        """For each id whether it goes on with the word before it: those with the prefix do."""
+        found = np.array([entry.startswith(self.rules.prefix) for entry in self._entries])
+        found[list(self.special.all())] = False
+        return found
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, without control tokens but for [UNK]."""
         hidden = set(self.special.all()) - {self.special.unk}

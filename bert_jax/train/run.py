@@ -162,7 +162,7 @@ def start_or_resume(
     files = {"run.toml": to_toml(config), "model.toml": to_toml(model)}
     if (path / "run.toml").is_file():
         run.lock()
-        _require_same(run, files, kind, data)
+        _require_same(run, files, kind, task, data)
         if run.tokenizer().fingerprint != tokenizer.fingerprint:
             raise UserError(f"{path} was started with another tokenizer. Choose another --output")
         return run
@@ -214,16 +214,17 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _require_same(run: RunFolder, files: dict[str, str], kind: str, data: str) -> None:
+def _require_same(run: RunFolder, files: dict[str, str], kind: str, task: dict[str, Any], data: str) -> None:
     if run.about()["kind"] != kind:
         raise UserError(f"{run.path} is a {run.about()['kind']} run, this is {kind}. Choose another --output")
-    differences = []
+    before, now = run.about()["task"].get("examples"), task.get("examples")
+    differences = [f"examples {before!r}, now {now!r}"] if before and before != now else []
     for name, text in files.items():
-        before, now = _flat(read_table(run.path / name)), _flat(tomllib.loads(text))
+        old, new = _flat(read_table(run.path / name)), _flat(tomllib.loads(text))
         differences += [
-            f"{key} {before.get(key)!r}, now {now.get(key)!r}"
-            for key in sorted(before.keys() | now.keys())
-            if key.split(".")[0] not in FREE_SETTINGS and before.get(key) != now.get(key)
+            f"{key} {old.get(key)!r}, now {new.get(key)!r}"
+            for key in sorted(old.keys() | new.keys())
+            if key.split(".")[0] not in FREE_SETTINGS and old.get(key) != new.get(key)
         ]
     if differences:
         raise UserError(f"{run.path} is a run with other settings: {'; '.join(differences)}. Choose another --output")

@@ -53,6 +53,8 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
         manifest = read_manifest(path)
         return {
             "what": "shards",
+            "examples": manifest.kind,
+            "masks": f"{manifest.masking.when}, by {manifest.masking.unit}",
             "training examples": manifest.examples("train"),
             "length": manifest.length,
             "tokenizer": manifest.tokenizer[:12],

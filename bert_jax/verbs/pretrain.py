@@ -14,7 +14,7 @@ import numpy as np
 from bert_jax import hosts, models
 from bert_jax.config import SEED_RANGE, MeshConfig, OptimConfig, check_ranges, with_dropout
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
-from bert_jax.data.record import TOKENIZER_FOLDER, check_files, read_manifest
+from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_files, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
@@ -54,8 +54,9 @@ class PretrainConfig:
     """What matrix products run in. Parameters, normalisation, softmax and loss stay float32."""
     dropout: float | None = None
     """In place of the model's own. Fine-tuning has its own setting."""
-    next_sentence: bool = True
-    """Train next sentence prediction beside the masked LM."""
+    next_sentence: bool | None = None
+    """Train the pair loss beside the masked LM: next sentence, or sentence order where the shards hold that. Default:
+    where the shards hold pairs."""
     save_every: int = 1000
     """Steps between two checkpoints."""
     keep: int = 3
@@ -88,6 +89,8 @@ def pretrain(config: PretrainConfig) -> RunFolder:
             f"{config.data}/manifest.json says {manifest.vocab_size} entries, its tokenizer has "
             f"{tokenizer.vocab_size}. Run `bert-jax prep shards` again"
         )
+    pair_loss = pair_loss_of(manifest, config)
+    config = dataclasses.replace(config, next_sentence=pair_loss is not None)
     model = with_dropout(models.resolve(config.model, tokenizer.vocab_size), config.dropout)
     if manifest.length > model.max_length:
         raise UserError(
@@ -100,14 +103,15 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     shards = Shards(config.data, "train", manifest)
     process, processes = jax.process_index(), jax.process_count()
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
-    task = PretrainingTask(model, jnp.dtype(config.dtype), config.next_sentence)
+    task = PretrainingTask(model, jnp.dtype(config.dtype), pair_loss)
     program = Program(
         task, mesh, make_optimizer(config.optim, config.steps), seed=config.seed, accumulate=config.accumulate
     )
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
     )
-    task_record = {"name": "pretrain", "head": "pretrain" if config.next_sentence else "masked_lm"}
+    head = "pretrain" if pair_loss else "masked_lm"
+    task_record = {"name": "pretrain", "head": head, "examples": manifest.kind}
     run = start_or_resume(
         config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
@@ -131,6 +135,19 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         }
     )
     return run
+
+
+def pair_loss_of(manifest: Manifest, config: PretrainConfig) -> Literal["nsp", "sop"] | None:
+    """What is learned of pairs; raises UserError where it is asked for and the shards hold none."""
+    if config.next_sentence is False:
+        return None
+    found = PAIR_LOSSES.get(manifest.kind)
+    if found is None and config.next_sentence:
+        raise UserError(
+            f"next_sentence was asked for, {config.data} holds {manifest.kind} without pair labels. Leave it out, or "
+            f"make shards with `bert-jax prep shards --examples {' or '.join(PAIR_LOSSES)}`"
+        )
+    return found
 
 
 def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Params) -> dict[str, float]:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import random
 import shutil
 from collections import Counter
@@ -117,6 +118,17 @@ def test_a_batch_has_the_types_that_the_model_takes(shards):
     assert (batch["weight"] == 1).all()
 
 
+def test_shards_of_the_first_schema_are_read_as_what_they_are(folder):
+    path, new = folder / "manifest.json", read_manifest(folder)
+    fields = json.loads(path.read_text())
+    del fields["kind"], fields["separators"], fields["masking"]["when"], fields["masking"]["unit"]
+    del fields["masking"]["max_ngram"]
+    path.write_text(json.dumps(fields | {"schema": 1}))
+    old = read_manifest(folder)
+    assert dataclasses.replace(old, schema=2) == new and old.fingerprint == new.fingerprint
+    assert equal(*(PretrainingBatches(Shards(folder, "train", one), 5, seed=0).batch(3) for one in (old, new)))
+
+
 def test_held_out_examples_come_in_order_and_the_rest_of_the_last_batch_weighs_nothing(written):
     shards = Shards(written, "held_out")
     n = len(shards)
@@ -187,7 +199,10 @@ def test_a_split_without_examples_cannot_be_trained_on(written):
         (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json, not finished shards"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "not a manifest of shards"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "not a manifest of shards"),
-        (lambda folder: (folder / "manifest.json").write_text('{"schema": 99}'), "schema 99, this version reads 1"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"schema": 99}'),
+            "schema 99, this version reads 1 and 2",
+        ),
         (shutil.rmtree, "no such folder"),
     ],
 )

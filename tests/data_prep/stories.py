@@ -7,6 +7,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from bert_jax.data.record import Manifest
+from data_prep.tokenized import TokenizedText
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "e", "ing", "on", "us")]
 
@@ -16,6 +17,13 @@ def story(seed: int, sentences: int = 40) -> str:
     rng = random.Random(seed)
     made = [" ".join(rng.choices(WORDS, k=rng.randint(3, 12))).capitalize() + "." for _ in range(sentences)]
     return "\n".join(" ".join(made[start : start + 4]) for start in range(0, sentences, 4)) + "\n"
+
+
+def text_of(lengths: list[list[int]], first: int) -> TokenizedText:
+    """Documents whose sentences have these lengths; every token is another number, from `first` on."""
+    sentences = np.cumsum([0, *(length for document in lengths for length in document)])
+    documents = np.cumsum([0, *map(len, lengths)])
+    return TokenizedText(np.arange(first, first + sentences[-1], dtype=np.uint32), sentences, documents)
 
 
 def read_rows(folder: Path, manifest: Manifest, split: str) -> np.ndarray:

@@ -17,9 +17,10 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep import job, shards
 from data_prep.build import build_shards
-from data_prep.check import check_shards, find_problem
+from data_prep.check import check_shards
 from data_prep.job import is_held_out
 from data_prep.reading import Document
+from data_prep.rules import find_problem
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, configure):

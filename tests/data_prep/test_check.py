@@ -12,7 +12,8 @@ from bert_jax.data.record import Manifest, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.build import build_shards
-from data_prep.check import check_shards, find_problem
+from data_prep.check import check_shards
+from data_prep.rules import find_problem
 from data_prep.show import show_examples
 
 

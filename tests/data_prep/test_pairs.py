@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stories import text_of as numbered_text
 
-from data_prep.pairs import Pairs, TokenizedText, cut_long_sentences, draw_pairs, fill_rows
+from data_prep.pairs import Pairs, draw_pairs, fill_pairs
+from data_prep.tokenized import Frame, TokenizedText, cut_long_sentences
 
 PAD, CLS, SEP = 0, 1, 2
 
 
 def text_of(lengths: list[list[int]]) -> TokenizedText:
-    """Documents whose sentences have these lengths; every token is another number, from 3 on."""
-    sentences = np.cumsum([0, *(length for document in lengths for length in document)])
-    documents = np.cumsum([0, *map(len, lengths)])
-    return TokenizedText(np.arange(3, 3 + sentences[-1], dtype=np.uint32), sentences, documents)
+    return numbered_text(lengths, first=3)
 
 
 def draw(text: TokenizedText, *, length: int = 23, short: float = 0.1, seed: int = 0) -> Pairs:
-    return draw_pairs(text, length=length, short_seq_prob=short, rng=np.random.default_rng(seed))
+    return draw_pairs(text, room=length - 3, short_seq_prob=short, rng=np.random.default_rng(seed))
 
 
 DOCUMENTS = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=12), min_size=1, max_size=6)
@@ -29,7 +28,8 @@ DOCUMENTS = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=12), min_
 def test_pairs_keep_the_rules(lengths, length, seed):
     text = text_of(lengths)
     pairs = draw(text, length=length, seed=seed)
-    tokens, rows, segment_b = fill_rows(text, pairs, slice(None), length=length, cls=CLS, sep=SEP, pad=PAD)
+    fields = fill_pairs(text, pairs, slice(None), Frame(length, CLS, SEP, PAD))
+    tokens, rows, segment_b = fields["tokens"], fields["length"], fields["segment_b"]
     document = np.repeat(np.arange(len(lengths)), np.add.reduceat(np.diff(text.sentences), text.documents[:-1]))
     assert tokens.shape == (len(pairs), length) and tokens.dtype == text.tokens.dtype
     for row in range(len(pairs)):
@@ -41,9 +41,9 @@ def test_pairs_keep_the_rules(lengths, length, seed):
             assert (np.diff(segment.astype(int)) == 1).all()
             assert document[segment[0] - 3] == document[segment[-1] - 3]
         same = document[a[0] - 3] == document[b[0] - 3]
-        assert same or pairs.random_next[row]
-        assert not pairs.random_next[row] or same == (len(lengths) == 1)
-        if not pairs.random_next[row]:
+        assert same or pairs.label[row]
+        assert not pairs.label[row] or same == (len(lengths) == 1)
+        if not pairs.label[row]:
             assert a[-1] < b[0]
             assert len(a) + len(b) == length - 3 or a[-1] + 1 == b[0]
     assert pairs.without_partner == (len(lengths) == 1 and len(lengths[0]) == 1)
@@ -58,10 +58,10 @@ def test_every_sentence_starts_or_follows_in_some_pair(lengths, seed):
     if pairs.without_partner:
         return
     seen = [range(s, s + n) for s, n in zip(pairs.a_start, pairs.a_length, strict=True)]
-    true_next = ~pairs.random_next
+    true_next = ~pairs.label
     seen += [range(s, s + n) for s, n in zip(pairs.b_start[true_next], pairs.b_length[true_next], strict=True)]
     assert {token for span in seen for token in span} == set(range(len(text.tokens)))
-    assert pairs.truncated == 0 or pairs.random_next.any()
+    assert pairs.truncated == 0 or pairs.label.any()
 
 
 def test_half_of_the_nexts_are_random_where_there_is_a_choice():
@@ -70,9 +70,9 @@ def test_half_of_the_nexts_are_random_where_there_is_a_choice():
     pairs = draw(text, length=64, short=0.0)
     choice = ~pairs.one_sentence
     assert choice.sum() > 2000
-    assert abs(pairs.random_next[choice].mean() - 0.5) < 4 * 0.5 / np.sqrt(choice.sum())
-    assert pairs.random_next[~choice].all()
-    assert abs(pairs.random_next.mean() - 0.5) < 0.05
+    assert abs(pairs.label[choice].mean() - 0.5) < 4 * 0.5 / np.sqrt(choice.sum())
+    assert pairs.label[~choice].all()
+    assert abs(pairs.label.mean() - 0.5) < 0.05
 
 
 def test_statistics_are_those_of_the_original():
@@ -82,7 +82,7 @@ def test_statistics_are_those_of_the_original():
     ours, theirs = [], []
     for seed in range(12):
         pairs = draw(text, length=64, seed=seed)
-        ours.append(summary(pairs.a_length, pairs.b_length, pairs.random_next))
+        ours.append(summary(pairs.a_length, pairs.b_length, pairs.label))
         theirs.append(summary(*np.array(original_pairs(lengths, 64, random.Random(seed))).T))
     ours, theirs = np.array(ours), np.array(theirs)
     error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / len(ours))
@@ -142,7 +142,7 @@ def test_tokens_are_cut_from_both_ends_alike():
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=20), st.integers(5, 20))
 def test_long_sentences_are_cut_and_nothing_is_lost(lengths, length):
     text = text_of([lengths[:1], lengths])
-    sentences, documents, cut = cut_long_sentences(text.sentences, text.documents, length)
+    sentences, documents, cut = cut_long_sentences(text.sentences, text.documents, longest=2 * length, piece=length)
     assert set(text.sentences) <= set(sentences.tolist())
     assert np.diff(sentences).max() <= 2 * length and (np.diff(sentences) > 0).all()
     assert (sentences[documents] == text.sentences[text.documents]).all()
@@ -152,12 +152,12 @@ def test_long_sentences_are_cut_and_nothing_is_lost(lengths, length):
 @pytest.mark.parametrize("lengths, pairs, random_next", [([[7]], 0, 0), ([[7, 7]], 1, 0), ([[7], [7]], 2, 2)])
 def test_the_smallest_corpora(lengths, pairs, random_next):
     found = draw(text_of(lengths), length=40, short=0.0)
-    assert (len(found), found.random_next.sum()) == (pairs, random_next)
+    assert (len(found), found.label.sum()) == (pairs, random_next)
 
 
 def test_one_document_alone_pairs_with_other_places_of_itself():
     text = text_of([[5] * 200])
     pairs = draw(text, length=43, short=0.0)
-    far = pairs.random_next
+    far = pairs.label
     assert 0.3 < far.mean() < 0.7 and (pairs.same_document == far).all()
     assert (pairs.b_start[far] != pairs.a_start[far] + pairs.a_length[far]).all()

@@ -1,0 +1,147 @@
+"""What breaks the rules of a kind is found, in whole folders made by the command's function."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from stories import read_rows
+from tokenizers import models, pre_tokenizers, processors, trainers
+
+from bert_jax.data.record import Manifest, read_manifest
+from bert_jax.text import load_tokenizer
+from data_prep.build import build_shards
+from data_prep.check import check_shards
+from data_prep.kinds import KINDS
+from data_prep.rules import find_problem
+from data_prep.show import show_examples
+
+
+@pytest.fixture
+def pieces(tmp_path):
+    """A vocabulary that cuts the words of the stories into up to three pieces."""
+    letters = [*"bdfgklmnprst", *(f"##{letter}" for letter in "aeingous")]
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "ba", *letters]
+    (tmp_path / "pieces.txt").write_text("\n".join(entries) + "\n")
+    return str(tmp_path / "pieces.txt")
+
+
+def made(configure, **changes) -> tuple[np.ndarray, Manifest, tuple]:
+    config = configure(**changes)
+    manifest = build_shards(config)
+    tokenizer = load_tokenizer(Path(config.output) / "tokenizer")
+    return read_rows(Path(config.output), manifest, "train").copy(), manifest, (tokenizer.special, tokenizer.goes_on())
+
+
+@pytest.mark.parametrize("unit", ["token", "word", "ngram"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_with_every_unit_is_sound(tmp_path, configure, pieces, kind, unit):
+    config = configure(examples=kind, mask_unit=unit, tokenizer=pieces, length=40, mask_rate=0.3)
+    manifest = build_shards(config)
+    assert check_shards(tmp_path / "shards") == manifest == read_manifest(tmp_path / "shards")
+    assert (manifest.kind, manifest.masking.unit, manifest.masking.rate) == (kind, unit, 0.3)
+    least = 0.2 if kind in ("pairs", "sentence-order") else 0.22
+    assert least < manifest.statistics["share_masked"] < 0.31
+    assert 0 <= manifest.statistics["share_padding"] < (0.1 if kind == "packed" else 0.5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dynamic_shards_hold_the_same_text_and_no_masks(tmp_path, configure, kind):
+    static, manifest, _ = made(configure, examples=kind, dupe_factor=None)
+    build_shards(configure("dynamic", examples=kind, masking="dynamic", dupe_factor=None))
+    dynamic = check_shards(tmp_path / "dynamic")
+    rows = read_rows(tmp_path / "dynamic", dynamic, "train")
+    passes = manifest.dupe_factor // dynamic.dupe_factor
+    assert passes == (1 if kind in ("pairs", "sentence-order") else 10)
+    if passes > 1:
+        assert len(static) == passes * len(rows)
+    assert not {"masked_count", "masked_labels", "masked_positions"} & set(rows.dtype.names)
+    assert dynamic.fingerprint != manifest.fingerprint and "share_masked" not in dynamic.statistics
+
+
+def test_the_rule_of_dynamic_masks_tells_data_apart(configure):
+    prints = [
+        build_shards(configure(name, masking="dynamic", **changes)).fingerprint
+        for name, changes in (("a", {}), ("b", {}), ("c", {"mask_rate": 0.3}), ("d", {"mask_unit": "word"}))
+    ]
+    assert prints[0] == prints[1] and len(set(prints)) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "harm", "says"),
+    [
+        ("packed", lambda row, special: row["starts"].__setitem__(0, row["starts"][0] ^ 1), "outside of the text"),
+        ("packed", lambda row, special: row["starts"].__setitem__(-1, 128), "beyond the row"),
+        ("packed", lambda row, special: row["starts"].__setitem__(0, row["starts"][0] ^ 4), "not start with"),
+        ("packed", lambda row, special: row["tokens"].__setitem__(2, special.sep), "not end with"),
+        ("packed", lambda row, special: row["tokens"].__setitem__(2, special.cls), "not start with"),
+        ("full-sentences", lambda row, special: row["tokens"].__setitem__(2, special.cls), "a [CLS]"),
+        ("full-sentences", lambda row, special: row["tokens"].__setitem__(slice(2, 4), special.sep), "empty document"),
+        ("document-sentences", lambda row, special: row["tokens"].__setitem__(2, special.sep), "a control token"),
+        ("sentence-order", lambda row, special: row.__setitem__("next_label", 2), "pair label"),
+        ("sentence-order", lambda row, special: row.__setitem__("segment_b", 2), "end of a segment"),
+    ],
+)
+def test_an_example_that_breaks_the_rules_of_its_kind_is_told(configure, kind, harm, says):
+    rows, manifest, (special, goes_on) = made(configure, examples=kind, masking="dynamic", dupe_factor=1)
+    rows = rows[rows["length"] > 8]
+    assert find_problem(rows, manifest, special, goes_on) is None
+    harm(rows[1], special)
+    assert says in (find_problem(rows, manifest, special, goes_on) or "nothing")
+
+
+def test_a_word_that_is_masked_in_part_is_told(configure, pieces):
+    rows, manifest, (special, goes_on) = made(configure, mask_unit="word", tokenizer=pieces)
+    assert find_problem(rows, manifest, special, goes_on) is None
+    count = int(rows[1]["masked_count"])
+    rows = rows[1:2]
+    rows["masked_count"] = count - 1
+    label, position = rows["masked_labels"][0, count - 1], rows["masked_positions"][0, count - 1]
+    assert goes_on[label]  # the last piece of a word
+    rows["tokens"][0, position] = label
+    rows["masked_labels"][0, count - 1] = rows["masked_positions"][0, count - 1] = 0
+    assert find_problem(rows, manifest, special, goes_on) == "a word that is masked in part"
+
+
+@pytest.fixture
+def two_separators(tmp_path, corpus) -> str:
+    """A folder of byte-level BPE, whose pairs have two separators as RoBERTa's."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    control = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=control, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train([str(path) for path in sorted(corpus.glob("*.txt"))], trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
+    (tmp_path / "bpe").mkdir()
+    backend.save(str(tmp_path / "bpe" / "tokenizer.json"))
+    (tmp_path / "bpe" / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    return str(tmp_path / "bpe")
+
+
+def test_pairs_have_the_separators_of_the_tokenizer(tmp_path, configure, two_separators):
+    rows, manifest, (special, _) = made(configure, tokenizer=two_separators, mask_unit="word", length=61)
+    assert check_shards(tmp_path / "shards") == manifest and manifest.separators == 2
+    row, b = np.arange(len(rows)), rows["segment_b"].astype(int)
+    for place in (b - 1, b - 2, rows["length"].astype(int) - 1):
+        assert (rows["tokens"][row, place] == special.sep).all()
+    assert (rows["tokens"] == special.sep).sum() == 3 * len(rows)
+    assert rows["length"].max() == 61 and 0.1 < manifest.statistics["share_masked"] < 0.16
+    one = dataclasses.replace(manifest, separators=1)
+    rows["tokens"][0, b[0] - 2] = special.mask
+    assert find_problem(rows, one, special) is None and "end of a segment" in find_problem(rows, manifest, special)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_examples_of_each_kind_are_shown(tmp_path, configure, kind):
+    manifest = build_shards(configure(examples=kind, masking="dynamic", dupe_factor=None, length=61))
+    lines = [line.plain for line in show_examples(tmp_path / "shards", manifest, 4)]
+    heads = [line for line in lines if line.startswith(("train", "held_out"))]
+    assert len(heads) == 8 and all("masks to be drawn" in head for head in heads)
+    texts = [line for line in lines if line.startswith("  ")]
+    assert all(text.startswith("  [CLS] ") and text.endswith(" [SEP]") and text.count("[CLS]") == 1 for text in texts)
+    assert kind != "packed" or len(texts) >= len(heads)
+    assert kind != "sentence-order" or any("swapped" in head for head in heads)
