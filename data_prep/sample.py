@@ -1,0 +1,43 @@
+"""A bounded sample of a corpus: what vocabularies are learned from and measured on."""
+
+import hashlib
+from collections.abc import Iterator
+
+from bert_jax.errors import UserError
+from data_prep.config import SampleConfig
+from data_prep.corpus import Losses, Piece, Reading, Source, read_documents
+
+
+def sample_texts(sources: tuple[Source, ...], config: SampleConfig, counts: Losses) -> Iterator[str]:
+    """Texts of about `sample_mb` in all; `counts` tells their characters and what was lost.
+
+    Of a larger corpus some are taken, chosen by a hash of the seed and the place: lines of .jsonl, blocks of some lines
+    of .txt. Raises UserError where there is nothing but blanks.
+    """
+    reading = Reading("sample-block", config.field, config.encoding_errors, config.on_bad)
+    total = sum(source.text_bytes for source in sources)
+    share = min(1.0, config.sample_mb * 1e6 / total)
+    for source in sources:
+        for document in read_documents(Piece(source), reading, counts):
+            if share < 1 and _draw(config.seed, document.name, document.offset) >= share:
+                continue
+            counts["characters"] += len(document.text.strip())
+            yield document.text
+    if not counts["characters"]:
+        raise UserError(f"no text in {', '.join(config.input)}: all of it blank")
+
+
+def _draw(seed: int, name: str, offset: int) -> float:
+    identity = f"{seed}\n{offset}\n{name}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "little") / 2**64
+
+
+def told_losses(counts: Losses) -> list[str]:
+    """Lines that say what was left out or changed; none where nothing was."""
+    lost = sorted((name, count) for name, count in counts.items() if count and name != "characters")
+    if not lost:
+        return []
+    return [
+        "left out or changed: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in lost),
+        *counts.notes,
+    ]
