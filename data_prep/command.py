@@ -12,6 +12,9 @@ from rich.table import Table
 from bert_jax.data.record import Manifest
 from data_prep.config import ShardsConfig, VocabConfig
 
+# tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
+FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
+
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
@@ -23,7 +26,7 @@ def main(argv: list[str]) -> int:
         {"vocab": vocab, "shards": shards, "check": check},
         prog="bert-jax prep",
         description="From text to shards of masked examples. Needs no accelerator and no JAX.",
-        args=argv,
+        args=[FLAGS.get(argument, argument) for argument in argv],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
 
@@ -32,6 +35,8 @@ def vocab(config: VocabConfig) -> int:
     """Train a vocabulary.
 
     bert-jax prep vocab --input books/ notes.jsonl.gz --output vocab/ --size 30522
+    bert-jax prep vocab --input trials/ --output vocab/ --kind bpe --user-tokens GLP-1 HbA1c
+    bert-jax prep vocab --input trials/ --output longer/ --extend bert-base-uncased/vocab.txt --add 500
     """
     from data_prep.vocab import train_vocab
 

@@ -49,7 +49,7 @@ class VocabConfig(SampleConfig):
     size: int | None = None
     """Entries of the vocabulary, control tokens included. Default: 30522."""
     lowercase: bool | None = None
-    """Lower-case the text, as the uncased models do. Default: yes for wordpiece, no for the others."""
+    """--lowercase or --no-lowercase: as the uncased models, or not. Default: yes for wordpiece, no for the others."""
     accents: Literal["keep", "strip"] | None = None
     """Whether é stays or becomes e. Default: as BERT, stripped where the text is lower-cased."""
     special_tokens: tuple[str, ...] = ()
