@@ -47,6 +47,15 @@ def _pieces(old: Tokenizer, new: Tokenizer, entry: int) -> np.ndarray:
     return old.ids([f" {text.removeprefix(prefix)}"])[0]
 
 
+def _reading(tokenizer: Tokenizer) -> object:
+    """How a text is seen before pieces are looked for, as far as it can be told."""
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        return lowercases(tokenizer)
+    rules = tokenizer.rules
+    stripped = rules.lowercase if rules.strip_accents is None else rules.strip_accents
+    return rules.changed(added=(), strip_accents=stripped)
+
+
 def _require_extension(old: Tokenizer, new: Tokenizer, where_old: str, where_new: str) -> None:
     """Raises UserError, in one line, where an id that the model knows means something else in the new tokenizer."""
     if old.fingerprint == new.fingerprint:
@@ -60,8 +69,8 @@ def _require_extension(old: Tokenizer, new: Tokenizer, where_old: str, where_new
         problem = f"it has {old.vocab_size} entries there and {new.vocab_size} here"
     elif (old.special, old.separators) != (new.special, new.separators):
         problem = "other control tokens"
-    elif lowercases(old) != lowercases(new):
-        problem = "one lower-cases its text, the other does not"
+    elif _reading(old) != _reading(new):
+        problem = "they treat case, accents or the like differently"
     else:
         return
     raise UserError(f"{where_new}: its tokenizer is no extension of that of {where_old}: {problem}. {way_out}")

@@ -31,10 +31,9 @@ from bert_jax.train.optimizer import make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, open_run, start_or_resume
 from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.starting import start_from
+from bert_jax.verbs.starting import PARTS, start_from
 
 DEFAULT_MODEL = "bert-base-uncased"
-PARTS = ("encoder", "masked_lm", "next_sentence")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ class PretrainConfig:
     steps: int
     """Updates to make."""
     model: str | None = None
-    """A named model, or a .toml file with its sizes; bert-base-uncased where not said. The vocabulary is the shards'."""
+    """A named model, or a .toml file with its sizes. The vocabulary is the shards'. Default: bert-base-uncased"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Model to go on from, in place of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
     TensorFlow 1 checkpoint. The shards' tokenizer is its own, or what `bert-jax prep vocab --extend` made of it."""

@@ -11,6 +11,7 @@ from bert_jax.train.checkpoint import require_same_shapes
 from bert_jax.train.program import Program, TrainState
 
 ENCODER = "encoder"
+PARTS = ("encoder", "masked_lm", "next_sentence")
 NAMES = {"masked_lm": "masked LM head", "next_sentence": "next sentence head"}
 
 
