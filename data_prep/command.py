@@ -1,16 +1,18 @@
-"""`bert-jax prep vocab | shards | check`: thin over `train_vocab`, `build_shards` and `check_shards`."""
+"""`bert-jax prep vocab | report | shards | check`: thin over the functions of their names."""
 
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bert_jax.data.record import Manifest
-from data_prep.config import ShardsConfig, VocabConfig
+from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
 
 # tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
 FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
@@ -21,9 +23,9 @@ def say(line: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of the three; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
+    """Runs one of them; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
     return tyro.extras.subcommand_cli_from_dict(
-        {"vocab": vocab, "shards": shards, "check": check},
+        {"vocab": vocab, "report": report, "shards": shards, "check": check},
         prog="bert-jax prep",
         description="From text to shards of masked examples. Needs no accelerator and no JAX.",
         args=[FLAGS.get(argument, argument) for argument in argv],
@@ -42,6 +44,36 @@ def vocab(config: VocabConfig) -> int:
 
     train_vocab(config, say=say)
     return 0
+
+
+def report(config: ReportConfig) -> int:
+    """Say how vocabularies cut a corpus, side by side, and whether one of the domain pays.
+
+    bert-jax prep report --input trials/ --tokenizer bert-base-uncased/vocab.txt vocab/ --output report.md
+    """
+    from data_prep.report import RULE, WORD, report_vocabularies, word_row
+
+    found = report_vocabularies(config, say=say)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    title = f"{found.words:,} words in {found.characters:,} characters of {found.files:,} files"
+    console.print(_table(title, ["", *(m.tokenizer for m in found.measurements)], found.rows()))
+    for measurement in found.measurements:
+        for title, words in (("cost most tokens", measurement.worst), ("are unknown", measurement.unknown)):
+            if words:
+                head = ["word", "times", "pieces", "tokens beyond one"]
+                console.print(_table(f"words that {title} in {measurement.tokenizer}", head, map(word_row, words)))
+    for text in (found.verdict, RULE, WORD):
+        console.print(text, markup=False, highlight=False)
+    return 0
+
+
+def _table(title: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(escape(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def shards(config: ShardsConfig) -> int:

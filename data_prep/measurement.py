@@ -9,7 +9,9 @@ from itertools import islice
 
 import numpy as np
 
+from bert_jax.text.extension_training import extend_wordpiece
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 BATCH = 4096  # texts or words tokenised at a time
 PLAIN = re.compile(r"[^\W_]")
@@ -55,7 +57,7 @@ class Measurement:
     words_cut           share of the words that take more than one token
     words_unknown       share of the words with an unknown token in them
     tokens_unknown      share of the tokens of the text
-    saved_by_words      share of the tokens of the text that entries for the costliest words would save
+    saved_by_words      share of the tokens that an extension by words of this text saves; None where none can be made
     """
 
     tokenizer: str
@@ -66,7 +68,7 @@ class Measurement:
     words_unknown: float
     tokens_unknown: float
     tokens_per_1000_characters: float
-    saved_by_words: float
+    saved_by_words: float | None
     worst: tuple[WordCost, ...]
     unknown: tuple[WordCost, ...]
 
@@ -95,7 +97,7 @@ def trimmed(spelled: str) -> str:
 
 
 def measure(name: str, tokenizer: Tokenizer, sample: Sample, *, worst: int, added: int) -> Measurement:
-    """The figures of one vocabulary; `worst` words are named, `added` are thought to be added."""
+    """The figures of one vocabulary; `worst` words are named, and as a trial `added` words added."""
     lengths, unknown = _cut(tokenizer, [f" {word}" for word in sample.words])  # as behind another word
     text_lengths, text_unknown = _cut(tokenizer, sample.texts)
     tokens, words = int(text_lengths.sum()), sample.word_count
@@ -123,10 +125,17 @@ def measure(name: str, tokenizer: Tokenizer, sample: Sample, *, worst: int, adde
         words_unknown=float(sample.counts[unknown > 0].sum() / max(1, words)),
         tokens_unknown=float(text_unknown.sum() / max(1, tokens)),
         tokens_per_1000_characters=1000 * tokens / sample.characters,
-        saved_by_words=float(np.sort(extra)[::-1][:added].sum() / max(1, tokens)),
+        saved_by_words=_saved_by_words(tokenizer, sample, added, tokens),
         worst=costs(extra),
         unknown=costs(np.where(unknown > 0, sample.counts, 0)),
     )
+
+
+def _saved_by_words(tokenizer: Tokenizer, sample: Sample, added: int, tokens: int) -> float | None:
+    if not isinstance(tokenizer, WordPieceTokenizer):
+        return None
+    extension = extend_wordpiece(tokenizer, sample.texts, add=added)
+    return (extension.before - extension.after) / max(1, tokens)
 
 
 def _cut(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
