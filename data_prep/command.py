@@ -34,10 +34,12 @@ def main(argv: list[str]) -> int:
 
 
 def vocab(config: VocabConfig) -> int:
-    """Train a vocabulary.
+    """Train a vocabulary, or add the words of a corpus to one.
 
     bert-jax prep vocab --input books/ notes.jsonl.gz --output vocab/ --size 30522
+
     bert-jax prep vocab --input trials/ --output vocab/ --kind bpe --user-tokens GLP-1 HbA1c
+
     bert-jax prep vocab --input trials/ --output longer/ --extend bert-base-uncased/vocab.txt --add 500
     """
     from data_prep.vocab import train_vocab

@@ -97,10 +97,11 @@ def test_an_error_in_reading_is_one_line_whatever_learns(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_one_word_over_and_over_is_learned(tmp_path, kind):
+def test_one_word_over_and_over_is_learned(tmp_path, kind, capsys):
     (tmp_path / "a.txt").write_text("semaglutide\n" * 9)
     tokenizer = load_tokenizer(vocab(tmp_path / "a.txt", tmp_path / "v", "--kind", kind))
     assert len(tokenizer.ids(["semaglutide"])[0]) <= (12 if kind == "unigram" else 1)
+    assert "the text holds no more than" in capsys.readouterr().err
 
 
 def test_what_will_be_unknown_is_told(tmp_path, capsys):
