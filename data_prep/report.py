@@ -12,7 +12,7 @@ from data_prep.config import ReportConfig
 from data_prep.corpus import find_sources
 from data_prep.measurement import Measurement, Sample, WordCost, make_sample, measure
 from data_prep.sample import sample_texts, told_losses
-from data_prep.shards import disk_errors, write_text
+from data_prep.shards import disk_errors, partial_path, write_text
 
 WINDOW, CONTROL = 512, 2  # tokens that BERT reads at once, and how many of them are [CLS] and [SEP]
 MOST_UNKNOWN, OWN_PAYS, EXTENSION_PAYS, EXTENSION_WORDS = 0.01, 0.10, 0.03, 500
@@ -72,7 +72,12 @@ class VocabularyReport:
 
 def report_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = lambda line: None) -> VocabularyReport:
     """The report of a sample of the corpus; files of it where `output` and `json` ask for them, whole or not at all."""
-    files = [Path(given) for given in (config.output, config.json) if given is not None]
+    picture = None if config.output is None else Path(config.output).with_suffix(".png")
+    files = [Path(given) for given in (config.output, picture, config.json) if given is not None]
+    if len(set(files)) < len(files):
+        raise UserError(
+            f"{', '.join(map(str, files))}: page, picture and JSON go to different files. Choose other names"
+        )
     for path in files:
         if path.exists():
             raise UserError(f"{path}: exists already. Choose another name")
@@ -94,8 +99,7 @@ def report_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = la
     for path in files:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-    if config.output is not None:
-        picture = Path(config.output).with_suffix(".png")
+    if config.output is not None and picture is not None:
         write_picture(report, picture)
         write_text(Path(config.output), to_markdown(report, picture.name))
     if config.json is not None:
@@ -205,7 +209,7 @@ def write_picture(report: VocabularyReport, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [m.tokenizer for m in report.measurements]
+    names = [m.tokenizer.replace("$", r"\$") for m in report.measurements]
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 0.9 + 0.5 * len(names)), sharey=True, layout="constrained")
     for axis, title, values, style in (
         (axes[0], "tokens a word", [m.tokens_a_word for m in report.measurements], "{:.2f}"),
@@ -218,6 +222,11 @@ def write_picture(report: VocabularyReport, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
+    partial = partial_path(path)
     with disk_errors(path):
-        figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+        try:
+            figure.savefig(partial, dpi=150, format="png")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+            pyplot.close(figure)

@@ -12,17 +12,24 @@ def sample_texts(sources: tuple[Source, ...], config: SampleConfig, counts: Loss
     """Texts of about `sample_mb` in all; `counts` tells their characters and what was lost.
 
     Of a larger corpus some are taken, chosen by a hash of the seed and the place: lines of .jsonl, blocks of some lines
-    of .txt. Raises UserError where there is nothing but blanks.
+    of .txt. Raises UserError where there is nothing but blanks, or none of the text is in the sample.
     """
     reading = Reading("sample-block", config.field, config.encoding_errors, config.on_bad)
     total = sum(source.text_bytes for source in sources)
     share = min(1.0, config.sample_mb * 1e6 / total)
+    passed = 0
     for source in sources:
         for document in read_documents(Piece(source), reading, counts):
             if share < 1 and _draw(config.seed, document.name, document.offset) >= share:
+                passed += 1
                 continue
             counts["characters"] += len(document.text.strip())
             yield document.text
+    if passed and not counts["characters"]:
+        raise UserError(
+            f"the sample of {config.sample_mb} MB passed over all {passed} texts in {', '.join(config.input)}. "
+            "Use a larger --sample-mb, or another --seed"
+        )
     if not counts["characters"]:
         raise UserError(f"no text in {', '.join(config.input)}: all of it blank")
 

@@ -22,9 +22,9 @@ from bert_jax.text.training import (
 from bert_jax.text.word_cache import replace_surrogates
 
 CONTROL = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}  # ids from 0, as RoBERTa's
-BLANK = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+BLANKS = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # Where GPT-2's expression cuts too: it never takes a blank but the one before a word.
-WORDS = re.compile(f" ?(?:(?!{BLANK}).)+|{BLANK}+(?!(?!{BLANK}).)|{BLANK}+", re.DOTALL)
+WORDS = re.compile(f" ?[^{BLANKS}]+|[{BLANKS}]+(?![^{BLANKS}])|[{BLANKS}]+")
 LONGEST_WORD = 256  # bytes that are looked at in one piece: a gene without a blank must not take the day
 
 

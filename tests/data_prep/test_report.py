@@ -157,6 +157,24 @@ def test_the_command_writes_page_picture_and_numbers(files, capsys):
         main(command)
 
 
+def test_files_that_would_take_each_others_place_are_refused(files):
+    (files / "taken.png").write_text("mine")
+    for output, numbers, says in (
+        ("p.png", None, "different files"),
+        ("p", "p", "different"),
+        ("taken.md", None, "taken"),
+    ):
+        with pytest.raises(UserError, match=says):
+            report(files, "general.txt", output=str(files / output), json=numbers and str(files / numbers))
+    assert (files / "taken.png").read_text() == "mine" and not list(files.glob("p*.md"))
+
+
+def test_names_that_matplotlib_would_read_as_a_formula_are_shown(files):
+    (files / "a$b$c.txt").write_text((files / "general.txt").read_text())
+    report(files, "a$b$c.txt", output=str(files / "page.md"))
+    assert (files / "page.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("text", "says"), [("", "no text in"), (" \n", "all of it blank"), ("-- ...\n", "nothing but punctuation")]
 )

@@ -104,6 +104,14 @@ def test_one_word_over_and_over_is_learned(tmp_path, kind, capsys):
     assert "the text holds no more than" in capsys.readouterr().err
 
 
+def test_a_sample_that_passes_over_every_text_says_so(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "' + "many words " * 200_000 + '"}\n')
+    with pytest.raises(UserError, match=r"sample of 1 MB passed over all 1 texts.* larger --sample-mb"):
+        for seed in range(9):
+            flags = ["--sample-mb", "1", "--seed", str(seed)]
+            vocab(tmp_path / "a.jsonl", tmp_path / f"v{seed}", "--size", "100", *flags)
+
+
 def test_what_will_be_unknown_is_told(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("known words\n" + "x" * 101 + "\n")
     vocab(tmp_path / "a.txt", tmp_path / "v")
