@@ -13,38 +13,52 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
-    from bert_jax.embedder import Embedder, load_embedder
-    from bert_jax.mask_filler import Filling, MaskFiller, load_mask_filler
-    from bert_jax.predictor import Prediction, Predictor, load
+    from bert_jax.finetuning.config import FinetuneConfig
+    from bert_jax.inference.chooser import Choice, Chooser
+    from bert_jax.inference.embedder import Embedder, load_embedder
+    from bert_jax.inference.load import load
+    from bert_jax.inference.mask_filler import Filling, MaskFiller, load_mask_filler
+    from bert_jax.inference.predictor import Prediction, Predictor
+    from bert_jax.inference.reader import Reader, SpanAnswer
+    from bert_jax.inference.tagger import Entity, Tagger
     from bert_jax.verbs.convert import ConvertConfig, convert
     from bert_jax.verbs.evaluate import EvaluateConfig, evaluate
-    from bert_jax.verbs.finetune import FinetuneConfig, finetune
+    from bert_jax.verbs.finetune import finetune
     from bert_jax.verbs.pretrain import PretrainConfig, pretrain
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "load": "bert_jax.predictor",
-    "Predictor": "bert_jax.predictor",
-    "Prediction": "bert_jax.predictor",
-    "load_embedder": "bert_jax.embedder",
-    "Embedder": "bert_jax.embedder",
-    "load_mask_filler": "bert_jax.mask_filler",
-    "MaskFiller": "bert_jax.mask_filler",
-    "Filling": "bert_jax.mask_filler",
+    "load": "bert_jax.inference.load",
+    "Choice": "bert_jax.inference.chooser",
+    "Chooser": "bert_jax.inference.chooser",
+    "Entity": "bert_jax.inference.tagger",
+    "Reader": "bert_jax.inference.reader",
+    "SpanAnswer": "bert_jax.inference.reader",
+    "Tagger": "bert_jax.inference.tagger",
+    "Predictor": "bert_jax.inference.predictor",
+    "Prediction": "bert_jax.inference.predictor",
+    "load_embedder": "bert_jax.inference.embedder",
+    "Embedder": "bert_jax.inference.embedder",
+    "load_mask_filler": "bert_jax.inference.mask_filler",
+    "MaskFiller": "bert_jax.inference.mask_filler",
+    "Filling": "bert_jax.inference.mask_filler",
     "convert": "bert_jax.verbs.convert",
     "ConvertConfig": "bert_jax.verbs.convert",
     "pretrain": "bert_jax.verbs.pretrain",
     "PretrainConfig": "bert_jax.verbs.pretrain",
     "finetune": "bert_jax.verbs.finetune",
-    "FinetuneConfig": "bert_jax.verbs.finetune",
+    "FinetuneConfig": "bert_jax.finetuning.config",
     "evaluate": "bert_jax.verbs.evaluate",
     "EvaluateConfig": "bert_jax.verbs.evaluate",
 }
 
 __all__ = [
+    "Choice",
+    "Chooser",
     "ConvertConfig",
     "Embedder",
+    "Entity",
     "EvaluateConfig",
     "Filling",
     "FinetuneConfig",
@@ -52,7 +66,10 @@ __all__ = [
     "Prediction",
     "Predictor",
     "PretrainConfig",
+    "Reader",
+    "SpanAnswer",
     "Stopped",
+    "Tagger",
     "UserError",
     "convert",
     "evaluate",

@@ -40,14 +40,12 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.train": GROUND,
     "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train"},
     "bert_jax.convert": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.models"},
-    "bert_jax.predictor": BODY | {"bert_jax.hosts"},
-    "bert_jax.embedder": BODY | {"bert_jax.hosts", "bert_jax.predictor"},
-    "bert_jax.mask_filler": BODY | {"bert_jax.hosts"},
-    "bert_jax.demo": BODY | {"bert_jax.predictor"},
-    "bert_jax.verbs": BODY
-    | {"bert_jax.predictor", "bert_jax.embedder", "bert_jax.mask_filler", "bert_jax.demo", "bert_jax.hosts"},
+    "bert_jax.finetuning": BODY,
+    "bert_jax.inference": BODY | {"bert_jax.hosts"},
+    "bert_jax.demo": BODY | {"bert_jax.inference"},
+    "bert_jax.verbs": BODY | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.demo", "bert_jax.hosts"},
     "bert_jax.verbs.demo": BODY
-    | {"bert_jax.predictor", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # types its own commands
+    | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # types its own commands
     "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},
 }
 

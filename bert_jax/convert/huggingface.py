@@ -24,7 +24,7 @@ from bert_jax.convert.torch_pickle import BFLOAT16
 from bert_jax.convert.weight_files import Weights, open_weights, write_weights
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.files import read_json
+from bert_jax.text.files import SETTINGS, read_json
 from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -130,6 +130,13 @@ def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
     write_weights(folder, tensors)
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
+        _write_length(folder / SETTINGS, pretrained.max_length)
+
+
+def _write_length(path: Path, max_length: int) -> None:
+    """The tokenizer's settings say where a text is cut: pipelines cut it there, as our own predictions do."""
+    settings = {**read_json(path), "model_max_length": max_length}
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def config_table(pretrained: Pretrained, family: Family) -> Table:

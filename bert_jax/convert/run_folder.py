@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bert_jax.config import ModelConfig
 from bert_jax.convert.pretrained import SINGLE_LABEL, Pretrained, outputs_of, shapes_of
 from bert_jax.convert.rules import Flat, flatten, unflatten
@@ -17,8 +19,12 @@ def read_run(path: Path) -> Pretrained:
     run, checkpoint = resolve_checkpoint(path)
     about, model = run.about(), run.model()
     params = flatten(read_params(checkpoint))
+    _clear_padding(params, model.vocab_size)
     task = dict(about["task"])
     labels = task.get("labels")
+    threshold = ((run.result() or {}).get("dev") or {}).get("threshold")  # on dev, above which no answer is given
+    if threshold is not None:
+        task.setdefault("threshold", threshold)
     kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
     _require_described(params, kind, model, labels, path)
     return Pretrained(
@@ -33,6 +39,13 @@ def read_run(path: Path) -> Pretrained:
         origin=task.pop("origin", {}),
         task=task,
     )
+
+
+def _clear_padding(params: Flat, vocab_size: int) -> None:
+    """Rows of the token table beyond the vocabulary become zero: no other format holds them, and nothing reads them."""
+    name = "encoder/embeddings/tokens"
+    if name in params:
+        params[name] = np.where(np.arange(len(params[name]))[:, None] < vocab_size, params[name], np.float32(0))
 
 
 def _require_described(params: Flat, kind: str, model: ModelConfig, labels: list[str] | None, path: Path) -> None:

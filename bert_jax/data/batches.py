@@ -1,107 +1,61 @@
-"""Labelled rows as token ids, in batches that are a function of the step alone. NumPy only."""
+"""Encoded rows in batches that are a function of the step alone. NumPy only."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from bert_jax.data.rows import Rows
+from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
-from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.truncation import check_max_length, truncated_lengths
 
-WINDOW_BATCHES = 32  # rows of this many batches are sorted by length together
-LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+WINDOW_BATCHES = 128  # rows of this many batches are sorted by length together
+SHAPES = 12  # lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
+LENGTHS = (
+    *range(4, 32, 4),
+    *range(32, 64, 8),
+    *range(64, 128, 16),
+    *range(128, 256, 32),
+    *range(256, 512, 64),
+    *range(512, 1024, 128),
+    *range(1024, 2048, 256),
+    *range(2048, 8193, 1024),
+)
 
 Batch = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """Rows wrapped in control tokens: row i is `tokens[offsets[i]:offsets[i + 1]]`.
-
-    tokens     int32, all rows in a row
-    offsets    int64, one more than rows
-    segment_b  int32, where the second text of a row starts; its length where there is none
-    labels     int32 class ids or float32 scores; zeros where nothing is known
-    pad        the id that fills a batch up
-    dropped    tokens that did not fit, over all rows
-    truncated  rows that lost some
-    """
-
-    tokens: np.ndarray
-    offsets: np.ndarray
-    segment_b: np.ndarray
-    labels: np.ndarray
-    pad: int
-    max_length: int
-    dropped: int
-    truncated: int
-
-    def __len__(self) -> int:
-        return len(self.segment_b)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-
-def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
-    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut at the end to `max_length`, longer first.
-
-    Between text and pair stand as many separators as the tokenizer has there.
-    """
-    special, separators = tokenizer.special, tokenizer.separators
-    check_max_length(max_length, pair=rows.pairs is not None, separators=separators)
-    text_ids, text_starts, text_lengths = _ids(tokenizer, rows.texts)
-    if rows.pairs is None:
-        kept = np.minimum(text_lengths, max_length - 2)
-        lengths, dropped = kept + 2, text_lengths - kept
-    else:
-        pair_ids, pair_starts, pair_lengths = _ids(tokenizer, rows.pairs)
-        kept, kept_pair = truncated_lengths(text_lengths, pair_lengths, max_length - 2 - separators)
-        lengths, dropped = kept + kept_pair + 2 + separators, text_lengths + pair_lengths - kept - kept_pair
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    tokens = np.full(offsets[-1], special.sep, np.int32)
-    tokens[offsets[:-1]] = special.cls
-    _copy(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
-    if rows.pairs is not None:
-        _copy(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
-    labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
-    return Encoded(
-        tokens=tokens,
-        offsets=offsets,
-        segment_b=(kept + 1 + separators if rows.pairs is not None else lengths).astype(np.int32),
-        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32),
-        pad=special.pad,
-        max_length=max_length,
-        dropped=int(dropped.sum()),
-        truncated=int(np.count_nonzero(dropped)),
-    )
-
-
-def _ids(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    flat, offsets = tokenizer.ids_flat(texts)
-    return flat, offsets[:-1], np.diff(offsets)
-
-
-def _copy(target: np.ndarray, at: np.ndarray, source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
-    """Copies `source[starts[i]:][:lengths[i]]` to `target[at[i]:]` for every i."""
-    ends = np.cumsum(lengths)
-    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-    target[np.repeat(at, lengths) + within] = source[np.repeat(starts, lengths) + within]
-
-
 def batch_lengths(max_length: int) -> tuple[int, ...]:
-    """The few lengths that batches have, each compiled once: a third to a half apart."""
+    """The few lengths that batches of any texts have, each compiled once: an eighth to a quarter apart."""
     return (*(length for length in LENGTHS if length < max_length), max_length)
+
+
+def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
+    """At most `shapes` lengths, ascending, that batches with these longest rows are best padded to.
+
+    The least padding in all, by dynamic programming over the lengths that occur.
+    """
+    lengths, counts = np.unique(longest, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    shapes = min(shapes, len(lengths))
+    cost = np.where(np.arange(len(lengths) + 1) == 0, 0.0, np.inf)  # of the first i lengths
+    cuts = []
+    for _ in range(shapes):
+        totals = cost[:-1] + (before[1:, None] - before[:-1]) * lengths[:, None]  # last length, first length
+        totals[np.triu_indices(len(lengths), 1)] = np.inf
+        cuts.append(totals.argmin(axis=1))
+        cost = np.concatenate([[np.inf], totals.min(axis=1)])
+    chosen, end = [], len(lengths)
+    for cut in reversed(cuts):
+        if end == 0:
+            break
+        chosen.append(int(lengths[end - 1]))
+        end = int(cut[end - 1])
+    return tuple(reversed(chosen))
 
 
 class Batches:
     """Training batches: `batch(step)` depends on the rows, the batch size, the seed and the step alone.
 
-    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 32 batches so
+    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 128 batches so
     that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0.
     """
 
@@ -111,53 +65,78 @@ class Batches:
         self.encoded = encoded
         self.batch_size = batch_size
         self.seed = seed
-        self.steps_per_epoch = -(-len(encoded) // batch_size)
+        self.examples = len(encoded) // encoded.group
+        self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
+        self.steps_per_epoch = -(-self.examples // batch_size)
+        self.lengths = self._choose_lengths()
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced as a whole: threads may share it
 
     def batch(self, step: int) -> Batch:
-        """tokens (B L), length, segment_b, label, weight (B): int32 but for weight and scores, which are float32."""
+        """tokens (B L), length, segment_b, label, weight (B): int32 but for weight and scores, which are float32.
+
+        Where tokens have labels, token_labels (B L) besides, NO_LABEL where there is none. Where `group` rows belong
+        together, tokens are (B group L), length and segment_b (B group).
+        """
         epoch, index = divmod(step, self.steps_per_epoch)
-        return _batch(self.encoded, self._rows_of(epoch)[index], self.batch_size)
+        chosen, weight = _filled(self._rows_of(epoch)[index], self.batch_size)
+        group = self.encoded.group
+        rows = chosen if group == 1 else chosen[:, None] * group + np.arange(group)
+        return {**_rows(self.encoded, rows, self.lengths), "label": self.encoded.labels[chosen], "weight": weight}
+
+    def _choose_lengths(self) -> tuple[int, ...]:
+        """Those of an epoch's batches, the same for every seed: several runs share what is compiled."""
+        if not self.examples:
+            return ()
+        longest = [int(self._longest[rows].max()) for rows in self._order(0, 0)]
+        return best_lengths(np.array([*longest, self._longest.max()]))
 
     def _rows_of(self, epoch: int) -> list[np.ndarray]:
         """The rows of each batch of an epoch."""
         known = self._epoch
         if known is not None and known[0] == epoch:
             return known[1]
-        rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.encoded))
-        lengths = self.encoded.lengths
+        batches = self._order(self.seed, epoch)
+        self._epoch = epoch, batches
+        return batches
+
+    def _order(self, seed: int, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((seed, epoch))
+        order = rng.permutation(self.examples)
         window = WINDOW_BATCHES * self.batch_size
         batches = []
         for start in range(0, len(order), window):
             rows = order[start : start + window]
-            rows = rows[np.argsort(lengths[rows], kind="stable")]
+            rows = rows[np.argsort(self._longest[rows], kind="stable")]
             batches += [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
-        batches = [batches[i] for i in rng.permutation(len(batches))]
-        self._epoch = epoch, batches
-        return batches
+        return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Each row once, longest first: the indices of the rows, and their batch, whose rows after these have weight 0."""
+    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up."""
     order = np.argsort(-encoded.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _batch(encoded, rows, batch_size)
+        yield rows, _rows(encoded, _filled(rows, batch_size)[0], batch_lengths(encoded.max_length))
 
 
-def _batch(encoded: Encoded, rows: np.ndarray, batch_size: int) -> Batch:
-    weight = (np.arange(batch_size) < len(rows)).astype(np.float32)
-    rows = np.append(rows, np.repeat(rows[:1], batch_size - len(rows)))
+def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first repeated until there are `size`, and weights: 0 of those that only fill up."""
+    weight = (np.arange(size) < len(chosen)).astype(np.float32)
+    return np.append(chosen, np.repeat(chosen[:1], size - len(chosen))), weight
+
+
+def _rows(encoded: Encoded, rows: np.ndarray, widths: tuple[int, ...]) -> Batch:
+    """The rows at these indices (any shape), padded to the first of the widths that holds them."""
     lengths = encoded.lengths[rows]
-    width = next(length for length in batch_lengths(encoded.max_length) if length >= lengths.max())
-    tokens = np.full((batch_size, width), encoded.pad, np.int32)
-    for target, start, length in zip(tokens, encoded.offsets[rows].tolist(), lengths.tolist(), strict=True):
-        target[:length] = encoded.tokens[start : start + length]
-    return {
-        "tokens": tokens,
+    width = next(length for length in widths if length >= lengths.max())
+    columns = np.arange(width)
+    there = columns < lengths[..., None]
+    places = np.where(there, encoded.offsets[rows][..., None] + columns, 0)
+    batch = {
+        "tokens": np.where(there, encoded.tokens[places], np.int32(encoded.pad)),
         "length": lengths.astype(np.int32),
         "segment_b": encoded.segment_b[rows],
-        "label": encoded.labels[rows],
-        "weight": weight,
     }
+    if encoded.token_labels is not None:
+        batch["token_labels"] = np.where(there, encoded.token_labels[places], np.int32(NO_LABEL))
+    return batch

@@ -4,7 +4,8 @@ import dataclasses
 import difflib
 from pathlib import Path
 
-from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, read_text, tsv_fields, with_classes, with_scores
+from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, with_classes, with_scores
+from bert_jax.data.tables import read_text, tsv_fields
 from bert_jax.errors import UserError
 
 
@@ -15,6 +16,7 @@ class GlueTask:
     labels   the classes in the order of Hugging Face and TFDS; None: a score
     in_file  how the files spell them, where not by name
     header   the columns of train and dev, where the files do not say
+    dev      the dev files; scores on those after the first are told under the name that stands behind dev_
     """
 
     folder: str
@@ -27,6 +29,12 @@ class GlueTask:
     in_file: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
     skip_short_rows: bool = False
+    dev: tuple[str, ...] = ("dev.tsv",)
+
+    @property
+    def spelled(self) -> tuple[str, ...]:
+        """The classes as the files, and the leaderboard, spell them."""
+        return self.in_file or self.labels or ()
 
 
 ENTAILMENT = ("entailment", "not_entailment")
@@ -69,6 +77,14 @@ GLUE = {
         skip_short_rows=True,  # three rows of the official train.tsv are broken
     ),
     "stsb": GlueTask("STS-B", "sentence1", "sentence2", "score", None, CORRELATIONS, CORRELATIONS),
+    "mnli": GlueTask(
+        "MNLI",
+        "sentence1",
+        "sentence2",
+        "gold_label",
+        ("entailment", "neutral", "contradiction"),
+        dev=("dev_matched.tsv", "dev_mismatched.tsv"),
+    ),
     "qnli": GlueTask("QNLI", "question", "sentence", "label", ENTAILMENT),
     "rte": GlueTask("RTE", "sentence1", "sentence2", "label", ENTAILMENT),
     "wnli": GlueTask("WNLI", "sentence1", "sentence2", "label", ("not_entailment", "entailment"), in_file=ZERO_ONE),
@@ -100,8 +116,15 @@ def read_task(
     folder = glue_folder(name, data)
     notes: list[str] = []
     train = settle(read_glue(name, folder / "train.tsv", notes=notes), task)
-    dev = settle(read_glue(name, folder / "dev.tsv", notes=notes), task)
-    return Labelled(train, dev, task.labels, task.metrics, task.main, notes)
+    first, *others = task.dev
+    dev = settle(read_glue(name, folder / first, notes=notes), task)
+    also = {_set_name(file): settle(read_glue(name, folder / file, notes=notes), task) for file in others}
+    return Labelled(train, dev, task.labels, task.metrics, task.main, notes, also)
+
+
+def _set_name(file: str) -> str:
+    """mismatched, of dev_mismatched.tsv."""
+    return file.removesuffix(".tsv").partition("_")[2]
 
 
 def glue_folder(name: str, data: Path) -> Path:
@@ -110,7 +133,7 @@ def glue_folder(name: str, data: Path) -> Path:
     if not data.exists():
         raise UserError(f"{data}: no such folder")
     for folder in (data / task.folder, data / name, data):
-        if (folder / "dev.tsv").is_file() or (folder / "train.tsv").is_file():
+        if (folder / task.dev[0]).is_file() or (folder / "train.tsv").is_file():
             return folder
     raise UserError(f"{data}: no {task.folder}/train.tsv and no train.tsv in this folder")
 
@@ -121,8 +144,8 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None) -> Rows:
     if not path.is_file() and path.parent.is_dir():
         beside = ", ".join(sorted(file.name for file in path.parent.glob("*.tsv"))) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
-    fields = tsv_fields(read_text(path))
-    is_test = path.stem.startswith("test")  # these have a header in every task
+    fields = tsv_fields(iter(read_text(path).split("\n")))
+    is_test = path.stem.startswith(("test", "diagnostic"))  # these have a header in every task
     header = list(task.header) if task.header and not is_test else next(fields, (0, [""]))[1]
     for column in (task.text, task.pair, None if is_test else task.label):
         if column is not None and column not in header:
@@ -155,7 +178,7 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None) -> Rows:
 
 def settle(rows: Rows, task: GlueTask) -> Rows:
     """The rows with class ids, or numbers, for labels."""
-    return with_scores(rows) if task.labels is None else with_classes(rows, task.in_file or task.labels)
+    return with_scores(rows) if task.labels is None else with_classes(rows, task.spelled)
 
 
 def _find_task(name: str) -> GlueTask:

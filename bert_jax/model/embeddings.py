@@ -14,7 +14,7 @@ class Embeddings(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         self.dtype, self.rate, self.first_position = dtype, config.dropout, config.first_position
-        self.tokens = table(config, config.padded_vocab_size, "vocab", rngs)
+        self.tokens = table(config, config.padded_vocab_size, "vocab", rngs, used=config.vocab_size)
         self.positions = table(config, config.position_rows, None, rngs) if config.position_rows else None
         self.segments = table(config, config.segments, None, rngs) if config.segments else None
         self.norm = layer_norm(config, rngs, config.table_width)

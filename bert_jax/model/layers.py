@@ -44,9 +44,13 @@ def layer_norm(config: ModelConfig, rngs: nnx.Rngs, width: int | None = None) ->
     )
 
 
-def table(config: ModelConfig, rows: int, axis: str | None, rngs: nnx.Rngs) -> nnx.Param[Array]:
-    """An embedding table of `rows`."""
+def table(
+    config: ModelConfig, rows: int, axis: str | None, rngs: nnx.Rngs, *, used: int | None = None
+) -> nnx.Param[Array]:
+    """An embedding table of `rows`; those after the first `used` are padding, and zero."""
     value = truncated_normal(config)(rngs.params(), (rows, config.table_width), jnp.float32)
+    if used is not None:
+        value = jnp.where(jnp.arange(rows)[:, None] < used, value, 0.0)
     return nnx.Param(value, axes=(axis, "embed"))
 
 

@@ -1,9 +1,10 @@
 """Scores of predictions, by scikit-learn and SciPy. They are imported when asked for: they take a second."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from bert_jax.data.entities import Span
 from bert_jax.errors import UserError
 
 CLASS_METRICS = ("accuracy", "f1", "matthews")
@@ -22,6 +23,19 @@ def score(metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray, *
     if not len(labels):
         raise UserError("no rows to score")
     return {name: _METRICS[name](predictions, labels, classes) for name in metrics}
+
+
+def entity_scores(gold: Sequence[Collection[Span]], found: Sequence[Collection[Span]]) -> dict[str, float]:
+    """Precision, recall and F1 of whole entities over all sentences, as conlleval counts: type and ends must fit."""
+    pairs = [(set(expected), set(given)) for expected, given in zip(gold, found, strict=True)]
+    right = sum(len(expected & given) for expected, given in pairs)
+    precision = right / max(1, sum(len(given) for _, given in pairs))
+    recall = right / max(1, sum(len(expected) for expected, _ in pairs))
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / (precision + recall) if right else 0.0,
+    }
 
 
 def main_score(scores: dict[str, float], main: Sequence[str]) -> float:

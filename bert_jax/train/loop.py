@@ -228,9 +228,8 @@ class _Clock:
         self._out = 0.0
 
     def count(self, batch: Batch) -> None:
-        rows, length = batch["tokens"].shape
-        self._tokens += rows * length
-        self._rows += rows
+        self._tokens += batch["tokens"].size
+        self._rows += batch["length"].size
 
     def paused(self) -> "_Clock":
         return self

@@ -132,7 +132,7 @@ def _say_data(data: DemoData) -> None:
 
 
 def _predict(run: Path, dev: Path) -> list[Prediction]:
-    from bert_jax.predictor import load
+    from bert_jax.inference.load import load
 
     with dev.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:SHOWN_PREDICTIONS]

@@ -10,10 +10,11 @@ import numpy as np
 from rich.progress import track
 
 from bert_jax.config import check_ranges
-from bert_jax.embedder import load_embedder
+from bert_jax.data.rows import Columns, stream_rows
 from bert_jax.errors import UserError
+from bert_jax.inference.embedder import load_embedder
 from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.predict import CHUNK_ROWS, read_texts
+from bert_jax.verbs.predict import CHUNK_ROWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +47,14 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     if not config.output.absolute().parent.is_dir():
         raise UserError(f"{config.output}: its folder is not there. Make it first")
     check_ranges(config, batch_size=(1, None))
-    texts = read_texts(config.input, config.text)
+    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS)
     embedder = load_embedder(config.model, pooling=config.pooling, normalize=config.normalize)
-    starts = range(0, len(texts), CHUNK_ROWS)
     vectors = [
-        embedder.embed(texts[start : start + CHUNK_ROWS], batch_size=config.batch_size)
-        for start in track(starts, "embedding", disable=not sys.stderr.isatty(), transient=True)
+        embedder.embed(rows.texts, batch_size=config.batch_size)
+        for rows in track(chunks, "embedding", disable=not sys.stderr.isatty(), transient=True)
     ]
+    if not vectors:
+        raise UserError(f"{config.input}: no text")
     array = np.concatenate(vectors)
     temporary = config.output.with_name(f".{config.output.name}.writing")
     try:

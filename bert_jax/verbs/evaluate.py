@@ -1,4 +1,4 @@
-"""bert-jax evaluate: scores of a fine-tuned run on labelled rows."""
+"""bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
 import dataclasses
 import json
@@ -7,26 +7,37 @@ from pathlib import Path
 from typing import Literal
 
 from bert_jax.config import check_ranges
-from bert_jax.data.batches import encode_rows
-from bert_jax.data.glue import GLUE, glue_folder, read_glue, settle
-from bert_jax.data.rows import Columns, Labelled, Rows, find_files, read_rows, with_classes, with_scores
+from bert_jax.convert.pretrained import REGRESSION
+from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
-from bert_jax.predictor import load
+from bert_jax.finetuning.tasks import read_dev
+from bert_jax.inference.load import open_model
+from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.reader import LENGTH
+from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.finetune import score_outputs
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """Score a fine-tuned run on labelled rows: for GLUE the task's dev file, for rows a file, or a folder's dev file.
+    """Score a fine-tuned model on labelled data: a GLUE task's dev file, SQuAD, CoNLL columns, or your own rows.
 
     bert-jax evaluate --model runs/tickets --data tickets-june.csv --json scores.json
+    bert-jax evaluate --predictions answers.json --data squad/dev-v1.1.json
     """
 
-    model: Path
-    """Run folder of `bert-jax finetune`, or one folder in its checkpoints/."""
     data: Path
-    """Labelled rows, with the columns that the run was trained on."""
+    """A file, or a folder with a dev file, as for the fine-tuning of the task."""
+    model: Path | None = None
+    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
+    predictions: Path | None = None
+    """Instead of a model, anyone's answers to SQuAD questions: {"question id": "answer", ...}."""
+    text: str | None = None
+    """Column of the text, where not as in training."""
+    pair: str | None = None
+    """Column of the second text, where not as in training."""
+    label: str | None = None
+    """Column of the label, where not as in training."""
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
@@ -35,33 +46,40 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, float]:
-    """Each metric of the run's task by name, and `rows`, how many were scored."""
+    """Each metric of the model's task by name, and `rows`, how many were scored."""
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
-    predictor = load(config.model)
-    task = predictor.task
-    rows = _read(config.data, task["name"], task["columns"], predictor.labels, config.encoding_errors)
-    labelled = Labelled(
-        rows, rows, None if predictor.labels is None else tuple(predictor.labels), task["metrics"], task["main"]
+    if (config.model is None) == (config.predictions is None):
+        raise UserError("give either --model, or --predictions with answers to score")
+    if config.predictions is not None:
+        return _score_predictions(config.predictions, config.data)
+    assert config.model is not None
+    about, compute = open_model(config.model)
+    known = about.task.get("columns") or {}
+    given = {name: value for name in ("text", "pair", "label") if (value := getattr(config, name)) is not None}
+    longest = LENGTH if about.kind == "span" else about.max_length
+    examples = read_dev(
+        about.kind,
+        {**about.task, "columns": {**known, **given}},
+        None if about.problem == REGRESSION else about.labels,
+        config.data,
+        require_tokenizer(about),
+        length=about.task.get("max_length") or min(longest, about.max_length),
+        encoding_errors=config.encoding_errors,
     )
-    encoded = encode_rows(rows, predictor.tokenizer, predictor.max_length)
-    outputs = predictor.outputs(encoded, config.batch_size)
-    scores = score_outputs(outputs, encoded.labels, labelled)
+    scores = examples.score(compute(examples.encoded, config.batch_size))
     del scores["main"]
-    return {**scores, "rows": len(rows), "rows_cut": encoded.truncated}
+    return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}
 
 
-def _read(data: Path, name: str, columns: dict[str, str] | None, labels: list[str] | None, errors: str) -> Rows:
-    if name in GLUE:
-        path = data if data.is_file() else glue_folder(name, data) / "dev.tsv"
-        rows = read_glue(name, path)
-        if rows.labels is None:
-            raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
-        return settle(rows, GLUE[name])
-    train, dev = find_files(data)
-    rows = read_rows(dev or train, Columns(**(columns or {})), encoding_errors=errors)
-    return with_scores(rows) if labels is None else with_classes(rows, labels)
+def _score_predictions(predictions: Path, data: Path) -> dict[str, float]:
+    """The official scores of SQuAD, and how many questions have no answer in the predictions."""
+    questions = read_squad(data)
+    answers = read_predictions(predictions)
+    golds = {item.id: [text for text, _ in item.answers] for item in questions.items}
+    missing = sum(name not in answers for name in golds)
+    return {**squad_scores(answers, golds), "rows": len(golds), "rows_missing": missing}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from bert_jax.mask_filler import load_mask_filler
+from bert_jax.inference.mask_filler import load_mask_filler
 from bert_jax.verbs.command_line import parse
 
 

@@ -8,24 +8,23 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from bert_jax import hosts
-from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
-from bert_jax.convert.pretrained import Pretrained
+from bert_jax.config import ModelConfig, OptimConfig, with_dropout
+from bert_jax.convert.pretrained import Pretrained, outputs_of
 from bert_jax.convert.source import read_model
-from bert_jax.data.batches import Batches, Encoded, encode_rows
-from bert_jax.data.glue import read_task
-from bert_jax.data.rows import Columns, Labelled
+from bert_jax.data.batches import Batches
 from bert_jax.errors import UserError
-from bert_jax.predictor import make_task, predict_rows
+from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.tasks import read_task_data
+from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
-from bert_jax.tasks.scores import main_score, score
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
@@ -38,77 +37,17 @@ from bert_jax.verbs.starting import start_from
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig:
-    """Fine-tune a pre-trained encoder on a GLUE task or on your own rows. The same command resumes a stopped run.
-
-    bert-jax finetune --from runs/mini --task mrpc --data glue/ --output runs/mrpc --seeds 1 2 3
-    bert-jax finetune --from runs/mini --task rows --data tickets.csv --text body --label priority --output runs/tickets
-    """
-
-    from_: Annotated[Path, tyro.conf.arg(name="from")]
-    """Run folder or one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
-    data: Path
-    """The task's folder, or for `rows` a CSV, TSV or JSONL file or a folder with train.* and dev.*."""
-    output: Path
-    """Run folder to make, or to go on with. With several seeds: a folder of runs."""
-    task: str = "rows"
-    """rows, or a GLUE task: cola, sst2, mrpc, qqp, stsb, qnli, rte, wnli."""
-    text: str = "text"
-    """For rows: the column of the text."""
-    pair: str | None = None
-    """For rows: the column of the second text, if there is one."""
-    label: str = "label"
-    """For rows: the column of the label."""
-    score: bool = False
-    """For rows: the label is a number to predict, not a class."""
-    dev_share: float = 0.1
-    """For rows without a dev file: share of the rows held out, each class in its share."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with rows that are not UTF-8."""
-    epochs: float = 3.0
-    batch_size: int = 32
-    learning_rate: float = 5e-5
-    """At its peak, after the warm-up."""
-    warmup: float = 0.1
-    """Share of the steps."""
-    weight_decay: float = 0.01
-    dropout: float | None = None
-    """In place of the pre-trained model's own."""
-    max_length: int = 128
-    """Longer texts are cut, and counted."""
-    seeds: tuple[int, ...] = (0,)
-    """One run for each: fresh head, order of the rows, dropout."""
-    from_scratch: bool = False
-    """Start from random weights of the same architecture: the baseline that pre-training has to beat."""
-    accumulate: int = 1
-    """Micro-batches that each update is added up from."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What matrix products run in."""
-    evaluate_every: int | None = None
-    """Steps between two scorings of the dev rows. Each epoch where not said."""
-    log_every: int = 10
-    mesh: MeshConfig = MeshConfig()
-
-
-@dataclasses.dataclass(frozen=True)
 class _Prepared:
     """All that the seeds of one command share."""
 
     pretrained: Pretrained
     model: ModelConfig
     tokenizer: Tokenizer
-    labelled: Labelled
-    train: Encoded
-    dev: Encoded
+    task: TaskData
 
 
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
     """One finished run folder a seed. Raises UserError, or Stopped after a signal."""
-    low, high = SEED_RANGE
-    seeds = set(config.seeds)
-    if not seeds or len(seeds) != len(config.seeds) or min(seeds) < low or max(seeds) > high:
-        raise UserError(f"seeds {config.seeds}: give one or more, each once, between {low} and {high}")
-    check_ranges(config, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), evaluate_every=(1, None), log_every=(1, None))
     hosts.prepare()
     if jax.process_count() > 1:
         raise UserError(f"fine-tuning runs in one process, here are {jax.process_count()}. Start it once, on one host")
@@ -128,30 +67,15 @@ def _prepare(config: FinetuneConfig) -> _Prepared:
     model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
     if tokenizer is None:
         raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
-    if config.max_length > model.max_length:
+    if config.length > model.max_length:
         raise UserError(
-            f"max_length {config.max_length}: {config.from_} has only {model.max_length} positions. "
+            f"max_length {config.length}: {config.from_} has only {model.max_length} positions. "
             f"Use --max-length {model.max_length} or less"
         )
-    labelled = read_task(
-        config.task,
-        config.data,
-        columns=Columns(config.text, config.pair, config.label),
-        score=config.score,
-        dev_share=config.dev_share,
-        encoding_errors=config.encoding_errors,
-    )
-    train_rows = encode_rows(labelled.train, tokenizer, config.max_length)
-    dev_rows = encode_rows(labelled.dev, tokenizer, config.max_length)
-    for name, rows in (("training", train_rows), ("dev", dev_rows)):
-        if rows.truncated:
-            labelled.notes.append(
-                f"{rows.truncated} of {len(rows)} {name} rows were cut to {config.max_length} tokens, "
-                f"{rows.dropped} tokens dropped. --max-length keeps more"
-            )
-    for note in labelled.notes:
+    task = read_task_data(config, tokenizer)
+    for note in task.notes:
         print(f"note: {note}", file=sys.stderr)
-    return _Prepared(pretrained, model, tokenizer, labelled, train_rows, dev_rows)
+    return _Prepared(pretrained, model, tokenizer, task)
 
 
 def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]:
@@ -159,17 +83,20 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     mesh = make_mesh(config.mesh)
     check_heads(prepared.model.heads, mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    steps = max(1, round(config.epochs * Batches(prepared.train, config.batch_size, 0).steps_per_epoch))
+    steps = max(1, round(config.epochs * Batches(prepared.task.train.encoded, config.batch_size, 0).steps_per_epoch))
     optim = OptimConfig(config.learning_rate, config.warmup, config.weight_decay)
-    task = make_task(prepared.model, prepared.labelled.labels, jnp.dtype(config.dtype))
+    data = prepared.task
+    outputs = outputs_of(data.kind, data.labels)
+    dtype = jnp.dtype(config.dtype)
+    task = make_task(data.kind, prepared.model, outputs, classes=data.labels is not None, dtype=dtype)
     return Program(task, mesh, make_optimizer(optim, steps), accumulate=config.accumulate), steps
 
 
 def _run_seed(
     config: FinetuneConfig, seed: int, output: Path, prepared: _Prepared, program: Program, steps: int
 ) -> RunFolder:
-    labelled, model = prepared.labelled, prepared.model
-    batches = Batches(prepared.train, config.batch_size, seed)
+    data, model = prepared.task, prepared.model
+    batches = Batches(prepared.task.train.encoded, config.batch_size, seed)
     program = program.with_seed(seed)
     run = start_or_resume(
         output,
@@ -177,7 +104,7 @@ def _run_seed(
         model,
         prepared.tokenizer,
         kind="finetune",
-        task=_describe(config, labelled),
+        task=_describe(config, data),
         data=_fingerprint(prepared),
     )
     began = time.perf_counter()
@@ -188,8 +115,8 @@ def _run_seed(
         run,
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1),
         start=functools.partial(_start, program, None if config.from_scratch else prepared.pretrained),
-        evaluation=Evaluation("dev", functools.partial(_evaluate, program, prepared, config.batch_size), "main"),
-        flops_per_row=training_flops(model, config.max_length),
+        evaluation=Evaluation("dev", functools.partial(_evaluate, program, data, config.batch_size), "main"),
+        flops_per_row=training_flops(model, config.length),
         title=f"{config.task} seed {seed}",
     )
     run.write_result(
@@ -197,8 +124,8 @@ def _run_seed(
             "step": steps,
             "best_step": outcome.best_step,
             "dev": outcome.scores,
-            "train_rows": len(prepared.train),
-            "dev_rows": len(prepared.dev),
+            "train_rows": data.train.count,
+            "dev_rows": data.dev.count,
             "parameters_sha256": parameter_hash(outcome.state.params),
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
@@ -211,38 +138,34 @@ def _start(program: Program, pretrained: Pretrained | None) -> TrainState:
     return program.init() if pretrained is None else start_from(program, pretrained, ("encoder",))
 
 
-def _evaluate(program: Program, prepared: _Prepared, batch_size: int, params: Params) -> dict[str, float]:
-    """The task's metrics on the dev rows, and `main`, the one that decides."""
-    outputs = predict_rows(program, params, prepared.dev, batch_size)
-    return score_outputs(outputs, prepared.dev.labels, prepared.labelled)
+def _evaluate(program: Program, data: TaskData, batch_size: int, params: Params) -> dict[str, float]:
+    """The task's metrics on the dev examples, and `main`, the one that decides; those of other sets by their name."""
+
+    def scored(examples: Examples) -> dict[str, float]:
+        return examples.score(predict_rows(program, params, examples.encoded, batch_size))
+
+    scores = scored(data.dev)
+    for name, examples in data.also.items():
+        scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
+    return scores
 
 
-def score_outputs(outputs: np.ndarray, labels: np.ndarray, labelled: Labelled) -> dict[str, float]:
-    """The metrics of class scores (or of one number a row), and `main`, the one that decides."""
-    predictions = outputs[:, 0] if labelled.labels is None else outputs.argmax(axis=-1)
-    scores = score(labelled.metrics, predictions, labels, classes=len(labelled.labels or ()))
-    return {**scores, "main": main_score(scores, labelled.main)}
-
-
-def _describe(config: FinetuneConfig, labelled: Labelled) -> dict[str, Any]:
+def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
     """What prediction and evaluation need to know of the task."""
-    own = config.task == "rows"
     return {
-        "name": config.task,
-        "head": "sequence",
-        "labels": None if labelled.labels is None else list(labelled.labels),
-        "pair": labelled.train.pairs is not None,
-        "columns": {"text": config.text, "pair": config.pair, "label": config.label} if own else None,
-        "metrics": list(labelled.metrics),
-        "main": list(labelled.main),
-        "max_length": config.max_length,
+        **data.record,
+        "head": data.kind,
+        "labels": None if data.labels is None else list(data.labels),
+        "problem": data.problem,
+        "max_length": config.length,
     }
 
 
 def _fingerprint(prepared: _Prepared) -> str:
     digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
-    for rows in (prepared.train, prepared.dev):
-        for array in (rows.tokens, rows.offsets, rows.segment_b, rows.labels):
+    for rows in (prepared.task.train.encoded, prepared.task.dev.encoded):
+        labels = rows.labels if rows.token_labels is None else rows.token_labels
+        for array in (rows.tokens, rows.offsets, rows.segment_b, labels):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

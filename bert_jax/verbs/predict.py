@@ -1,39 +1,62 @@
-"""bert-jax predict: a file of texts to a file of labels."""
+"""bert-jax predict: a file of rows to a file of answers, a chunk at a time."""
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TextIO
 
-from rich.progress import track
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import check_ranges
-from bert_jax.data.rows import Columns, Rows, read_rows, read_text
+from bert_jax.data.glue import GLUE, read_glue
+from bert_jax.data.rows import Columns, Rows, stream_rows
+from bert_jax.data.squad import read_squad
+from bert_jax.data.tables import STDIN, TEXT_SUFFIX
 from bert_jax.errors import UserError
-from bert_jax.predictor import load
+from bert_jax.inference.load import load
+from bert_jax.inference.reader import Reader
 from bert_jax.verbs.command_line import parse
 
 CHUNK_ROWS = 8192  # sorted by length together
+PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
+SQUAD_SUFFIX = ".json"
+LEADERBOARD_SUFFIX = ".tsv"
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
-    """Label a file of texts: .txt with one a line, or CSV, TSV, JSONL. One JSON line a row, in order.
+    """Answer rows: .txt with a text a line, or CSV, TSV, JSONL, Parquet. One JSON line a row, in order.
 
     bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
+    bert-jax predict --model runs/squad --input squad/dev.json --output answers.json
+    tail -n +1 texts.txt | bert-jax predict --model runs/tickets --input - --output - --format txt
+
+    A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
+    of spans the answer to a question from its context, one of multiple choice the best choice. Interrupted, the same
+    command goes on where it was.
     """
 
     model: Path
-    """Run folder of `bert-jax finetune`, or one folder in its checkpoints/."""
+    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
     input: Path
+    """The rows; - is standard input. For a span model also a SQuAD file (.json)."""
     output: Path
+    """JSONL; - is standard output. For SQuAD's questions a name in .json gives the official {id: answer}, for the test
+    file of a GLUE task one in .tsv the leaderboard's format."""
     text: str | None = None
-    """Column of the text, where not as in training."""
+    """Column of the text (or question), where not as in training."""
     pair: str | None = None
-    """Column of the second text, where not as in training."""
+    """Column of the second text (or context), where not as in training."""
+    choices: tuple[str, ...] = ()
+    """For multiple choice: a column for each choice, or one with a list."""
+    format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
+    """Of standard input."""
     batch_size: int = 64
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
@@ -41,50 +64,152 @@ class PredictConfig:
 
 def predict(config: PredictConfig) -> int:
     """Writes one line a row to the output, whole or not at all; returns how many."""
-    if config.output.exists():
-        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
     check_ranges(config, batch_size=(1, None))
-    predictor = load(config.model)
-    columns = predictor.task["columns"] or {}
-    pair = (config.pair or columns.get("pair") or "pair") if predictor.task["pair"] else None
-    if predictor.task["pair"] is None:  # not known of a model from elsewhere
-        pair = config.pair
-    wanted = Columns(config.text or columns.get("text", "text"), pair, None)
-    rows = _read(config.input, wanted, config.encoding_errors)
-    temporary = config.output.with_name(f".{config.output.name}.writing")
+    if str(config.output) != STDIN and config.output.exists():
+        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
+    model = load(config.model)
+    if config.input.suffix == SQUAD_SUFFIX:
+        return _answer_squad(config, model)
+    if config.output.suffix == LEADERBOARD_SUFFIX:
+        return _write_leaderboard(config, model)
+    columns = model.columns(config.text, config.pair, config.choices)
+    suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
+    if suffix == TEXT_SUFFIX and len(columns.texts) > 1:
+        raise UserError(f"{config.input}: .txt has one text a line, this model takes more. Give it CSV, TSV or JSONL")
+    size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
+    chunks = stream_rows(config.input, columns, size, encoding_errors=config.encoding_errors, suffix=suffix)
+    with _written(config, columns) as (file, finished), _progress(config.input) as advance:
+        count = 0
+        for chunk in chunks:
+            skipped = min(max(finished - count, 0), len(chunk))
+            rows = chunk.pick(range(skipped, len(chunk))) if skipped else chunk
+            count += len(chunk)
+            if len(rows):
+                _write(file, model, rows, config)
+            advance(len(chunk))
+        if not count:
+            raise UserError(f"{config.input}: no rows")
+    return count
+
+
+def _write(file: TextIO, model: Any, rows: Rows, config: PredictConfig) -> None:
+    for answer in model.answer(rows, batch_size=config.batch_size):
+        file.write(json.dumps(answer.as_dict(), ensure_ascii=False) + "\n")
+    file.flush()
+
+
+@contextlib.contextmanager
+def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, int]]:
+    """Where answers go, and how many are there from a command that was interrupted.
+
+    The output appears when all is written. Until then it lies beside under a name of its own, with a note of the job:
+    another job starts afresh. A mistake in the input leaves nothing.
+    """
+    if str(config.output) == STDIN:
+        yield sys.stdout, 0
+        return
+    beside = config.output.with_name(f".{config.output.name}.writing")
+    note = config.output.with_name(f".{config.output.name}.job")
+    job = _job(config, columns)
     try:
-        with temporary.open("w") as file:
-            chunks = range(0, len(rows), CHUNK_ROWS)
-            for start in track(chunks, "predicting", disable=not sys.stderr.isatty(), transient=True):
-                chunk = rows.pick(range(start, min(start + CHUNK_ROWS, len(rows))))
-                for prediction in predictor.predict(chunk.texts, chunk.pairs, batch_size=config.batch_size):
-                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
-        temporary.replace(config.output)
+        finished = _finished(beside) if note.is_file() and note.read_text() == job else 0
+        note.write_text(job)
+        with beside.open("a" if finished else "w", encoding="utf-8") as file:
+            if finished:
+                print(f"going on after {finished} rows", file=sys.stderr)
+            yield file, finished
+        beside.replace(config.output)
+        note.unlink()
+    except UserError:
+        beside.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        raise
     except OSError as error:
+        beside.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
         raise UserError(f"{config.output}: {error.strerror}. Make room, or choose another --output") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _job(config: PredictConfig, columns: Columns) -> str:
+    """What makes two commands the same."""
+    about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
+    about.append(config.encoding_errors)
+    for path in (config.input, config.model, config.model / "result.json"):
+        if path.exists():
+            status = path.stat()
+            about.append([status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _finished(path: Path) -> int:
+    """Whole lines of a file; what follows the last is cut off."""
+    if not path.is_file():
+        return 0
+    count = end = offset = 0
+    with path.open("r+b") as file:
+        for line in file:
+            offset += len(line)
+            if line.endswith(b"\n"):
+                count, end = count + 1, offset
+        file.truncate(end)
+    return count
+
+
+@contextlib.contextmanager
+def _progress(path: Path) -> Iterator[Any]:
+    """Rows and rows a second, on a terminal."""
+    columns = (TextColumn("predicting {task.completed:,.0f} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as shown:
+        task = shown.add_task(str(path), total=None)
+        yield lambda rows: shown.advance(task, rows)
+
+
+def _answer_squad(config: PredictConfig, model: Any) -> int:
+    """The answers to a SQuAD file: {id: answer}, or JSONL with the id."""
+    if not isinstance(model, Reader):
+        raise UserError(f"{config.input}: a file of questions, but {config.model} answers none. Give it rows")
+    questions = read_squad(config.input, answers=False).items
+    answers = model.predict(
+        [item.question for item in questions], [item.context for item in questions], batch_size=config.batch_size
+    )
+    pairs = list(zip(questions, answers, strict=True))
+    if config.output.suffix == SQUAD_SUFFIX:
+        text = json.dumps({item.id: answer.text for item, answer in pairs}, ensure_ascii=False, indent=1) + "\n"
+    else:
+        lines = (json.dumps({"id": item.id, **answer.as_dict()}, ensure_ascii=False) for item, answer in pairs)
+        text = "\n".join(lines) + "\n"
+    _write_whole(config.output, text)
+    return len(pairs)
+
+
+def _write_leaderboard(config: PredictConfig, model: Any) -> int:
+    """The answers to a GLUE task's test file as gluebenchmark.com takes them: index and prediction."""
+    name = model.task.get("name")
+    if name not in GLUE:
+        raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
+    rows = read_glue(name, config.input)
+    answers = model.answer(rows, batch_size=config.batch_size)
+    if model.labels is None:
+        told = [f"{answer.score:.3f}" for answer in answers]
+    else:
+        told = [GLUE[name].spelled[model.labels.index(answer.label)] for answer in answers]
+    lines = [f"{i}\t{prediction}" for i, prediction in enumerate(told)]
+    _write_whole(config.output, "\n".join(["index\tprediction", *lines]) + "\n")
     return len(rows)
 
 
-def _read(path: Path, columns: Columns, encoding_errors: str) -> Rows:
-    if path.suffix != ".txt":
-        return read_rows(path, columns, encoding_errors=encoding_errors)
-    if columns.pair:
-        raise UserError(f"{path}: a .txt file has one text a line, this model takes pairs. Give it CSV, TSV or JSONL")
-    lines = read_texts(path, columns.text, encoding_errors)
-    return Rows(lines, None, None, str(path), list(range(1, len(lines) + 1)))
-
-
-def read_texts(path: Path, column: str, encoding_errors: str = "strict") -> list[str]:
-    """The lines of a .txt file, or a column of CSV, TSV or JSONL."""
-    if path.suffix != ".txt":
-        return read_rows(path, Columns(column, None, None), encoding_errors=encoding_errors).texts
-    text = read_text(path, encoding_errors=encoding_errors)
-    if not text.strip():
-        raise UserError(f"{path}: no text")
-    lines = text.removesuffix("\n").split("\n")
-    return [line.removesuffix("\r") for line in lines]
+def _write_whole(path: Path, text: str) -> None:
+    if str(path) == STDIN:
+        sys.stdout.write(text)
+        return
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Make room, or choose another --output") from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,5 +217,6 @@ def main(arguments: Sequence[str]) -> int:
     began = time.perf_counter()
     count = predict(config)
     seconds = time.perf_counter() - began
-    print(f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)")
+    told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"
+    print(told, file=sys.stderr if str(config.output) == STDIN else sys.stdout)
     return 0

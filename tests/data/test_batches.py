@@ -1,12 +1,16 @@
 """Encoded rows and their batches: exact rows, every row once an epoch, the same batch for the same step."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data import batches as batches_module
-from bert_jax.data.batches import Batches, batch_lengths, encode_rows, prediction_batches
+from bert_jax.data.batches import Batches, batch_lengths, best_lengths, prediction_batches
+from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
 from bert_jax.text import recipes
@@ -64,7 +68,7 @@ def test_every_epoch_has_each_row_once(lengths, size, seed):
             batch = batches.batch(epoch * batches.steps_per_epoch + index)
             real = batch["weight"] == 1
             assert set(batch["weight"]) <= {0.0, 1.0} and real[0]
-            assert batch["tokens"].shape[0] == size and batch["tokens"].shape[1] in batch_lengths(32)
+            assert batch["tokens"].shape[0] == size and batch["tokens"].shape[1] in batches.lengths
             for tokens, length, label in zip(batch["tokens"], batch["length"], batch["label"], strict=True):
                 start = encoded.offsets[label]
                 assert tokens[:length].tolist() == encoded.tokens[start : encoded.offsets[label + 1]].tolist()
@@ -88,7 +92,7 @@ def test_batches_are_compact_and_typed():
     scored = encode_rows(rows_of(["a b", "c"], ["d", "e f"], [0.5, 3.0]), TOKENIZER, 32)
     batch = Batches(scored, 3, seed=0).batch(0)
     assert {key: (value.dtype.name, value.shape) for key, value in batch.items()} == {
-        "tokens": ("int32", (3, 16)),
+        "tokens": ("int32", (3, 6)),
         "length": ("int32", (3,)),
         "segment_b": ("int32", (3,)),
         "label": ("float32", (3,)),
@@ -106,7 +110,41 @@ def test_windows_keep_padding_low_and_order_random(monkeypatch):
         found = [batches.batch(step) for step in range(batches.steps_per_epoch)]
         return 1 - sum(b["length"].sum() for b in found) / sum(b["tokens"].size for b in found)
 
-    assert padding(32) < 0.25 < padding(1)
+    assert padding(32) < 0.1 < padding(1)
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=40), st.integers(1, 6))
+def test_lengths_of_batches_are_the_best_there_are(longest, shapes):
+    def cost(lengths):
+        return sum(min(length for length in lengths if length >= one) for one in longest)
+
+    found = best_lengths(np.array(longest), shapes)
+    assert list(found) == sorted(set(found)) and found[-1] == max(longest) and len(found) <= shapes
+    others = sorted(set(longest) - {max(longest)})
+    if len(others) < 12:
+        every = itertools.combinations(others, min(shapes - 1, len(others)))
+        assert cost(found) == min(cost((*some, max(longest))) for some in every)
+
+
+def test_all_seeds_share_their_lengths():
+    encoded = numbered(np.random.default_rng(1).integers(0, 30, 501))
+    assert len({Batches(encoded, 7, seed).lengths for seed in range(5)}) == 1
+    assert len(Batches(encoded, 7, 0).lengths) <= 12
+
+
+def test_groups_stay_together():
+    encoded = numbered([3, 9, 4, 1, 1, 2, 8, 8, 8])
+    grouped = dataclasses.replace(encoded, group=3, labels=np.array([5, 6, 7], np.int32))
+    batches = Batches(grouped, 2, 0)
+    assert batches.steps_per_epoch == 2
+    seen = {}
+    for step in range(2):
+        batch = batches.batch(step)
+        assert batch["tokens"].shape[:2] == batch["length"].shape == batch["segment_b"].shape == (2, 3)
+        for label, length, weight in zip(batch["label"], batch["length"], batch["weight"], strict=True):
+            if weight:
+                seen[int(label)] = (length - 2).tolist()
+    assert seen == {5: [3, 9, 4], 6: [1, 1, 2], 7: [8, 8, 8]}
 
 
 @given(lengths=st.lists(st.integers(0, 40), max_size=40), size=st.integers(1, 9))
@@ -117,14 +155,17 @@ def test_prediction_visits_each_row_once_longest_first(lengths, size):
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(encoded.lengths[order]) <= 0).all()
     for rows, batch in found:
-        assert batch["label"][: len(rows)].tolist() == rows.tolist()
-        assert batch["weight"].sum() == len(rows)
+        for row, tokens in zip(rows.tolist(), batch["tokens"], strict=False):
+            own = encoded.tokens[encoded.offsets[row] : encoded.offsets[row + 1]]
+            assert tokens[: len(own)].tolist() == own.tolist()
+            assert (tokens[len(own) :] == encoded.pad).all()
+        assert len(batch["tokens"]) == len(batch["length"]) == size
 
 
 def test_batch_lengths_are_few_and_end_at_the_largest():
-    assert batch_lengths(128) == (16, 24, 32, 48, 64, 96, 128)
+    assert batch_lengths(128)[-5:] == (64, 80, 96, 112, 128)
     assert batch_lengths(100)[-2:] == (96, 100)
-    assert batch_lengths(5) == (5,)
+    assert batch_lengths(3) == (3,)
 
 
 def test_no_room_for_text_is_refused():

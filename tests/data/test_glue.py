@@ -55,10 +55,21 @@ def test_label_order_is_that_of_the_published_data_sets(tmp_path):
         "sst2": "negative",
         "mrpc": "not_equivalent",
         "qqp": "not_duplicate",
+        "mnli": "entailment",
         "qnli": "entailment",
         "rte": "entailment",
         "wnli": "not_entailment",
     }
+
+
+def test_mnli_has_two_dev_sets(tmp_path):
+    header = "index\tsentence1\tsentence2\tlabel1\tgold_label\n"
+    for name, label in (("train", "neutral"), ("dev_matched", "entailment"), ("dev_mismatched", "contradiction")):
+        (tmp_path / f"{name}.tsv").write_text(header + f"0\ta\tb\tneutral\t{label}\n")
+    found = read_task("mnli", tmp_path)
+    assert (found.train.labels, found.dev.labels, found.also["mismatched"].labels) == ([1], [0], [2])
+    (tmp_path / "diagnostic.tsv").write_text("index\tsentence1\tsentence2\n0\ta\tb\n")
+    assert read_glue("mnli", tmp_path / "diagnostic.tsv").labels is None
 
 
 def test_broken_rows_of_qqp_are_left_out_and_said(tmp_path):

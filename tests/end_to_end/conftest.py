@@ -11,6 +11,7 @@ import jax
 import pytest
 from runs import WORDS
 
+from bert_jax.cli import main
 from data_prep.build import build_shards
 from data_prep.config import ShardsConfig
 
@@ -109,3 +110,14 @@ def command(compiled: dict[str, str]) -> Command:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def pretrained(once, shards, model) -> Path:
+    """A run of one step: it is where fine-tuning finds the model and the tokenizer."""
+    settings = ["--data", shards, "--model", model, "--steps", 1, "--batch-size", 8, "--mesh.data", 1]
+
+    def make(run: Path) -> None:
+        assert main(["pretrain", "--output", str(run), *map(str, settings)]) == 0
+
+    return once("pretrained", make)

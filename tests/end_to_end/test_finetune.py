@@ -18,17 +18,6 @@ QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.01, "--max-leng
 
 
 @pytest.fixture(scope="session")
-def pretrained(once, shards, model) -> Path:
-    """A run of one step: it is where fine-tuning finds the model and the tokenizer."""
-    settings = ["--data", shards, "--model", model, "--steps", 1, "--batch-size", 8, "--mesh.data", 1]
-
-    def make(run: Path) -> None:
-        assert main(["pretrain", "--output", str(run), *map(str, settings)]) == 0
-
-    return once("pretrained", make)
-
-
-@pytest.fixture(scope="session")
 def rows(common, once) -> Path:
     """train.csv and dev.csv of classes, and the same scored in a folder beside."""
 
@@ -208,13 +197,13 @@ def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
 def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows):
     from bert_jax.config import MeshConfig
     from bert_jax.convert.source import read_model
-    from bert_jax.predictor import make_task
+    from bert_jax.inference.outputs import make_task
     from bert_jax.sharding import make_mesh
     from bert_jax.train.program import Program
     from bert_jax.verbs.finetune import _start
 
     source = read_model(pretrained)
-    program = Program(make_task(source.model, ("a", "b")), make_mesh(MeshConfig(1)), seed=1)
+    program = Program(make_task("sequence", source.model, 2, classes=True), make_mesh(MeshConfig(1)), seed=1)
     saved = source.params["encoder/embeddings/tokens"]
     tokens = [np.asarray(_start(program, start).params["encoder"]["embeddings"]["tokens"]) for start in (source, None)]
     assert np.array_equal(tokens[0], saved)

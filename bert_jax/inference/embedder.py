@@ -12,10 +12,10 @@ from bert_jax.config import MeshConfig
 from bert_jax.convert.pretrained import Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.source import read_model
-from bert_jax.data.batches import encode_rows
-from bert_jax.data.rows import Rows
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.rows import rows_of
 from bert_jax.errors import UserError
-from bert_jax.predictor import predict_rows
+from bert_jax.inference.outputs import predict_rows
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.reading import POOLINGS, EmbeddingTask
 from bert_jax.train.program import Program
@@ -52,7 +52,7 @@ class Embedder:
 
     def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
         """Vectors (texts, D), float32, in order. Texts longer than `max_length` are cut."""
-        rows = Rows([self.prompt + text for text in texts], None, None, "texts", list(range(1, len(texts) + 1)))
+        rows = rows_of([self.prompt + text for text in texts])
         if not len(rows):
             return np.empty((0, self.program.task.model.width), np.float32)
         return predict_rows(self.program, self.params, encode_rows(rows, self.tokenizer, self.max_length), batch_size)

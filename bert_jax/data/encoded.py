@@ -1,0 +1,94 @@
+"""Rows as token ids, all in one array. NumPy only."""
+
+import dataclasses
+
+import numpy as np
+
+from bert_jax.data.rows import Rows
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.truncation import check_max_length, truncated_lengths
+
+NO_LABEL = -1  # of a token that has none
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Rows wrapped in control tokens: row i is `tokens[offsets[i]:offsets[i + 1]]`.
+
+    tokens     int32, all rows in a row
+    offsets    int64, one more than rows
+    segment_b  int32, where the second text of a row starts; its length where there is none
+    labels     of each row, or group of rows: int32 class ids, float32 scores, or int32 (rows, 2) places; zeros where
+               nothing is known
+    pad        the id that fills a batch up
+    dropped    tokens that did not fit, over all rows
+    truncated  rows that lost some
+
+    token_labels  int32, of each token its class id, NO_LABEL where it has none; None where rows are labelled as a whole
+    group         rows that belong together and have one label: the choices of an example
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    segment_b: np.ndarray
+    labels: np.ndarray
+    pad: int
+    max_length: int
+    dropped: int
+    truncated: int
+    token_labels: np.ndarray | None = None
+    group: int = 1
+
+    def __len__(self) -> int:
+        return len(self.segment_b)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
+    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut at the end to `max_length`, longer first.
+
+    Between text and pair stand as many separators as the tokenizer has there.
+    """
+    special, separators = tokenizer.special, tokenizer.separators
+    check_max_length(max_length, pair=rows.pairs is not None, separators=separators)
+    text_ids, text_starts, text_lengths = _ids(tokenizer, rows.texts)
+    if rows.pairs is None:
+        kept = np.minimum(text_lengths, max_length - 2)
+        lengths, dropped = kept + 2, text_lengths - kept
+    else:
+        pair_ids, pair_starts, pair_lengths = _ids(tokenizer, rows.pairs)
+        kept, kept_pair = truncated_lengths(text_lengths, pair_lengths, max_length - 2 - separators)
+        lengths, dropped = kept + kept_pair + 2 + separators, text_lengths + pair_lengths - kept - kept_pair
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    tokens = np.full(offsets[-1], special.sep, np.int32)
+    tokens[offsets[:-1]] = special.cls
+    copy_runs(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
+    if rows.pairs is not None:
+        copy_runs(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
+    labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
+    return Encoded(
+        tokens=tokens,
+        offsets=offsets,
+        segment_b=(kept + 1 + separators if rows.pairs is not None else lengths).astype(np.int32),
+        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32),
+        pad=special.pad,
+        max_length=max_length,
+        dropped=int(dropped.sum()),
+        truncated=int(np.count_nonzero(dropped)),
+    )
+
+
+def _ids(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    flat, offsets = tokenizer.ids_flat(texts)
+    return flat, offsets[:-1], np.diff(offsets)
+
+
+def copy_runs(target: np.ndarray, at: np.ndarray, source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
+    """Copies `source[starts[i]:][:lengths[i]]` to `target[at[i]:]` for every i."""
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    target[np.repeat(at, lengths) + within] = source[np.repeat(starts, lengths) + within]

@@ -1,0 +1,158 @@
+"""SQuAD 1.1 and 2.0 files: questions, their contexts and answers, with all that is wrong with a file said by id."""
+
+import collections
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from bert_jax.data.tables import read_text
+from bert_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One question. `answers` are (text, place of its first character in the context); empty: none is there."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """What a file holds. `has_no_answer`: some questions are marked as impossible (SQuAD 2.0)."""
+
+    source: str
+    items: list[Question]
+    has_no_answer: bool
+    notes: list[str]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def read_squad(path: Path, *, answers: bool = True) -> Questions:
+    """The questions of an official JSON file, in order. `answers` False: a file to predict on may lack them.
+
+    Raises UserError with the id for a question that is there twice, has no text, or no answer where the file does not
+    say that it has none. An answer that is not where the file says is looked for nearby, and counted.
+    """
+    table = _load(path)
+    items: list[Question] = []
+    seen: set[str] = set()
+    moved: list[str] = []
+    lost: list[str] = []
+    empty = 0
+    impossible = False
+    for where, context, entry in _entries(table, path):
+        name = entry.get("id")
+        if not isinstance(name, str | int) or name == "":
+            raise UserError(f"{path}: {where} has no id")
+        name = str(name)
+        if name in seen:
+            raise UserError(f"{path}: id {name} is there twice. Give each question an id of its own")
+        seen.add(name)
+        question = entry.get("question")
+        if not isinstance(question, str) or not question.strip():
+            raise UserError(f"{path}: id {name} has no question")
+        empty += not context.strip()
+        refused = bool(entry.get("is_impossible"))
+        impossible |= refused
+        found = [] if refused else _answers(entry, context, name, path, moved, lost)
+        if answers and not refused and not found and name not in lost:
+            raise UserError(f'{path}: id {name} has no answer. A question without one says so: "is_impossible": true')
+        items.append(Question(name, question.strip(), context, tuple(found)))
+    if not items:
+        raise UserError(f"{path}: no questions")
+    notes = []
+    for ids, what in ((moved, "answers stood elsewhere in the context and were found"), (lost, "answers are nowhere")):
+        if ids:
+            notes.append(f"{path}: {len(ids)} {what}, the first of id {ids[0]}")
+    if empty:
+        notes.append(f"{path}: {empty} questions have an empty context")
+    return Questions(str(path), items, impossible, notes)
+
+
+def _load(path: Path) -> list[Any]:
+    try:
+        table = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not JSON of SQuAD: nested too deeply") from None
+    data = table.get("data") if isinstance(table, dict) else None
+    if not isinstance(data, list):
+        raise UserError(f'{path}: not a SQuAD file: {{"data": [{{"paragraphs": [...]}}]}} is expected')
+    return data
+
+
+def _entries(data: list[Any], path: Path) -> Any:
+    """(where, context, entry) of each question."""
+    for a, article in enumerate(data):
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        if not isinstance(paragraphs, list):
+            raise UserError(f"{path}: data[{a}] has no list of paragraphs")
+        for p, paragraph in enumerate(paragraphs):
+            where = f"data[{a}].paragraphs[{p}]"
+            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("context"), str):
+                raise UserError(f"{path}: {where} has no context")
+            if not isinstance(paragraph.get("qas"), list):
+                raise UserError(f"{path}: {where} has no list of questions (qas)")
+            for q, entry in enumerate(paragraph["qas"]):
+                if not isinstance(entry, dict):
+                    raise UserError(f"{path}: {where}.qas[{q}] is not an object")
+                yield f"{where}.qas[{q}]", paragraph["context"], entry
+
+
+def _answers(
+    entry: dict[str, Any], context: str, name: str, path: Path, moved: list[str], lost: list[str]
+) -> list[tuple[str, int]]:
+    found = []
+    given = entry.get("answers") or []
+    if not isinstance(given, list):
+        raise UserError(f"{path}: the answers of id {name} are no list")
+    for answer in given:
+        text = answer.get("text") if isinstance(answer, dict) else None
+        start = answer.get("answer_start", -1) if isinstance(answer, dict) else None
+        if not isinstance(text, str) or type(start) is not int:
+            raise UserError(f"{path}: id {name} has an answer without text, or whose answer_start is no whole number")
+        if not text.strip():
+            continue
+        if context[max(start, 0) :].startswith(text) and start >= 0:
+            found.append((text, start))
+            continue
+        start = _nearest(context, text, start)
+        (lost if start < 0 else moved).append(name)
+        found.append((text, start))
+    return found
+
+
+def _nearest(context: str, text: str, start: int) -> int:
+    """Where `text` stands closest to `start`; -1: nowhere."""
+    before = context.rfind(text, 0, max(start, 0) + len(text))
+    after = context.find(text, max(start, 0))
+    if before < 0 or after < 0:
+        return max(before, after)
+    return before if start - before <= after - start else after
+
+
+def read_predictions(path: Path) -> dict[str, str]:
+    """Anyone's answers in the official format: {question id: answer}."""
+    try:
+        table = json.loads(read_text(path), object_pairs_hook=_without_doubles)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from None
+    if not isinstance(table, dict) or not all(isinstance(answer, str) for answer in table.values()):
+        raise UserError(f'{path}: not a file of predictions: {{"question id": "answer", ...}} is expected')
+    return table
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    doubled = [name for name, count in collections.Counter(name for name, _ in pairs).items() if count > 1]
+    if doubled:
+        raise ValueError(f"id {doubled[0]} is there twice")
+    return dict(pairs)

@@ -1,0 +1,168 @@
+"""Files of rows, a row at a time: CSV, TSV, JSONL, Parquet and plain lines. Memory does not grow with the file."""
+
+import contextlib
+import csv
+import difflib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bert_jax.errors import UserError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+TEXT_SUFFIX = ".txt"  # a text a line
+MAX_FIELD_CHARS = 1 << 30  # the csv module's own limit is 128 KiB
+PARQUET_ROWS = 1024  # read at a time
+BOM = b"\xef\xbb\xbf"
+STDIN = "-"
+
+Record = tuple[int, dict[str, Any]]  # line in the file (row, of Parquet), from 1; field by column name
+
+
+def read_records(
+    path: Path, columns: tuple[str, ...], *, encoding_errors: str = "strict", suffix: str | None = None
+) -> Iterator[Record]:
+    """The rows of a .csv (RFC 4180), .tsv (a quotation mark is a plain character), .jsonl, .parquet or .txt file.
+
+    `columns` have to be there, each once; of .txt, the first is the line. `-` is standard input, in the format that
+    `suffix` names. Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
+    """
+    kind = suffix or path.suffix
+    if kind == ".parquet":
+        yield from _parquet_records(path, columns)
+        return
+    if kind not in (*SUFFIXES, TEXT_SUFFIX):
+        raise UserError(f"{path}: rows are read from {', '.join(SUFFIXES)}")
+    with _opened(path) as stream:
+        lines = _decoded(stream, path, encoding_errors)
+        if kind == ".jsonl":
+            yield from _json_records(lines, path, columns)
+        elif kind == TEXT_SUFFIX:
+            for number, line in enumerate(lines, 1):
+                yield number, {columns[0]: line.removesuffix("\n").removesuffix("\r")}
+        else:
+            fields = _csv_fields(lines, path) if kind == ".csv" else tsv_fields(lines)
+            yield from _table_records(fields, path, columns)
+
+
+def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
+    """The whole file without a byte order mark; raises UserError with line and byte where it is not UTF-8 text."""
+    with _opened(path) as stream:
+        return "".join(_decoded(stream, path, encoding_errors))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    if str(path) == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _decoded(stream: BinaryIO, path: Path, encoding_errors: str) -> Iterator[str]:
+    """The lines with their ends."""
+    offset = 0
+    for number, raw in enumerate(stream, 1):
+        content = raw.removeprefix(BOM) if number == 1 else raw
+        try:
+            line = content.decode("utf-8", encoding_errors)
+        except UnicodeDecodeError as error:
+            at = offset + len(raw) - len(content) + error.start
+            raise UserError(
+                f"{path} line {number}: not UTF-8 at byte {at}. "
+                "Save it as UTF-8, or go on with --encoding-errors replace"
+            ) from None
+        if "\0" in line and encoding_errors == "strict":
+            raise UserError(f"{path} line {number}: a NUL character, so this is not plain text. Is it UTF-16?")
+        offset += len(raw)
+        yield line
+
+
+def tsv_fields(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line that is not blank; no quoting."""
+    for number, line in enumerate(lines, 1):
+        content = line.removesuffix("\n").removesuffix("\r")
+        if content:
+            yield number, content.split("\t")
+
+
+def _csv_fields(lines: Iterator[str], path: Path) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    reader = csv.reader(lines, strict=True)
+    while True:
+        first_line = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(f"{path} line {first_line}: not CSV: {error}") from None
+        if fields:
+            yield first_line, fields
+
+
+def _table_records(fields: Iterator[tuple[int, list[str]]], path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
+    _, header = next(fields, (0, None))
+    if header is None:
+        raise UserError(f"{path}: empty; a header line with the column names is expected")
+    names = [name.strip() for name in header]
+    check_columns(names, columns, str(path))
+    for line, values in fields:
+        if len(values) != len(names):
+            hint = ". Is a text with a comma not in quotation marks?" if len(values) > len(names) else ""
+            raise UserError(f"{path} line {line}: {len(values)} fields, the header has {len(names)}{hint}")
+        yield line, dict(zip(names, values, strict=True))
+
+
+def _json_records(lines: Iterator[str], path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
+    for number, content in enumerate(lines, 1):
+        if not content.strip():
+            continue
+        where = f"{path} line {number}"
+        try:
+            record = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise UserError(f"{where}: a JSON object is expected")
+        check_columns(list(record), columns, where)
+        yield number, record
+
+
+def _parquet_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
+    import pyarrow
+    import pyarrow.parquet
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            check_columns(file.schema_arrow.names, columns, str(path))
+            row = 0
+            for batch in file.iter_batches(PARQUET_ROWS, columns=list(columns)):
+                for record in batch.to_pylist():
+                    row += 1
+                    yield row, record
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+
+
+def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> None:
+    """Raises UserError for a column that is not there, or there twice."""
+    for wanted in columns:
+        if names.count(wanted) == 1:
+            continue
+        if wanted in names:
+            raise UserError(f"{where}: {names.count(wanted)} columns are named {wanted!r}")
+        close = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        there = ", ".join(map(repr, names))
+        raise UserError(f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair and --label name columns")

@@ -1,0 +1,147 @@
+"""Texts of any length as rows that fit: overlapping windows, and the way back from rows to texts. NumPy only."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_jax.data.encoded import Encoded, copy_runs
+from bert_jax.errors import UserError
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.truncation import check_max_length
+
+WHOLE = 1 << 40  # tokens that no text has
+CHUNK_TEXTS = 1 << 10  # texts whose offsets are in lists at a time
+LONGEST_QUESTION = 64  # tokens; as google-research/bert's max_query_length
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """The tokens of texts and where they stand: text i has tokens `bounds[i]:bounds[i + 1]`.
+
+    ids    int32, all texts in a row, no control tokens
+    spans  int32 (tokens, 2): start and end of each token in the characters of its text
+    """
+
+    ids: np.ndarray
+    spans: np.ndarray
+    bounds: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.bounds)
+
+
+def cut(tokenizer: Tokenizer, texts: Sequence[str]) -> Pieces:
+    """The tokens of whole texts with their places."""
+    ids, spans, counts = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [0]
+    for first in range(0, len(texts), CHUNK_TEXTS):
+        for encoding in tokenizer.encode(texts[first : first + CHUNK_TEXTS], max_length=WHOLE):
+            ids.append(np.array(encoding.ids[1:-1], np.int32))
+            spans.append(np.array(encoding.offsets[1:-1], np.int32).reshape(-1, 2))
+            counts.append(len(encoding.ids) - 2)
+    return Pieces(np.concatenate(ids), np.concatenate(spans), np.cumsum(counts, dtype=np.int64))
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Row i of `encoded` shows `length[i]` tokens of text `owner[i]` from its token `start[i]` on.
+
+    They stand `before[i]` tokens after the start of the row. Every token of every text is in some row, and rows of one
+    text follow each other. `cut_questions` counts the questions that were cut.
+    """
+
+    encoded: Encoded
+    pieces: Pieces
+    owner: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+    before: np.ndarray
+    cut_questions: int = 0
+
+    def places(self) -> np.ndarray:
+        """Where in `encoded.tokens` each token of `pieces` is best seen: in the row with most text on both sides."""
+        end = self.start + self.length
+        follows = self.owner[1:] == self.owner[:-1]
+        middle = (end[:-1] + self.start[1:]) // 2
+        first = np.where(np.append(False, follows), np.append(0, middle), self.start)
+        last = np.where(np.append(follows, False), np.append(middle, 0), end)
+        shown = last - first
+        within = np.arange(shown.sum()) - np.repeat(np.cumsum(shown) - shown, shown)
+        return np.repeat(self.encoded.offsets[:-1] + self.before + first - self.start, shown) + within
+
+    def texts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each token of `encoded`: its index in `pieces.ids`, -1 for questions and control tokens; and its row."""
+        lengths = self.encoded.lengths
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        within = np.arange(len(row)) - self.encoded.offsets[row] - self.before[row]
+        here = (within >= 0) & (within < self.length[row])
+        return np.where(here, self.pieces.bounds[self.owner[row]] + self.start[row] + within, -1), row
+
+
+def windows_of_texts(
+    tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None
+) -> Windows:
+    """Rows `[CLS] window [SEP]`. `overlap` tokens are in two windows: a quarter of the room where not said."""
+    check_max_length(max_length, pair=False)
+    pieces = cut(tokenizer, texts)
+    none = np.zeros(len(texts), np.int64)
+    head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(texts) + 1, np.int64))
+    return _rows(tokenizer, head, none, pieces, max_length, overlap, separators=0)
+
+
+def windows_of_pairs(
+    tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str], max_length: int, overlap: int | None = None
+) -> Windows:
+    """Rows `[CLS] question [SEP] window of the context [SEP]`; of a question at most 64 tokens and half of the row."""
+    check_max_length(max_length, pair=True, separators=tokenizer.separators)
+    head = cut(tokenizer, questions)
+    most = min(LONGEST_QUESTION, (max_length - 2 - tokenizer.separators) // 2)
+    kept = np.minimum(head.lengths, most)
+    windows = _rows(
+        tokenizer, head, kept, cut(tokenizer, contexts), max_length, overlap, separators=tokenizer.separators
+    )
+    return dataclasses.replace(windows, cut_questions=int((head.lengths > most).sum()))
+
+
+def _rows(
+    tokenizer: Tokenizer,
+    head: Pieces,
+    head_kept: np.ndarray,
+    pieces: Pieces,
+    max_length: int,
+    overlap: int | None,
+    separators: int,
+) -> Windows:
+    """`[CLS] head [SEP]x separators window [SEP]`, as many rows as each text needs."""
+    room = max_length - 2 - separators - head_kept
+    if overlap is not None and (overlap < 0 or (len(room) and overlap >= room.min())):
+        raise UserError(
+            f"overlap {overlap}: windows of {int(room.min())} tokens leave no step. Use less, or more length"
+        )
+    step = room - (np.minimum(128, room // 4) if overlap is None else overlap)
+    lengths = pieces.lengths
+    count = 1 + np.maximum(0, -(-(lengths - room) // step))
+    owner = np.repeat(np.arange(len(lengths)), count)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    start = np.minimum(number * step[owner], np.maximum(lengths - room, 0)[owner])  # the last window is full
+    length = np.minimum(lengths[owner] - start, room[owner])
+    before = 1 + head_kept[owner] + separators
+    sizes = before + length + 1
+    offsets = np.zeros(len(owner) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    tokens = np.full(offsets[-1], tokenizer.special.sep, np.int32)
+    tokens[offsets[:-1]] = tokenizer.special.cls
+    copy_runs(tokens, offsets[:-1] + 1, head.ids, head.bounds[owner], head_kept[owner])
+    copy_runs(tokens, offsets[:-1] + before, pieces.ids, pieces.bounds[owner] + start, length)
+    encoded = Encoded(
+        tokens=tokens,
+        offsets=offsets,
+        segment_b=(before if separators else sizes).astype(np.int32),
+        labels=np.zeros(len(owner), np.int32),
+        pad=tokenizer.special.pad,
+        max_length=max_length,
+        dropped=0,
+        truncated=0,
+    )
+    return Windows(encoded, pieces, owner, start, length, before)

@@ -1,0 +1,80 @@
+"""Multiple choice (SWAG): the same text with each of its choices, one of them right."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_jax.convert.pretrained import SINGLE_LABEL
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.files import find_split_files
+from bert_jax.data.rows import Columns, Rows, read_rows, split_rows
+from bert_jax.data.tables import SUFFIXES
+from bert_jax.errors import UserError
+from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.sequence import cut_note
+from bert_jax.text.tokenizer import Tokenizer
+
+
+def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    columns = Columns(config.text, None, config.label, config.choices or ("choices",))
+    train_path, dev_path = find_split_files(config.data, SUFFIXES)
+    train = read_rows(train_path, columns, encoding_errors=config.encoding_errors)
+    notes = []
+    if dev_path is not None:
+        dev = read_rows(dev_path, columns, encoding_errors=config.encoding_errors)
+    else:
+        train, dev = split_rows(train, dev_share=config.dev_share, seed=0, stratify=False)
+        notes.append(f"{train_path}: no dev file, {len(dev)} of {len(train) + len(dev)} rows are held out (seed 0)")
+    record = {"name": "choice", "columns": dataclasses.asdict(columns)}
+    training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
+    notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
+    return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes)
+
+
+def read_choice_dev(
+    record: dict[str, Any],
+    labels: tuple[str, ...] | None,
+    data: Path,
+    tokenizer: Tokenizer,
+    length: int,
+    encoding_errors: str,
+) -> Examples:
+    """Rows to score a model on: a file, or a folder's dev file."""
+    train, dev = find_split_files(data, SUFFIXES)
+    given = record.get("columns") or {}
+    columns = Columns(
+        given.get("text", "text"), None, given.get("label", "label"), tuple(given.get("choices") or ("choices",))
+    )
+    return _examples(read_rows(dev or train, columns, encoding_errors=encoding_errors), tokenizer, length)
+
+
+def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
+    choices = rows.choices or []
+    count = len(choices[0])
+    right = []
+    for line, given, label in zip(rows.lines, choices, rows.labels or (), strict=True):
+        where = f"{rows.source} line {line}"
+        if len(given) != count or count < 2:
+            raise UserError(f"{where}: {len(given)} choices, where the first row has {count}; at least 2, all alike")
+        if not label.isdecimal() or int(label) >= count:
+            raise UserError(f"{where}: label {label!r} is not the number of a choice, 0 to {count - 1}")
+        right.append(int(label))
+    flat = Rows(
+        [text for text in rows.texts for _ in range(count)],
+        [choice for given in choices for choice in given],
+        None,
+        rows.source,
+        [line for line in rows.lines for _ in range(count)],
+    )
+    labels = np.array(right, np.int32)
+    encoded = dataclasses.replace(encode_rows(flat, tokenizer, length), labels=labels, group=count)
+    return Examples(encoded, len(rows), functools.partial(_score, labels))
+
+
+def _score(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    accuracy = float(np.mean(outputs[:, 0].reshape(len(labels), -1).argmax(axis=1) == labels))
+    return {"accuracy": accuracy, "main": accuracy}

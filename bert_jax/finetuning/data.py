@@ -1,0 +1,44 @@
+"""What every kind of task gives to the loop: encoded examples, and how outputs are scored."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bert_jax.data.encoded import Encoded
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Labelled examples of one split.
+
+    count  rows, sentences or questions: what a person calls an example
+    score  what the model gives for `encoded` (see inference.outputs) to metrics by name and "main", which decides
+    """
+
+    encoded: Encoded
+    count: int
+    score: Callable[[np.ndarray], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+    """A task with its data.
+
+    kind     of head: sequence, token, span or choice
+    labels   of the outputs, where they are classes
+    problem  of a sequence: single_label, multi_label or regression
+    record   what prediction and evaluation need to know of the task
+    notes    what the user should know of the data
+    also     more labelled examples to score, by name
+    """
+
+    kind: str
+    labels: tuple[str, ...] | None
+    problem: str
+    train: Examples
+    dev: Examples
+    record: dict[str, Any]
+    notes: list[str]
+    also: dict[str, Examples] = dataclasses.field(default_factory=dict)

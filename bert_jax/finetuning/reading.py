@@ -1,0 +1,118 @@
+"""Questions and contexts: windows with the places of the answers, scored as the official scripts do."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_jax.convert.pretrained import SINGLE_LABEL
+from bert_jax.data.files import find_split_files, hold_out
+from bert_jax.data.squad import Questions, read_squad
+from bert_jax.data.windows import Windows, windows_of_pairs
+from bert_jax.errors import UserError
+from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.tasks.spans import read_spans
+from bert_jax.tasks.squad_scores import best_threshold, squad_scores
+from bert_jax.text.tokenizer import Tokenizer
+
+SUFFIXES = (".json",)
+
+
+def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    train_path, dev_path = find_split_files(config.data, SUFFIXES)
+    train = read_squad(train_path)
+    notes = list(train.notes)
+    if dev_path is None:
+        train, dev, note = hold_out(train, config.dev_share)
+        notes.append(note)
+    else:
+        dev = read_squad(dev_path)
+        notes += dev.notes
+    # An answer that stands nowhere cannot be learned from.
+    items = [item for item in train.items if not item.answers or max(place for _, place in item.answers) >= 0]
+    if not items:
+        raise UserError(f"{train.source}: no answer stands in its context")
+    train = dataclasses.replace(train, items=items)
+    record = {"name": "squad", "columns": None, "overlap": config.overlap, "no_answer": train.has_no_answer}
+    training = _examples(train, tokenizer, config.length, config.overlap, train.has_no_answer)
+    scored = _examples(dev, tokenizer, config.length, config.overlap, train.has_no_answer)
+    return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes)
+
+
+def read_reading_dev(
+    record: dict[str, Any],
+    labels: tuple[str, ...] | None,
+    data: Path,
+    tokenizer: Tokenizer,
+    length: int,
+    encoding_errors: str,
+) -> Examples:
+    """Questions to score a model on: a file, or a folder's dev file."""
+    train, dev = find_split_files(data, SUFFIXES)
+    return _examples(
+        read_squad(dev or train), tokenizer, length, record.get("overlap"), record.get("no_answer", False), record
+    )
+
+
+def _examples(
+    questions: Questions,
+    tokenizer: Tokenizer,
+    length: int,
+    overlap: int | None,
+    no_answer: bool,
+    record: dict[str, Any] | None = None,
+) -> Examples:
+    items = questions.items
+    windows = windows_of_pairs(
+        tokenizer, [item.question for item in items], [item.context for item in items], length, overlap
+    )
+    encoded = dataclasses.replace(windows.encoded, labels=answer_places(questions, windows))
+    threshold = (record or {}).get("threshold")
+    return Examples(encoded, len(items), functools.partial(_score, questions, windows, no_answer, threshold))
+
+
+def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
+    """Of each row of the windows, the places in it of the first and last token of the answer: int32 (rows, 2).
+
+    0, the place of [CLS], twice where the answer is not, or not wholly, in the window, or where there is none.
+    """
+    bounds, spans = windows.pieces.bounds, windows.pieces.spans
+    first = np.full(len(questions), -1, np.int64)  # tokens of the context
+    last = np.full(len(questions), -2, np.int64)
+    for i, item in enumerate(questions.items):
+        here = [(text, place) for text, place in item.answers if place >= 0]
+        if not here:
+            continue
+        text, start = here[0]
+        own = spans[bounds[i] : bounds[i + 1]]
+        first[i] = np.searchsorted(own[:, 1], start, side="right")
+        last[i] = np.searchsorted(own[:, 0], start + len(text), side="left") - 1
+    begin = first[windows.owner] - windows.start
+    end = last[windows.owner] - windows.start
+    whole = (first[windows.owner] >= 0) & (begin >= 0) & (end >= begin) & (end < windows.length)
+    places = np.stack([begin, end], axis=1) + windows.before[:, None]
+    return np.where(whole[:, None], places, 0).astype(np.int32)
+
+
+def _score(
+    questions: Questions, windows: Windows, no_answer: bool, threshold: float | None, outputs: np.ndarray
+) -> dict[str, float]:
+    """Official exact match and F1. Where questions may have no answer, at `threshold`, or at the best for these."""
+    items = questions.items
+    found = read_spans(windows, outputs, [item.context for item in items])
+    answers = {item.id: spans[0].text if spans else "" for item, (spans, _) in zip(items, found, strict=True)}
+    golds = {item.id: [text for text, _ in item.answers] for item in items}
+    if not no_answer:
+        scores = squad_scores(answers, golds)
+        return {**scores, "main": scores["f1"]}
+    refused = {
+        item.id: none - spans[0].score if spans else np.inf for item, (spans, none) in zip(items, found, strict=True)
+    }
+    if threshold is None:
+        threshold, _ = best_threshold(refused, answers, golds)
+    kept = {name: "" if refused[name] > threshold else answer for name, answer in answers.items()}
+    scores = squad_scores(kept, golds)
+    return {**scores, "threshold": float(threshold), "main": scores["f1"]}

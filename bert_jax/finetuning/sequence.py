@@ -1,0 +1,100 @@
+"""Whole texts and pairs: the GLUE tasks and the user's own rows."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bert_jax.convert.pretrained import REGRESSION, SINGLE_LABEL
+from bert_jax.data.encoded import Encoded, encode_rows
+from bert_jax.data.files import find_split_files
+from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task, settle
+from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores
+from bert_jax.data.tables import SUFFIXES
+from bert_jax.errors import UserError
+from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.tasks.scores import main_score, score
+from bert_jax.text.tokenizer import Tokenizer
+
+CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
+SCORES = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
+
+
+def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    labelled = read_task(
+        config.task,
+        config.data,
+        columns=Columns(config.text, config.pair, config.label),
+        score=config.score,
+        dev_share=config.dev_share,
+        encoding_errors=config.encoding_errors,
+    )
+    record = {
+        "name": config.task,
+        "pair": labelled.train.pairs is not None,
+        "columns": {"text": config.text, "pair": config.pair, "label": config.label} if config.task == "rows" else None,
+        "metrics": list(labelled.metrics),
+        "main": list(labelled.main),
+    }
+    train = _examples(labelled.train, tokenizer, config.length, labelled.labels, record)
+    dev = _examples(labelled.dev, tokenizer, config.length, labelled.labels, record)
+    notes = list(labelled.notes)
+    for name, rows in (("training", train.encoded), ("dev", dev.encoded)):
+        notes += cut_note(name, rows)
+    problem = REGRESSION if labelled.labels is None else SINGLE_LABEL
+    also = {
+        name: _examples(rows, tokenizer, config.length, labelled.labels, record) for name, rows in labelled.also.items()
+    }
+    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also)
+
+
+def cut_note(name: str, rows: Encoded) -> list[str]:
+    """Says what of these rows did not fit."""
+    if not rows.truncated:
+        return []
+    return [
+        f"{rows.truncated} of {len(rows)} {name} rows were cut to {rows.max_length} tokens, "
+        f"{rows.dropped} tokens dropped. --max-length keeps more"
+    ]
+
+
+def read_sequence_dev(
+    record: dict[str, Any],
+    labels: tuple[str, ...] | None,
+    data: Path,
+    tokenizer: Tokenizer,
+    length: int,
+    encoding_errors: str,
+) -> Examples:
+    """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
+    record = {**(SCORES if labels is None else CLASSES), **record}  # of a model from elsewhere, nothing is known
+    name = record.get("name", "rows")
+    if name in GLUE:
+        path = data if data.is_file() else glue_folder(name, data) / GLUE[name].dev[0]
+        rows = read_glue(name, path)
+        if rows.labels is None:
+            raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
+        rows = settle(rows, GLUE[name])
+    else:
+        train, dev = find_split_files(data, SUFFIXES)
+        rows = read_rows(dev or train, Columns(**(record.get("columns") or {})), encoding_errors=encoding_errors)
+        rows = with_scores(rows) if labels is None else with_classes(rows, labels)
+    return _examples(rows, tokenizer, length, labels, record)
+
+
+def _examples(
+    rows: Rows, tokenizer: Tokenizer, length: int, labels: tuple[str, ...] | None, record: dict[str, Any]
+) -> Examples:
+    encoded = encode_rows(rows, tokenizer, length)
+    return Examples(encoded, len(rows), functools.partial(_score, encoded.labels, labels, record))
+
+
+def _score(
+    expected: np.ndarray, labels: tuple[str, ...] | None, record: dict[str, Any], outputs: np.ndarray
+) -> dict[str, float]:
+    """The metrics of class scores (or of one number a row)."""
+    predictions = outputs[:, 0] if labels is None else outputs.argmax(axis=-1)
+    scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
+    return {**scores, "main": main_score(scores, record["main"])}

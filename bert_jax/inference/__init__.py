@@ -1,0 +1,1 @@
+"""Models that answer: texts in, labels, spans, words or vectors out."""

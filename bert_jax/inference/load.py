@@ -1,0 +1,65 @@
+"""A path to a model that answers."""
+
+from pathlib import Path
+from typing import Any
+
+from bert_jax import hosts
+from bert_jax.convert.huggingface import is_huggingface, read_tokenizer
+from bert_jax.convert.onnx_file import OnnxModel
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.source import read_model
+from bert_jax.errors import UserError
+from bert_jax.inference.chooser import Chooser
+from bert_jax.inference.outputs import Compute, jax_compute, onnx_compute
+from bert_jax.inference.predictor import Predictor
+from bert_jax.inference.reader import Reader
+from bert_jax.inference.tagger import Tagger
+
+ONNX = "model.onnx"
+ANSWERERS: dict[str, Any] = {"sequence": Predictor, "token": Tagger, "span": Reader, "choice": Chooser}
+
+
+def load(path: str | Path) -> Any:
+    """The model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX.
+
+    By its head a Predictor (labels and scores of texts and pairs), a Tagger (entities), a Reader (answers from a
+    context) or a Chooser (multiple choice); each has `predict`.
+    """
+    about, compute = open_model(Path(path))
+    return ANSWERERS[about.kind](about, compute)
+
+
+def open_model(path: Path) -> tuple[Pretrained, Compute]:
+    """What is at `path`, and how it is run; raises UserError for a model without a task."""
+    if path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path)):  # others export beside weights
+        about, compute = _read_onnx(path)
+        _require_task(about)
+        return about, compute
+    hosts.prepare()
+    about = read_model(path)
+    _require_task(about)
+    return about, jax_compute(about)
+
+
+def _require_task(about: Pretrained) -> None:
+    if about.kind not in ANSWERERS:
+        raise UserError(
+            f"{about.where} is pre-trained only: it has no task yet. Run `bert-jax finetune --from {about.where}`"
+        )
+
+
+def _read_onnx(path: Path) -> tuple[Pretrained, Compute]:
+    model = OnnxModel(path)
+    said = model.description
+    about = Pretrained(
+        str(path),
+        said.kind,
+        said.model,
+        read_tokenizer(path if path.is_dir() else path.parent),
+        {},
+        said.labels,
+        said.problem,
+        said.max_length,
+        task=said.task,
+    )
+    return about, onnx_compute(model)

@@ -1,0 +1,112 @@
+"""What a model gives for encoded rows, run by JAX or by onnxruntime."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.config import MeshConfig, ModelConfig
+from bert_jax.convert.onnx_file import OnnxModel
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.rules import unflatten
+from bert_jax.data.batches import prediction_batches
+from bert_jax.data.encoded import Encoded
+from bert_jax.sharding import make_mesh
+from bert_jax.tasks.choice import ChoiceTask
+from bert_jax.tasks.sequence import ClassificationTask, RegressionTask
+from bert_jax.tasks.token import SpanTask, TaggingTask
+from bert_jax.train.program import Params, Program
+
+# Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
+# in the order of `Encoded.tokens`.
+Compute = Callable[[Encoded, int], np.ndarray]
+FinetuningTask = ClassificationTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
+
+
+def make_task(
+    kind: str, model: ModelConfig, outputs: int, *, classes: bool, dtype: jax.typing.DTypeLike = jnp.float32
+) -> FinetuningTask:
+    """The task of a kind of model with a head of so many outputs; a `sequence` without `classes` gives one number."""
+    if kind == "token":
+        return TaggingTask(model, dtype, classes=outputs)
+    if kind == "span":
+        return SpanTask(model, dtype)
+    if kind == "choice":
+        return ChoiceTask(model, dtype)
+    return ClassificationTask(model, dtype, classes=outputs) if classes else RegressionTask(model, dtype)
+
+
+def jax_compute(about: Pretrained) -> Compute:
+    """Runs the model on JAX's first device."""
+    task = make_task(about.kind, about.model, about.outputs, classes=about.labels is not None)
+    program = Program(task, make_mesh(MeshConfig(data=1)))
+    params = unflatten(about.params)
+    if about.kind in ("token", "span") and "pooler" not in program.params["encoder"]:
+        params["encoder"].pop("pooler", None)  # carried along, not read
+    placed = program.place_params(params)
+    return lambda encoded, batch_size: predict_rows(program, placed, encoded, batch_size)
+
+
+def onnx_compute(model: OnnxModel) -> Compute:
+    """Runs the model by onnxruntime, on the CPU."""
+
+    def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
+        collected = Collected(encoded)
+        for rows, batch in prediction_batches(encoded, batch_size):
+            place = np.arange(batch["tokens"].shape[1])
+            mask = place < batch["length"][:, None]
+            segments = (place >= batch["segment_b"][:, None]) & mask
+            found = model.outputs(batch["tokens"], segments, mask)
+            if "logits" in found:
+                logits = found["logits"]
+            else:  # of a span
+                logits = np.stack([found["start_logits"], found["end_logits"]], axis=-1)
+            collected.add(rows, logits)
+        return collected.values
+
+    return compute
+
+
+def predict_rows(program: Program, params: Params, encoded: Encoded, batch_size: int) -> np.ndarray:
+    """What the task's model gives for each row, or for each token, in their order; computed longest first."""
+    waiting = []
+    for rows, batch in prediction_batches(encoded, batch_size):
+        waiting.append((rows, program.outputs(params, program.place(batch))))
+    collected = Collected(encoded)
+    for rows, outputs in waiting:
+        collected.add(rows, np.asarray(outputs))
+    return collected.values
+
+
+class Collected:
+    """Outputs of batches put in the order of the rows: (rows, outputs), or (tokens, outputs) of B L C batches."""
+
+    def __init__(self, encoded: Encoded) -> None:
+        self.encoded = encoded
+        self.values = np.empty((0, 1), np.float32)
+
+    def add(self, rows: np.ndarray, outputs: np.ndarray) -> None:
+        """Takes in a batch whose first rows are these; the others only fill it up."""
+        outputs = outputs[: len(rows)]
+        per_token = outputs.ndim == 3
+        if not len(self.values):
+            size = len(self.encoded.tokens) if per_token else len(self.encoded)
+            self.values = np.empty((size, outputs.shape[-1]), np.float32)
+        if not per_token:
+            self.values[rows] = outputs
+            return
+        there = np.arange(outputs.shape[1]) < self.encoded.lengths[rows][:, None]
+        at = self.encoded.offsets[rows][:, None] + np.arange(outputs.shape[1])
+        self.values[at[there]] = outputs[there]
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Of each entry: classes that do not exclude each other."""
+    return 1.0 / (1.0 + np.exp(-logits))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)

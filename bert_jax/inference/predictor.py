@@ -1,0 +1,63 @@
+"""A fine-tuned model that answers: `bert_jax.load(path).predict(texts)`."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.rows import Columns, Rows, rows_of
+from bert_jax.errors import UserError
+from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.outputs import Compute, sigmoid, softmax
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """`label` with the probability of every class, or a `score` where the task is one."""
+
+    label: str | None = None
+    probabilities: dict[str, float] | None = None
+    score: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+class Predictor:
+    """A fine-tuned model, ready to label whole texts, or pairs of them."""
+
+    def __init__(self, about: Pretrained, compute: Compute) -> None:
+        self.where, self.outputs, self.max_length = about.where, compute, about.max_length
+        self.tokenizer = require_tokenizer(about)
+        self.labels = None if about.problem == REGRESSION else list(about.labels or ())
+        self.probabilities = sigmoid if about.problem == MULTI_LABEL else softmax
+        self.task: dict[str, Any] = {"name": "rows", "pair": None, "columns": None, **about.task}
+
+    def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
+        """The columns to read. Of a model from elsewhere it is not known whether it takes pairs: as is given."""
+        known = self.task["columns"] or {}
+        takes_pair = pair is not None if self.task["pair"] is None else self.task["pair"]
+        return Columns(
+            text or known.get("text", "text"), pair or known.get("pair") or "pair" if takes_pair else None, None
+        )
+
+    def predict(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 64
+    ) -> list[Prediction]:
+        """One Prediction a text (with its pair), in order. Texts longer than the run's max_length are cut."""
+        rows = rows_of(texts, pairs)
+        if self.task["pair"] is not None and (pairs is not None) != self.task["pair"]:
+            wants = "pairs of texts" if self.task["pair"] else "single texts"
+            raise UserError(f"{self.where} was trained on {wants} ({self.task['name']})")
+        return self.answer(rows, batch_size=batch_size)
+
+    def answer(self, rows: Rows, *, batch_size: int) -> list[Prediction]:
+        outputs = self.outputs(encode_rows(rows, self.tokenizer, self.max_length), batch_size)
+        if self.labels is None:
+            return [Prediction(score=float(value)) for value in outputs[:, 0]]
+        probabilities = self.probabilities(outputs)
+        return [
+            Prediction(self.labels[int(row.argmax())], dict(zip(self.labels, map(float, row), strict=True)))
+            for row in probabilities
+        ]

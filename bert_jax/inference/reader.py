@@ -1,0 +1,72 @@
+"""A span model that answers questions from a text: `bert_jax.load(path).predict([question], [context])`."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.data.rows import Columns, Rows, rows_of
+from bert_jax.data.windows import windows_of_pairs
+from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.outputs import Compute, softmax
+from bert_jax.tasks.spans import Candidate, read_spans
+
+LENGTH = 384  # tokens of a row where the model does not say otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanAnswer:
+    """The best span, or an empty text where the model says that there is no answer.
+
+    score        the probability of the answer among all candidates, no answer being one of them
+    no_answer    logits of no answer less those of the best span: above the model's threshold, the answer is empty
+    candidates   best first
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    no_answer: float
+    candidates: list[Candidate]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"answer": self.text, "start": self.start, "end": self.end, "score": self.score}
+
+
+class Reader:
+    """A span model. Contexts of any length are read in windows; answers are cut from the context as it is."""
+
+    def __init__(self, about: Pretrained, compute: Compute) -> None:
+        self.where, self.compute = about.where, compute
+        self.tokenizer = require_tokenizer(about)
+        self.task = about.task
+        self.max_length = about.task.get("max_length") or min(LENGTH, about.max_length)
+        self.overlap: int | None = about.task.get("overlap")
+        self.threshold: float | None = about.task.get("threshold")  # None: there always is an answer
+
+    def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
+        """The columns to read: the question's, and the context's as its pair."""
+        return Columns(text or "question", pair or "context", None)
+
+    def predict(self, questions: Sequence[str], contexts: Sequence[str], *, batch_size: int = 64) -> list[SpanAnswer]:
+        """One answer a question, in order."""
+        return self.answer(rows_of(questions, contexts), batch_size=batch_size)
+
+    def answer(self, rows: Rows, *, batch_size: int) -> list[SpanAnswer]:
+        contexts = rows.pairs or []
+        windows = windows_of_pairs(self.tokenizer, rows.texts, contexts, self.max_length, self.overlap)
+        logits = self.compute(windows.encoded, batch_size)
+        return [self._choose(found, none) for found, none in read_spans(windows, logits, contexts)]
+
+    def _choose(self, found: list[Candidate], none: float) -> SpanAnswer:
+        if not found:
+            return SpanAnswer("", 0, 0, 1.0, np.inf, [])
+        best = found[0]
+        probabilities = softmax(np.array([*(one.score for one in found), none]))
+        refused = none - best.score
+        if self.threshold is not None and refused > self.threshold:
+            return SpanAnswer("", 0, 0, float(probabilities[-1]), refused, found)
+        return SpanAnswer(best.text, best.start, best.end, float(probabilities[0]), refused, found)

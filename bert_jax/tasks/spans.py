@@ -1,0 +1,81 @@
+"""From start and end scores to the best spans of a text. Devlin et al. 2018, 4.2 and 4.3. NumPy only."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_jax.data.windows import Windows
+
+BEST = 20  # starts and ends of a window that are tried with each other; as google-research/bert
+LONGEST_ANSWER = 30  # tokens
+IMPOSSIBLE = -1e30
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """`text` is `[start:end]` of the context; `score` the sum of the two logits."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+def read_spans(
+    windows: Windows, logits: np.ndarray, contexts: Sequence[str], *, best: int = BEST, longest: int = LONGEST_ANSWER
+) -> list[tuple[list[Candidate], float]]:
+    """For each context the `best` spans, best first, and the score of no answer: the least of its windows'.
+
+    logits  (tokens of the windows, 2): start and end. A span starts and ends in the context, within one window, and has
+    at most `longest` tokens. Devlin et al. 2018, 4.2 and 4.3.
+    """
+    rows, first, last, scores = _best_spans(windows, logits, best, longest)
+    none = logits[windows.encoded.offsets[:-1]].sum(axis=-1)  # at [CLS]
+    bounds = np.searchsorted(windows.owner, np.arange(len(contexts) + 1))
+    spans, starts = windows.pieces.spans, windows.pieces.bounds
+    answers = []
+    ends_of_rows = np.searchsorted(rows, np.arange(len(windows.owner) + 1))
+    for text, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):
+        mine = slice(ends_of_rows[start], ends_of_rows[end])
+        order = np.argsort(-scores[mine], kind="stable")
+        found: dict[tuple[int, int], Candidate] = {}
+        for i in (order + mine.start).tolist():
+            begin, close = spans[starts[text] + first[i], 0], spans[starts[text] + last[i], 1]
+            key = int(begin), int(close)
+            if key not in found and key[0] < key[1]:
+                found[key] = Candidate(contexts[text][key[0] : key[1]], *key, float(scores[i]))
+            if len(found) == best:
+                break
+        answers.append((list(found.values()), float(none[start:end].min())))
+    return answers
+
+
+def _best_spans(
+    windows: Windows, logits: np.ndarray, best: int, longest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Row, first and last token of the text, and score of the spans worth looking at: at most `best` a row."""
+    found = []
+    offsets = windows.encoded.offsets
+    for row in range(len(windows.owner)):
+        size = int(windows.length[row])
+        if not size:
+            continue
+        at = offsets[row] + windows.before[row]
+        begin, close = logits[at : at + size, 0], logits[at : at + size, 1]
+        few = min(best, size)
+        starts = np.argpartition(-begin, few - 1)[:few]
+        ends = np.argpartition(-close, few - 1)[:few]
+        length = ends - starts[:, None] + 1
+        scores = np.where((length >= 1) & (length <= longest), begin[starts][:, None] + close[ends], IMPOSSIBLE)
+        flat = np.argsort(-scores, axis=None, kind="stable")[:best]
+        flat = flat[scores.ravel()[flat] > IMPOSSIBLE]
+        base = int(windows.start[row])
+        found.append(
+            (np.full(len(flat), row), base + starts[flat // few], base + ends[flat % few], scores.ravel()[flat])
+        )
+    if not found:
+        none = np.zeros(0, np.int64)
+        return none, none, none, np.zeros(0)
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]

@@ -1,0 +1,83 @@
+"""SQuAD files as they come: good ones are read whole, bad ones are told by id."""
+
+import json
+
+import pytest
+
+from bert_jax.data.squad import read_predictions, read_squad
+from bert_jax.errors import UserError
+
+CONTEXT = "Ada Lovelace was born in London. London is large."
+
+
+def entry(name="1", text="London", start=25, **more):
+    return {"id": name, "question": "Where?", "answers": [{"text": text, "answer_start": start}], **more}
+
+
+def write(path, *entries, context=CONTEXT):
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": list(entries)}]}]}))
+    return path
+
+
+def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
+    entries = entry("1"), entry("2", start=31), entry("3", start=0), entry("4", "Paris")
+    found = read_squad(write(tmp_path / "a.json", *entries))
+    assert [item.answers for item in found.items] == [
+        (("London", 25),),
+        (("London", 33),),
+        (("London", 25),),
+        (("Paris", -1),),
+    ]
+    assert [note.split(": ", 1)[1] for note in found.notes] == [
+        "2 answers stood elsewhere in the context and were found, the first of id 2",
+        "1 answers are nowhere, the first of id 4",
+    ]
+
+
+def test_questions_without_an_answer_say_so(tmp_path):
+    found = read_squad(write(tmp_path / "a.json", entry(), {"id": 7, "question": "Why?", "is_impossible": True}))
+    assert found.has_no_answer and found.items[1].answers == () and found.items[1].id == "7"
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ([entry("1"), entry("1")], "id 1 is there twice"),
+        ([{"question": "Where?"}], r"data\[0\].paragraphs\[0\].qas\[0\] has no id"),
+        ([{"id": "x", "question": " "}], "id x has no question"),
+        ([{"id": "x", "question": "Why?", "answers": []}], "id x has no answer"),
+        ([entry("x", start="3")], "answer_start is no whole number"),
+        ([], "no questions"),
+    ],
+)
+def test_what_is_wrong_is_told_by_id(tmp_path, entries, says):
+    with pytest.raises(UserError, match=says):
+        read_squad(write(tmp_path / "a.json", *entries))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "line 1: not JSON"),
+        ("[1]", "not a SQuAD file"),
+        ('{"data": {}}', "not a SQuAD file"),
+        ('{"data": [3]}', r"data\[0\] has no list of paragraphs"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_what_is_no_squad_file_is_told(tmp_path, content, says):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=says):
+        read_squad(tmp_path / "a.json")
+
+
+def test_empty_contexts_are_told(tmp_path):
+    found = read_squad(write(tmp_path / "a.json", entry(), context=""))
+    assert found.notes[-1].endswith("1 questions have an empty context")
+
+
+def test_predictions_are_texts_by_id_each_once(tmp_path):
+    for content, says in (('{"a": 1}', "not a file of predictions"), ('{"a": "x", "a": "y"}', "id a is there twice")):
+        (tmp_path / "p.json").write_text(content)
+        with pytest.raises(UserError, match=says):
+            read_predictions(tmp_path / "p.json")

@@ -1,0 +1,164 @@
+"""Entities, answers and choices: learned from files, scored, asked, exported."""
+
+import json
+import random
+
+import pytest
+from runs import WORDS, result
+
+import bert_jax
+from bert_jax.cli import main
+
+QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
+CITIES, PEOPLE = WORDS[:3], WORDS[3:6]
+
+
+def finetune(pretrained, task, data, output, *more):
+    given = ["finetune", "--from", pretrained, "--task", task, "--data", data, "--output", output, *QUICK]
+    assert main([str(part) for part in (*given, "--mesh.data", 1, *more)]) == 0
+    return output
+
+
+def evaluated(run, data, tmp_path):
+    assert main(["evaluate", "--model", str(run), "--data", str(data), "--json", str(tmp_path / "scores.json")]) == 0
+    return json.loads((tmp_path / "scores.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tagged(once, pretrained):
+    """A run that finds cities and people, which are words of their own, in sentences longer than its windows."""
+
+    def make(folder):
+        (folder / "data").mkdir(parents=True)
+        for split, seed, count in (("train", 1, 40), ("dev", 2, 12)):
+            rng = random.Random(seed)
+            sentences = []
+            for _ in range(count):
+                words = [rng.choice(WORDS) for _ in range(rng.randint(2, 40))]
+                tags = ["B-city" if word in CITIES else "B-person" if word in PEOPLE else "O" for word in words]
+                sentences.append("".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)))
+            (folder / "data" / f"{split}.conll").write_text("\n".join(sentences))
+        finetune(pretrained, "ner", folder / "data", folder / "run")
+
+    return once("tagged", make)
+
+
+def test_entities_are_learned_scored_and_found(tagged, tmp_path):
+    found = result(tagged / "run")
+    assert found["dev"]["f1"] == 1.0
+    assert (found["train_rows"], found["dev_rows"]) == (40, 12)
+    scores = evaluated(tagged / "run", tagged / "data" / "dev.conll", tmp_path)
+    assert {name: scores[name] for name in ("precision", "recall", "f1")} == {"precision": 1, "recall": 1, "f1": 1}
+    assert scores["rows"] == 12
+    text = f"  {WORDS[9]} {CITIES[1]}\n{PEOPLE[0]} " + " ".join(WORDS[9:19] * 5) + f" {CITIES[0]}"
+    entities = bert_jax.load(tagged / "run").predict([text, ""])
+    assert [(one.label, one.text) for one in entities[0]] == [
+        ("city", CITIES[1]),
+        ("person", PEOPLE[0]),
+        ("city", CITIES[0]),
+    ]
+    assert entities[1] == []
+
+
+def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    assert main(["convert", str(tagged / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    pipeline = transformers.pipeline("token-classification", model=str(tmp_path / "hf"), aggregation_strategy="first")
+    text = f"{WORDS[9]} {CITIES[1]} {WORDS[11]} {PEOPLE[0]}"
+    expected = [(one["entity_group"], one["start"], one["end"]) for one in pipeline(text)]
+    for model in (tagged / "run", tmp_path / "hf"):
+        assert [(one.label, one.start, one.end) for one in bert_jax.load(model).predict([text])[0]] == expected
+    assert len(expected) == 2
+
+
+def squad(path, seed, count, *, impossible=False):
+    """The one city is the answer; where there is none, there is no answer."""
+    rng = random.Random(seed)
+    questions = []
+    for i in range(count):
+        words = [rng.choice(WORDS[6:]) for _ in range(rng.randint(4, 30))]
+        none = impossible and i % 3 == 0
+        answers = []
+        if not none:
+            at = rng.randrange(len(words))
+            words[at] = rng.choice(CITIES)
+            answers = [{"text": words[at], "answer_start": len(" ".join(words[:at])) + (at > 0)}]
+        entry = {"id": f"{seed}-{i}", "question": "gon?", "answers": answers, "is_impossible": none}
+        questions.append({"context": " ".join(words), "qas": [entry]})
+    path.write_text(json.dumps({"data": [{"title": "words", "paragraphs": questions}]}))
+
+
+@pytest.fixture(scope="session")
+def read(once, pretrained):
+    """A run that has learned to answer, and to say that there is no answer."""
+
+    def make(folder):
+        (folder / "data").mkdir(parents=True)
+        squad(folder / "data" / "train.json", 1, 60, impossible=True)
+        squad(folder / "data" / "dev.json", 2, 24, impossible=True)
+        finetune(pretrained, "squad", folder / "data", folder / "run", "--overlap", 5)
+
+    return once("read", make)
+
+
+def test_answers_are_learned_scored_and_given(read, tmp_path):
+    found = result(read / "run")
+    assert found["dev"]["exact_match"] > 60 and found["dev"]["no_answer_exact_match"] > 60
+    scores = evaluated(read / "run", read / "data", tmp_path)
+    assert scores["f1"] == pytest.approx(found["dev"]["f1"]) and scores["threshold"] == found["dev"]["threshold"]
+    reader = bert_jax.load(read / "run")
+    table = json.loads((read / "data" / "dev.json").read_text())
+    paragraphs = table["data"][0]["paragraphs"]
+    answers = reader.predict([one["qas"][0]["question"] for one in paragraphs], [one["context"] for one in paragraphs])
+    texts = {one["qas"][0]["id"]: answer.text for one, answer in zip(paragraphs, answers, strict=True)}
+    (tmp_path / "answers.json").write_text(json.dumps(texts))
+    given = ["--predictions", str(tmp_path / "answers.json"), "--data", str(read / "data" / "dev.json")]
+    assert main(["evaluate", *given, "--json", str(tmp_path / "official.json")]) == 0
+    official = json.loads((tmp_path / "official.json").read_text())
+    assert official["f1"] == pytest.approx(found["dev"]["f1"]) and official["rows_missing"] == 0
+    for one, answer in zip(paragraphs, answers, strict=True):
+        assert one["context"][answer.start : answer.end] == answer.text
+
+
+def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
+    def make(folder):
+        (folder / "data").mkdir(parents=True)
+        for split, seed, count in (("train", 1, 60), ("dev", 2, 21)):
+            rng = random.Random(seed)
+            with open(folder / "data" / f"{split}.jsonl", "w") as file:
+                for i in range(count):
+                    choices = [" ".join(rng.choices(WORDS[6:], k=4)) for _ in range(3)]
+                    choices[i % 3] += " ba ba"
+                    row = {"text": rng.choice(WORDS), "choices": choices, "label": i % 3}
+                    file.write(json.dumps(row) + "\n")
+        finetune(pretrained, "choice", folder / "data", folder / "run")
+
+    folder = once("chosen", make)
+    assert result(folder / "run")["dev"]["accuracy"] > 0.9
+    assert evaluated(folder / "run", folder / "data", tmp_path)["accuracy"] > 0.9
+    given = [["on on", "bus", "ding ba ba", "fa"], ["ba ba on", "kon"]]
+    assert [one.index for one in bert_jax.load(folder / "run").predict(["bus", "fa"], given)] == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "content", "says"),
+    [
+        ("ner", "train.conll", "word\n", "line 1: 'word' alone, where a word and its tag are expected"),
+        ("ner", "train.conll", "a O\nb x O\n", "line 2: 3 columns, the lines before have 2"),
+        ("ner", "train.conll", "a O\n\nb O\n", "no entities to learn"),
+        ("ner", "train.jsonl", '{"text": "ba", "entities": [[0, 9, "x"]]}', "line 1: entity 0 to 9 lies outside"),
+        ("squad", "train.json", "[1]", "not a SQuAD file"),
+        ("squad", "train.json", '{"data": [{"paragraphs": [{"qas": []}]}]}', "data[0].paragraphs[0] has no context"),
+        ("choice", "train.jsonl", '{"text": "a", "choices": ["b"], "label": 0}\n' * 3, "line 1: 1 choices"),
+        ("choice", "train.jsonl", '{"text": "a", "choices": ["b", "c"], "label": 2}\n' * 3, "label '2' is not"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(pretrained, tmp_path, capsys, task, name, content, says):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text(content)
+    given = ["finetune", "--from", str(pretrained), "--task", task, "--data", str(tmp_path / "data" / name)]
+    assert main([*given, "--output", str(tmp_path / "run"), "--max-length", "16"]) == 1
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,141 @@
+"""bert-jax predict: order, memory, pipes, Parquet, SQuAD files, and going on after a kill."""
+
+import io
+import json
+import sys
+
+import pytest
+from foreign import write_foreign
+
+from bert_jax.cli import main
+from bert_jax.verbs import predict as verb
+
+LABELS = ("calm", "mild", "urgent")
+TEXTS = [f"word{i % 30} word{i % 7}" for i in range(23)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    write_foreign(folder / "hf", "sequence", LABELS)
+    return folder / "hf"
+
+
+def command(model, given, output, *more):
+    return ["predict", "--model", str(model), "--input", str(given), "--output", str(output), *more]
+
+
+@pytest.fixture(scope="module")
+def expected(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("expected")
+    (folder / "in.txt").write_text("\n".join(TEXTS) + "\n")
+    assert main(command(model, folder / "in.txt", folder / "out.jsonl")) == 0
+    return (folder / "out.jsonl").read_text()
+
+
+def same(found, expected):
+    for one, other in zip(found.splitlines(), expected.splitlines(), strict=True):
+        one, other = json.loads(one), json.loads(other)
+        assert one["label"] == other["label"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+def test_an_interrupted_command_goes_on(model, expected, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verb, "CHUNK_ROWS", 5)
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n")
+    written = verb._write
+    calls = []
+
+    def killed(file, *rest):
+        if len(calls) == 2:
+            file.write('{"label": "ca')  # half a line
+            file.flush()
+            raise KeyboardInterrupt
+        calls.append(1)
+        written(file, *rest)
+
+    monkeypatch.setattr(verb, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        verb.predict(verb.PredictConfig(model, tmp_path / "in.txt", tmp_path / "out.jsonl"))
+    assert not (tmp_path / "out.jsonl").exists()
+    monkeypatch.setattr(verb, "_write", written)
+    assert main(command(model, tmp_path / "in.txt", tmp_path / "out.jsonl")) == 0
+    assert "going on after 10 rows" in capsys.readouterr().err
+    same((tmp_path / "out.jsonl").read_text(), expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
+
+
+def test_another_input_starts_afresh(model, tmp_path):
+    (tmp_path / "in.txt").write_text("word1\nword2\n")
+    (tmp_path / ".out.jsonl.writing").write_text("{}\n")
+    (tmp_path / ".out.jsonl.job").write_text("of another command")
+    assert main(command(model, tmp_path / "in.txt", tmp_path / "out.jsonl")) == 0
+    assert [json.loads(line).keys() for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
+        {"label", "probabilities"}
+    ] * 2
+
+
+def test_from_a_pipe_to_a_pipe(model, expected, monkeypatch, capsys):
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(rows.encode())))
+    assert main(command(model, "-", "-")) == 0
+    out, err = capsys.readouterr()
+    same(out, expected)
+    assert "23 rows" in err
+
+
+def test_parquet(model, expected, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"body": TEXTS, "more": range(23)}), tmp_path / "in.parquet", row_group_size=4)
+    assert main(command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl", "--text", "body")) == 0
+    same((tmp_path / "out.jsonl").read_text(), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "says"),
+    [
+        (b"PAR1 is not enough", (), "in.parquet: cannot be read as Parquet"),
+        (None, ("--text", "bodi"), "in.parquet: no column 'bodi'; did you mean 'body'?"),
+        (None, ("--text", "more"), "in.parquet line 1: 'more' is not a text"),
+    ],
+)
+def test_parquet_that_cannot_be_read(model, tmp_path, capsys, content, more, says):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"body": TEXTS, "more": range(23)}), tmp_path / "in.parquet")
+    if content:
+        (tmp_path / "in.parquet").write_bytes(content)
+    assert main(command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl", *more)) == 1
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_squad_files_are_answered_by_id(tmp_path, suffix, model, capsys):
+    write_foreign(tmp_path / "hf", "span")
+    asked = [{"id": f"q{i}", "question": "word1"} for i in range(3)]
+    table = {"data": [{"paragraphs": [{"context": "word2, word3", "qas": asked}]}]}
+    (tmp_path / "in.json").write_text(json.dumps(table))
+    assert main(command(tmp_path / "hf", tmp_path / "in.json", tmp_path / f"out{suffix}")) == 0
+    text = (tmp_path / f"out{suffix}").read_text()
+    if suffix == ".json":
+        assert list(json.loads(text)) == ["q0", "q1", "q2"]
+    else:
+        assert [json.loads(line)["id"] for line in text.splitlines()] == ["q0", "q1", "q2"]
+    assert main(command(model, tmp_path / "in.json", tmp_path / "other.json")) == 1
+    assert "a file of questions, but" in capsys.readouterr().err
+
+
+def test_test_files_of_glue_become_what_the_leaderboard_takes(model, tmp_path, monkeypatch, capsys):
+    (tmp_path / "test.tsv").write_text("index\tsentence1\tsentence2\n0\tword1\tword2\n1\tword3\tword4\n")
+    assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 1
+    assert "for runs of GLUE tasks" in capsys.readouterr().err
+    found = verb.load(model)
+    found.task |= {"name": "mnli", "pair": True}
+    monkeypatch.setattr(verb, "load", lambda path: found)
+    assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 0
+    lines = (tmp_path / "out.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
+    assert {line.split("\t")[1] for line in lines[1:]} <= {"entailment", "neutral", "contradiction"}
