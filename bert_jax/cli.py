@@ -10,7 +10,7 @@ from bert_jax.errors import Stopped, UserError
 
 VERBS = {
     "demo": ("bert_jax.verbs.demo", "text to a model that answers, on this machine, in minutes; writes demo/"),
-    "prep": ("data_prep.command", "vocab, shards, check: turn text into masked pre-training shards"),
+    "prep": ("data_prep.command", "vocab, report, shards, check: turn text into masked pre-training shards"),
     "pretrain": ("bert_jax.verbs.pretrain", "train an encoder on shards; the same command resumes"),
     "finetune": ("bert_jax.verbs.finetune", "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL"),
     "evaluate": ("bert_jax.verbs.evaluate", "score a fine-tuned run on labelled rows"),

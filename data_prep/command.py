@@ -1,18 +1,22 @@
-"""`bert-jax prep vocab | shards | check`: thin over `train_vocab`, `build_shards` and `check_shards`."""
+"""`bert-jax prep vocab | report | shards | check`: thin over the functions of their names."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from bert_jax.data.record import Manifest
-from data_prep.config import ShardsConfig, VocabConfig
+from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
+
+# tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
+FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
 
 MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
 
@@ -22,25 +26,59 @@ def say(line: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of the three; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
+    """Runs one of them; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
     return tyro.extras.subcommand_cli_from_dict(
-        {"vocab": vocab, "shards": shards, "check": check},
+        {"vocab": vocab, "report": report, "shards": shards, "check": check},
         prog="bert-jax prep",
         description="From text to shards of examples. Needs no accelerator and no JAX.",
-        args=argv,
+        args=[FLAGS.get(argument, argument) for argument in argv],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
 
 
 def vocab(config: VocabConfig) -> int:
-    """Train a vocabulary.
+    """Train a vocabulary, or add the words of a corpus to one.
 
     bert-jax prep vocab --input books/ notes.jsonl.gz --output vocab/ --size 30522
+
+    bert-jax prep vocab --input trials/ --output vocab/ --kind bpe --user-tokens GLP-1 HbA1c
+
+    bert-jax prep vocab --input trials/ --output longer/ --extend bert-base-uncased/vocab.txt --add 500
     """
     from data_prep.vocab import train_vocab
 
     train_vocab(config, say=say)
     return 0
+
+
+def report(config: ReportConfig) -> int:
+    """Say how vocabularies cut a corpus, side by side, and whether one of the domain pays.
+
+    bert-jax prep report --input trials/ --tokenizer bert-base-uncased/vocab.txt vocab/ --output report.md
+    """
+    from data_prep.report import RULE, WORD, report_vocabularies, word_row
+
+    found = report_vocabularies(config, say=say)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    title = f"{found.words:,} words in {found.characters:,} characters of {found.files:,} files"
+    console.print(_table(title, ["", *(m.tokenizer for m in found.measurements)], found.rows()))
+    for measurement in found.measurements:
+        for title, words in (("cost most tokens", measurement.worst), ("are unknown", measurement.unknown)):
+            if words:
+                head = ["word", "times", "pieces", "tokens beyond one"]
+                console.print(_table(f"words that {title} in {measurement.tokenizer}", head, map(word_row, words)))
+    for text in (found.verdict, RULE, WORD):
+        console.print(text, markup=False, highlight=False)
+    return 0
+
+
+def _table(title: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=escape(title), title_justify="left")
+    for i, name in enumerate(head):
+        table.add_column(escape(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
 
 
 def shards(config: ShardsConfig) -> int:
@@ -83,7 +121,7 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
 
 def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = MappingProxyType({})) -> None:
     """One table on stdout: what the folder holds, its shares, what else was counted or left out, and what it cost."""
-    table = Table(title=str(folder), show_header=False, title_justify="left")
+    table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     masking = manifest.masking
@@ -105,4 +143,6 @@ def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = Ma
     table.add_section()
     for name, told in cost.items():
         table.add_row(name, told)
-    Console(width=None if sys.stdout.isatty() else 100).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(escape(str(folder)), style="bold", soft_wrap=True)
+    console.print(table)

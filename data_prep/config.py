@@ -32,25 +32,81 @@ class CorpusConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VocabConfig(CorpusConfig):
-    """What `bert-jax prep vocab` and `train_vocab` take."""
+class SampleConfig(CorpusConfig):
+    """What the settings of jobs begin with that look at a part of the text."""
 
-    output: str
-    """Tokenizer folder to write; must not exist."""
-    kind: Literal["wordpiece"] = "wordpiece"
-    """How words are cut."""
-    size: int = 30522
-    """Entries of the vocabulary, the five control tokens included."""
-    lowercase: bool = True
-    """Lower-case the text and strip its accents, as the uncased models do."""
     sample_mb: int = 256
-    """Text to learn from. Of a larger corpus a seeded sample of documents is taken."""
+    """Text to look at. Of a larger corpus a seeded sample is taken."""
     seed: int = 0
     """Decides the sample."""
 
     def __post_init__(self) -> None:
         if self.sample_mb < 1:
             raise UserError(f"sample_mb is {self.sample_mb}; at least 1 is needed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VocabConfig(SampleConfig):
+    """What `bert-jax prep vocab` and `train_vocab` take."""
+
+    output: str
+    """Tokenizer folder to write; must not exist."""
+    kind: Literal["wordpiece", "bpe", "unigram"] | None = None
+    """wordpiece (the default): as BERT. bpe: byte-level, as RoBERTa. unigram: SentencePiece's, as XLM-RoBERTa."""
+    size: int | None = None
+    """Entries of the vocabulary, control tokens included. Default: 30522."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: as the uncased models, or not. Default: yes for wordpiece, no for the others."""
+    accents: Literal["keep", "strip"] | None = None
+    """Whether é stays or becomes e. Default: as BERT, stripped where the text is lower-cased."""
+    special_tokens: tuple[str, ...] = ()
+    """Further control tokens, such as [ENT] or [unused0]: they have ids and are never found in a text."""
+    user_tokens: tuple[str, ...] = ()
+    """Strings that are never cut, such as GLP-1: each is one token wherever it stands as a word of its own."""
+    extend: str | None = None
+    """Tokenizer folder or vocab.txt of WordPiece to add words to, in place of learning anew: its ids stay."""
+    add: int = 500
+    """Words to add with --extend, those that save most tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.add <= 1_000_000:
+            raise UserError(f"add is {self.add}; it must lie between 0 and 1000000")
+        decided = [name for name in ("kind", "size", "lowercase", "accents") if getattr(self, name) is not None]
+        if self.extend is not None and decided:
+            flags = ", ".join(f"--{name}" for name in decided)
+            raise UserError(f"{flags}: {self.extend} decides that already. Leave it out, or leave out --extend")
+
+    @property
+    def entries(self) -> int:
+        """`size`, or its default."""
+        return 30522 if self.size is None else self.size
+
+    @property
+    def lowercases(self) -> bool:
+        """`lowercase`, or the default of the kind."""
+        return self.kind in (None, "wordpiece") if self.lowercase is None else self.lowercase
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportConfig(SampleConfig):
+    """What `bert-jax prep report` and `report_vocabularies` take."""
+
+    tokenizer: tuple[str, ...]
+    """Tokenizer folders or bare vocab.txt files. The first is what the others are measured against."""
+    output: str | None = None
+    """Markdown file to write, with a picture beside it."""
+    json: str | None = None
+    """JSON file to write the same numbers to."""
+    sample_mb: int = 16
+    """Text to look at. Of a larger corpus a seeded sample is taken."""
+    worst: int = 20
+    """How many of the words to show that cost most tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.worst <= 1000:
+            raise UserError(f"worst is {self.worst}; it must lie between 0 and 1000")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -61,9 +61,10 @@ def _marked(row: np.void, tokenizer: Tokenizer) -> list[Text]:
         labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
         label_at = dict(zip(row["masked_positions"][:count].tolist(), labels, strict=True))
     special = set(tokenizer.special.all())
+    second = int(row["segment_b"]) if "segment_b" in (row.dtype.names or ()) else len(tokens)
     pieces = []
     for position, token in enumerate(tokens):
-        style = SEGMENT_STYLES[int(position >= row["segment_b"])]
+        style = SEGMENT_STYLES[int(position >= second)]
         if position in label_at:
             pieces.append(Text(f" {{{label_at[position]}→{token}}}", "bold magenta"))
         elif int(row["tokens"][position]) in special:

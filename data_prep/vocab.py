@@ -1,68 +1,87 @@
-"""Train a vocabulary on a bounded sample of a corpus."""
+"""Train a vocabulary on a bounded sample of a corpus, or add the words of the corpus to one that is there."""
 
-import dataclasses
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+from bert_jax.text.byte_level_training import train_byte_level
+from bert_jax.text.extension_training import extend_wordpiece
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.wordpiece import train_wordpiece
+from bert_jax.text.training import Wanted
+from bert_jax.text.unigram_training import train_unigram
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_training import train_wordpiece
 from data_prep.config import VocabConfig
-from data_prep.documents import read_documents
-from data_prep.parts import Piece, Source
 from data_prep.reading import Losses, reading_of
+from data_prep.sample import sample_texts, told_losses
 from data_prep.shards import disk_errors
 from data_prep.sources import find_sources
 
+Say = Callable[[str], None]
+Trainer = Callable[[Iterable[str], Wanted, Losses], Tokenizer]
+TRAINERS: dict[str, Trainer] = {
+    "wordpiece": train_wordpiece,
+    "bpe": train_byte_level,
+    "unigram": train_unigram,
+}
 
-def train_vocab(config: VocabConfig, *, say: Callable[[str], None] = lambda line: None) -> Tokenizer:
+
+def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokenizer:
     """A tokenizer folder is in `config.output`. The same files and settings give the same vocabulary.
 
-    Of a corpus larger than `sample_mb` a sample is read, chosen by a hash of the seed and the place: lines of .jsonl,
-    blocks of some lines of .txt.
+    Of a corpus larger than `sample_mb` a sample is read.
     """
     output = Path(config.output)
     if output.exists():
         raise UserError(f"{output}: exists already. Choose another --output")
-    sources, skipped = find_sources(config.input, reading_of(config))
-    counts = skipped
-    texts = _sample(sources, config, counts)
-    tokenizer = train_wordpiece(texts, size=config.size, lowercase=config.lowercase)
-    if not counts["characters"]:
-        raise UserError(f"no text in {', '.join(config.input)}: all of it blank")
+    sources, counts = find_sources(config.input, reading_of(config))
+    texts = sample_texts(sources, config, counts)
+    tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
     with disk_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(output)
-    if tokenizer.vocab_size < config.size:
-        say(f"the text holds no more than {tokenizer.vocab_size} entries; {config.size} were asked for")
     say(
         f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
         f"in {len(sources):,} files"
     )
-    lost = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in _losses(counts))
-    if lost:
-        say("\n".join([f"left out or changed: {lost}", *counts.notes]))
+    if lost := told_losses(counts):
+        say("\n".join(lost))
     return tokenizer
 
 
-def _losses(counts: Losses) -> list[tuple[str, int]]:
-    return sorted((name, count) for name, count in counts.items() if count and name != "characters")
+def _learned(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Say) -> Tokenizer:
+    lowercase = config.lowercases
+    wanted = Wanted(
+        size=config.entries,
+        lowercase=lowercase,
+        strip_accents=None if config.accents is None else config.accents == "strip",
+        special_tokens=config.special_tokens,
+        user_tokens=config.user_tokens,
+    )
+    tokenizer = TRAINERS[config.kind or "wordpiece"](texts, wanted, counts)
+    if tokenizer.vocab_size < wanted.size:
+        say(f"the text holds no more than {tokenizer.vocab_size} entries; {wanted.size} were asked for")
+    return tokenizer
 
 
-def _sample(sources: tuple[Source, ...], config: VocabConfig, counts: Losses) -> Iterator[str]:
-    """Texts of about `sample_mb` in all."""
-    reading = dataclasses.replace(reading_of(config), documents="sample-block")
-    total = sum(source.text_bytes for source in sources)
-    share = min(1.0, config.sample_mb * 1e6 / total)
-    for source in sources:
-        for document in read_documents(Piece(source), reading, counts):
-            if share < 1 and _draw(config.seed, document.name, document.offset) >= share:
-                continue
-            counts["characters"] += len(document.text.strip())
-            yield document.text
+def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
+    old = load_tokenizer(Path(config.extend or ""))
+    if not isinstance(old, WordPieceTokenizer):
+        raise UserError(f"{config.extend}: only WordPiece can be extended, this is another kind. Train one of its kind")
+    extension = extend_wordpiece(
+        old, texts, add=config.add, special_tokens=config.special_tokens, user_tokens=config.user_tokens
+    )
+    if len(extension.added) < config.add:
+        say(f"the text holds no more than {len(extension.added)} words worth adding; {config.add} were asked for")
+    say(
+        f"{len(extension.added):,} words added: {_shown(extension.added)}. Tokens a word in this text: "
+        f"{extension.before / max(1, extension.words):.3f} before, {extension.after / max(1, extension.words):.3f} now"
+    )
+    if extension.lost:
+        say(f"{extension.lost:,} of {extension.words:,} words were known before and are unknown now")
+    return extension.tokenizer
 
 
-def _draw(seed: int, name: str, offset: int) -> float:
-    identity = f"{seed}\n{offset}\n{name}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "little") / 2**64
+def _shown(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "") if words else "none"

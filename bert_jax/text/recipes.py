@@ -92,6 +92,12 @@ def control_token(i: int, content: str, *, lstrip: bool = False) -> dict[str, An
     return {"id": i, "content": content, **flags}
 
 
+def user_token(i: int, content: str, *, single_word: bool, lstrip: bool = False) -> dict[str, Any]:
+    """The entry of a token that is found in a text, seen as the vocabulary sees it, before the text is cut."""
+    flags = {"single_word": single_word, "normalized": True, "special": False}
+    return {**control_token(i, content, lstrip=lstrip), **flags}
+
+
 def roberta_processor(
     cls: tuple[str, int], sep: tuple[str, int], *, add_prefix_space: bool, trim_offsets: bool
 ) -> dict[str, Any]:

@@ -13,27 +13,33 @@ UNIGRAM = 1  # kind of model there
 
 def read_pieces(path: Path) -> Described:
     """The tokenizer.json that Hugging Face makes of the file; raises UserError for one damaged or of another kind."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return described_pieces(content, str(path))
+
+
+def described_pieces(content: bytes, source: str) -> Described:
+    """The same from the bytes of a model; errors name `source`."""
     import sentencepiece
     from google.protobuf.message import DecodeError
     from sentencepiece import sentencepiece_model_pb2
 
     model_proto: Any = sentencepiece_model_pb2
     try:
-        content = path.read_bytes()
         proto = model_proto.ModelProto.FromString(content)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
     except DecodeError:
-        raise UserError(f"{path}: not a SentencePiece model, or cut short ({len(content)} bytes)") from None
+        raise UserError(f"{source}: not a SentencePiece model, or cut short ({len(content)} bytes)") from None
     if not proto.pieces or not proto.HasField("trainer_spec") or not proto.HasField("normalizer_spec"):
-        raise UserError(f"{path}: not a whole SentencePiece model ({len(content)} bytes, {len(proto.pieces)} pieces)")
+        raise UserError(f"{source}: not a whole SentencePiece model ({len(content)} bytes, {len(proto.pieces)} pieces)")
     if proto.trainer_spec.model_type != UNIGRAM:
         kind = proto.trainer_spec.model_type
-        raise UserError(f"{path}: SentencePiece's model kind {kind}, where 1 (unigram) is expected")
-    guarded(lambda: sentencepiece.SentencePieceProcessor(model_proto=content), str(path))  # its own checks
+        raise UserError(f"{source}: SentencePiece's model kind {kind}, where 1 (unigram) is expected")
+    guarded(lambda: sentencepiece.SentencePieceProcessor(model_proto=content), source)  # its own checks
     first, rest = [piece.piece for piece in proto.pieces[:3]], proto.pieces[3:]
     if first != ["<unk>", "<s>", "</s>"]:
-        raise UserError(f"{path}: its first pieces are {', '.join(first)}, where <unk>, <s>, </s> are expected")
+        raise UserError(f"{source}: its first pieces are {', '.join(first)}, where <unk>, <s>, </s> are expected")
     return xlm_roberta(
         [(piece.piece, piece.score) for piece in rest],
         proto.normalizer_spec.precompiled_charsmap,

@@ -5,8 +5,9 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -15,8 +16,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids
 from bert_jax.text.tokenizer import Encoding, SpecialIds
-from bert_jax.text.word_cache import WORD_BREAK, WordCache, replace_surrogates
-from bert_jax.text.wordpiece_training import learn_vocabulary
+from bert_jax.text.word_cache import WORD_BREAK, WordCache
 
 # Python splits a text at these too, BERT deletes them or keeps them inside a word.
 NOT_BREAKING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
@@ -56,6 +56,10 @@ class Rules:
     def control_tokens(self) -> tuple[str, ...]:
         return self.pad, self.unk, self.cls, self.sep, self.mask
 
+    def changed(self, **fields: Any) -> "Rules":
+        """The same rules with other fields."""
+        return dataclasses.replace(self, **fields)
+
 
 class WordPieceTokenizer:
     """Words, then the longest pieces from the left. Implements `Tokenizer`.
@@ -74,6 +78,7 @@ class WordPieceTokenizer:
         self.special = SpecialIds(*(ids[name] for name in rules.control_tokens))
         self.fingerprint = _fingerprint(self.vocab, rules)
         self._backend = library_tokenizer(ids, rules)
+        self._cut_by_word = all(_within_a_word(token, len(self.vocab)) for token in rules.added)
         self._words = WordCache(
             library_tokenizer(ids | {WORD_BREAK: self.vocab_size}, rules),
             break_id=self.vocab_size,
@@ -93,13 +98,13 @@ class WordPieceTokenizer:
 
         Equal to encoding each text whole. Each distinct word between blanks is cut once and remembered.
         """
-        if self.rules.added:  # they may hold blanks
+        if not self._cut_by_word:
             return flat_ids(self._backend, texts)
         counts: list[int] = []
 
         def words() -> Iterator[list[str]]:
             for text in texts:
-                split = _split(text)
+                split = split_words(text)
                 counts.append(len(split))
                 yield split
 
@@ -135,34 +140,20 @@ class WordPieceTokenizer:
         write_tokenizer(self.vocab, self.rules, folder)
 
 
-def train_wordpiece(texts: Iterable[str], *, size: int, lowercase: bool) -> WordPieceTokenizer:
-    """A vocabulary of `size` entries learned from the texts, or fewer where the texts hold no more.
-
-    The same texts give the same vocabulary, in any order, on any machine. Memory grows with the distinct words only.
-    """
-    rules = Rules(lowercase=lowercase)
-    counts: dict[str, int] = {}
-    for text in texts:
-        for word in _split(text):
-            counts[word] = counts.get(word, 0) + 1
-    normalizer, cutter = _normalizer(rules), pre_tokenizers.BertPreTokenizer()
-    words: dict[str, int] = {}
-    for raw, count in counts.items():
-        for word, _ in cutter.pre_tokenize_str(normalizer.normalize_str(replace_surrogates(raw))):
-            words[word] = words.get(word, 0) + count
-    words = {word: count for word, count in words.items() if len(word) <= rules.max_word_chars}
-    vocab = learn_vocabulary(words, size=size, control_tokens=rules.control_tokens, prefix=rules.prefix)
-    return WordPieceTokenizer(vocab, rules)
+def _within_a_word(token: AddedToken, entries: int) -> bool:
+    """Whether the token is found the same where the text is cut at its blanks before."""
+    apart = any(c.isspace() or c == WORD_BREAK for c in token.content)
+    return token.id < entries and not (token.lstrip or token.rstrip or apart)
 
 
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of a text, cut only where BERT's normaliser surely cuts too."""
     if NOT_BREAKING.search(text):
         return [word for word in SURELY_BREAKING.split(text) if word]
     return text.split()
 
 
-def _normalizer(rules: Rules) -> normalizers.Normalizer:
+def bert_normalizer(rules: Rules) -> normalizers.Normalizer:
     return normalizers.BertNormalizer(
         clean_text=rules.clean_text,
         handle_chinese_chars=rules.split_chinese,
@@ -181,7 +172,7 @@ def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer
             continuing_subword_prefix=rules.prefix,
         )
     )
-    backend.normalizer = _normalizer(rules)
+    backend.normalizer = bert_normalizer(rules)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     for token in rules.added:
         flags = {key: value for key, value in dataclasses.asdict(token).items() if key not in ("content", "id")}

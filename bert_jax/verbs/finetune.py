@@ -16,7 +16,7 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import ModelConfig, OptimConfig, with_dropout
-from bert_jax.convert.pretrained import Pretrained, encoder_params, outputs_of
+from bert_jax.convert.pretrained import Pretrained, outputs_of
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
 from bert_jax.errors import UserError
@@ -26,13 +26,14 @@ from bert_jax.finetuning.tasks import read_task_data
 from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import parameter_hash, require_same_shapes
+from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.starting import start_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,19 +135,7 @@ def _run_seed(
 
 def _start(program: Program, pretrained: Pretrained | None) -> TrainState:
     """Fresh weights, and the encoder of `pretrained` in them where there is one."""
-    state = program.init()
-    if pretrained is None:
-        return state
-    encoder = encoder_params(pretrained)
-    fresh = state.params["encoder"]
-    if "pooler" in fresh and "pooler" not in encoder:
-        print(f"note: {pretrained.where} has no pooler; a fresh one is trained", file=sys.stderr)
-        encoder["pooler"] = fresh["pooler"]
-    if "pooler" not in fresh:
-        encoder.pop("pooler", None)
-    shapes = program.params["encoder"]
-    require_same_shapes(encoder, shapes, pretrained.where)
-    return dataclasses.replace(state, params={**state.params, "encoder": program.place_params(encoder, shapes)})
+    return program.init() if pretrained is None else start_from(program, pretrained, ("encoder",))
 
 
 def _evaluate(program: Program, data: TaskData, batch_size: int, params: Params) -> dict[str, float]:

@@ -28,8 +28,8 @@ HEADS = {
 }
 USES = {
     "sequence": ("predict", "evaluate", "finetune", "embed", "convert"),
-    "masked_lm": ("fill-mask", "finetune", "embed", "convert"),
-    "pretrain": ("fill-mask", "finetune", "embed", "convert"),
+    "masked_lm": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
+    "pretrain": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
 }
 
 
@@ -108,7 +108,7 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
     if pretrained.labels is not None:
         shown = list(pretrained.labels[:20])
         found["labels"] = shown + [f"... {len(pretrained.labels)} in all"] * (len(pretrained.labels) > 20)
-    found["can"] = list(USES.get(pretrained.kind, ("finetune", "embed", "convert")))
+    found["can"] = list(USES.get(pretrained.kind, ("pretrain", "finetune", "embed", "convert")))
     return found
 
 

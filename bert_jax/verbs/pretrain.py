@@ -5,27 +5,35 @@ import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from bert_jax import hosts, models
-from bert_jax.config import SEED_RANGE, MeshConfig, OptimConfig, check_ranges, with_dropout
+from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
+from bert_jax.convert.growth import grow
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
 from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_files, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
 from bert_jax.text import load_tokenizer
-from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import make_optimizer
-from bert_jax.train.program import Params, Program
-from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.train.program import Params, Program, TrainState
+from bert_jax.train.run import RunFolder, open_run, start_or_resume
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.starting import PARTS, start_from
+
+DEFAULT_MODEL = "bert-base-uncased"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,7 @@ class PretrainConfig:
 
     bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
     bert-jax pretrain launch/bert-base.toml --data shards --output runs/base --mesh.fsdp 4
+    bert-jax pretrain --from bert-base-uncased --data shards --output runs/more --steps 20000 --optim.peak-lr 2e-5
     """
 
     data: Path
@@ -42,8 +51,11 @@ class PretrainConfig:
     """Run folder to make, or to go on with."""
     steps: int
     """Updates to make."""
-    model: str = "bert-base-uncased"
-    """A named model, or a .toml file with its sizes. The vocabulary is that of the shards."""
+    model: str | None = None
+    """A named model, or a .toml file with its sizes. The vocabulary is the shards'. Default: bert-base-uncased"""
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """Model to go on from, in place of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
+    TensorFlow 1 checkpoint. The shards' tokenizer is its own, or what `bert-jax prep vocab --extend` made of it."""
     batch_size: int = 256
     """Sequences an update, over all devices."""
     accumulate: int = 1
@@ -91,11 +103,16 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         )
     pair_loss = pair_loss_of(manifest, config)
     config = dataclasses.replace(config, next_sentence=pair_loss is not None)
-    model = with_dropout(models.resolve(config.model, tokenizer.vocab_size), config.dropout)
+    if config.from_ is not None and config.model is not None:
+        raise UserError(f"--model {config.model}: {config.from_} decides the model's shape. Leave out one of the two")
+    if config.from_ is None:
+        config = dataclasses.replace(config, model=config.model or DEFAULT_MODEL)
+    begin = _Beginning(config, tokenizer)
+    model = with_dropout(begin.shape(), config.dropout)
     if manifest.length > model.max_length:
         raise UserError(
-            f"{config.data} has sequences of {manifest.length} tokens, {config.model} holds {model.max_length}. "
-            "Make shorter shards with `bert-jax prep shards --length`, or choose another model"
+            f"{config.data} has sequences of {manifest.length} tokens, {config.from_ or config.model} holds "
+            f"{model.max_length}. Make shorter shards with `bert-jax prep shards --length`, or choose another model"
         )
     mesh = make_mesh(config.mesh)
     check_heads(model.heads, mesh)
@@ -121,7 +138,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         source,
         run,
         Schedule(config.steps, config.save_every, config.evaluate_every, config.log_every, config.keep),
-        start=program.init,
+        start=functools.partial(begin.state, program),
         evaluation=Evaluation("held_out", functools.partial(evaluate, program, held_out)) if held_out else None,
         flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
         title="pre-training",
@@ -148,6 +165,33 @@ def pair_loss_of(manifest: Manifest, config: PretrainConfig) -> Literal["nsp", "
             f"make shards with `bert-jax prep shards --examples {' or '.join(PAIR_LOSSES)}`"
         )
     return found
+
+
+class _Beginning:
+    """Shape and first state of a run: a fresh model of --model, or the model at --from with the shards' vocabulary."""
+
+    def __init__(self, config: PretrainConfig, tokenizer: Tokenizer) -> None:
+        self.config, self.tokenizer = config, tokenizer
+
+    @functools.cached_property
+    def pretrained(self) -> Pretrained:
+        assert self.config.from_
+        return grow(read_model(self.config.from_), self.tokenizer, str(self.config.data))
+
+    def shape(self) -> ModelConfig:
+        """Of a run that has checkpoints its own: what it began from may be gone by now."""
+        if self.config.from_ is None:
+            return models.resolve(self.config.model or DEFAULT_MODEL, self.tokenizer.vocab_size)
+        if checkpoint_steps(RunFolder(self.config.output).checkpoints):
+            return open_run(self.config.output).model()
+        return self.pretrained.model
+
+    def state(self, program: Program) -> TrainState:
+        if self.config.from_ is None:
+            return program.init()
+        state = start_from(program, self.pretrained, PARTS)
+        del self.pretrained  # the run is long, and host memory is for its data
+        return state
 
 
 def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Params) -> dict[str, float]:

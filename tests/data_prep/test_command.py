@@ -20,7 +20,7 @@ def test_from_text_to_checked_shards(tmp_path, corpus, capsys):
     assert "documents held out" in out and "train 0: " in out and "→[MASK]}" in out
 
 
-@pytest.mark.parametrize("verb", ["vocab", "shards", "check"])
+@pytest.mark.parametrize("verb", ["vocab", "report", "shards", "check"])
 def test_help_shows_a_complete_example(verb, capsys):
     with pytest.raises(SystemExit) as stop:
         main([verb, "--help"])

@@ -5,8 +5,6 @@ import itertools
 import json
 import pickle
 import random
-import subprocess
-import sys
 import unicodedata
 
 import numpy as np
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer, word_cache
 from bert_jax.text.truncation import truncated_lengths
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, train_wordpiece
+from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CONTINUED = ["##a", "##b", "##ab", "##c", "##bc", "##e", "##é", "##ss", "##s", "##i", "##א", "##\u0307", "##ﾝ", "##ハ"]
@@ -222,36 +220,3 @@ def test_pickled_tokenizer_gives_the_same_ids():
 def test_vocabulary_that_cannot_serve_is_refused(vocab, message):
     with pytest.raises(UserError, match=message):
         WordPieceTokenizer(vocab, Rules(lowercase=True))
-
-
-TEXTS = ["The cat sat; the cats sat, caté!", "a tale of two cities", "cat's tales", "日本語 and ß", "\ud800x"] * 3
-
-
-def test_training_depends_on_the_texts_alone():
-    script = (
-        f"from bert_jax.text.wordpiece import train_wordpiece\n"
-        f"print(train_wordpiece({TEXTS!r}, size=120, lowercase=True).fingerprint)"
-    )
-    found = {
-        subprocess.check_output([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed})
-        for seed in ("1", "2", "3")
-    }
-    here = train_wordpiece(iter(["\n".join(reversed(TEXTS))]), size=120, lowercase=True)
-    assert found == {f"{here.fingerprint}\n".encode()}
-
-
-def test_trained_vocabulary_covers_its_texts():
-    tokenizer = train_wordpiece(TEXTS, size=120, lowercase=True)
-    assert tokenizer.vocab[:5] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-    assert tokenizer.vocab_size <= 120
-    assert "cat" in tokenizer.vocab and "the" in tokenizer.vocab
-    assert all(tokenizer.special.unk not in ids for ids in tokenizer.ids(TEXTS))
-
-
-def test_training_says_how_large_a_vocabulary_must_be():
-    with pytest.raises(UserError, match=r"size 20 does not hold .* Use \d+ or more"):
-        train_wordpiece(TEXTS, size=20, lowercase=True)
-
-
-def test_training_on_nothing_leaves_letters_and_digits():
-    assert train_wordpiece([], size=1000, lowercase=True).vocab_size == 5 + 2 * 36
