@@ -1,11 +1,14 @@
 """Which pieces go on with the word before them, in each kind of tokenizer."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from library_folders import KINDS
 
 from bert_jax.text import load_tokenizer
-from bert_jax.text.wordpiece import train_wordpiece
+from bert_jax.text.training import Wanted
+from bert_jax.text.wordpiece_training import train_wordpiece
 
 TEXT = "jumps over brown foxes quickly jumpsover thelazydog"
 
@@ -23,6 +26,6 @@ def test_the_pieces_of_a_word_but_the_first_go_on(folders, kind):
 
 
 def test_pieces_with_the_prefix_go_on():
-    tokenizer = train_wordpiece(["bad bade fade faded"] * 3, size=90, lowercase=True)
+    tokenizer = train_wordpiece(["bad bade fade faded"] * 3, Wanted(90, True), Counter())
     for entry, goes_on in zip(tokenizer.vocab, tokenizer.goes_on(), strict=True):
         assert goes_on == entry.startswith("##")
