@@ -51,6 +51,14 @@ class FinetuneConfig:
     warmup: float = 0.1
     """Share of the steps."""
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    """Each layer learns at this share of the rate of the one above it: 0.9 holds small data together. 1: all alike."""
+    freeze_layers: int = 0
+    """So many of the lowest layers, and the embeddings, stay as they are."""
+    fresh_layers: int = 0
+    """So many of the topmost layers, and the pooler, start from random weights."""
+    patience: int | None = None
+    """Scorings of the dev rows without a better one after which training stops. Default: it goes to its end."""
     dropout: float | None = None
     """In place of the pre-trained model's own."""
     max_length: int | None = None
@@ -76,6 +84,7 @@ class FinetuneConfig:
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
         check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), evaluate_every=(1, None), log_every=(1, None))
+        check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         if not 0 < self.dev_share < 1:
             raise UserError(f"dev_share {self.dev_share} is not between 0 and 1")
 

@@ -32,6 +32,7 @@ class Schedule:
     evaluate_every: int
     log_every: int = 10
     keep: int = 3
+    patience: int | None = None  # evaluations without a better score after which the run ends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,7 @@ class _Loop:
         self.pending: list[tuple[int, Sums]] = []
         self.best_step: int | None = None
         self.scores: dict[str, float] = {}
+        self.since_best = 0  # evaluations
         self.clock = _Clock()
 
     def run(self, start: Callable[[], TrainState]) -> Outcome:
@@ -104,11 +106,13 @@ class _Loop:
         if done:
             self.progress.say(f"{self.folder.path}: goes on after step {done} of {self.schedule.steps}")
         try:
-            for step, batch in self._batches(done):
+            for step, batch in self._batches(self.schedule.steps if self._is_spent() else done):
                 state, metrics = self.program.step(state, batch)
                 self.clock.count(batch)
                 self.pending.append((step, metrics))
                 self._after_step(step, state)
+                if self._is_spent():
+                    break
         finally:
             self.checkpoints.close()
             self.log.close()
@@ -123,7 +127,7 @@ class _Loop:
             self._flush()
         if evaluating:
             self._evaluate(step, state)
-        if saving or self.best_step == step:
+        if saving or self.best_step == step or (evaluating and self._is_spent()):
             with self.clock.paused():
                 self.checkpoints.save(step, state)
                 self.checkpoints.protected = self.best_step
@@ -177,14 +181,23 @@ class _Loop:
         if name is None:
             self.scores = scores
         elif self.best_step is None or scores[name] > self.scores[name]:
-            self.best_step, self.scores = step, scores
+            self.best_step, self.scores, self.since_best = step, scores, 0
+        else:
+            self.since_best += 1
+
+    def _is_spent(self) -> bool:
+        """Whether the score has not grown for as long as patience lasts."""
+        return self.schedule.patience is not None and self.since_best >= self.schedule.patience
 
     def _recall_best(self) -> None:
         """What the evaluations before a restart said, from the log; only of checkpoints that are still there."""
         kept = self.checkpoints.steps()
         for step, split, values in read_metrics(self.folder.path):
-            if self.evaluation and split == self.evaluation.split and step in kept:
-                self._consider(step, values)
+            if self.evaluation and split == self.evaluation.split:
+                if step in kept:
+                    self._consider(step, values)
+                elif self.best_step is not None:
+                    self.since_best += 1
         self.checkpoints.protected = self.best_step
 
     def _batches(self, done: int) -> Iterator[tuple[int, Batch]]:
@@ -229,7 +242,7 @@ class _Clock:
 
     def count(self, batch: Batch) -> None:
         self._tokens += batch["tokens"].size
-        self._rows += batch["length"].size
+        self._rows += batch["tokens"].size // batch["tokens"].shape[-1]
 
     def paused(self) -> "_Clock":
         return self

@@ -1,8 +1,11 @@
 """AdamW as Devlin et al. 2018, A.2, with Optax."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from bert_jax.config import OptimConfig
@@ -21,16 +24,57 @@ def decayed(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, Adam, decoupled decay, schedule."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(
-            learning_rate(config, steps),
-            b1=config.b1,
-            b2=config.b2,
-            eps=config.epsilon,
-            weight_decay=config.weight_decay,
-            mask=decayed,
-        ),
+def make_optimizer(config: OptimConfig, steps: int, layers: "Layers | None" = None) -> optax.GradientTransformation:
+    """Clip by global norm, Adam, decoupled decay, schedule; with `layers`, each layer at its own share of the rate."""
+    clip = optax.clip_by_global_norm(config.clip_norm)
+    adam = optax.adamw(
+        learning_rate(config, steps),
+        b1=config.b1,
+        b2=config.b2,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        mask=decayed,
     )
+    if layers is None or layers.alike:
+        return optax.chain(clip, adam)
+    return optax.chain(layers.without_frozen(), clip, adam, layers.at_their_rates())
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """How fast each layer of an encoder of `depth` learns.
+
+    decay   each layer's rate is this share of the one above; heads, pooler and last norm are above all layers,
+            the embeddings below. Howard & Ruder 2018, 3.2
+    frozen  so many of the lowest layers, and the embeddings, stay as they are
+    """
+
+    depth: int
+    decay: float = 1.0
+    frozen: int = 0
+
+    def share(self, path: jax.tree_util.KeyPath) -> float:
+        """Of the rate, for the parameter at this path; 0 where it stays as it is."""
+        names = [str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey)]
+        level = self.depth + 1
+        if names[:2] == ["encoder", "embeddings"]:
+            level = 0
+        elif names[:2] == ["encoder", "blocks"]:
+            level = int(names[2]) + 1
+        return 0.0 if self.frozen and level <= self.frozen else self.decay ** (self.depth + 1 - level)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all learn at the same rate."""
+        return self.decay == 1.0 and not self.frozen
+
+    def without_frozen(self) -> optax.GradientTransformation:
+        """Gradients of frozen layers are zero, so that they do not count when the others are clipped."""
+        return _by_path(lambda path, leaf: leaf if self.share(path) else jnp.zeros_like(leaf))
+
+    def at_their_rates(self) -> optax.GradientTransformation:
+        return _by_path(lambda path, leaf: leaf * self.share(path))
+
+
+def _by_path(change: Callable[[jax.tree_util.KeyPath, jax.Array], jax.Array]) -> optax.GradientTransformation:
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(change, updates))

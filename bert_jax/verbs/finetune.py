@@ -29,7 +29,7 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
-from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.optimizer import Layers, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
@@ -72,6 +72,11 @@ def _prepare(config: FinetuneConfig) -> _Prepared:
             f"max_length {config.length}: {config.from_} has only {model.max_length} positions. "
             f"Use --max-length {model.max_length} or less"
         )
+    if config.freeze_layers + config.fresh_layers > model.depth:
+        raise UserError(
+            f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has only "
+            f"{model.depth} layers"
+        )
     task = read_task_data(config, tokenizer)
     for note in task.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -89,7 +94,8 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     outputs = outputs_of(data.kind, data.labels)
     dtype = jnp.dtype(config.dtype)
     task = make_task(data.kind, prepared.model, outputs, classes=data.labels is not None, dtype=dtype)
-    return Program(task, mesh, make_optimizer(optim, steps), accumulate=config.accumulate), steps
+    layers = Layers(prepared.model.depth, config.layer_decay, config.freeze_layers)
+    return Program(task, mesh, make_optimizer(optim, steps, layers), accumulate=config.accumulate), steps
 
 
 def _run_seed(
@@ -113,15 +119,15 @@ def _run_seed(
         program,
         batches,
         run,
-        Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1),
-        start=functools.partial(_start, program, None if config.from_scratch else prepared.pretrained),
+        Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
+        start=functools.partial(_start, program, config, prepared.pretrained),
         evaluation=Evaluation("dev", functools.partial(_evaluate, program, data, config.batch_size), "main"),
         flops_per_row=training_flops(model, config.length),
         title=f"{config.task} seed {seed}",
     )
     run.write_result(
         {
-            "step": steps,
+            "step": int(outcome.state.step),
             "best_step": outcome.best_step,
             "dev": outcome.scores,
             "train_rows": data.train.count,
@@ -133,9 +139,22 @@ def _run_seed(
     return run
 
 
-def _start(program: Program, pretrained: Pretrained | None) -> TrainState:
-    """Fresh weights, and the encoder of `pretrained` in them where there is one."""
-    return program.init() if pretrained is None else start_from(program, pretrained, ("encoder",))
+def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
+    """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
+    if config.from_scratch:
+        return program.init()
+    fresh = start_from(program, pretrained, ("encoder",))
+    if not config.fresh_layers:
+        return fresh
+    began = program.init().params["encoder"]
+    encoder = dict(fresh.params["encoder"])
+    top = pretrained.model.depth - config.fresh_layers
+    encoder["blocks"] = {
+        number: began["blocks"][number] if int(number) >= top else block for number, block in encoder["blocks"].items()
+    }
+    if "pooler" in encoder:
+        encoder["pooler"] = began["pooler"]
+    return dataclasses.replace(fresh, params={**fresh.params, "encoder": encoder})
 
 
 def _evaluate(program: Program, data: TaskData, batch_size: int, params: Params) -> dict[str, float]:

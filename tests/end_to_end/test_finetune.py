@@ -194,8 +194,9 @@ def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
     assert "is pre-trained only" in capsys.readouterr().err
 
 
-def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows):
+def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows, tmp_path):
     from bert_jax.config import MeshConfig
+    from bert_jax.convert.rules import flatten
     from bert_jax.convert.source import read_model
     from bert_jax.inference.outputs import make_task
     from bert_jax.sharding import make_mesh
@@ -204,10 +205,43 @@ def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, r
 
     source = read_model(pretrained)
     program = Program(make_task("sequence", source.model, 2, classes=True), make_mesh(MeshConfig(1)), seed=1)
-    saved = source.params["encoder/embeddings/tokens"]
-    tokens = [np.asarray(_start(program, start).params["encoder"]["embeddings"]["tokens"]) for start in (source, None)]
-    assert np.array_equal(tokens[0], saved)
-    assert not np.array_equal(tokens[1], saved)
+
+    def kept(**settings):
+        """Which parts of the encoder are those of the source."""
+        config = bert_jax.FinetuneConfig(pretrained, rows, tmp_path, **settings)
+        params = flatten(_start(program, config, source).params)
+        return {
+            name.split("/")[1]
+            for name in params
+            if name.endswith("kernel") and np.array_equal(params[name], source.params.get(name))
+        }
+
+    assert kept() == {"blocks", "pooler"}
+    assert kept(fresh_layers=1) == set()  # the only one, and the pooler
+    assert kept(from_scratch=True) == set()
+    assert main(arguments(pretrained, rows / "classes", tmp_path / "run", "--fresh-layers", 2)) == 1
+
+
+def test_training_ends_when_patience_does_and_knows_it_later(pretrained, rows, tmp_path):
+    given = arguments(pretrained, rows / "classes", tmp_path / "run", "--patience", 2, "--learning-rate", 1e-9)
+    assert main(given) == 0
+    first = result(tmp_path / "run")
+    scored = [line for line in lines(tmp_path / "run") if line["split"] == "dev"]
+    best = max(range(len(scored)), key=lambda i: (scored[i]["main"], -i))
+    assert len(scored) == best + 3 < 12  # the best, and two more
+    assert first["step"] == scored[-1]["step"] and first["best_step"] == scored[best]["step"]
+    assert main(given) == 0
+    assert result(tmp_path / "run") == first
+    assert [line for line in lines(tmp_path / "run") if line["split"] == "dev"] == scored
+
+
+def test_frozen_layers_stay_as_they_were(pretrained, rows, tmp_path):
+    from bert_jax.convert.source import read_model
+
+    assert main(arguments(pretrained, rows / "classes", tmp_path / "run", "--freeze-layers", 1, "--epochs", 1)) == 0
+    before, after = (read_model(path).params for path in (pretrained, tmp_path / "run"))
+    moved = {name for name in before.keys() & after.keys() if not np.array_equal(before[name], after[name])}
+    assert moved and all(name.startswith("encoder/pooler/") for name in moved)
 
 
 @pytest.mark.parametrize(

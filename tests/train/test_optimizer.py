@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from bert_jax.config import OptimConfig
-from bert_jax.train.optimizer import decayed, learning_rate, make_optimizer
+from bert_jax.train.optimizer import Layers, decayed, learning_rate, make_optimizer
 
 STEPS = 10
 CONFIG = OptimConfig(peak_lr=0.1, warmup=0.3, weight_decay=0.2, clip_norm=1.0)
@@ -103,3 +103,49 @@ def test_tables_and_matrices_decay_biases_and_norms_do_not():
     spared = {name for name, decays in named.items() if not decays}
     assert spared == {name for name in named if name.endswith(("bias", "scale"))}
     assert {name.split("/")[-1] for name in named.keys() - spared} == {"kernel", "tokens", "positions", "segments"}
+
+
+def leaf(*names):
+    return tuple(jax.tree_util.DictKey(name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "decayed_to", "frozen_to"),
+    [
+        (("encoder", "embeddings", "tokens"), 0.9**4, 0.0),
+        (("encoder", "blocks", 0, "mlp", "up", "kernel"), 0.9**3, 0.0),
+        (("encoder", "blocks", 1, "mlp", "up", "kernel"), 0.9**2, 0.9**2),
+        (("encoder", "blocks", 2, "mlp", "up", "kernel"), 0.9, 0.9),
+        (("encoder", "final_norm", "scale"), 1.0, 1.0),
+        (("encoder", "pooler", "dense", "kernel"), 1.0, 1.0),
+        (("classifier", "kernel"), 1.0, 1.0),
+    ],
+)
+def test_layers_learn_at_their_own_rates(names, decayed_to, frozen_to):
+    assert Layers(3, 0.9).share(leaf(*names)) == pytest.approx(decayed_to)
+    assert Layers(3, 0.9, frozen=1).share(leaf(*names)) == pytest.approx(frozen_to)
+
+
+def test_frozen_layers_stay_and_do_not_count_when_clipping():
+    rng = np.random.default_rng(0)
+    params = {
+        "encoder": {"blocks": {i: {"kernel": jnp.asarray(rng.normal(size=(3, 2)), jnp.float32)} for i in range(2)}},
+        "classifier": {"kernel": jnp.asarray(rng.normal(size=(2, 5)), jnp.float32)},
+    }
+    grads = jax.tree.map(lambda x: 100 * jnp.ones_like(x), params)
+    config = OptimConfig(peak_lr=0.1, warmup=0.0, weight_decay=0.2)
+
+    def after(optimizer, grads, params):
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return optax.apply_updates(params, updates)
+
+    found = after(make_optimizer(config, 4, Layers(2, 0.5, frozen=1)), grads, params)
+    assert np.array_equal(found["encoder"]["blocks"][0]["kernel"], params["encoder"]["blocks"][0]["kernel"])
+    rest = {"encoder": {"blocks": {1: params["encoder"]["blocks"][1]}}, "classifier": params["classifier"]}
+    grads_of_rest = jax.tree.map(lambda x: 100 * jnp.ones_like(x), rest)
+    alone = after(make_optimizer(config, 4), grads_of_rest, rest)
+    assert np.allclose(found["classifier"]["kernel"], alone["classifier"]["kernel"], atol=1e-7)
+    moved, whole = (
+        new["encoder"]["blocks"][1]["kernel"] - params["encoder"]["blocks"][1]["kernel"] for new in (found, alone)
+    )
+    assert np.allclose(moved, 0.5 * whole, atol=1e-7)
