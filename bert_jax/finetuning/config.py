@@ -29,7 +29,8 @@ class FinetuneConfig:
     output: Path
     """Run folder to make, or to go on with. With several seeds: a folder of runs."""
     task: str = "rows"
-    """rows, squad (1.1 and 2.0), ner, choice, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli."""
+    """rows, squad (1.1 and 2.0), ner, choice, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli; glue
+    for all of them that are in the folder, with a table."""
     text: str = "text"
     """For rows and choice: the column of the text."""
     pair: str | None = None

@@ -33,6 +33,7 @@ from bert_jax.train.optimizer import Layers, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.starting import start_from
 
 
@@ -48,6 +49,8 @@ class _Prepared:
 
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
     """One finished run folder a seed. Raises UserError, or Stopped after a signal."""
+    if config.task == SUITE:
+        return finetune_glue(config, finetune)
     hosts.prepare()
     if jax.process_count() > 1:
         raise UserError(f"fine-tuning runs in one process, here are {jax.process_count()}. Start it once, on one host")
@@ -222,7 +225,7 @@ def main(arguments: Sequence[str]) -> int:
         result = run.result() or {}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
         print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
-    if len(runs) > 1:
+    if len(runs) > 1 and config.task != SUITE:
         summary = json.loads((config.output / SEEDS).read_text())
         spread = "  ".join(
             f"{name} {summary['mean'][name]:.4f} +- {summary['deviation'][name]:.4f}"

@@ -284,3 +284,34 @@ def test_two_processes_do_not_write_one_run(command, pretrained, rows, tmp_path)
     assert code == 1 and "another process is writing this run" in err.splitlines()[-1]
     first.kill()
     ended(first)
+
+
+def test_all_of_glue_in_one_command(pretrained, tmp_path, capsys):
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    (tmp_path / "glue" / "CoLA").mkdir()
+    for split in ("train", "dev"):
+        rows = "".join(f"{i}\tba {i}\tdon\t{('not_' * (i % 2))}entailment\n" for i in range(9))
+        (tmp_path / "glue" / "RTE" / f"{split}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + rows)
+        (tmp_path / "glue" / "CoLA" / f"{split}.tsv").write_text("".join(f"x\t{i % 2}\t\tba don\n" for i in range(7)))
+    given = [
+        "finetune",
+        "--from",
+        pretrained,
+        "--task",
+        "glue",
+        "--data",
+        tmp_path / "glue",
+        "--output",
+        tmp_path / "all",
+    ]
+    assert main([str(part) for part in (*given, *QUICK, "--epochs", 1, "--mesh.data", 1, "--seeds", 1, 2)]) == 0
+    out, err = capsys.readouterr()
+    summary = json.loads((tmp_path / "all" / "glue.json").read_text())
+    assert list(summary["tasks"]) == ["cola", "rte"] and "mnli" in summary["left_out"]
+    mains = [task["main"]["mean"] for task in summary["tasks"].values()]
+    assert summary["average"] == pytest.approx(sum(mains) / 2)
+    assert "average" in out and "MNLI: no train.tsv; mnli is left out" in err
+    assert result(tmp_path / "all" / "rte" / "seed-2")["dev_rows"] == 9
+    assert (
+        main(["finetune", "--from", str(pretrained), "--task", "glue", "--data", str(tmp_path), "--output", "x"]) == 1
+    )
