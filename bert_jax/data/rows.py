@@ -25,6 +25,7 @@ class Columns:
     pair: str | None = None
     label: str | None = "label"
     choices: tuple[str, ...] = ()
+    several: bool = False  # a row has any number of labels: a list (.jsonl, .parquet), or texts parted by |
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -132,11 +133,22 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
             rows.choices.append(_choices(record, columns.choices, where))
         if columns.label is not None and rows.labels is not None:
             given = record[columns.label]
+            if columns.several:
+                rows.labels.append(_several(given, where))
+                continue
             label = (given if isinstance(given, str) else "" if given is None else json.dumps(given)).strip()
             if not label:
                 raise UserError(f"{where}: the label ({columns.label!r}) is empty")
             rows.labels.append(label)
     return rows
+
+
+def _several(given: Any, where: str) -> tuple[str, ...]:
+    """The labels of a row that may have any number of them."""
+    labels = given.split("|") if isinstance(given, str) else [] if given is None else given
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise UserError(f"{where}: {given!r} is no list of labels")
+    return tuple(sorted({label.strip() for label in labels} - {""}))
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:
@@ -175,7 +187,7 @@ def read_labelled(
     if dev_path is not None:
         dev = read_rows(dev_path, columns, encoding_errors=encoding_errors)
     else:
-        train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=not score)
+        train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=not score and not columns.several)
         notes.append(
             f"{train_path}: no dev file, {len(dev)} of {len(train) + len(dev)} rows are held out (seed {seed})"
         )
@@ -187,6 +199,12 @@ def read_labelled(
     if score:
         metrics = ("pearson", "spearman")
         return Labelled(with_scores(train), with_scores(dev), None, metrics, metrics, notes)
+    if columns.several:
+        labels = sort_labels([label for row in train.labels or () for label in row])
+        if not labels:
+            raise UserError(f"{train_path}: no row has a label")
+        several = ("micro_f1", "macro_f1", "exact")
+        return Labelled(with_several(train, labels), with_several(dev, labels), labels, several, several[:1], notes)
     labels = sort_labels(train.labels or [])
     if len(labels) < 2:
         raise UserError(f"{train_path}: every row has the label {labels[0]!r}; two classes are the least to learn")
@@ -223,12 +241,23 @@ def sort_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 def with_classes(rows: Rows, labels: Sequence[str]) -> Rows:
     """The rows with class ids for labels; raises UserError with the line for a label that is not among them."""
+    check_known(rows, [{label} for label in rows.labels or ()], labels)
     ids = {label: i for i, label in enumerate(labels)}
-    for line, label in zip(rows.lines, rows.labels or (), strict=True):
-        if label not in ids:
-            known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
-            raise UserError(f"{rows.source} line {line}: label {label!r} is not among {known} (seen in training)")
     return dataclasses.replace(rows, labels=[ids[label] for label in rows.labels or ()])
+
+
+def with_several(rows: Rows, labels: Sequence[str]) -> Rows:
+    """The rows with a 1.0 for each label they have and 0.0 for the others."""
+    check_known(rows, [set(row) for row in rows.labels or ()], labels)
+    return dataclasses.replace(rows, labels=[[float(label in row) for label in labels] for row in rows.labels or ()])
+
+
+def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) -> None:
+    """Raises UserError with the line for the first label that is not among those of training."""
+    for line, own in zip(rows.lines, given, strict=True):
+        if strange := sorted(own - set(labels)):
+            known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+            raise UserError(f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training)")
 
 
 def with_scores(rows: Rows) -> Rows:

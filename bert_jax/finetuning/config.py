@@ -39,6 +39,8 @@ class FinetuneConfig:
     """For rows and choice: the column of the label; of a choice its number from 0."""
     choices: tuple[str, ...] = ()
     """For choice: a column for each choice, or one with a list (default: choices)."""
+    several: bool = False
+    """For rows: a row has any number of labels, a list in .jsonl, or parted by |."""
     score: bool = False
     """For rows: the label is a number to predict, not a class."""
     dev_share: float = 0.1
@@ -86,6 +88,8 @@ class FinetuneConfig:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
         check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), evaluate_every=(1, None), log_every=(1, None))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
+        if self.several and self.score:
+            raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
         if not 0 < self.dev_share < 1:
             raise UserError(f"dev_share {self.dev_share} is not between 0 and 1")
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.convert.pretrained import REGRESSION, SINGLE_LABEL
+from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded, encode_rows
 from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task, settle
-from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores
+from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores, with_several
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Examples, TaskData
-from bert_jax.tasks.scores import main_score, score
+from bert_jax.tasks.scores import main_score, score, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
@@ -26,7 +26,7 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     labelled = read_task(
         config.task,
         config.data,
-        columns=Columns(config.text, config.pair, config.label),
+        columns=Columns(config.text, config.pair, config.label, several=config.several),
         score=config.score,
         dev_share=config.dev_share,
         encoding_errors=config.encoding_errors,
@@ -34,7 +34,7 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {
         "name": config.task,
         "pair": labelled.train.pairs is not None,
-        "columns": {"text": config.text, "pair": config.pair, "label": config.label} if config.task == "rows" else None,
+        "columns": _columns(config) if config.task == "rows" else None,
         "metrics": list(labelled.metrics),
         "main": list(labelled.main),
     }
@@ -43,11 +43,15 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     notes = list(labelled.notes)
     for name, rows in (("training", train.encoded), ("dev", dev.encoded)):
         notes += cut_note(name, rows)
-    problem = REGRESSION if labelled.labels is None else SINGLE_LABEL
+    problem = MULTI_LABEL if config.several else REGRESSION if labelled.labels is None else SINGLE_LABEL
     also = {
         name: _examples(rows, tokenizer, config.length, labelled.labels, record) for name, rows in labelled.also.items()
     }
     return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also)
+
+
+def _columns(config: FinetuneConfig) -> dict[str, Any]:
+    return {"text": config.text, "pair": config.pair, "label": config.label, "several": config.several}
 
 
 def cut_note(name: str, rows: Encoded) -> list[str]:
@@ -79,8 +83,12 @@ def read_sequence_dev(
         rows = settle(rows, GLUE[name])
     else:
         train, dev = find_split_files(data, SUFFIXES)
-        rows = read_rows(dev or train, Columns(**(record.get("columns") or {})), encoding_errors=encoding_errors)
-        rows = with_scores(rows) if labels is None else with_classes(rows, labels)
+        columns = Columns(**(record.get("columns") or {}))
+        rows = read_rows(dev or train, columns, encoding_errors=encoding_errors)
+        if columns.several:
+            rows = with_several(rows, labels or ())
+        else:
+            rows = with_scores(rows) if labels is None else with_classes(rows, labels)
     return _examples(rows, tokenizer, length, labels, record)
 
 
@@ -95,6 +103,9 @@ def _score(
     expected: np.ndarray, labels: tuple[str, ...] | None, record: dict[str, Any], outputs: np.ndarray
 ) -> dict[str, float]:
     """The metrics of class scores (or of one number a row)."""
+    if expected.ndim == 2:
+        scores = several_scores(outputs > 0, expected > 0.5)
+        return {**scores, "main": main_score(scores, record["main"])}
     predictions = outputs[:, 0] if labels is None else outputs.argmax(axis=-1)
     scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
     return {**scores, "main": main_score(scores, record["main"])}

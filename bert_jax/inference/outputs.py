@@ -8,38 +8,40 @@ import numpy as np
 
 from bert_jax.config import MeshConfig, ModelConfig
 from bert_jax.convert.onnx_file import OnnxModel
-from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.choice import ChoiceTask
-from bert_jax.tasks.sequence import ClassificationTask, RegressionTask
+from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
 from bert_jax.tasks.token import SpanTask, TaggingTask
 from bert_jax.train.program import Params, Program
 
 # Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
 # in the order of `Encoded.tokens`.
 Compute = Callable[[Encoded, int], np.ndarray]
-FinetuningTask = ClassificationTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
+FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
 
 
 def make_task(
-    kind: str, model: ModelConfig, outputs: int, *, classes: bool, dtype: jax.typing.DTypeLike = jnp.float32
+    kind: str, model: ModelConfig, outputs: int, problem: str, dtype: jax.typing.DTypeLike = jnp.float32
 ) -> FinetuningTask:
-    """The task of a kind of model with a head of so many outputs; a `sequence` without `classes` gives one number."""
+    """The task of a kind of model with a head of so many outputs; `problem` tells the `sequence` ones apart."""
     if kind == "token":
         return TaggingTask(model, dtype, classes=outputs)
     if kind == "span":
         return SpanTask(model, dtype)
     if kind == "choice":
         return ChoiceTask(model, dtype)
-    return ClassificationTask(model, dtype, classes=outputs) if classes else RegressionTask(model, dtype)
+    if problem == REGRESSION:
+        return RegressionTask(model, dtype)
+    return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, dtype, classes=outputs)
 
 
 def jax_compute(about: Pretrained) -> Compute:
     """Runs the model on JAX's first device."""
-    task = make_task(about.kind, about.model, about.outputs, classes=about.labels is not None)
+    task = make_task(about.kind, about.model, about.outputs, about.problem)
     program = Program(task, make_mesh(MeshConfig(data=1)))
     params = unflatten(about.params)
     if about.kind in ("token", "span") and "pooler" not in program.params["encoder"]:

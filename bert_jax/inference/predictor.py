@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import Columns, Rows, rows_of
@@ -14,9 +16,13 @@ from bert_jax.inference.outputs import Compute, sigmoid, softmax
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """`label` with the probability of every class, or a `score` where the task is one."""
+    """`label` with the probability of every class, or a `score` where the task is one.
+
+    `labels` are those of at least 50 %, where a text may have any number of them; `label` is the likeliest.
+    """
 
     label: str | None = None
+    labels: list[str] | None = None
     probabilities: dict[str, float] | None = None
     score: float | None = None
 
@@ -31,7 +37,8 @@ class Predictor:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.labels = None if about.problem == REGRESSION else list(about.labels or ())
-        self.probabilities = sigmoid if about.problem == MULTI_LABEL else softmax
+        self.several = about.problem == MULTI_LABEL
+        self.probabilities = sigmoid if self.several else softmax
         self.task: dict[str, Any] = {"name": "rows", "pair": None, "columns": None, **about.task}
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
@@ -57,7 +64,10 @@ class Predictor:
         if self.labels is None:
             return [Prediction(score=float(value)) for value in outputs[:, 0]]
         probabilities = self.probabilities(outputs)
-        return [
-            Prediction(self.labels[int(row.argmax())], dict(zip(self.labels, map(float, row), strict=True)))
-            for row in probabilities
-        ]
+        return [self._prediction(row) for row in probabilities]
+
+    def _prediction(self, probabilities: np.ndarray) -> Prediction:
+        assert self.labels is not None
+        table = dict(zip(self.labels, map(float, probabilities), strict=True))
+        several = [label for label, value in table.items() if value >= 0.5] if self.several else None
+        return Prediction(self.labels[int(probabilities.argmax())], several, table)

@@ -52,6 +52,26 @@ class ClassificationTask(_SequenceTask):
 
 
 @dataclasses.dataclass(frozen=True)
+class MultiLabelTask(_SequenceTask):
+    """Any number of classes a row: `label` (B C) of the batch has a 1.0 for each."""
+
+    classes: int = 2
+    headline: ClassVar[str] = "exact"
+
+    def build(self, rngs: nnx.Rngs) -> SequenceModel:
+        return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+
+    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+        logits, labels = self._logits(module, batch, rngs), batch["label"]
+        losses = jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))  # -log of the sigmoid
+        right = ((logits > 0) == (labels > 0.5)).all(axis=1)
+        return {
+            "loss": jnp.sum(losses.mean(axis=1) * batch["weight"]),
+            "exact": jnp.sum(right * batch["weight"]),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class RegressionTask(_SequenceTask):
     headline: ClassVar[str] = "absolute_error"
 

@@ -96,7 +96,7 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     data = prepared.task
     outputs = outputs_of(data.kind, data.labels)
     dtype = jnp.dtype(config.dtype)
-    task = make_task(data.kind, prepared.model, outputs, classes=data.labels is not None, dtype=dtype)
+    task = make_task(data.kind, prepared.model, outputs, data.problem, dtype)
     layers = Layers(prepared.model.depth, config.layer_decay, config.freeze_layers)
     return Program(task, mesh, make_optimizer(optim, steps, layers), accumulate=config.accumulate), steps
 

@@ -35,14 +35,8 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     for name in there:
         made = finetune(dataclasses.replace(config, task=name, output=config.output / name))
         runs += made
-        table = [(run.result() or {})["dev"] for run in made]
-        scores[name] = {
-            metric: {
-                "mean": float(np.mean(values)),
-                "deviation": float(np.std(values, ddof=1)) if len(made) > 1 else 0.0,
-            }
-            for metric, values in ((metric, [one[metric] for one in table]) for metric in table[0])
-        }
+        found = [(run.result() or {})["dev"] for run in made]
+        scores[name] = {metric: _spread([one[metric] for one in found]) for metric in found[0]}
     average = float(np.mean([score["main"]["mean"] for score in scores.values()]))
     summary = {"average": average, "tasks": scores, "left_out": sorted(GLUE.keys() - set(there)), "seeds": config.seeds}
     temporary = config.output / f"{SUMMARY}.tmp"
@@ -50,6 +44,10 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     temporary.replace(config.output / SUMMARY)
     _show(config, scores, average)
     return runs
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 
 def _show(config: FinetuneConfig, scores: dict[str, dict[str, Any]], average: float) -> None:

@@ -204,7 +204,7 @@ def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, r
     from bert_jax.verbs.finetune import _start
 
     source = read_model(pretrained)
-    program = Program(make_task("sequence", source.model, 2, classes=True), make_mesh(MeshConfig(1)), seed=1)
+    program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)), seed=1)
 
     def kept(**settings):
         """Which parts of the encoder are those of the source."""
@@ -292,7 +292,7 @@ def test_all_of_glue_in_one_command(pretrained, tmp_path, capsys):
     for split in ("train", "dev"):
         rows = "".join(f"{i}\tba {i}\tdon\t{('not_' * (i % 2))}entailment\n" for i in range(9))
         (tmp_path / "glue" / "RTE" / f"{split}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n" + rows)
-        (tmp_path / "glue" / "CoLA" / f"{split}.tsv").write_text("".join(f"x\t{i % 2}\t\tba don\n" for i in range(7)))
+        (tmp_path / "glue" / "CoLA" / f"{split}.tsv").write_text("x\t0\t\tba\nx\t1\t\tdon\n" * 3)
     given = [
         "finetune",
         "--from",
@@ -315,3 +315,25 @@ def test_all_of_glue_in_one_command(pretrained, tmp_path, capsys):
     assert (
         main(["finetune", "--from", str(pretrained), "--task", "glue", "--data", str(tmp_path), "--output", "x"]) == 1
     )
+
+
+def test_rows_with_any_number_of_labels(pretrained, tmp_path):
+    rng = np.random.default_rng(0)
+    words = {"urgent": "ba", "billing": "don", "login": "ging"}
+    for split, count in (("train", 90), ("dev", 30)):
+        with (tmp_path / f"{split}.jsonl").open("w") as file:
+            for _ in range(count):
+                own = [label for label in words if rng.random() < 0.4]
+                text = " ".join([*(words[label] for label in own), "fa", "fe"])
+                file.write(json.dumps({"body": text, "label": own}) + "\n")
+    assert main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 20)) == 0
+    found = result(tmp_path / "run")["dev"]
+    assert found["exact"] > 0.9 and found["micro_f1"] > 0.9 and found["main"] == found["micro_f1"]
+    both, none = bert_jax.load(tmp_path / "run").predict(["ba don fa fe", "fa fe"])
+    assert both.labels == ["billing", "urgent"] and none.labels == []
+    (tmp_path / "new.csv").write_text("body,label\nba don fa fe,urgent|billing\nfa fe,\n")
+    scored = ["evaluate", "--model", tmp_path / "run", "--data", tmp_path / "new.csv", "--json", tmp_path / "s.json"]
+    assert main(list(map(str, scored))) == 0
+    assert json.loads((tmp_path / "s.json").read_text())["exact"] == 1.0
+    (tmp_path / "new.csv").write_text("body,label\nba,urgent|sales\n")
+    assert main(list(map(str, scored))) == 1
