@@ -196,6 +196,8 @@ def read_labelled(
             f"{train_path}: {len(train)} rows to train on. Under {FEW_ROWS} a fine-tuned model rarely beats a prompted "
             "large one; 500 to 5,000 are the usual need"
         )
+    if doubles := _in_both(train, dev):
+        notes.append(f"{dev.source}: {doubles} of {len(dev)} dev rows are among the training rows, so scores flatter")
     if score:
         metrics = ("pearson", "spearman")
         return Labelled(with_scores(train), with_scores(dev), None, metrics, metrics, notes)
@@ -210,6 +212,13 @@ def read_labelled(
         raise UserError(f"{train_path}: every row has the label {labels[0]!r}; two classes are the least to learn")
     train, dev = with_classes(train, labels), with_classes(dev, labels)
     return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
+
+
+def _in_both(train: Rows, dev: Rows) -> int:
+    """How many rows of `dev` have a text (with its pair) that `train` has."""
+    known, asked = (list(zip(rows.texts, rows.pairs or [""] * len(rows), strict=True)) for rows in (train, dev))
+    seen = set(known)
+    return sum(row in seen for row in asked)
 
 
 def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tuple[Rows, Rows]:

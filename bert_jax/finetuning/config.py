@@ -43,6 +43,8 @@ class FinetuneConfig:
     """For rows: a row has any number of labels, a list in .jsonl, or parted by |."""
     score: bool = False
     """For rows: the label is a number to predict, not a class."""
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """balanced: a row counts in the loss by how rare its class is, so that rare classes are not passed over."""
     dev_share: float = 0.1
     """Without a dev file: share of the examples held out, of rows each class in its share."""
     encoding_errors: Literal["strict", "replace"] = "strict"

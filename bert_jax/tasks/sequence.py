@@ -37,8 +37,14 @@ class _SequenceTask:
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationTask(_SequenceTask):
+    """One class a row. `class_weights`: what a row of each class counts in the loss; all the same where not given."""
+
     classes: int = 2
+    class_weights: tuple[float, ...] | None = None
     headline: ClassVar[str] = "accuracy"
+
+    def counts(self, batch: Batch) -> Sums:
+        return {**super().counts(batch), "loss": jnp.sum(self._row_weights(batch))}
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
@@ -46,9 +52,14 @@ class ClassificationTask(_SequenceTask):
     def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
         logits = self._logits(module, batch, rngs)
         return {
-            "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"]),
+            "loss": jnp.sum(cross_entropy(logits, batch["label"]) * self._row_weights(batch)),
             "accuracy": jnp.sum((logits.argmax(-1) == batch["label"]) * batch["weight"]),
         }
+
+    def _row_weights(self, batch: Batch) -> Array:
+        if self.class_weights is None:
+            return batch["weight"]
+        return batch["weight"] * jnp.asarray(self.class_weights, jnp.float32)[batch["label"]]
 
 
 @dataclasses.dataclass(frozen=True)

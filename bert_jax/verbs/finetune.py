@@ -25,6 +25,7 @@ from bert_jax.finetuning.data import Examples, TaskData
 from bert_jax.finetuning.tasks import read_task_data
 from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
+from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
@@ -97,6 +98,12 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     outputs = outputs_of(data.kind, data.labels)
     dtype = jnp.dtype(config.dtype)
     task = make_task(data.kind, prepared.model, outputs, data.problem, dtype)
+    if config.class_weights == "balanced":
+        if not isinstance(task, ClassificationTask):
+            raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
+        counts = np.bincount(data.train.encoded.labels, minlength=outputs)
+        weights = len(data.train.encoded) / (outputs * np.maximum(counts, 1))
+        task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
     layers = Layers(prepared.model.depth, config.layer_decay, config.freeze_layers)
     return Program(task, mesh, make_optimizer(optim, steps, layers), accumulate=config.accumulate), steps
 

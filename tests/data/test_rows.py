@@ -119,6 +119,13 @@ def test_one_file_is_split_by_seed_with_each_class_in_its_share(tmp_path):
     assert any("74 rows to train on" in note for note in found.notes)
 
 
+def test_rows_that_are_in_both_are_told(tmp_path):
+    write(tmp_path / "train.csv", table(["a", "b"] * 60))
+    write(tmp_path / "dev.csv", table(["a", "b"]) + "else,a\n")
+    notes = read_labelled(tmp_path, Columns()).notes
+    assert len(notes) == 1 and "2 of 3 dev rows are among the training rows" in notes[0]
+
+
 def test_scores_are_numbers(tmp_path):
     path = write(tmp_path / "s.csv", table(["0.5", "3", "1e0"] * 50))
     found = read_labelled(path, Columns(), score=True)
