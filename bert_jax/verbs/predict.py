@@ -39,7 +39,7 @@ class PredictConfig:
 
     A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
     of spans the answer to a question from its context, one of multiple choice the best choice. Interrupted, the same
-    command goes on where it was.
+    command on a file of rows goes on where it was.
     """
 
     model: Path
@@ -103,7 +103,8 @@ def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, 
     """Where answers go, and how many are there from a command that was interrupted.
 
     The output appears when all is written. Until then it lies beside under a name of its own, with a note of the job:
-    another job starts afresh. A mistake in the input leaves nothing.
+    another job starts afresh, and so does standard input, of which nobody knows that it is the same. A mistake in the
+    input leaves nothing.
     """
     if str(config.output) == STDIN:
         yield sys.stdout, 0
@@ -112,7 +113,8 @@ def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, 
     note = config.output.with_name(f".{config.output.name}.job")
     job = _job(config, columns)
     try:
-        finished = _finished(beside) if note.is_file() and note.read_text() == job else 0
+        known = str(config.input) != STDIN and note.is_file() and note.read_text() == job
+        finished = _finished(beside) if known else 0
         note.write_text(job)
         with beside.open("a" if finished else "w", encoding="utf-8") as file:
             if finished:
@@ -134,7 +136,8 @@ def _job(config: PredictConfig, columns: Columns) -> str:
     """What makes two commands the same."""
     about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
     about.append(config.encoding_errors)
-    for path in (config.input, config.model, config.model / "result.json"):
+    inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
+    for path in (config.input, config.model, *inside):
         if path.exists():
             status = path.stat()
             about.append([status.st_size, status.st_mtime_ns])
