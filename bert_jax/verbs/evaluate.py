@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     if (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions with answers to score")
     if config.predictions is not None:
-        return _score_predictions(config.predictions, config.data)
+        return _score_predictions(config.predictions, config.data, config.encoding_errors)
     assert config.model is not None
     about, compute = open_model(config.model)
     known = about.task.get("columns") or {}
@@ -73,9 +73,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}
 
 
-def _score_predictions(predictions: Path, data: Path) -> dict[str, float]:
+def _score_predictions(predictions: Path, data: Path, encoding_errors: str) -> dict[str, float]:
     """The official scores of SQuAD, and how many questions have no answer in the predictions."""
-    questions = read_squad(data)
+    questions = read_squad(data, encoding_errors=encoding_errors)
     answers = read_predictions(predictions)
     golds = {item.id: [text for text, _ in item.answers] for item in questions.items}
     missing = sum(name not in answers for name in golds)

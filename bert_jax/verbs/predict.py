@@ -171,7 +171,7 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     """The answers to a SQuAD file: {id: answer}, or JSONL with the id."""
     if not isinstance(model, Reader):
         raise UserError(f"{config.input}: a file of questions, but {config.model} answers none. Give it rows")
-    questions = read_squad(config.input, answers=False).items
+    questions = read_squad(config.input, answers=False, encoding_errors=config.encoding_errors).items
     answers = model.predict(
         [item.question for item in questions], [item.context for item in questions], batch_size=config.batch_size
     )
@@ -190,7 +190,7 @@ def _write_leaderboard(config: PredictConfig, model: Any) -> int:
     name = model.task.get("name")
     if name not in GLUE:
         raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
-    rows = read_glue(name, config.input)
+    rows = read_glue(name, config.input, encoding_errors=config.encoding_errors)
     answers = model.answer(rows, batch_size=config.batch_size)
     if model.labels is None:
         told = [f"{answer.score:.3f}" for answer in answers]
