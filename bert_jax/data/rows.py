@@ -132,11 +132,19 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
             rows.choices.append(_choices(record, columns.choices, where))
         if columns.label is not None and rows.labels is not None:
             given = record[columns.label]
-            label = (given if isinstance(given, str) else "" if given is None else json.dumps(given)).strip()
+            label = (given if isinstance(given, str) else "" if given is None else _spelled(given)).strip()
             if not label:
                 raise UserError(f"{where}: the label ({columns.label!r}) is empty")
             rows.labels.append(label)
     return rows
+
+
+def _spelled(given: Any) -> str:
+    """A label as JSON spells it; of Parquet's other types (decimals, dates) as Python does."""
+    try:
+        return json.dumps(given)
+    except TypeError:
+        return str(given)
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:

@@ -17,7 +17,7 @@ tags = st.lists(st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"]), max_size=12)
 def test_unreadable_bytes_are_replaced_when_told(tmp_path):
     for name, content in (("a.conll", b"Ad\xff\tB-x\n"), ("a.jsonl", b'{"text": "Ad\xff", "entities": [[0, 3, "x"]]}')):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match="not UTF-8 at byte .* --encoding-errors replace"):
+        with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
             read_sentences(tmp_path / name)
         assert read_sentences(tmp_path / name, encoding_errors="replace").items[0].text == "Ad\ufffd"
 

@@ -37,7 +37,7 @@ def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
 def test_unreadable_bytes_are_replaced_when_told(tmp_path):
     path = write(tmp_path / "a.json", entry())
     path.write_bytes(path.read_bytes().replace(b"large", b"larg\xff"))
-    with pytest.raises(UserError, match="not UTF-8 at byte .* --encoding-errors replace"):
+    with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
         read_squad(path)
     assert read_squad(path, encoding_errors="replace").items[0].context.endswith("larg\ufffd.")
 
