@@ -141,9 +141,7 @@ def glue_folder(name: str, data: Path) -> Path:
     raise UserError(f"{data}: no {task.folder}/train.tsv and no train.tsv in this folder")
 
 
-def read_glue(
-    name: str, path: Path, *, notes: list[str] | None = None, encoding_errors: str = "strict"
-) -> Rows:
+def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding_errors: str = "strict") -> Rows:
     """The rows of an official file; labels as spelled there, none in a test file. No quoting."""
     task = _find_task(name)
     if not path.is_file() and path.parent.is_dir():

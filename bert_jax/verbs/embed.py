@@ -49,7 +49,9 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     if not config.output.absolute().parent.is_dir():
         raise UserError(f"{config.output}: its folder is not there. Make it first")
     check_ranges(config, batch_size=(1, None))
-    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, encoding_errors=config.encoding_errors)
+    chunks = stream_rows(
+        config.input, Columns(config.text, None, None), CHUNK_ROWS, encoding_errors=config.encoding_errors
+    )
     embedder = load_embedder(config.model, pooling=config.pooling, normalize=config.normalize)
     vectors = [
         embedder.embed(rows.texts, batch_size=config.batch_size)
