@@ -17,6 +17,8 @@ from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
 
+COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
@@ -38,6 +40,8 @@ class EvaluateConfig:
     """Column of the second text, where not as in training."""
     label: str | None = None
     """Column of the label, where not as in training."""
+    choices: tuple[str, ...] = ()
+    """For multiple choice, where not as in training: a column for each choice, or one with a list."""
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
@@ -50,6 +54,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
+    if config.json and not config.json.absolute().parent.is_dir():
+        raise UserError(f"{config.json}: its folder is not there. Make it first")
     if (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions with answers to score")
     if config.predictions is not None:
@@ -57,7 +63,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     assert config.model is not None
     about, compute = open_model(config.model)
     known = about.task.get("columns") or {}
-    given = {name: value for name in ("text", "pair", "label") if (value := getattr(config, name)) is not None}
+    given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
+    for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
+        raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
     longest = LENGTH if about.kind == "span" else about.max_length
     examples = read_dev(
         about.kind,

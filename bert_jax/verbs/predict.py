@@ -67,12 +67,17 @@ def predict(config: PredictConfig) -> int:
     check_ranges(config, batch_size=(1, None))
     if str(config.output) != STDIN and config.output.exists():
         raise UserError(f"{config.output} exists. Choose another --output, or remove it")
+    if not config.output.absolute().parent.is_dir():
+        raise UserError(f"{config.output}: its folder is not there. Make it first")
     model = load(config.model)
     if config.input.suffix == SQUAD_SUFFIX:
         return _answer_squad(config, model)
     if config.output.suffix == LEADERBOARD_SUFFIX:
         return _write_leaderboard(config, model)
     columns = model.columns(config.text, config.pair, config.choices)
+    for name in ("pair", "choices"):
+        if getattr(config, name) and not getattr(columns, name):
+            raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
     suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
     if suffix == TEXT_SUFFIX and len(columns.texts) > 1:
         raise UserError(f"{config.input}: .txt has one text a line, this model takes more. Give it CSV, TSV or JSONL")
