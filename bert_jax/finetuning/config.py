@@ -75,7 +75,8 @@ class FinetuneConfig:
         seeds = set(self.seeds)
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
-        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), evaluate_every=(1, None), log_every=(1, None))
+        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0))
+        check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
         if not 0 < self.dev_share < 1:
             raise UserError(f"dev_share {self.dev_share} is not between 0 and 1")
 
