@@ -15,7 +15,8 @@ from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained
 from bert_jax.errors import UserError
 
 DESCRIPTION = "bert_jax.json"
-TASK = ("name", "pair", "columns", "metrics", "main")  # of a fine-tuned run, what predicting and scoring need
+# Of a fine-tuned run, what predicting and scoring need.
+TASK = ("name", "pair", "columns", "metrics", "main", "max_length", "overlap", "no_answer", "threshold")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,24 +40,25 @@ class Sentences:
         return tuple(sorted({span.label for sentence in self.items for span in sentence.entities}))
 
 
-def read_sentences(path: Path) -> Sentences:
+def read_sentences(path: Path, *, encoding_errors: str = "strict") -> Sentences:
     """The sentences of a file, by its suffix: .jsonl has spans in characters, all others columns.
 
     Raises UserError with the line for what is neither.
     """
-    found = _read_spans(path) if path.suffix == ".jsonl" else _read_columns(path)
+    lines = read_text(path, encoding_errors=encoding_errors).split("\n")
+    found = _read_spans(path, lines) if path.suffix == ".jsonl" else _read_columns(path, lines)
     if not len(found):
         raise UserError(f"{path}: no sentences")
     return found
 
 
-def _read_columns(path: Path) -> Sentences:
+def _read_columns(path: Path, lines: list[str]) -> Sentences:
     """Words in the first column, tags in the last, blanks or tabs between; a blank line ends a sentence."""
     sentences: list[Sentence] = []
     words: list[str] = []
     tags: list[str] = []
     first = columns = 0
-    for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
+    for number, line in enumerate([*lines, ""], 1):
         fields = line.split("\t") if "\t" in line.strip() else line.split()
         fields = [field.strip() for field in fields if field.strip()]
         if fields and fields[0] == DOCUMENT:
@@ -88,10 +89,10 @@ def _sentence(words: Sequence[str], tags: Sequence[str], line: int) -> Sentence:
     return Sentence(" ".join(words), places, spans_of_tags(tags), line)
 
 
-def _read_spans(path: Path) -> Sentences:
+def _read_spans(path: Path, lines: list[str]) -> Sentences:
     sentences: list[Sentence] = []
     widened: list[int] = []
-    for line, content in enumerate(read_text(path).split("\n"), 1):
+    for line, content in enumerate(lines, 1):
         if not content.strip():
             continue
         where = f"{path} line {line}"

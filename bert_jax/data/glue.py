@@ -102,7 +102,8 @@ def read_task(
     seed: int = 0,
     encoding_errors: str = "strict",
 ) -> Labelled:
-    """Training and dev rows of a GLUE task, or of the user's own "rows". All but name and data serve "rows" alone."""
+    """Training and dev rows of a GLUE task, or of the user's own "rows". Columns, score, dev_share and seed serve
+    "rows" alone."""
     if name == "rows":
         return read_labelled(
             data,
@@ -115,10 +116,12 @@ def read_task(
     task = _find_task(name)
     folder = glue_folder(name, data)
     notes: list[str] = []
-    train = settle(read_glue(name, folder / "train.tsv", notes=notes), task)
-    first, *others = task.dev
-    dev = settle(read_glue(name, folder / first, notes=notes), task)
-    also = {_set_name(file): settle(read_glue(name, folder / file, notes=notes), task) for file in others}
+
+    def read(file: str) -> Rows:
+        return settle(read_glue(name, folder / file, notes=notes, encoding_errors=encoding_errors), task)
+
+    train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
+    also = {_set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
     return Labelled(train, dev, task.labels, task.metrics, task.main, notes, also)
 
 
@@ -138,13 +141,13 @@ def glue_folder(name: str, data: Path) -> Path:
     raise UserError(f"{data}: no {task.folder}/train.tsv and no train.tsv in this folder")
 
 
-def read_glue(name: str, path: Path, *, notes: list[str] | None = None) -> Rows:
+def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding_errors: str = "strict") -> Rows:
     """The rows of an official file; labels as spelled there, none in a test file. No quoting."""
     task = _find_task(name)
     if not path.is_file() and path.parent.is_dir():
         beside = ", ".join(sorted(file.name for file in path.parent.glob("*.tsv"))) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
-    fields = tsv_fields(iter(read_text(path).split("\n")))
+    fields = tsv_fields(iter(read_text(path, encoding_errors=encoding_errors).split("\n")))
     is_test = path.stem.startswith(("test", "diagnostic"))  # these have a header in every task
     header = list(task.header) if task.header and not is_test else next(fields, (0, [""]))[1]
     for column in (task.text, task.pair, None if is_test else task.label):

@@ -136,7 +136,7 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
             if columns.several:
                 rows.labels.append(_several(given, where))
                 continue
-            label = (given if isinstance(given, str) else "" if given is None else json.dumps(given)).strip()
+            label = (given if isinstance(given, str) else "" if given is None else _spelled(given)).strip()
             if not label:
                 raise UserError(f"{where}: the label ({columns.label!r}) is empty")
             rows.labels.append(label)
@@ -149,6 +149,14 @@ def _several(given: Any, where: str) -> tuple[str, ...]:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise UserError(f"{where}: {given!r} is no list of labels")
     return tuple(sorted({label.strip() for label in labels} - {""}))
+
+
+def _spelled(given: Any) -> str:
+    """A label as JSON spells it; of Parquet's other types (decimals, dates) as Python does."""
+    try:
+        return json.dumps(given)
+    except TypeError:
+        return str(given)
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:

@@ -33,13 +33,13 @@ class Questions:
         return len(self.items)
 
 
-def read_squad(path: Path, *, answers: bool = True) -> Questions:
+def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "strict") -> Questions:
     """The questions of an official JSON file, in order. `answers` False: a file to predict on may lack them.
 
     Raises UserError with the id for a question that is there twice, has no text, or no answer where the file does not
     say that it has none. An answer that is not where the file says is looked for nearby, and counted.
     """
-    table = _load(path)
+    table = _load(path, encoding_errors)
     items: list[Question] = []
     seen: set[str] = set()
     moved: list[str] = []
@@ -75,9 +75,9 @@ def read_squad(path: Path, *, answers: bool = True) -> Questions:
     return Questions(str(path), items, impossible, notes)
 
 
-def _load(path: Path) -> list[Any]:
+def _load(path: Path, encoding_errors: str) -> list[Any]:
     try:
-        table = json.loads(read_text(path))
+        table = json.loads(read_text(path, encoding_errors=encoding_errors))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:

@@ -84,6 +84,7 @@ def windows_of_texts(
 ) -> Windows:
     """Rows `[CLS] window [SEP]`. `overlap` tokens are in two windows: a quarter of the room where not said."""
     check_max_length(max_length, pair=False)
+    _check_overlap(overlap, max_length - 2)
     pieces = cut(tokenizer, texts)
     none = np.zeros(len(texts), np.int64)
     head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(texts) + 1, np.int64))
@@ -95,13 +96,23 @@ def windows_of_pairs(
 ) -> Windows:
     """Rows `[CLS] question [SEP] window of the context [SEP]`; of a question at most 64 tokens and half of the row."""
     check_max_length(max_length, pair=True, separators=tokenizer.separators)
+    room = max_length - 2 - tokenizer.separators
+    most = min(LONGEST_QUESTION, room // 2)
+    _check_overlap(overlap, room - most)  # so that what the questions of training leave, others leave, too
     head = cut(tokenizer, questions)
-    most = min(LONGEST_QUESTION, (max_length - 2 - tokenizer.separators) // 2)
     kept = np.minimum(head.lengths, most)
     windows = _rows(
         tokenizer, head, kept, cut(tokenizer, contexts), max_length, overlap, separators=tokenizer.separators
     )
     return dataclasses.replace(windows, cut_questions=int((head.lengths > most).sum()))
+
+
+def _check_overlap(overlap: int | None, least: int) -> None:
+    """Raises UserError where windows of `least` tokens, the smallest there can be, do not get on."""
+    if overlap is not None and overlap < 0:
+        raise UserError(f"overlap {overlap} is less than 0")
+    if overlap is not None and overlap >= least:
+        raise UserError(f"overlap {overlap}: windows of {least} tokens leave no step. Use less, or more length")
 
 
 def _rows(
@@ -115,10 +126,6 @@ def _rows(
 ) -> Windows:
     """`[CLS] head [SEP]x separators window [SEP]`, as many rows as each text needs."""
     room = max_length - 2 - separators - head_kept
-    if overlap is not None and (overlap < 0 or (len(room) and overlap >= room.min())):
-        raise UserError(
-            f"overlap {overlap}: windows of {int(room.min())} tokens leave no step. Use less, or more length"
-        )
     step = room - (np.minimum(128, room // 4) if overlap is None else overlap)
     lengths = pieces.lengths
     count = 1 + np.maximum(0, -(-(lengths - room) // step))

@@ -88,7 +88,8 @@ class FinetuneConfig:
         seeds = set(self.seeds)
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
-        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), evaluate_every=(1, None), log_every=(1, None))
+        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0))
+        check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         if self.several and self.score:
             raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")

@@ -23,13 +23,13 @@ SUFFIXES = (".json",)
 
 def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     train_path, dev_path = find_split_files(config.data, SUFFIXES)
-    train = read_squad(train_path)
+    train = read_squad(train_path, encoding_errors=config.encoding_errors)
     notes = list(train.notes)
     if dev_path is None:
         train, dev, note = hold_out(train, config.dev_share)
         notes.append(note)
     else:
-        dev = read_squad(dev_path)
+        dev = read_squad(dev_path, encoding_errors=config.encoding_errors)
         notes += dev.notes
     # An answer that stands nowhere cannot be learned from.
     items = [item for item in train.items if not item.answers or max(place for _, place in item.answers) >= 0]
@@ -52,9 +52,8 @@ def read_reading_dev(
 ) -> Examples:
     """Questions to score a model on: a file, or a folder's dev file."""
     train, dev = find_split_files(data, SUFFIXES)
-    return _examples(
-        read_squad(dev or train), tokenizer, length, record.get("overlap"), record.get("no_answer", False), record
-    )
+    questions = read_squad(dev or train, encoding_errors=encoding_errors)
+    return _examples(questions, tokenizer, length, record.get("overlap"), record.get("no_answer", False), record)
 
 
 def _examples(

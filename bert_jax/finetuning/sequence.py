@@ -77,7 +77,7 @@ def read_sequence_dev(
     name = record.get("name", "rows")
     if name in GLUE:
         path = data if data.is_file() else glue_folder(name, data) / GLUE[name].dev[0]
-        rows = read_glue(name, path)
+        rows = read_glue(name, path, encoding_errors=encoding_errors)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
         rows = settle(rows, GLUE[name])

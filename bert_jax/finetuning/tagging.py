@@ -11,7 +11,7 @@ import numpy as np
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of
 from bert_jax.data.encoded import NO_LABEL
-from bert_jax.data.entities import first_pieces, spans_of_tags
+from bert_jax.data.entities import first_pieces, spans_of_tags, split_tag
 from bert_jax.data.files import find_split_files, hold_out
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
@@ -23,18 +23,18 @@ from bert_jax.text.tokenizer import Tokenizer
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     train_path, dev_path = find_split_files(config.data, SUFFIXES)
-    train = read_sentences(train_path)
+    train = read_sentences(train_path, encoding_errors=config.encoding_errors)
     notes = list(train.notes)
     if dev_path is None:
         train, dev, note = hold_out(train, config.dev_share)
         notes.append(note)
     else:
-        dev = read_sentences(dev_path)
+        dev = read_sentences(dev_path, encoding_errors=config.encoding_errors)
         notes += dev.notes
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
-    record = {"name": "ner", "columns": {"text": "text"}}
+    record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap}
     return TaskData(
         "token",
         labels,
@@ -56,13 +56,14 @@ def read_tagging_dev(
 ) -> Examples:
     """Sentences to score a model on: a file, or a folder's dev file."""
     train, dev = find_split_files(data, SUFFIXES)
-    return _examples(read_sentences(dev or train), tokenizer, length, None, labels or ())
+    sentences = read_sentences(dev or train, encoding_errors=encoding_errors)
+    return _examples(sentences, tokenizer, length, record.get("overlap"), labels or ())
 
 
 def _examples(
     sentences: Sentences, tokenizer: Tokenizer, length: int, overlap: int | None, labels: tuple[str, ...]
 ) -> Examples:
-    known = {name.partition("-")[2] or name for name in labels}
+    known = {split_tag(name)[1] or name for name in labels}
     for sentence in sentences.items:
         for span in sentence.entities:
             if span.label not in known:

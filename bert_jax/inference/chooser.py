@@ -53,7 +53,9 @@ class Chooser:
         pairs = rows_of(texts, [choice for given in choices for choice in given])
         scores = self.compute(encode_rows(pairs, self.tokenizer, self.max_length), batch_size)[:, 0]
         answers = []
-        for given, own in zip(choices, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
+        ends = np.cumsum(counts, dtype=np.int64)
+        for given, end in zip(choices, ends.tolist(), strict=True):
+            own = scores[end - len(given) : end]
             best = int(own.argmax())
             answers.append(Choice(given[best], best, softmax(own).tolist()))
         return answers

@@ -31,7 +31,7 @@ def load(path: str | Path) -> Any:
 
 def open_model(path: Path) -> tuple[Pretrained, Compute]:
     """What is at `path`, and how it is run; raises UserError for a model without a task."""
-    if path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path)):  # others export beside weights
+    if is_onnx(path):
         about, compute = _read_onnx(path)
         _require_task(about)
         return about, compute
@@ -39,6 +39,11 @@ def open_model(path: Path) -> tuple[Pretrained, Compute]:
     about = read_model(path)
     _require_task(about)
     return about, jax_compute(about)
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether `path` is an ONNX file, or a folder that has one and no weights of another kind."""
+    return path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path))
 
 
 def _require_task(about: Pretrained) -> None:

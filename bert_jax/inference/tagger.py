@@ -44,6 +44,7 @@ class Tagger:
         self.tokenizer = require_tokenizer(about)
         self.labels = list(about.labels or ())
         self.task = about.task
+        self.overlap: int | None = about.task.get("overlap")
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """The columns to read."""
@@ -54,7 +55,7 @@ class Tagger:
         return [found.entities for found in self.answer(rows_of(texts), batch_size=batch_size)]
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Entities]:
-        windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length)
+        windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length, self.overlap)
         words = [words_of(text) for text in rows.texts]
         tags, scores = self.tags(windows, words, batch_size)
         found = []

@@ -42,10 +42,13 @@ def read_spans(
         order = np.argsort(-scores[mine], kind="stable")
         found: dict[tuple[int, int], Candidate] = {}
         for i in (order + mine.start).tolist():
-            begin, close = spans[starts[text] + first[i], 0], spans[starts[text] + last[i], 1]
-            key = int(begin), int(close)
-            if key not in found and key[0] < key[1]:
-                found[key] = Candidate(contexts[text][key[0] : key[1]], *key, float(scores[i]))
+            begin, close = int(spans[starts[text] + first[i], 0]), int(spans[starts[text] + last[i], 1])
+            shown = contexts[text][begin:close]
+            words = shown.strip()  # some tokenizers' pieces have the blank before them in their place
+            begin += len(shown) - len(shown.lstrip())
+            key = begin, begin + len(words)
+            if words and key not in found:
+                found[key] = Candidate(words, *key, float(scores[i]))
             if len(found) == best:
                 break
         answers.append((list(found.values()), float(none[start:end].min())))

@@ -83,7 +83,7 @@ def best_threshold(
     """The threshold on `no_answer` above which an answer is better withheld, for the best F1, and the best scores.
 
     `answers` are those given if all are. As find_best_thresh of the official script, but half-way between two
-    questions, so that rounding does not decide.
+    questions, so that rounding does not decide. Finite, as JSON has it, also where `no_answer` is not.
     """
     by_question = scores_by_question(answers, golds)
     none = sum(not texts for texts in golds.values())
@@ -99,6 +99,7 @@ def best_threshold(
             else:
                 current -= 0.0 if not answers[name] else 1.0
             if current > highest:
-                highest, threshold = current, upper.get(name, no_answer[name] + 1.0)
+                above = upper.get(name, np.inf)
+                highest, threshold = current, above if np.isfinite(above) else no_answer[name] + 1.0
         best[metric] = threshold, 100 * highest / len(golds)
     return best["f1"][0], {f"best_{metric}": value for metric, (_, value) in best.items()}

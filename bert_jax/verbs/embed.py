@@ -36,6 +36,8 @@ class EmbedConfig:
     normalize: bool = False
     """Vectors of length 1, also where the model's own are not."""
     batch_size: int = 64
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """What to do with rows that are not UTF-8."""
 
 
 def embed(config: EmbedConfig) -> tuple[int, int]:
@@ -47,7 +49,9 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     if not config.output.absolute().parent.is_dir():
         raise UserError(f"{config.output}: its folder is not there. Make it first")
     check_ranges(config, batch_size=(1, None))
-    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS)
+    chunks = stream_rows(
+        config.input, Columns(config.text, None, None), CHUNK_ROWS, encoding_errors=config.encoding_errors
+    )
     embedder = load_embedder(config.model, pooling=config.pooling, normalize=config.normalize)
     vectors = [
         embedder.embed(rows.texts, batch_size=config.batch_size)

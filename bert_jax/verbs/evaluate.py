@@ -17,6 +17,8 @@ from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
 
+COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
@@ -38,6 +40,8 @@ class EvaluateConfig:
     """Column of the second text, where not as in training."""
     label: str | None = None
     """Column of the label, where not as in training."""
+    choices: tuple[str, ...] = ()
+    """For multiple choice, where not as in training: a column for each choice, or one with a list."""
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
@@ -50,14 +54,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
+    if config.json and not config.json.absolute().parent.is_dir():
+        raise UserError(f"{config.json}: its folder is not there. Make it first")
     if (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions with answers to score")
     if config.predictions is not None:
-        return _score_predictions(config.predictions, config.data)
+        return _score_predictions(config.predictions, config.data, config.encoding_errors)
     assert config.model is not None
     about, compute = open_model(config.model)
     known = about.task.get("columns") or {}
-    given = {name: value for name in ("text", "pair", "label") if (value := getattr(config, name)) is not None}
+    given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
+    for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
+        raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
     longest = LENGTH if about.kind == "span" else about.max_length
     examples = read_dev(
         about.kind,
@@ -73,9 +81,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}
 
 
-def _score_predictions(predictions: Path, data: Path) -> dict[str, float]:
+def _score_predictions(predictions: Path, data: Path, encoding_errors: str) -> dict[str, float]:
     """The official scores of SQuAD, and how many questions have no answer in the predictions."""
-    questions = read_squad(data)
+    questions = read_squad(data, encoding_errors=encoding_errors)
     answers = read_predictions(predictions)
     golds = {item.id: [text for text, _ in item.answers] for item in questions.items}
     missing = sum(name not in answers for name in golds)

@@ -192,6 +192,7 @@ def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
 
 def _fingerprint(prepared: _Prepared) -> str:
     digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
+    digest.update(json.dumps(prepared.task.labels).encode())
     for rows in (prepared.task.train.encoded, prepared.task.dev.encoded):
         labels = rows.labels if rows.token_labels is None else rows.token_labels
         for array in (rows.tokens, rows.offsets, rows.segment_b, labels):

@@ -8,10 +8,12 @@ from pathlib import Path
 import tyro
 
 from bert_jax.convert.families import family_of
+from bert_jax.convert.onnx_file import OnnxModel
 from bert_jax.convert.pretrained import Pretrained
 from bert_jax.convert.source import read_model
 from bert_jax.data.record import MANIFEST, read_manifest
 from bert_jax.errors import UserError
+from bert_jax.inference.load import ANSWERERS, is_onnx
 from bert_jax.text import load_tokenizer
 from bert_jax.verbs.command_line import parse
 
@@ -26,8 +28,12 @@ HEADS = {
     "span": "start and end of an answer",
     "choice": "one score a choice",
 }
+ANSWERS = ("predict", "evaluate", "finetune", "embed", "convert")
 USES = {
-    "sequence": ("predict", "evaluate", "finetune", "embed", "convert"),
+    "sequence": ANSWERS,
+    "token": ANSWERS,
+    "span": ANSWERS,
+    "choice": ANSWERS,
     "masked_lm": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
     "pretrain": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
 }
@@ -35,7 +41,7 @@ USES = {
 
 @dataclasses.dataclass(frozen=True)
 class InspectConfig:
-    """Say what a folder is: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, shards, tokenizer.
+    """Say what a folder is: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, ONNX, shards, tokenizer.
 
     bert-jax inspect runs/mini
     """
@@ -60,6 +66,8 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
             "tokenizer": manifest.tokenizer[:12],
             "can": ["pretrain", "prep check"],
         }
+    if is_onnx(path):
+        return describe_onnx(OnnxModel(path))
     try:
         return describe(read_model(path))
     except UserError as error:
@@ -106,10 +114,30 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
     }
     if pretrained.labels is not None:
-        shown = list(pretrained.labels[:20])
-        found["labels"] = shown + [f"... {len(pretrained.labels)} in all"] * (len(pretrained.labels) > 20)
+        found["labels"] = _shown(pretrained.labels)
     found["can"] = list(USES.get(pretrained.kind, ("pretrain", "finetune", "embed", "convert")))
     return found
+
+
+def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:
+    """An exported model by what it says of itself."""
+    said = model.description
+    found: dict[str, str | int | list[str]] = {
+        "what": "ONNX model",
+        "head": HEADS[said.kind],
+        "layers": said.model.depth,
+        "width": said.model.width,
+        "longest text": f"{said.max_length} tokens",
+        "vocabulary": said.model.vocab_size,
+    }
+    if said.labels is not None:
+        found["labels"] = _shown(said.labels)
+    found["can"] = ["predict", "evaluate"] if said.kind in ANSWERERS else []
+    return found
+
+
+def _shown(labels: Sequence[str]) -> list[str]:
+    return [*labels[:20], *([f"... {len(labels)} in all"] if len(labels) > 20 else [])]
 
 
 def main(arguments: Sequence[str]) -> int:

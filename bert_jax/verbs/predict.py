@@ -39,7 +39,7 @@ class PredictConfig:
 
     A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
     of spans the answer to a question from its context, one of multiple choice the best choice. Interrupted, the same
-    command goes on where it was.
+    command on a file of rows goes on where it was.
     """
 
     model: Path
@@ -67,12 +67,17 @@ def predict(config: PredictConfig) -> int:
     check_ranges(config, batch_size=(1, None))
     if str(config.output) != STDIN and config.output.exists():
         raise UserError(f"{config.output} exists. Choose another --output, or remove it")
+    if not config.output.absolute().parent.is_dir():
+        raise UserError(f"{config.output}: its folder is not there. Make it first")
     model = load(config.model)
     if config.input.suffix == SQUAD_SUFFIX:
         return _answer_squad(config, model)
     if config.output.suffix == LEADERBOARD_SUFFIX:
         return _write_leaderboard(config, model)
     columns = model.columns(config.text, config.pair, config.choices)
+    for name in ("pair", "choices"):
+        if getattr(config, name) and not getattr(columns, name):
+            raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
     suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
     if suffix == TEXT_SUFFIX and len(columns.texts) > 1:
         raise UserError(f"{config.input}: .txt has one text a line, this model takes more. Give it CSV, TSV or JSONL")
@@ -103,7 +108,8 @@ def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, 
     """Where answers go, and how many are there from a command that was interrupted.
 
     The output appears when all is written. Until then it lies beside under a name of its own, with a note of the job:
-    another job starts afresh. A mistake in the input leaves nothing.
+    another job starts afresh, and so does standard input, of which nobody knows that it is the same. A mistake in the
+    input leaves nothing.
     """
     if str(config.output) == STDIN:
         yield sys.stdout, 0
@@ -112,7 +118,8 @@ def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, 
     note = config.output.with_name(f".{config.output.name}.job")
     job = _job(config, columns)
     try:
-        finished = _finished(beside) if note.is_file() and note.read_text() == job else 0
+        known = str(config.input) != STDIN and note.is_file() and note.read_text() == job
+        finished = _finished(beside) if known else 0
         note.write_text(job)
         with beside.open("a" if finished else "w", encoding="utf-8") as file:
             if finished:
@@ -134,7 +141,8 @@ def _job(config: PredictConfig, columns: Columns) -> str:
     """What makes two commands the same."""
     about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
     about.append(config.encoding_errors)
-    for path in (config.input, config.model, config.model / "result.json"):
+    inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
+    for path in (config.input, config.model, *inside):
         if path.exists():
             status = path.stat()
             about.append([status.st_size, status.st_mtime_ns])
@@ -168,7 +176,7 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     """The answers to a SQuAD file: {id: answer}, or JSONL with the id."""
     if not isinstance(model, Reader):
         raise UserError(f"{config.input}: a file of questions, but {config.model} answers none. Give it rows")
-    questions = read_squad(config.input, answers=False).items
+    questions = read_squad(config.input, answers=False, encoding_errors=config.encoding_errors).items
     answers = model.predict(
         [item.question for item in questions], [item.context for item in questions], batch_size=config.batch_size
     )
@@ -187,7 +195,7 @@ def _write_leaderboard(config: PredictConfig, model: Any) -> int:
     name = model.task.get("name")
     if name not in GLUE:
         raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
-    rows = read_glue(name, config.input)
+    rows = read_glue(name, config.input, encoding_errors=config.encoding_errors)
     answers = model.answer(rows, batch_size=config.batch_size)
     if model.labels is None:
         told = [f"{answer.score:.3f}" for answer in answers]

@@ -14,6 +14,14 @@ from bert_jax.tasks.scores import entity_scores
 tags = st.lists(st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"]), max_size=12)
 
 
+def test_unreadable_bytes_are_replaced_when_told(tmp_path):
+    for name, content in (("a.conll", b"Ad\xff\tB-x\n"), ("a.jsonl", b'{"text": "Ad\xff", "entities": [[0, 3, "x"]]}')):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
+            read_sentences(tmp_path / name)
+        assert read_sentences(tmp_path / name, encoding_errors="replace").items[0].text == "Ad\ufffd"
+
+
 @pytest.mark.parametrize("between", ["\t", " ", " NN  "])
 def test_columns(tmp_path, between):
     lines = ["-DOCSTART- O", "", "Ada I-PER", "Lovelace I-PER", "of O", "London B-LOC", "", "", "No O", ""]

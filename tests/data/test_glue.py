@@ -103,3 +103,12 @@ def test_wrong_folders_and_names_are_refused(tmp_path):
 def test_own_rows_go_by_the_same_door(tmp_path):
     (tmp_path / "a.csv").write_text("body,urgent\n" + "a,yes\nb,no\n" * 60)
     assert read_task("rows", tmp_path / "a.csv", columns=Columns("body", label="urgent")).labels == ("no", "yes")
+
+
+def test_unreadable_bytes_are_replaced_when_told(tmp_path):
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.tsv").write_bytes(b"sentence\tlabel\na\xff\t1\n")
+    with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
+        read_task("sst2", tmp_path)
+    found = read_task("sst2", tmp_path, encoding_errors="replace")
+    assert found.train.texts == found.dev.texts == ["a\ufffd"]

@@ -1,12 +1,13 @@
 """Labelled rows: what is read, what is refused and where, the split, the classes."""
 
+import decimal
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bert_jax.data.rows import Columns, Rows, read_labelled, read_rows, sort_labels, split_rows
+from bert_jax.data.rows import Columns, Rows, read_labelled, read_rows, sort_labels, split_rows, with_scores
 from bert_jax.errors import UserError
 
 PAIRS = Columns("text", "pair", "label")
@@ -155,3 +156,15 @@ def test_split_loses_no_row_and_keeps_every_class_in_both(labels, share):
     for label in set(labels):
         if labels.count(label) > 1:
             assert label in train.labels and label in dev.labels
+
+
+def test_labels_of_parquet_may_be_of_any_type(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    labels = pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("2.25"), None])
+    parquet.write_table(pyarrow.table({"text": ["a", None, "c"], "label": labels}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"line 3: the label \('label'\) is empty"):
+        read_rows(tmp_path / "a.parquet", Columns())
+    parquet.write_table(pyarrow.table({"text": ["a", None], "label": labels[:2]}), tmp_path / "a.parquet")
+    rows = read_rows(tmp_path / "a.parquet", Columns())
+    assert rows.texts == ["a", ""] and with_scores(rows).labels == [1.5, 2.25]

@@ -34,6 +34,14 @@ def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
     ]
 
 
+def test_unreadable_bytes_are_replaced_when_told(tmp_path):
+    path = write(tmp_path / "a.json", entry())
+    path.write_bytes(path.read_bytes().replace(b"large", b"larg\xff"))
+    with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
+        read_squad(path)
+    assert read_squad(path, encoding_errors="replace").items[0].context.endswith("larg\ufffd.")
+
+
 def test_questions_without_an_answer_say_so(tmp_path):
     found = read_squad(write(tmp_path / "a.json", entry(), {"id": 7, "question": "Why?", "is_impossible": True}))
     assert found.has_no_answer and found.items[1].answers == () and found.items[1].id == "7"

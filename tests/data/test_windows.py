@@ -69,3 +69,12 @@ def test_places_in_the_text():
 def test_windows_without_a_step_are_refused():
     with pytest.raises(UserError, match="overlap 7: windows of 7 tokens leave no step"):
         windows_of_texts(TOKENIZER, ["w1 w2"], 9, 7)
+    with pytest.raises(UserError, match="overlap -1 is less than 0"):
+        windows_of_texts(TOKENIZER, ["w1 w2"], 9, -1)
+
+
+def test_whether_an_overlap_is_taken_does_not_depend_on_the_questions():
+    for question in ("w1", "w1 " * 70):
+        assert len(windows_of_pairs(TOKENIZER, [question], ["w1 " * 9], 19, 7).encoded) > 1
+        with pytest.raises(UserError, match="overlap 8: windows of 8 tokens leave no step"):
+            windows_of_pairs(TOKENIZER, [question], ["w1 " * 9], 19, 8)

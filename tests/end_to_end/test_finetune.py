@@ -150,6 +150,7 @@ def test_killed_and_stopped_it_repeats_the_run_and_keeps_the_same_best(command, 
     [
         (["--label", "lable"], "no column 'lable'; did you mean 'label'?"),
         (["--max-length", "64"], "max_length 64"),
+        (["--max-length", "0"], "max_length is 0"),
         (["--task", "mrcp"], "did you mean 'mrpc'?"),
         (["--data", "nowhere"], "nowhere: no such file"),
         (["--seeds", "1", "1"], "seeds (1, 1)"),

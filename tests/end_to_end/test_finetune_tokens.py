@@ -3,11 +3,13 @@
 import json
 import random
 
+import numpy as np
 import pytest
 from runs import WORDS, result
 
 import bert_jax
 from bert_jax.cli import main
+from bert_jax.finetuning.tasks import read_dev
 
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
 CITIES, PEOPLE = WORDS[:3], WORDS[3:6]
@@ -38,7 +40,7 @@ def tagged(once, pretrained):
                 tags = ["B-city" if word in CITIES else "B-person" if word in PEOPLE else "O" for word in words]
                 sentences.append("".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)))
             (folder / "data" / f"{split}.conll").write_text("\n".join(sentences))
-        finetune(pretrained, "ner", folder / "data", folder / "run")
+        finetune(pretrained, "ner", folder / "data", folder / "run", "--overlap", 3)
 
     return once("tagged", make)
 
@@ -51,7 +53,9 @@ def test_entities_are_learned_scored_and_found(tagged, tmp_path):
     assert {name: scores[name] for name in ("precision", "recall", "f1")} == {"precision": 1, "recall": 1, "f1": 1}
     assert scores["rows"] == 12
     text = f"  {WORDS[9]} {CITIES[1]}\n{PEOPLE[0]} " + " ".join(WORDS[9:19] * 5) + f" {CITIES[0]}"
-    entities = bert_jax.load(tagged / "run").predict([text, ""])
+    tagger = bert_jax.load(tagged / "run")
+    assert tagger.overlap == 3
+    entities = tagger.predict([text, ""])
     assert [(one.label, one.text) for one in entities[0]] == [
         ("city", CITIES[1]),
         ("person", PEOPLE[0]),
@@ -70,6 +74,19 @@ def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
     for model in (tagged / "run", tmp_path / "hf"):
         assert [(one.label, one.start, one.end) for one in bert_jax.load(model).predict([text])[0]] == expected
     assert len(expected) == 2
+
+
+@pytest.mark.parametrize(
+    "labels", [("O", "B_art", "I_art"), ("O", "work-of-art"), ("O", "B-work-of-art", "I-work-of-art")]
+)
+def test_types_of_entities_may_have_any_name(tagged, tmp_path, labels):
+    kind = "art" if "B_art" in labels else "work-of-art"
+    tag = labels[1]
+    (tmp_path / "dev.conll").write_text(f"{WORDS[0]} {tag}\n{WORDS[1]} O\n")
+    tokenizer = bert_jax.load(tagged / "run").tokenizer
+    examples = read_dev("token", {}, labels, tmp_path / "dev.conll", tokenizer, length=20)
+    right = np.eye(len(labels))[[0, 1, *[0] * (len(examples.encoded.tokens) - 2)]]
+    assert examples.score(right)["f1"] == 1.0, kind
 
 
 def squad(path, seed, count, *, impossible=False):
@@ -121,6 +138,16 @@ def test_answers_are_learned_scored_and_given(read, tmp_path):
         assert one["context"][answer.start : answer.end] == answer.text
 
 
+def test_a_reader_exported_to_onnx_answers_and_refuses_as_the_run_does(read, tmp_path):
+    pytest.importorskip("onnxruntime")
+    assert main(["convert", str(read / "run"), str(tmp_path / "onnx"), "--to", "onnx"]) == 0
+    run, exported = bert_jax.load(read / "run"), bert_jax.load(tmp_path / "onnx")
+    assert run.threshold is not None and exported.threshold == run.threshold
+    assert (exported.max_length, exported.overlap) == (run.max_length, run.overlap) == (20, 5)
+    scores = evaluated(read / "run", read / "data", tmp_path)
+    assert evaluated(tmp_path / "onnx", read / "data", tmp_path) == pytest.approx(scores)
+
+
 def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
     def make(folder):
         (folder / "data").mkdir(parents=True)
@@ -138,7 +165,9 @@ def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
     assert result(folder / "run")["dev"]["accuracy"] > 0.9
     assert evaluated(folder / "run", folder / "data", tmp_path)["accuracy"] > 0.9
     given = [["on on", "bus", "ding ba ba", "fa"], ["ba ba on", "kon"]]
-    assert [one.index for one in bert_jax.load(folder / "run").predict(["bus", "fa"], given)] == [2, 0]
+    chooser = bert_jax.load(folder / "run")
+    assert [one.index for one in chooser.predict(["bus", "fa"], given)] == [2, 0]
+    assert chooser.predict([], []) == []
 
 
 @pytest.mark.parametrize(

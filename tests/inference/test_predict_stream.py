@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from foreign import write_foreign
@@ -40,29 +42,64 @@ def same(found, expected):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
-def test_an_interrupted_command_goes_on(model, expected, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Runs predict up to the middle of its eleventh answer."""
+
+    def run(*arguments, **more):
+        written = verb._write
+        calls = []
+
+        def killed(file, *rest):
+            if len(calls) == 2:
+                file.write('{"label": "ca')  # half a line
+                file.flush()
+                raise KeyboardInterrupt
+            calls.append(1)
+            written(file, *rest)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(verb, "_write", killed)
+            with pytest.raises(KeyboardInterrupt):
+                verb.predict(verb.PredictConfig(*arguments, **more))
+
     monkeypatch.setattr(verb, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(verb, "PIPED_ROWS", 5)
+    return run
+
+
+def test_an_interrupted_command_goes_on(model, expected, tmp_path, interrupted, capsys):
     (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n")
-    written = verb._write
-    calls = []
-
-    def killed(file, *rest):
-        if len(calls) == 2:
-            file.write('{"label": "ca')  # half a line
-            file.flush()
-            raise KeyboardInterrupt
-        calls.append(1)
-        written(file, *rest)
-
-    monkeypatch.setattr(verb, "_write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        verb.predict(verb.PredictConfig(model, tmp_path / "in.txt", tmp_path / "out.jsonl"))
+    interrupted(model, tmp_path / "in.txt", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
-    monkeypatch.setattr(verb, "_write", written)
     assert main(command(model, tmp_path / "in.txt", tmp_path / "out.jsonl")) == 0
     assert "going on after 10 rows" in capsys.readouterr().err
     same((tmp_path / "out.jsonl").read_text(), expected)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
+
+
+def test_standard_input_and_a_model_written_over_start_afresh(model, expected, tmp_path, interrupted, monkeypatch):
+    def piped(texts):
+        given = io.TextIOWrapper(io.BytesIO("".join(f"{text}\n" for text in texts).encode()))
+        monkeypatch.setattr(sys, "stdin", given)
+
+    out = tmp_path / "out.jsonl"
+    piped(["word3"] * 23)
+    interrupted(model, Path("-"), out, format="txt")
+    piped(TEXTS)
+    assert main(command(model, "-", out, "--format", "txt")) == 0
+    same(out.read_text(), expected)
+    out.unlink()
+
+    shutil.copytree(model, tmp_path / "hf")
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n")
+    shutil.copy(tmp_path / "hf" / "model.safetensors", tmp_path / "kept")
+    weights = (tmp_path / "hf" / "model.safetensors").read_bytes()
+    (tmp_path / "hf" / "model.safetensors").write_bytes(weights[:-4000] + bytes(4000))
+    interrupted(tmp_path / "hf", tmp_path / "in.txt", out)
+    shutil.copy(tmp_path / "kept", tmp_path / "hf" / "model.safetensors")
+    assert main(command(tmp_path / "hf", tmp_path / "in.txt", out)) == 0
+    same(out.read_text(), expected)
 
 
 def test_another_input_starts_afresh(model, tmp_path):

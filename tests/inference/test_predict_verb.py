@@ -6,12 +6,27 @@ import pytest
 from foreign import write_foreign
 
 from bert_jax.cli import main
+from bert_jax.convert.huggingface import read_huggingface
+from bert_jax.convert.onnx_file import write_onnx
+from bert_jax.verbs.inspect import inspect
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC")
 
 
 def predict(model, given, output, *more):
     return main(["predict", "--model", str(model), "--input", str(given), "--output", str(output), *more])
+
+
+@pytest.mark.parametrize("kind", ["sequence", "token", "span", "choice"])
+def test_inspect_says_that_a_model_that_answers_can_predict(tmp_path, kind, capsys):
+    write_foreign(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
+    assert "predict" in inspect(tmp_path / "hf")["can"]
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    write_onnx(read_huggingface(tmp_path / "hf"), tmp_path / "onnx")
+    for path in (tmp_path / "onnx", tmp_path / "onnx" / "model.onnx"):
+        found = inspect(path)
+        assert (found["what"], found["layers"]) == ("ONNX model", 2) and "predict" in found["can"]
 
 
 def answers(path):
@@ -54,6 +69,38 @@ def test_choices_from_columns_or_from_a_list(tmp_path, listed):
     for answer, (_, some) in zip(answers(tmp_path / "out.jsonl"), rows, strict=True):
         assert answer["choice"] == some[answer["index"]]
         assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_choices_of_a_model_from_elsewhere_are_scored_by_the_columns_given(tmp_path):
+    write_foreign(tmp_path / "hf", "choice")
+    (tmp_path / "in.csv").write_text("text,a,b,right\nword1,word2,word3,0\nword4,word5,word6,0\n")
+    given = ["--data", str(tmp_path / "in.csv"), "--choices", "a", "b", "--label", "right"]
+    assert main(["evaluate", "--model", str(tmp_path / "hf"), *given, "--json", str(tmp_path / "scores.json")]) == 0
+    assert predict(tmp_path / "hf", tmp_path / "in.csv", tmp_path / "out.jsonl", "--choices", "a", "b") == 0
+    chosen = [answer["index"] for answer in answers(tmp_path / "out.jsonl")]
+    assert json.loads((tmp_path / "scores.json").read_text())["accuracy"] == chosen.count(0) / 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind", "flags", "says"),
+    [
+        ("predict", "token", ("--pair", "b"), "--pair b: "),
+        ("predict", "span", ("--choices", "b"), "--choices ('b',): "),
+        ("predict", "span", ("--output", "absent/out.jsonl"), "absent/out.jsonl: its folder is not there"),
+        ("evaluate", "sequence", ("--choices", "b"), "--choices ('b',): "),
+        ("evaluate", "token", ("--label", "b"), "--label b: "),
+        ("evaluate", "token", ("--json", "absent/scores.json"), "absent/scores.json: its folder is not there"),
+    ],
+)
+def test_what_a_command_cannot_use_is_refused_before_the_work(tmp_path, capsys, monkeypatch, verb, kind, flags, says):
+    monkeypatch.chdir(tmp_path)
+    write_foreign(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
+    (tmp_path / "in.csv").write_text("text,label,question,context,b\nword1,O,word2,word3,word4\n")
+    given = ("--input", "in.csv", "--output", "out.jsonl") if verb == "predict" else ("--data", "in.csv")
+    assert main([verb, "--model", "hf", *given, *flags]) == 1
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 @pytest.mark.parametrize(

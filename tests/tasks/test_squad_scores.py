@@ -81,6 +81,12 @@ def test_no_other_threshold_is_better(rows):
     assert at(threshold) == pytest.approx(found["best_f1"])
 
 
+def test_the_threshold_is_a_number_also_where_nothing_can_be_found_in_a_context():
+    refused, golds = {"a": 1.0, "b": float("inf")}, {"a": ["cat"], "b": []}
+    threshold, found = best_threshold(refused, {"a": "cat", "b": ""}, golds)
+    assert 1.0 < threshold < float("inf") and found["best_f1"] == 100.0
+
+
 def test_unanswered_questions():
     assert squad_scores({}, {"a": ["x"]})["f1"] == 0.0  # 1.1 counts them
     with pytest.raises(UserError, match="none of the questions"):

@@ -1,0 +1,32 @@
+"""Spans of tokens become answers: texts of the context, and where they stand."""
+
+import dataclasses
+
+import numpy as np
+
+from bert_jax.data.windows import windows_of_pairs
+from bert_jax.tasks.spans import read_spans
+from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+
+TOKENIZER = WordPieceTokenizer(
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "in", "rome"], Rules(lowercase=True)
+)
+
+
+def test_the_blank_before_a_piece_is_no_part_of_an_answer():
+    context = "Ada  in Rome"
+    windows = windows_of_pairs(TOKENIZER, ["ada"], [context], 16)
+    # as byte-level tokenizers have it: the second piece shows blanks alone, the third the blank before it
+    spans = np.array([[0, 3], [3, 5], [7, 12]], np.int32)
+    windows = dataclasses.replace(windows, pieces=dataclasses.replace(windows.pieces, spans=spans))
+    logits = np.zeros((len(windows.encoded.tokens), 2), np.float32)
+    logits[3:6, 0] = 0, 3, 5
+    logits[3:6, 1] = 0, 4, 5
+    ((found, _),) = read_spans(windows, logits, [context])
+    assert [(one.text, one.start, one.end) for one in found] == [
+        ("Rome", 8, 12),
+        ("in Rome", 5, 12),
+        ("Ada  in Rome", 0, 12),
+        ("Ada", 0, 3),
+    ]
+    assert all(context[one.start : one.end] == one.text for one in found)
