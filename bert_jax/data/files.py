@@ -1,16 +1,15 @@
 """A folder's training and dev files, and what is held out where there is only one file."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from bert_jax.errors import UserError
 
 DEV_NAMES = ("dev", "valid", "validation")
-T = TypeVar("T")
 
 
 def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | None]:
@@ -32,19 +31,42 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
     return train, find(DEV_NAMES)
 
 
-def hold_out(given: Any, share: float, seed: int = 0) -> tuple[Any, Any, str]:
-    """Training and dev examples of one file, both in its order, and a note that says so.
+def read_splits(
+    data: Path,
+    suffixes: Sequence[str],
+    read: Callable[[Path], Any],
+    dev_share: float,
+    together: Callable[[Any], Hashable] = id,
+) -> tuple[Any, Any, list[str]]:
+    """Training and dev examples of a folder, or of one file some of which is held out, and notes on them.
 
-    given  a dataclass with `source` and a list of `items`
+    read      makes of a file a dataclass with `source`, `notes` and a list of `items`
+    together  items that give the same are held out together
     """
-    count = min(max(round(len(given.items) * share), 1), len(given.items) - 1)
-    if count < 1:
-        raise UserError(f"{given.source}: {len(given.items)} example is too few to hold some out")
-    chosen = np.zeros(len(given.items), bool)
-    chosen[np.random.default_rng(seed).permutation(len(given.items))[:count]] = True
-    parts = [
-        [item for item, held in zip(given.items, chosen, strict=True) if held == wanted] for wanted in (False, True)
-    ]
+    train_path, dev_path = find_split_files(data, suffixes)
+    train = read(train_path)
+    if dev_path is not None:
+        dev = read(dev_path)
+        return train, dev, [*train.notes, *dev.notes]
+    kept, held, note = hold_out(train, dev_share, together)
+    return kept, held, [*train.notes, note]
+
+
+def hold_out(given: Any, share: float, together: Callable[[Any], Hashable] = id, seed: int = 0) -> tuple[Any, Any, str]:
+    """Training and dev examples of one file, both in its order, and a note that says so."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, item in enumerate(given.items):
+        groups.setdefault(together(item), []).append(i)
+    if len(groups) < 2:
+        raise UserError(f"{given.source}: too few examples to hold some out. Give a folder with train and dev files")
+    wanted = min(max(round(len(given.items) * share), 1), len(given.items) - 1)
+    members = list(groups.values())
+    held: set[int] = set()
+    for group in np.random.default_rng(seed).permutation(len(members))[:-1].tolist():
+        if len(held) >= wanted:
+            break
+        held.update(members[group])
+    parts = [[item for i, item in enumerate(given.items) if (i in held) == chosen] for chosen in (False, True)]
     train, dev = (dataclasses.replace(given, items=part) for part in parts)
-    note = f"{given.source}: no dev file, {count} of {len(given.items)} examples are held out (seed {seed})"
+    note = f"{given.source}: no dev file, {len(held)} of {len(given.items)} examples are held out (seed {seed})"
     return train, dev, note

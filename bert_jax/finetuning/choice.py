@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from bert_jax.data.rows import Columns, Rows, read_rows, split_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.sequence import cut_note
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -35,21 +33,15 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes)
 
 
-def read_choice_dev(
-    record: dict[str, Any],
-    labels: tuple[str, ...] | None,
-    data: Path,
-    tokenizer: Tokenizer,
-    length: int,
-    encoding_errors: str,
-) -> Examples:
+def read_choice_dev(asked: Asked) -> Examples:
     """Rows to score a model on: a file, or a folder's dev file."""
-    train, dev = find_split_files(data, SUFFIXES)
-    given = record.get("columns") or {}
+    train, dev = find_split_files(asked.data, SUFFIXES)
+    given = asked.record.get("columns") or {}
     columns = Columns(
         given.get("text", "text"), None, given.get("label", "label"), tuple(given.get("choices") or ("choices",))
     )
-    return _examples(read_rows(dev or train, columns, encoding_errors=encoding_errors), tokenizer, length)
+    rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
+    return _examples(rows, asked.tokenizer, asked.length)
 
 
 def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:

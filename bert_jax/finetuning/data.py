@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
+from bert_jax.text.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +22,23 @@ class Examples:
     encoded: Encoded
     count: int
     score: Callable[[np.ndarray], dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What to score a model on: labelled data, and what the model knows of its task.
+
+    record  of the task, as TaskData has it; empty for a model from elsewhere
+    length  tokens of a row
+    """
+
+    data: Path
+    record: dict[str, Any]
+    labels: tuple[str, ...] | None
+    problem: str
+    tokenizer: Tokenizer
+    length: int
+    encoding_errors: str = "strict"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,18 +2,17 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
-from bert_jax.data.files import find_split_files, hold_out
+from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.squad import Questions, read_squad
 from bert_jax.data.windows import Windows, windows_of_pairs
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.tasks.spans import read_spans
 from bert_jax.tasks.squad_scores import best_threshold, squad_scores
 from bert_jax.text.tokenizer import Tokenizer
@@ -22,15 +21,9 @@ SUFFIXES = (".json",)
 
 
 def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    train_path, dev_path = find_split_files(config.data, SUFFIXES)
-    train = read_squad(train_path, encoding_errors=config.encoding_errors)
-    notes = list(train.notes)
-    if dev_path is None:
-        train, dev, note = hold_out(train, config.dev_share)
-        notes.append(note)
-    else:
-        dev = read_squad(dev_path, encoding_errors=config.encoding_errors)
-        notes += dev.notes
+    read = functools.partial(read_squad, encoding_errors=config.encoding_errors)
+    # Questions of one context stay together: held out with it, or trained on with it.
+    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, lambda item: item.context)
     # An answer that stands nowhere cannot be learned from.
     items = [item for item in train.items if not item.answers or max(place for _, place in item.answers) >= 0]
     if not items:
@@ -42,18 +35,13 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes)
 
 
-def read_reading_dev(
-    record: dict[str, Any],
-    labels: tuple[str, ...] | None,
-    data: Path,
-    tokenizer: Tokenizer,
-    length: int,
-    encoding_errors: str,
-) -> Examples:
+def read_reading_dev(asked: Asked) -> Examples:
     """Questions to score a model on: a file, or a folder's dev file."""
-    train, dev = find_split_files(data, SUFFIXES)
-    questions = read_squad(dev or train, encoding_errors=encoding_errors)
-    return _examples(questions, tokenizer, length, record.get("overlap"), record.get("no_answer", False), record)
+    record = asked.record
+    train, dev = find_split_files(asked.data, SUFFIXES)
+    questions = read_squad(dev or train, encoding_errors=asked.encoding_errors)
+    no_answer = record.get("no_answer", False)
+    return _examples(questions, asked.tokenizer, asked.length, record.get("overlap"), no_answer, record)
 
 
 def _examples(

@@ -1,7 +1,6 @@
 """Whole texts and pairs: the GLUE tasks and the user's own rows."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,12 @@ from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scor
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.tasks.scores import main_score, score, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
+SEVERAL = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
 SCORES = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
 
 
@@ -64,32 +64,29 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
     ]
 
 
-def read_sequence_dev(
-    record: dict[str, Any],
-    labels: tuple[str, ...] | None,
-    data: Path,
-    tokenizer: Tokenizer,
-    length: int,
-    encoding_errors: str,
-) -> Examples:
+def read_sequence_dev(asked: Asked) -> Examples:
     """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
-    record = {**(SCORES if labels is None else CLASSES), **record}  # of a model from elsewhere, nothing is known
+    data, labels = asked.data, asked.labels
+    record = {**(SCORES if labels is None else CLASSES), **asked.record}
     name = record.get("name", "rows")
     if name in GLUE:
         path = data if data.is_file() else glue_folder(name, data) / GLUE[name].dev[0]
-        rows = read_glue(name, path, encoding_errors=encoding_errors)
+        rows = read_glue(name, path, encoding_errors=asked.encoding_errors)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
         rows = settle(rows, GLUE[name])
     else:
         train, dev = find_split_files(data, SUFFIXES)
-        columns = Columns(**(record.get("columns") or {}))
-        rows = read_rows(dev or train, columns, encoding_errors=encoding_errors)
-        if columns.several:
+        several = asked.problem == MULTI_LABEL
+        columns = Columns(**{**(record.get("columns") or {}), "several": several})
+        rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
+        if several:
             rows = with_several(rows, labels or ())
         else:
             rows = with_scores(rows) if labels is None else with_classes(rows, labels)
-    return _examples(rows, tokenizer, length, labels, record)
+    if asked.problem == MULTI_LABEL and not asked.record.get("main"):
+        record |= SEVERAL
+    return _examples(rows, asked.tokenizer, asked.length, labels, record)
 
 
 def _examples(

@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import itertools
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,25 +10,18 @@ from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of
 from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.entities import first_pieces, spans_of_tags, split_tag
-from bert_jax.data.files import find_split_files, hold_out
+from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.tasks.scores import entity_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    train_path, dev_path = find_split_files(config.data, SUFFIXES)
-    train = read_sentences(train_path, encoding_errors=config.encoding_errors)
-    notes = list(train.notes)
-    if dev_path is None:
-        train, dev, note = hold_out(train, config.dev_share)
-        notes.append(note)
-    else:
-        dev = read_sentences(dev_path, encoding_errors=config.encoding_errors)
-        notes += dev.notes
+    read = functools.partial(read_sentences, encoding_errors=config.encoding_errors)
+    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share)
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
@@ -46,18 +37,11 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     )
 
 
-def read_tagging_dev(
-    record: dict[str, Any],
-    labels: tuple[str, ...] | None,
-    data: Path,
-    tokenizer: Tokenizer,
-    length: int,
-    encoding_errors: str,
-) -> Examples:
+def read_tagging_dev(asked: Asked) -> Examples:
     """Sentences to score a model on: a file, or a folder's dev file."""
-    train, dev = find_split_files(data, SUFFIXES)
-    sentences = read_sentences(dev or train, encoding_errors=encoding_errors)
-    return _examples(sentences, tokenizer, length, record.get("overlap"), labels or ())
+    train, dev = find_split_files(asked.data, SUFFIXES)
+    sentences = read_sentences(dev or train, encoding_errors=asked.encoding_errors)
+    return _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
 
 
 def _examples(

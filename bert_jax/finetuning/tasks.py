@@ -1,20 +1,18 @@
 """Which reader serves which task."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.finetuning.choice import read_choice, read_choice_dev
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.reading import read_reading, read_reading_dev
 from bert_jax.finetuning.sequence import read_sequence, read_sequence_dev
 from bert_jax.finetuning.tagging import read_tagging, read_tagging_dev
 from bert_jax.text.tokenizer import Tokenizer
 
 Read = Callable[[FinetuneConfig, Tokenizer], TaskData]
-ReadDev = Callable[[dict[str, Any], tuple[str, ...] | None, Path, Tokenizer, int, str], Examples]
+ReadDev = Callable[[Asked], Examples]
 
 READERS: dict[str, Read] = {"squad": read_reading, "ner": read_tagging, "choice": read_choice}  # others: whole texts
 DEV_READERS: dict[str, ReadDev] = {
@@ -30,17 +28,8 @@ def read_task_data(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     return READERS.get(config.task, read_sequence)(config, tokenizer)
 
 
-def read_dev(
-    kind: str,
-    record: dict[str, Any],
-    labels: tuple[str, ...] | None,
-    data: Path,
-    tokenizer: Tokenizer,
-    *,
-    length: int,
-    encoding_errors: str = "strict",
-) -> Examples:
+def read_dev(kind: str, asked: Asked) -> Examples:
     """Labelled examples to score a model of this kind on."""
     if kind not in DEV_READERS:
         raise UserError(f"a {kind} model has no task to be scored on")
-    return DEV_READERS[kind](record, labels, data, tokenizer, length, encoding_errors)
+    return DEV_READERS[kind](asked)

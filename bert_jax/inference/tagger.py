@@ -85,6 +85,10 @@ class Tagger:
                 continue
             of_words = probabilities[start:end][token]  # words, labels
             chosen = np.where(token < 0, outside, of_words.argmax(axis=-1))
-            tags.append([self.labels[i] for i in chosen.tolist()])
+            own = [self.labels[i] for i in chosen.tolist()]
+            for i in np.flatnonzero((token[1:] == token[:-1]) & (token[1:] >= 0)) + 1:
+                if own[i].startswith("B-"):  # one token shows both words: one entity, not two
+                    own[i] = f"I-{own[i][2:]}"
+            tags.append(own)
             scores.append(of_words.max(axis=-1) if len(of_words) else np.zeros(0))
         return tags, scores

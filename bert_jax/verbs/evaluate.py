@@ -10,6 +10,7 @@ from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
+from bert_jax.finetuning.data import Asked
 from bert_jax.finetuning.tasks import read_dev
 from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
@@ -67,15 +68,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
     longest = LENGTH if about.kind == "span" else about.max_length
-    examples = read_dev(
-        about.kind,
-        {**about.task, "columns": {**known, **given}},
-        None if about.problem == REGRESSION else about.labels,
-        config.data,
-        require_tokenizer(about),
+    asked = Asked(
+        data=config.data,
+        record={**about.task, "columns": {**known, **given}},
+        labels=None if about.problem == REGRESSION else about.labels,
+        problem=about.problem,
+        tokenizer=require_tokenizer(about),
         length=about.task.get("max_length") or min(longest, about.max_length),
         encoding_errors=config.encoding_errors,
     )
+    examples = read_dev(about.kind, asked)
     scores = examples.score(compute(examples.encoded, config.batch_size))
     del scores["main"]
     return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}

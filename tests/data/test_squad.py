@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bert_jax.data.files import read_splits
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
 
@@ -77,6 +78,20 @@ def test_what_is_no_squad_file_is_told(tmp_path, content, says):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(UserError, match=says):
         read_squad(tmp_path / "a.json")
+
+
+def test_questions_of_one_context_are_held_out_together(tmp_path):
+    paragraphs = [
+        {"context": f"{CONTEXT} {i}", "qas": [entry(f"{i}-{j}") for j in range(1 + i % 3)]} for i in range(11)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    train, dev, notes = read_splits(tmp_path / "a.json", (".json",), read_squad, 0.3, lambda item: item.context)
+    assert len(train) + len(dev) == 21 and 6 <= len(dev) <= 9
+    assert not {item.context for item in train.items} & {item.context for item in dev.items}
+    assert f"{len(dev)} of 21 examples are held out" in notes[-1]
+    (tmp_path / "a.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs[2:3]}]}))
+    with pytest.raises(UserError, match="too few examples to hold some out"):
+        read_splits(tmp_path / "a.json", (".json",), read_squad, 0.3, lambda item: item.context)
 
 
 def test_empty_contexts_are_told(tmp_path):

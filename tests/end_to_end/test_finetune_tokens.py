@@ -9,6 +9,7 @@ from runs import WORDS, result
 
 import bert_jax
 from bert_jax.cli import main
+from bert_jax.finetuning.data import Asked
 from bert_jax.finetuning.tasks import read_dev
 
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
@@ -84,7 +85,7 @@ def test_types_of_entities_may_have_any_name(tagged, tmp_path, labels):
     tag = labels[1]
     (tmp_path / "dev.conll").write_text(f"{WORDS[0]} {tag}\n{WORDS[1]} O\n")
     tokenizer = bert_jax.load(tagged / "run").tokenizer
-    examples = read_dev("token", {}, labels, tmp_path / "dev.conll", tokenizer, length=20)
+    examples = read_dev("token", Asked(tmp_path / "dev.conll", {}, labels, "single_label", tokenizer, length=20))
     right = np.eye(len(labels))[[0, 1, *[0] * (len(examples.encoded.tokens) - 2)]]
     assert examples.score(right)["f1"] == 1.0, kind
 
