@@ -14,7 +14,6 @@ from data_prep.rules import find_problem
 from data_prep.shards import PARTIAL, sha256_of
 
 BLOCK_ROWS = 4096
-LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}  # by next_label
 
 
 def check_shards(folder: Path) -> Manifest:

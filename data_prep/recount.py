@@ -72,13 +72,15 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
     made: set[tuple[str, Shard]] = set()
     counts: Counter[str] = Counter()
     notes = sorted((folder / PARTS_FOLDER).glob("part-*.json"))
-    if not notes and folder.name == str(manifest.length):  # one of several lengths, which have their notes together
-        notes = sorted((folder.parent / PARTS_FOLDER).glob("part-*.json"))
+    if not notes and folder.absolute().name == str(
+        manifest.length
+    ):  # one of several lengths, which have their notes together
+        notes = sorted((folder.absolute().parent / PARTS_FOLDER).glob("part-*.json"))
     for path in notes:
         try:
             fields = json.loads(path.read_text())
             counts.update(fields["counts"])
-            for one in fields["made"]:
+            for one in fields["made"] if "made" in fields else [_first_schema(fields, manifest.length)]:
                 if one["length"] == manifest.length:
                     made |= {(split, Shard(**shard)) for split, shard in one["shards"].items()}
                     counts.update(one["counts"])
@@ -96,6 +98,11 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
         for name, count in sorted(counts.items())
         if told.get(name, 0) != count
     ]
+
+
+def _first_schema(fields: dict, length: int) -> dict:
+    """A note of the first schema, whose parts have one length, as it would be written now."""
+    return {"length": length, "shards": fields["shards"], "counts": {}}
 
 
 def compare_splits(manifest: Manifest) -> list[str]:

@@ -169,3 +169,19 @@ def test_the_marks_are_there_with_and_without_colours(made):
             *lines, sep="\n"
         )
         assert ("\x1b[" in out.getvalue()) == terminal and "[MASK]" in out.getvalue()
+
+
+def test_shards_of_the_first_schema_are_sound_with_the_notes_of_their_parts(made):
+    folder, manifest = made
+    for path in folder.glob("parts/part-*.json"):
+        fields = json.loads(path.read_text())
+        (one,) = fields.pop("made")
+        counts = fields["counts"] | one["counts"]
+        path.write_text(json.dumps(fields | {"shards": one["shards"], "counts": counts}))
+    fields = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(fields | {"schema": 1}))
+    assert check_shards(folder) == dataclasses.replace(manifest, schema=1)
+    fields["statistics"]["documents"] += 1
+    (folder / "manifest.json").write_text(json.dumps(fields | {"schema": 1}))
+    with pytest.raises(UserError, match="the parts 40"):
+        check_shards(folder)
