@@ -42,6 +42,11 @@ class Recount:
         if manifest.kind in LABEL_SHARES:
             shares[LABEL_SHARES[manifest.kind]] = counts[LABEL_COUNTS[manifest.kind]] / counts["examples"]
         told = manifest.statistics
+        shares["share_unknown"] = told.get("tokens_unknown", 0) / max(1, told.get("tokens", 0))
+        if manifest.kind == "pairs":
+            lone = told.get("examples_of_one_sentence", 0)
+            chosen, by_choice = counts["examples_random_next"] - lone, counts["examples"] - lone
+            shares["share_random_next_by_choice"] = chosen / max(1, by_choice)
         # A count of zero is left out of a manifest; a statistic that this version does not know is not judged.
         wrong = [name for name, count in counts.items() if told.get(name, 0) != count]
         wrong += [name for name, share in shares.items() if name in told and abs(told[name] - share) > ROUNDING]
@@ -57,6 +62,12 @@ def compare_settings(manifest: Manifest) -> list[str]:
         "dupe_factor": manifest.dupe_factor,
         "mask_rate": manifest.masking.rate,
         "max_predictions": manifest.masking.max_predictions,
+        "examples": manifest.kind,
+        "masking": manifest.masking.when,
+        "mask_unit": manifest.masking.unit,
+        "max_ngram": manifest.masking.max_ngram,
+        "mask_share": manifest.masking.mask_share,
+        "random_share": manifest.masking.random_share,
     }
     settings = manifest.settings
     return [
