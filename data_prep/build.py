@@ -163,6 +163,12 @@ def _say_what_is_odd(config: ShardsConfig, manifest: Manifest, say: Say) -> None
         say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
     if documents == 1 and config.examples == "pairs":
         say("one document only, so each random next comes from it too: --documents blank-line may find more")
+    masked = manifest.statistics.get("share_masked", config.mask_rate)
+    if config.mask_unit != "token" and masked < config.mask_rate / 2:
+        say(
+            f"{masked:.1%} of the tokens are masked, {config.mask_rate:.1%} were asked for: words are too long to be "
+            "masked whole, as where no blanks part them. Use --mask-unit token"
+        )
 
 
 def _engine(config: ShardsConfig, say: Say) -> Engine:

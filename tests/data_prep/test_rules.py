@@ -167,3 +167,13 @@ def test_masked_pieces_of_bytes_are_shown_as_text(tmp_path, configure, two_separ
     shown = "".join(line.plain for line in show_examples(tmp_path / "shards", manifest, 5))
     apart = re.sub("{[^}]*}", "", shown)  # a masked piece that is no text by itself stands as it is
     assert "\u2192<mask>}" in shown and "\u0120" not in apart and "." in apart
+
+
+def test_words_too_long_to_be_masked_are_told(tmp_path, configure, two_separators):
+    (tmp_path / "text.txt").write_text("\n\n".join(["\u6211\u559c\u6b22\u5317\u4eac" * 9 + "\u3002"] * 9))
+    told: dict[str, list[str]] = {"token": [], "word": []}
+    for unit, lines in told.items():
+        config = configure(unit, input=(str(tmp_path / "text.txt"),), tokenizer=two_separators, mask_unit=unit)
+        config = dataclasses.replace(config, documents="blank-line", examples="packed", held_out=0.0)
+        build_shards(config, say=lines.append)
+    assert [line.partition(" of the")[0] for line in told["word"]] == ["0.0%"] and not told["token"]
