@@ -6,7 +6,7 @@ import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -90,9 +90,8 @@ def run_job(config: ShardsConfig, *, say: Say = lambda line: None) -> Run:
             return _run(config, results, say)
     except KeyboardInterrupt as interrupt:
         what = interrupt.args[0] if interrupt.args else "SIGINT"
-        raise Stopped(
-            f"{config.output}: stopped by {what}, {len(results)} parts are there. The same command goes on from here"
-        ) from None
+        there = f", {len(results)} parts are there" if results else ""  # none are known of before they are looked at
+        raise Stopped(f"{config.output}: stopped by {what}{there}. The same command goes on from here") from None
 
 
 def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
@@ -108,17 +107,20 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
     folders = {length: length_folder(folder, config, length) for length in config.lengths}
     job = PartJob(config, folder, folders[config.lengths[0]] / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with claimed(folder, describe(config, tokenizer.fingerprint), share, len(parts)) as claim:
+        listing = list_input(sources, skipped)
         if config.dedupe:
+            if not share.whole:
+                claim.pin_input(listing)  # before what the other shares have found is taken for that of other files
             run_all = functools.partial(_run_on_all, engine)
             job = dataclasses.replace(job, duplicates=find_duplicates(parts, reading, folder / PARTS_FOLDER, run_all))
         results |= _finished(job, parts)
         merged = [one / MANIFEST for one in folders.values() if (one / MANIFEST).is_file()]
-        if len(results) == len(parts) and len(merged) == len(folders):
+        if len(results) == len(parts) and (manifests := _read_all(folders.values())):
             say(f"{folder} is finished already, with these settings and these files")
-            return Run({one: read_manifest(one) for one in folders.values()})
+            return Run(manifests)
         if merged:
             _check_same_files(folder, job, parts)
-        claim.pin_input(list_input(sources, skipped))
+        claim.pin_input(listing)
         waiting = [parts[index] for index in claim.parts if index not in results]
         if waiting or share.whole:
             for path in merged:
@@ -147,12 +149,26 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
     return dataclasses.replace(run, manifests={one: read_manifest(one) for one in folders.values()})
 
 
+def _read_all(folders: Iterable[Path]) -> dict[Path, Manifest]:
+    """The manifests of these folders; none where one is missing or damaged, for then all are to be written again."""
+    try:
+        return {folder: read_manifest(folder) for folder in folders}
+    except UserError:
+        return {}
+
+
 def _say_what_is_odd(config: ShardsConfig, manifest: Manifest, say: Say) -> None:
     documents = manifest.statistics["documents"]
     if config.held_out and not manifest.splits["held_out"]:
         say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
     if documents == 1 and config.examples == "pairs":
         say("one document only, so each random next comes from it too: --documents blank-line may find more")
+    masked = manifest.statistics.get("share_masked", config.mask_rate)
+    if config.mask_unit != "token" and masked < config.mask_rate / 2:
+        say(
+            f"{masked:.1%} of the tokens are masked, {config.mask_rate:.1%} were asked for: words are too long to be "
+            "masked whole, as where no blanks part them. Use --mask-unit token"
+        )
 
 
 def _engine(config: ShardsConfig, say: Say) -> Engine:

@@ -14,7 +14,6 @@ from data_prep.rules import find_problem
 from data_prep.shards import PARTIAL, sha256_of
 
 BLOCK_ROWS = 4096
-LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}  # by next_label
 
 
 def check_shards(folder: Path) -> Manifest:
@@ -26,6 +25,8 @@ def check_shards(folder: Path) -> Manifest:
         problems.append(f"the tokenizer is {tokenizer.fingerprint[:8]}, {manifest.tokenizer[:8]} made the shards")
     elif tokenizer.separators != manifest.separators and manifest.schema > 1:
         problems.append(f"pairs have {manifest.separators} separators, the tokenizer makes {tokenizer.separators}")
+    elif tokenizer.vocab_size != manifest.vocab_size:
+        problems.append(f"{MANIFEST}: vocab_size is {manifest.vocab_size}, the tokenizer has {tokenizer.vocab_size}")
     listed: dict[str, Shard] = {}
     for shard in (shard for shards in manifest.splits.values() for shard in shards):
         if shard.file in listed:

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bert_jax.data.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER
@@ -27,6 +27,7 @@ from data_prep.share import Share
 JOB_FILE = "job.json"
 INPUT_FILE = "input.json"
 LOCK_FILE = "lock"
+PARTIAL_NAMES = f"*{PARTIAL}", f".*{PARTIAL}.*"  # the second while a tokenizer is saved under the first
 NAMED = 3  # files that are told by name
 
 
@@ -40,14 +41,12 @@ class Claim:
 
     def clear_partial(self) -> None:
         """What a process left that was killed is gone, as far as it belongs to these parts."""
-        names = [f"*{PARTIAL}"] if self.share.whole else [f"*-{index:05d}.*{PARTIAL}" for index in self.parts]
-        for name in names:
-            _remove([*self.folder.glob(name), *self.folder.glob(f"*/{name}")])
+        names = [f"*-{index:05d}.*{PARTIAL}" for index in self.parts]
+        _remove(_found(self.folder, PARTIAL_NAMES if self.share.whole else names))
 
     def clear_all_partial(self) -> None:
         """Nothing half-written is left, now that every part is there; a manifest may be on its way from elsewhere."""
-        partial = [*self.folder.glob(f"*{PARTIAL}"), *self.folder.glob(f"*/*{PARTIAL}")]
-        _remove([path for path in partial if not path.name.startswith(MANIFEST)])
+        _remove([path for path in _found(self.folder, PARTIAL_NAMES) if not path.name.startswith(MANIFEST)])
 
     def pin_input(self, listing: str) -> None:
         """The input is noted. A whole job takes it as it is now; shares must all see what the first of them saw."""
@@ -178,6 +177,11 @@ def _check_same_job(folder: Path, job: dict[str, object]) -> None:
     if changed:
         told = ", ".join(f"{name} {_short(before.get(name))} there, {_short(job[name])} now" for name in changed)
         raise UserError(f"{folder}: shards of another job ({told}). Choose another --output")
+
+
+def _found(folder: Path, names: Iterable[str]) -> list[Path]:
+    """What has such a name in the folder, and in those of its lengths."""
+    return [path for name in names for pattern in (name, f"*/{name}") for path in folder.glob(pattern)]
 
 
 def _remove(paths: list[Path]) -> None:

@@ -22,7 +22,7 @@ from data_prep.kinds import KINDS, Drawing, Fields
 from data_prep.mixing import passes
 from data_prep.parts import Part
 from data_prep.reading import BAD, BROKEN_TEXT, Document, Losses, reading_of
-from data_prep.sentences import split_lines, split_sentences
+from data_prep.sentences import blank_after, split_lines, split_sentences
 from data_prep.shards import ShardWriter, shard_name, write_text
 from data_prep.tokenized import Frame, TokenizedText
 
@@ -288,9 +288,12 @@ class _TextBuilder:
         self.characters = 0
 
     def add(self, sentences: list[str]) -> None:
+        """A document. Its sentences but the first get their blank back: byte-level BPE has other pieces without."""
         self.sentences_in.append(len(sentences))
+        blank = ""
         for sentence in sentences:
-            self.waiting.append(sentence)
+            self.waiting.append(blank + sentence)
+            blank = blank_after(sentence)
             self.characters += len(sentence)
             if self.characters >= BATCH_CHARACTERS:
                 self.flush()

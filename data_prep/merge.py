@@ -43,10 +43,11 @@ def _why_nothing(config: ShardsConfig, counts: Counter[str]) -> str:
     if not counts["tokens"]:
         return f"no words in {', '.join(config.input)}: {counts['documents']} documents, all empty"
     held = f", {counts['documents_held_out']} of them held out" if counts["documents_held_out"] else ""
+    larger = "larger --weights, " if config.weights and min(config.weights) * config.passes < 1 else ""
     return (
         f"{', '.join(config.input)}: no training example came of {counts['documents']} documents{held} and "
-        f"{counts['sentences']} sentences. Give more text, --held-out 0, or --documents blank-line if blank lines "
-        "part them"
+        f"{counts['sentences']} sentences. Give more text, {larger}--held-out 0, or --documents blank-line if blank "
+        "lines part them"
     )
 
 

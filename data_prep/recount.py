@@ -42,6 +42,11 @@ class Recount:
         if manifest.kind in LABEL_SHARES:
             shares[LABEL_SHARES[manifest.kind]] = counts[LABEL_COUNTS[manifest.kind]] / counts["examples"]
         told = manifest.statistics
+        shares["share_unknown"] = told.get("tokens_unknown", 0) / max(1, told.get("tokens", 0))
+        if manifest.kind == "pairs":
+            lone = told.get("examples_of_one_sentence", 0)
+            chosen, by_choice = counts["examples_random_next"] - lone, counts["examples"] - lone
+            shares["share_random_next_by_choice"] = chosen / max(1, by_choice)
         # A count of zero is left out of a manifest; a statistic that this version does not know is not judged.
         wrong = [name for name, count in counts.items() if told.get(name, 0) != count]
         wrong += [name for name, share in shares.items() if name in told and abs(told[name] - share) > ROUNDING]
@@ -57,6 +62,12 @@ def compare_settings(manifest: Manifest) -> list[str]:
         "dupe_factor": manifest.dupe_factor,
         "mask_rate": manifest.masking.rate,
         "max_predictions": manifest.masking.max_predictions,
+        "examples": manifest.kind,
+        "masking": manifest.masking.when,
+        "mask_unit": manifest.masking.unit,
+        "max_ngram": manifest.masking.max_ngram,
+        "mask_share": manifest.masking.mask_share,
+        "random_share": manifest.masking.random_share,
     }
     settings = manifest.settings
     return [
@@ -72,13 +83,15 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
     made: set[tuple[str, Shard]] = set()
     counts: Counter[str] = Counter()
     notes = sorted((folder / PARTS_FOLDER).glob("part-*.json"))
-    if not notes and folder.name == str(manifest.length):  # one of several lengths, which have their notes together
-        notes = sorted((folder.parent / PARTS_FOLDER).glob("part-*.json"))
+    if not notes and folder.absolute().name == str(
+        manifest.length
+    ):  # one of several lengths, which have their notes together
+        notes = sorted((folder.absolute().parent / PARTS_FOLDER).glob("part-*.json"))
     for path in notes:
         try:
             fields = json.loads(path.read_text())
             counts.update(fields["counts"])
-            for one in fields["made"]:
+            for one in fields["made"] if "made" in fields else [_first_schema(fields, manifest.length)]:
                 if one["length"] == manifest.length:
                     made |= {(split, Shard(**shard)) for split, shard in one["shards"].items()}
                     counts.update(one["counts"])
@@ -96,6 +109,11 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
         for name, count in sorted(counts.items())
         if told.get(name, 0) != count
     ]
+
+
+def _first_schema(fields: dict, length: int) -> dict:
+    """A note of the first schema, whose parts have one length, as it would be written now."""
+    return {"length": length, "shards": fields["shards"], "counts": {}}
 
 
 def compare_splits(manifest: Manifest) -> list[str]:

@@ -8,6 +8,7 @@ _CLOSING = "\"'”’»)\\]}*_」』）】》"
 # A stop, the marks that close what it ends, and a look at the first letter after blanks. It takes in each run of stops
 # whole, whatever follows: a search that gave up on one would be quadratic in a line of dots.
 _STOP = re.compile(rf"[.!?…؟۔।॥{_FULL_WIDTH}]++[{_CLOSING}]*+(?:(?=\s++[{_OPENING}]*+(\S?)))?")
+_FULL_WIDTH_END = re.compile(rf"[{_FULL_WIDTH}][{_CLOSING}]*+\Z")
 _STARTER = re.compile(
     rf"\s+[{_OPENING}]*(?:The|A|An|In|On|At|It|Its|He|She|They|We|I|You|His|Her|Their|Our|My|This|That|These|Those|"
     r"There|But|And|Or|So|Then|If|When|While|As|For|From|To|By|With|After|Before|Since|What|Who|How|Why|Where|Which|"
@@ -51,6 +52,11 @@ def split_sentences(text: str) -> list[str]:
 def split_lines(text: str) -> list[str]:
     """The lines of a text that hold something."""
     return [stripped for line in text.split("\n") if (stripped := line.strip())]
+
+
+def blank_after(sentence: str) -> str:
+    """What stands between the sentence and the next of its document: nothing after a full-width stop."""
+    return "" if _FULL_WIDTH_END.search(sentence) else " "
 
 
 def _ends_here(line: str, found: re.Match[str]) -> bool:

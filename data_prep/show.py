@@ -10,8 +10,10 @@ from rich.text import Text
 from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, document_starts
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 SEGMENT_STYLES = ("", "cyan")
+BROKEN = "\ufffd"  # bytes that are no character
 LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}
 
 
@@ -21,6 +23,7 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
     Without colours, as in a file, nothing is lost: the marks and the labels are words.
     """
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+    goes_on = tokenizer.goes_on()
     lines = []
     for split, shards in sorted(manifest.splits.items(), reverse=True):
         shown = 0
@@ -32,7 +35,7 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
             starts = document_starts(rows) if manifest.kind == "packed" else rows["tokens"] == tokenizer.special.cls
             for row, bounds in zip(rows, starts, strict=True):
                 lines.append(_told(f"{split} {shown}", row, manifest, int(bounds.sum())))
-                pieces = _marked(row, tokenizer)
+                pieces = _marked(row, tokenizer, goes_on)
                 for start, end in itertools.pairwise([*np.flatnonzero(bounds).tolist(), len(pieces)]):
                     lines.append(Text.assemble(" ", *pieces[start:end]))
                 shown += 1
@@ -47,30 +50,50 @@ def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
         line.append(f"{LABELS[manifest.kind][label]}, ", "yellow" if label else "green")
     line.append(f"{row['length']} tokens, ")
     if manifest.kind == "packed":
-        line.append(f"{documents} documents, ")
+        line.append(f"{documents} document{'s' if documents > 1 else ''}, ")
     line.append("masks to be drawn" if manifest.masking.when == "dynamic" else f"{row['masked_count']} masked")
     return line
 
 
-def _marked(row: np.void, tokenizer: Tokenizer) -> list[Text]:
-    """Each token with the blank before it, pieces of a word joined, in the colour of its segment."""
-    tokens = tokenizer.tokens(row["tokens"][: row["length"]].tolist())
-    label_at: dict[int, str] = {}
+def _marked(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text]:
+    """A piece of text for each token, with the blank before it, in the colour of its segment.
+
+    What is not masked is spelled a word at a time, on its first token: byte-level pieces alone may be half a character.
+    """
+    ids = row["tokens"][: row["length"]].tolist()
+    label_at: dict[int, int] = {}
     if "masked_count" in (row.dtype.names or ()):
-        count = row["masked_count"]
-        labels = tokenizer.tokens(row["masked_labels"][:count].tolist())
-        label_at = dict(zip(row["masked_positions"][:count].tolist(), labels, strict=True))
+        masked = row["masked_positions"], row["masked_labels"]
+        label_at = dict(zip(*(field[: row["masked_count"]].tolist() for field in masked), strict=True))
     special = set(tokenizer.special.all())
-    second = int(row["segment_b"]) if "segment_b" in (row.dtype.names or ()) else len(tokens)
-    pieces = []
-    for position, token in enumerate(tokens):
-        style = SEGMENT_STYLES[int(position >= second)]
-        if position in label_at:
-            pieces.append(Text(f" {{{label_at[position]}→{token}}}", "bold magenta"))
-        elif int(row["tokens"][position]) in special:
-            pieces.append(Text(f" {token}", "dim"))
-        elif token.startswith("##"):
-            pieces.append(Text(token[2:], style))
+    second = int(row["segment_b"]) if "segment_b" in (row.dtype.names or ()) else len(ids)
+    plain = [i not in special and position not in label_at for position, i in enumerate(ids)]
+    starts = [p for p, i in enumerate(ids) if not (p and plain[p - 1] and plain[p] and goes_on[i]) or p == second]
+    pieces = [Text()] * len(ids)
+    for start, end in itertools.pairwise([*starts, len(ids)]):
+        style = SEGMENT_STYLES[int(start >= second)]
+        label = label_at.get(start, ids[start])
+        blank = "" if goes_on[label] and ids[start - 1] not in special else " "
+        if start in label_at:
+            told = f"{{{_one(label, tokenizer)}→{_one(ids[start], tokenizer)}}}"
+            pieces[start] = Text(blank + told, "bold magenta")
+        elif not plain[start]:
+            pieces[start] = Text(blank + _one(label, tokenizer), "dim")
         else:
-            pieces.append(Text(f" {token}", style))
+            pieces[start] = Text(blank + _word(ids[start:end], tokenizer), style)
     return pieces
+
+
+def _one(token: int, tokenizer: Tokenizer) -> str:
+    """A token as text; as it stands in the vocabulary where it is a control token, or no text by itself."""
+    entry = tokenizer.tokens([token])[0]
+    text = "" if token in tokenizer.special.all() else tokenizer.decode([token]).strip()
+    return text if text and BROKEN not in text else entry
+
+
+def _word(ids: list[int], tokenizer: Tokenizer) -> str:
+    tokens = tokenizer.tokens(ids)
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return "".join(token.removeprefix(tokenizer.rules.prefix) for token in tokens)
+    text = tokenizer.decode(ids).strip()
+    return text if text and BROKEN not in text else "".join(tokens)

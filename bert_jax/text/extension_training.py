@@ -49,7 +49,8 @@ def extend_wordpiece(
     fixed = (*entries, *special_tokens)
     seen = seen_user_tokens(user_tokens, fixed, old.rules)
     rules = with_added(old.rules, seen, len(fixed))
-    words = count_words(without_user_tokens(texts, user_tokens, lowercase=rules.lowercase), rules)
+    whole = (*user_tokens, *(token.content for token in old.rules.added))  # never cut, so no word of them is ever used
+    words = count_words(without_user_tokens(texts, whole, lowercase=rules.lowercase), rules)
     there = {*fixed, *seen}
     names = sorted(word for word in words if len(word) <= rules.max_word_chars)
     counts = np.array([words[name] for name in names], np.int64)

@@ -123,6 +123,11 @@ def test_a_folder_without_shards_is_named(tmp_path):
         (("seed",), 9, "seed is 9, and 0 in its settings"),
         (("dupe_factor",), 9, "dupe_factor is 9, and 2 in its settings"),
         (("masking", "rate"), 0.3, "mask_rate is 0.3, and 0.15 in its settings"),
+        (("vocab_size",), 99, "vocab_size is 99, the tokenizer has 67"),
+        (("statistics", "share_unknown"), 0.5, "statistics say share_unknown 0.5, the examples 0.0"),
+        (("statistics", "share_random_next_by_choice"), 0.9, "statistics say share_random_next_by_choice 0.9"),
+        (("masking", "unit"), "ngram", "mask_unit is ngram, and token in its settings"),
+        (("masking", "mask_share"), 0.5, "mask_share is 0.5, and 0.8 in its settings"),
         (("splits", "train", 1, "sha256"), "0" * 64, "train-00001.array_record is damaged"),
         (("splits", "train", 1, "bytes"), 9, "train-00001.array_record has .* bytes, not 9: altered"),
         (("splits", "other"), [], "split 'other' is not one of train, held_out"),
@@ -169,3 +174,19 @@ def test_the_marks_are_there_with_and_without_colours(made):
             *lines, sep="\n"
         )
         assert ("\x1b[" in out.getvalue()) == terminal and "[MASK]" in out.getvalue()
+
+
+def test_shards_of_the_first_schema_are_sound_with_the_notes_of_their_parts(made):
+    folder, manifest = made
+    for path in folder.glob("parts/part-*.json"):
+        fields = json.loads(path.read_text())
+        (one,) = fields.pop("made")
+        counts = fields["counts"] | one["counts"]
+        path.write_text(json.dumps(fields | {"shards": one["shards"], "counts": counts}))
+    fields = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(fields | {"schema": 1}))
+    assert check_shards(folder) == dataclasses.replace(manifest, schema=1)
+    fields["statistics"]["documents"] += 1
+    (folder / "manifest.json").write_text(json.dumps(fields | {"schema": 1}))
+    with pytest.raises(UserError, match="the parts 40"):
+        check_shards(folder)

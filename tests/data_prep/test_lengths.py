@@ -1,5 +1,7 @@
 """Shards of several lengths from one pass over the text."""
 
+from pathlib import Path
+
 import pytest
 from stories import folder_bytes
 
@@ -46,6 +48,27 @@ def test_a_started_again_job_makes_what_is_missing(tmp_path, configure, lost):
     assert folder_bytes(folder) == before
 
 
+def test_a_damaged_manifest_is_written_again(tmp_path, configure):
+    before = build_lengths(configure(length=(24, 61)))
+    (tmp_path / "shards" / "61" / "manifest.json").write_text("{")
+    assert build_lengths(configure(length=(24, 61))) == before
+    assert read_manifest(tmp_path / "shards" / "61").length == 61
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_a_tokenizer_that_a_killed_job_left_half_written_goes(tmp_path, configure, shares):
+    build_lengths(configure("whole", length=(24, 61)))
+    for part in range(shares):
+        build_lengths(configure(length=(24, 61), part=part, parts=shares))
+        if not part:
+            temporary = tmp_path / "shards" / "24" / ".tokenizer.node-7-1.partial.ab12"  # as `save` names it
+            temporary.mkdir()
+            (temporary / "vocab.txt").write_text("[PAD]")
+            (tmp_path / "shards" / "24" / "manifest.json").unlink(missing_ok=True)
+    build_lengths(configure(length=(24, 61)))
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
 def test_a_folder_of_several_lengths_names_them(tmp_path, configure):
     build_lengths(configure(length=(24, 61)))
     with pytest.raises(UserError, match=r"shards of several lengths. Give one of .*shards/24, .*shards/61$"):
@@ -84,3 +107,12 @@ def test_settings_that_do_not_go_together_are_one_line(configure, changes, says)
     with pytest.raises(UserError, match=says) as error:
         configure(**changes)
     assert "\n" not in str(error.value)
+
+
+def test_the_folder_of_a_length_is_held_to_the_notes_of_its_parts_from_within(tmp_path, configure, monkeypatch):
+    build_lengths(configure(length=(24, 61)))
+    monkeypatch.chdir(tmp_path / "shards" / "61")
+    text = Path("manifest.json").read_text()
+    Path("manifest.json").write_text(text.replace('"documents": 40', '"documents": 41'))
+    with pytest.raises(UserError, match="documents 41, the parts 40"):
+        check_shards(Path())

@@ -112,3 +112,8 @@ def test_weights_that_make_no_sense_are_one_line(weights, says):
 def test_a_weight_for_nothing_is_refused(configure, two):
     with pytest.raises(UserError, match=r"0.txt: has a weight and no text of its own"):
         build_shards(configure(input=(two[0], f"{two[0]}/0.txt"), weights=(1.0, 2.0)))
+
+
+def test_weights_that_leave_nothing_are_named(configure, two):
+    with pytest.raises(UserError, match="Give more text, larger --weights, --held-out 0"):
+        build_shards(configure(input=(f"{two[0]}/0.txt",), weights=(0.001,), dupe_factor=1, held_out=0.0))

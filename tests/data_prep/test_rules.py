@@ -1,13 +1,14 @@
 """What breaks the rules of a kind is found, in whole folders made by the command's function."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tokenizers
 from stories import read_rows
-from tokenizers import models, pre_tokenizers, processors, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from bert_jax.data.record import Manifest, read_manifest
 from bert_jax.text import load_tokenizer
@@ -109,6 +110,7 @@ def two_separators(tmp_path, corpus) -> str:
     """A folder of byte-level BPE, whose pairs have two separators as RoBERTa's."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
     control = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -145,3 +147,33 @@ def test_examples_of_each_kind_are_shown(tmp_path, configure, kind):
     assert all(text.startswith("  [CLS] ") and text.endswith(" [SEP]") and text.count("[CLS]") == 1 for text in texts)
     assert kind != "packed" or len(texts) >= len(heads)
     assert kind != "sentence-order" or any("swapped" in head for head in heads)
+
+
+def test_sentences_keep_the_blank_before_them(tmp_path, configure, two_separators):
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("Bon bing. Don ding.\nGon ging. \u201cKon king.\u201d")
+    config = configure(input=(str(tmp_path / "text"),), tokenizer=two_separators, examples="packed", length=120)
+    config = dataclasses.replace(config, masking="dynamic", dupe_factor=None, held_out=0.0)
+    manifest = build_shards(config)
+    rows, tokenizer = read_rows(tmp_path / "shards", manifest, "train"), load_tokenizer(Path(two_separators))
+    text = "Bon bing. Don ding. Gon ging. \u201cKon king.\u201d"
+    assert rows["tokens"][0, 1 : rows["length"][0] - 1].tolist() == tokenizer.ids([text])[0].tolist()
+    assert show_examples(tmp_path / "shards", manifest, 1)[1].plain == f"  <s> {text} </s>"
+
+
+def test_masked_pieces_of_bytes_are_shown_as_text(tmp_path, configure, two_separators):
+    made(configure, tokenizer=two_separators, mask_unit="word", length=61)
+    manifest = check_shards(tmp_path / "shards")
+    shown = "".join(line.plain for line in show_examples(tmp_path / "shards", manifest, 5))
+    apart = re.sub("{[^}]*}", "", shown)  # a masked piece that is no text by itself stands as it is
+    assert "\u2192<mask>}" in shown and "\u0120" not in apart and "." in apart
+
+
+def test_words_too_long_to_be_masked_are_told(tmp_path, configure, two_separators):
+    (tmp_path / "text.txt").write_text("\n\n".join(["\u6211\u559c\u6b22\u5317\u4eac" * 9 + "\u3002"] * 9))
+    told: dict[str, list[str]] = {"token": [], "word": []}
+    for unit, lines in told.items():
+        config = configure(unit, input=(str(tmp_path / "text.txt"),), tokenizer=two_separators, mask_unit=unit)
+        config = dataclasses.replace(config, documents="blank-line", examples="packed", held_out=0.0)
+        build_shards(config, say=lines.append)
+    assert [line.partition(" of the")[0] for line in told["word"]] == ["0.0%"] and not told["token"]

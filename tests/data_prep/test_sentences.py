@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.sentences import split_lines, split_sentences
+from data_prep.sentences import blank_after, split_lines, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,8 @@ def test_the_ends_of_real_sentences_are_found(shared_data):
         right, said, there = right + len(true & found), said + len(found), there + len(true)
     assert there > 3000
     assert right / said > 0.99 and right / there > 0.99
+
+
+def test_a_blank_stands_between_sentences_but_after_full_width_stops():
+    ends = {"One.": " ", "\u201cOne!\u201d": " ", "no stop": " ", "\u597d\u3002": "", "\u597d\uff01\u300d": ""}
+    assert {sentence: blank_after(sentence) for sentence in ends} == ends

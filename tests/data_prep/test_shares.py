@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stories import folder_bytes, story
 
 from bert_jax.errors import Stopped, UserError
+from data_prep import build
 from data_prep.build import build_shards
 from data_prep.check import check_shards
 from data_prep.share import Share, find_share
@@ -191,3 +192,23 @@ def test_the_command_ends_with_the_code_for_stopped_and_saved(tmp_path, configur
     monkeypatch.setattr("data_prep.build.run_job", stop)
     assert cli.main(["prep", "shards", "--input", "a", "--tokenizer", "b", "--output", "c"]) == 75
     assert capsys.readouterr().err == "bert-jax prep: stopped by SIGTERM\n"
+
+
+def test_a_share_that_sees_other_files_leaves_the_duplicates_that_were_found(tmp_path, configure, corpus):
+    build_shards(configure(dedupe="exact", part=0, parts=2))
+    found = sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
+    (corpus / "more.txt").write_text(story(99))
+    with pytest.raises(UserError, match="the input is not what the job began with"):
+        build_shards(configure(dedupe="exact", part=1, parts=2))
+    assert found == sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
+
+
+def test_a_job_stopped_before_it_looked_does_not_say_how_much_is_there(configure, monkeypatch):
+    build_shards(configure())
+
+    def interrupted(*arguments) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    monkeypatch.setattr(build, "find_sources", interrupted)
+    with pytest.raises(Stopped, match=r"stopped by SIGTERM\. The same command goes on from here"):
+        build_shards(configure())

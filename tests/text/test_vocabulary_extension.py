@@ -101,3 +101,9 @@ def test_a_published_vocabulary_is_extended(shared_data):
     assert found.added[0] == "semaglutide" and found.tokenizer.vocab_size == 30522 + 3
     new, before = (np.concatenate(tokenizer.ids(["the cat sat on the mat"])) for tokenizer in (found.tokenizer, old))
     assert new.tolist() == before.tolist()
+
+
+def test_no_word_is_added_that_stands_in_user_tokens_of_before_alone():
+    old = extend_wordpiece(make(), [TEXT], add=0, user_tokens=("Semaglutide and Tirzepatide",)).tokenizer
+    found = extend_wordpiece(old, ["placebo semaglutide and tirzepatide, SEMAGLUTIDE and tirzepatide\n"] * 3, add=9)
+    assert found.added == ("placebo",)
