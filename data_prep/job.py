@@ -31,6 +31,7 @@ BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
 PARTS_FOLDER = "parts"
+LAYOUT = 2  # goes up where the same text and settings come to other shards
 TRANSIENT = ("output", "workers", "part", "parts", "dask")  # settings that do not change a byte of the shards
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
 FORGIVEN = {
@@ -132,7 +133,7 @@ class PartJob:
         settings = dataclasses.asdict(self.config)
         for name in (*TRANSIENT, *LENIENCE, "input", "tokenizer"):
             del settings[name]
-        decisive = [settings, self.fingerprint, dataclasses.asdict(part)]
+        decisive = [LAYOUT, settings, self.fingerprint, dataclasses.asdict(part)]
         if self.duplicates:
             decisive.append(self.duplicates.digest(part.index))
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

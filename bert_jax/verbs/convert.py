@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -82,9 +83,16 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         with contextlib.suppress(OSError):  # the target is there
             for parent in parents:
                 parent.rmdir()
+    if to in LOSE_THE_THRESHOLD and pretrained.task.get("threshold") is not None:
+        print(
+            f"note: {to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
+            "no answer: who reads the export compares the score of [CLS] with it",
+            file=sys.stderr,
+        )
     return differences
 
 
+LOSE_THE_THRESHOLD = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
     "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
     "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),

@@ -25,7 +25,8 @@ from data_prep.share import Share, find_share
 def start(config, *, before: str = "") -> subprocess.Popen:
     """The job in a process of its own, which says `ready` once `before` has run."""
     code = f"""
-        import sys
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         sys.path.insert(0, {str(Path.cwd())!r})
         from bert_jax.errors import Stopped, UserError
         from data_prep.build import build_shards

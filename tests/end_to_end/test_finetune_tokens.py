@@ -192,3 +192,9 @@ def test_what_is_wrong_with_a_file_is_one_line(pretrained, tmp_path, capsys, tas
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_an_export_that_loses_the_threshold_says_so(read, tmp_path, capsys):
+    assert main(["convert", str(read / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    threshold = result(read / "run")["dev"]["threshold"]
+    assert f"hf has no place for the threshold {threshold:.4f}" in capsys.readouterr().err
