@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import fnmatch
 import json
 import os
 import shutil
@@ -181,7 +182,20 @@ def _check_same_job(folder: Path, job: dict[str, object]) -> None:
 
 def _found(folder: Path, names: Iterable[str]) -> list[Path]:
     """What has such a name in the folder, and in those of its lengths."""
-    return [path for name in names for pattern in (name, f"*/{name}") for path in folder.glob(pattern)]
+    return [path for path in _inside(folder) if any(fnmatch.fnmatchcase(path.name, name) for name in names)]
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """What is in the folder and in its folders; what another share takes away meanwhile is passed over.
+
+    Path.glob of Python 3.11 raises where a folder goes between its being listed and being looked into.
+    """
+    folders = [folder]
+    with contextlib.suppress(FileNotFoundError):
+        folders += [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    for one in folders:
+        with contextlib.suppress(FileNotFoundError):
+            yield from list(one.iterdir())
 
 
 def _remove(paths: list[Path]) -> None:
@@ -193,8 +207,7 @@ def _remove(paths: list[Path]) -> None:
 
 
 def _remove_beginnings(folder: Path) -> None:
-    tokenizers = [folder / TOKENIZER_FOLDER, *folder.glob(f"*/{TOKENIZER_FOLDER}")]
-    _remove([folder / PARTS_FOLDER, *tokenizers, *records(folder)])
+    _remove([folder / PARTS_FOLDER, *_found(folder, [TOKENIZER_FOLDER]), *records(folder)])
     for one in [*(path for path in folder.iterdir() if path.is_dir()), folder]:
         with contextlib.suppress(OSError):
             one.rmdir()
@@ -202,7 +215,7 @@ def _remove_beginnings(folder: Path) -> None:
 
 def records(folder: Path) -> list[Path]:
     """The shards in the folder, and in those of its lengths."""
-    return [*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/*{SUFFIX}")]
+    return _found(folder, [f"*{SUFFIX}"])
 
 
 def _short(value: object) -> str:

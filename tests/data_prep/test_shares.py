@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stories import folder_bytes, story
 
 from bert_jax.errors import Stopped, UserError
-from data_prep import build
+from data_prep import build, claim
 from data_prep.build import build_shards
 from data_prep.check import check_shards
 from data_prep.share import Share, find_share
@@ -213,3 +213,19 @@ def test_a_job_stopped_before_it_looked_does_not_say_how_much_is_there(configure
     monkeypatch.setattr(build, "find_sources", interrupted)
     with pytest.raises(Stopped, match=r"stopped by SIGTERM\. The same command goes on from here"):
         build_shards(configure())
+
+
+def test_what_other_shares_take_away_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    for name in ("a.partial", "24/b.partial", "61/c.partial", ".tokenizer.partial.x/vocab.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = os.listdir
+
+    def vanishing(path):
+        if Path(path).name == "24":
+            raise FileNotFoundError(path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", vanishing)
+    found = claim._found(tmp_path, claim.PARTIAL_NAMES)
+    assert sorted(path.name for path in found) == [".tokenizer.partial.x", "a.partial", "c.partial"]
