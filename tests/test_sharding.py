@@ -8,15 +8,16 @@ from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, constrain, make_mesh, partition_spec
 from bert_jax.tasks.pretraining import PretrainingTask
-from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Program
 
 STEPS = 4
+OPTIM = OptimConfig(1e-2, 0.25)
 BATCH_ROWS = 8
 
 
 def program(mesh: MeshConfig) -> Program:
-    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OptimConfig(1e-2, 0.25), STEPS), seed=3)
+    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OPTIM), pace=Pace.of(OPTIM, STEPS), seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,12 @@ class Batches:
 
     Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 128 batches so
     that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0.
+
+    `lengths` are those that batches are padded to: the best for these rows where they are not given. Runs on some of
+    the rows take those of all, and share what is compiled.
     """
 
-    def __init__(self, encoded: Encoded, batch_size: int, seed: int) -> None:
+    def __init__(self, encoded: Encoded, batch_size: int, seed: int, lengths: tuple[int, ...] | None = None) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size {batch_size} is less than 1")
         self.encoded = encoded
@@ -68,7 +71,7 @@ class Batches:
         self.examples = len(encoded) // encoded.group
         self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
-        self.lengths = self._choose_lengths()
+        self.lengths = lengths or self._choose_lengths()
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced as a whole: threads may share it
 
     def batch(self, step: int) -> Batch:

@@ -30,7 +30,9 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {"name": "choice", "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
-    return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes)
+    most = np.eye(training.encoded.group)[np.bincount(training.encoded.labels).argmax()]
+    baseline = scored.score(np.tile(most, len(dev))[:, None])["main"] if scored.encoded.group == len(most) else 0.0
+    return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes, baseline=baseline)
 
 
 def read_choice_dev(asked: Asked) -> Examples:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -10,6 +10,34 @@ from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
 from bert_jax.errors import UserError
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
+CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """Values to try. Each combination is a run with each seed; what is not given is as the setting of its name says."""
+
+    learning_rates: tuple[float, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    epochs: tuple[float, ...] = ()
+    paper: bool = False
+    """The grid of Devlin et al. 2018, A.3: rates 5e-5, 3e-5, 2e-5, batches of 16 and 32, 2, 3 and 4 epochs."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rates", "batch_sizes", "epochs"):
+            values = getattr(self, name)
+            if values and self.paper:
+                raise UserError(f"--sweep.paper and --sweep.{name.replace('_', '-')}: the paper's grid has its own")
+            if len(set(values)) != len(values):
+                raise UserError(f"sweep.{name} {values}: each value once")
+
+    @property
+    def grid(self) -> dict[str, tuple[float, ...]]:
+        """The values to try of each setting, by its name."""
+        if self.paper:
+            return {"learning_rate": (5e-5, 3e-5, 2e-5), "batch_size": (16, 32), "epochs": (2.0, 3.0, 4.0)}
+        given = {"learning_rate": self.learning_rates, "batch_size": self.batch_sizes, "epochs": self.epochs}
+        return {name: values for name, values in given.items() if values}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +48,7 @@ class FinetuneConfig:
     bert-jax finetune --from runs/mini --task rows --data tickets.csv --text body --label priority --output runs/tickets
     bert-jax finetune --from runs/base --task squad --data squad/ --output runs/squad --epochs 2
     bert-jax finetune --from runs/base --task ner --data conll/ --output runs/entities
+    bert-jax finetune --from runs/base --task rte --data glue/ --output runs/grid --sweep.paper --seeds 1 2 3
     """
 
     from_: Annotated[Path, tyro.conf.arg(name="from")]
@@ -72,6 +101,12 @@ class FinetuneConfig:
     """Tokens that two windows share. Default: a quarter of the room, at most 128."""
     seeds: tuple[int, ...] = (0,)
     """One run for each: fresh head, order of the rows, dropout."""
+    sweep: SweepConfig = SweepConfig()
+    learning_curve: bool = False
+    """Train on an eighth, a quarter, half and all of the training examples, for as many steps: would more labels help?
+    """
+    train_share: float = 1.0
+    """Of the training examples, so many are used, of each class its share."""
     from_scratch: bool = False
     """Start from random weights of the same architecture: the baseline that pre-training has to beat."""
     accumulate: int = 1
@@ -88,9 +123,17 @@ class FinetuneConfig:
         seeds = set(self.seeds)
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
-        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0))
+        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), batch_size=(1, None))
         check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
+        for name, values in self.sweep.grid.items():
+            for value in values:
+                own: dict[str, Any] = {name: value, "sweep": SweepConfig()}
+                dataclasses.replace(self, **own)  # raises for a value out of range
+        if not 0 < self.train_share <= 1:
+            raise UserError(f"train_share {self.train_share} is not above 0 and at most 1")
+        if self.learning_curve and self.train_share != 1:
+            raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
         if self.several and self.score:
             raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
         if not 0 < self.dev_share < 1:

@@ -17,11 +17,14 @@ class Examples:
 
     count  rows, sentences or questions: what a person calls an example
     score  what the model gives for `encoded` (see inference.outputs) to metrics by name and "main", which decides
+    owner  the example that each row is of, ascending, where an example may have several rows; not where rows are
+           grouped in `encoded` itself
     """
 
     encoded: Encoded
     count: int
     score: Callable[[np.ndarray], dict[str, float]]
+    owner: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class TaskData:
     record   what prediction and evaluation need to know of the task
     notes    what the user should know of the data
     also     more labelled examples to score, by name
+    baseline the dev examples' main score for whoever ignores the texts: a run that does no better has failed
     """
 
     kind: str
@@ -61,3 +65,4 @@ class TaskData:
     record: dict[str, Any]
     notes: list[str]
     also: dict[str, Examples] = dataclasses.field(default_factory=dict)
+    baseline: float = 0.0

@@ -32,7 +32,9 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {"name": "squad", "columns": None, "overlap": config.overlap, "no_answer": train.has_no_answer}
     training = _examples(train, tokenizer, config.length, config.overlap, train.has_no_answer)
     scored = _examples(dev, tokenizer, config.length, config.overlap, train.has_no_answer)
-    return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes)
+    golds = {item.id: [text for text, _ in item.answers] for item in dev.items}
+    refusing = squad_scores(dict.fromkeys(golds, ""), golds)["f1"]
+    return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=refusing)
 
 
 def read_reading_dev(asked: Asked) -> Examples:
@@ -58,7 +60,8 @@ def _examples(
     )
     encoded = dataclasses.replace(windows.encoded, labels=answer_places(questions, windows))
     threshold = (record or {}).get("threshold")
-    return Examples(encoded, len(items), functools.partial(_score, questions, windows, no_answer, threshold))
+    score = functools.partial(_score, questions, windows, no_answer, threshold)
+    return Examples(encoded, len(items), score, windows.owner)
 
 
 def answer_places(questions: Questions, windows: Windows) -> np.ndarray:

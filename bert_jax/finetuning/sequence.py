@@ -47,7 +47,17 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     also = {
         name: _examples(rows, tokenizer, config.length, labelled.labels, record) for name, rows in labelled.also.items()
     }
-    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also)
+    baseline = dev.score(_without_reading(train.encoded.labels, len(labelled.labels or ()), dev.count))["main"]
+    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also, baseline)
+
+
+def _without_reading(labels: np.ndarray, classes: int, rows: int) -> np.ndarray:
+    """Outputs of whoever knows the training labels and reads no text: the most frequent class, or the mean."""
+    if labels.dtype.kind == "f":
+        answer = labels.mean(axis=0) - (0.5 if labels.ndim > 1 else 0.0)  # of several labels those that most rows have
+    else:
+        answer = np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]
+    return np.tile(np.atleast_1d(answer), (rows, 1))
 
 
 def _columns(config: FinetuneConfig) -> dict[str, Any]:

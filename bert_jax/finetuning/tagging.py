@@ -69,7 +69,7 @@ def _examples(
         token_labels[shown[shown >= 0]] = tags[first[shown >= 0]]
         at.append(own)
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
-    return Examples(encoded, len(sentences), functools.partial(_score, sentences, at, labels))
+    return Examples(encoded, len(sentences), functools.partial(_score, sentences, at, labels), windows.owner)
 
 
 def _id(ids: dict[str, int], tag: str) -> int:

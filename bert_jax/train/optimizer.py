@@ -2,21 +2,38 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from bert_jax.config import OptimConfig
 
 
-def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
-    """Linear from 0 to the peak over the warm-up, then linear to 0 at the last step."""
-    warmup = round(config.warmup * steps)
-    rise = optax.schedules.linear_schedule(0.0, config.peak_lr, max(warmup, 1))
-    fall = optax.schedules.linear_schedule(config.peak_lr, 0.0, max(steps - warmup, 1))
-    return optax.schedules.join_schedules([rise, fall], [warmup]) if warmup else fall
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """The learning rate of a run by step: linear from 0 to the peak over the warm-up, then linear to 0 at the end.
+
+    Its numbers are arguments of the compiled step, so that runs at other rates, or of other lengths, share it.
+    """
+
+    peak: jax.Array | np.float32
+    warmup_steps: jax.Array | np.float32
+    steps: jax.Array | np.float32
+
+    @classmethod
+    def of(cls, config: OptimConfig, steps: int) -> Self:
+        numbers = (config.peak_lr, round(config.warmup * steps), steps)
+        return cls(*(np.float32(number) for number in numbers))
+
+    def rate(self, step: jax.Array | int) -> jax.Array:
+        """Of the update after `step` others."""
+        rise = step / jnp.maximum(self.warmup_steps, 1.0)
+        fall = (self.steps - step) / jnp.maximum(self.steps - self.warmup_steps, 1.0)
+        return self.peak * jnp.where(step < self.warmup_steps, rise, jnp.maximum(fall, 0.0))
 
 
 def decayed(params: Any) -> Any:
@@ -24,20 +41,39 @@ def decayed(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def make_optimizer(config: OptimConfig, steps: int, layers: "Layers | None" = None) -> optax.GradientTransformation:
-    """Clip by global norm, Adam, decoupled decay, schedule; with `layers`, each layer at its own share of the rate."""
+def make_optimizer(config: OptimConfig, layers: "Layers | None" = None) -> optax.GradientTransformationExtraArgs:
+    """Clip by global norm, Adam, decoupled decay, at the rate of the `pace` that an update is given.
+
+    With `layers`, each layer at its own share of the rate.
+    """
     clip = optax.clip_by_global_norm(config.clip_norm)
-    adam = optax.adamw(
-        learning_rate(config, steps),
-        b1=config.b1,
-        b2=config.b2,
-        eps=config.epsilon,
-        weight_decay=config.weight_decay,
-        mask=decayed,
+    adam = optax.chain(
+        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        at_pace(),
     )
     if layers is None or layers.alike:
         return optax.chain(clip, adam)
     return optax.chain(layers.without_frozen(), clip, adam, layers.at_their_rates())
+
+
+def at_pace() -> optax.GradientTransformationExtraArgs:
+    """Steps down at the rate that `pace`, an extra argument of the update, has for the step."""
+
+    def update(
+        updates: optax.Updates,
+        state: optax.ScaleByScheduleState,
+        params: optax.Params | None = None,
+        *,
+        pace: Pace,
+        **others: Any,
+    ) -> tuple[optax.Updates, optax.ScaleByScheduleState]:
+        rate = pace.rate(state.count)
+        return jax.tree.map(lambda leaf: -rate * leaf, updates), optax.ScaleByScheduleState(state.count + 1)
+
+    return optax.GradientTransformationExtraArgs(
+        lambda params: optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), update
+    )
 
 
 @dataclasses.dataclass(frozen=True)

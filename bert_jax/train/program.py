@@ -14,6 +14,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
+from bert_jax.train.optimizer import Pace
 from bert_jax.train.task import Answers, Batch, Sums, Task
 
 Params = dict[str, Any]  # nested dicts of arrays
@@ -30,7 +31,7 @@ class TrainState:
 
 
 class Program:
-    """The functions of one run. Randomness of a step is fold_in(key(seed), step), so a step can be repeated at will."""
+    """The functions of a run. Randomness of a step is fold_in(key(seed), step), so a step can be repeated at will."""
 
     def __init__(
         self,
@@ -38,12 +39,13 @@ class Program:
         mesh: Mesh,
         optimizer: optax.GradientTransformation | None = None,
         *,
+        pace: Pace | None = None,
         seed: int = 0,
         accumulate: int = 1,
     ) -> None:
         self.task: Any = task
-        self.mesh, self.seed, self.accumulate = mesh, seed, accumulate
-        self.optimizer = optimizer or optax.identity()
+        self.mesh, self.seed, self.pace, self.accumulate = mesh, seed, pace, accumulate
+        self.optimizer = optax.with_extra_args_support(optimizer or optax.identity())
         module = nnx.eval_shape(lambda: task.build(nnx.Rngs(0)))
         self.graph, abstract = nnx.split(module)
         shardings = parameter_shardings(abstract, mesh)
@@ -64,10 +66,10 @@ class Program:
         self._sums = jax.jit(self._evaluate, out_shardings=whole)
         self._outputs = jax.jit(self._predict, out_shardings=whole)
 
-    def with_seed(self, seed: int) -> "Program":
-        """The same functions with other random numbers: what is compiled serves all seeds."""
+    def of_run(self, seed: int, pace: Pace) -> "Program":
+        """The same functions with other random numbers and another learning rate: what is compiled serves all runs."""
         other = copy.copy(self)
-        other.seed = seed
+        other.seed, other.pace = seed, pace
         return other
 
     def init(self) -> TrainState:
@@ -87,7 +89,7 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            return self._step(state, batch, jax.random.key(self.seed))
+            return self._step(state, batch, jax.random.key(self.seed), self.pace)
 
     def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
         """Sums and counts of the task without dropout."""
@@ -106,7 +108,9 @@ class Program:
         params = nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key))))
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
-    def _train_step(self, state: TrainState, batch: Batch, seed_key: Array) -> tuple[TrainState, Sums]:
+    def _train_step(
+        self, state: TrainState, batch: Batch, seed_key: Array, pace: Pace | None
+    ) -> tuple[TrainState, Sums]:
         key = jax.random.fold_in(seed_key, state.step)
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
         differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
@@ -114,7 +118,7 @@ class Program:
             (loss, sums), gradients = differentiate(state.params, batch, key)
         else:
             (loss, sums), gradients = self._accumulate(differentiate, state.params, batch, key)
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params, pace=pace)
         params = optax.apply_updates(state.params, updates)
         means = {name: sums[name] / counts[name] for name in sums}
         metrics = {"loss": loss, **means, "gradient_norm": optax.tree_utils.tree_norm(gradients)}

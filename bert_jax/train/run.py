@@ -113,19 +113,19 @@ def open_run(path: Path) -> RunFolder:
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is a run folder, a folder of several seeds, or one checkpoint of a run."""
+    """Whether `path` is a run folder, a folder of several runs, or one checkpoint of a run."""
     if path.parent.name == "checkpoints" and path.name.isdigit():
         return True
-    return (path / "run.toml").is_file() or (path / SEEDS).is_file()
+    return (path / "run.toml").is_file() or (path / RUNS).is_file()
 
 
-SEEDS = "seeds.json"  # in a folder of several runs that differ in their seed
+RUNS = "runs.json"  # in a folder of several runs
 
 
 def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
     """The run and the checkpoint folder that `path` means.
 
-    A run folder means its best checkpoint, or the newest while it is not finished; a folder of several seeds the best
+    A run folder means its best checkpoint, or the newest while it is not finished; a folder of several runs the best
     of them; a folder in checkpoints/ itself.
     """
     if path.parent.name == "checkpoints" and path.name.isdigit():
@@ -133,8 +133,8 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
             there = ", ".join(map(str, checkpoint_steps(path.parent))) or "none"
             raise UserError(f"{path}: no such checkpoint; there are {there}")
         return open_run(path.parent.parent), path
-    if (path / SEEDS).is_file():
-        return resolve_checkpoint(path / json.loads((path / SEEDS).read_text())["best"])
+    if (path / RUNS).is_file():
+        return resolve_checkpoint(path / json.loads((path / RUNS).read_text())["best"])
     run = open_run(path)
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
@@ -159,10 +159,9 @@ def start_or_resume(
     Raises UserError where `path` is something else, or a run with other settings, model or data.
     """
     run = RunFolder(path)
-    files = {"run.toml": to_toml(config), "model.toml": to_toml(model)}
     if (path / "run.toml").is_file():
         run.lock()
-        _require_same(run, files, kind, task, data)
+        _require_same(run, {"run.toml": config, "model.toml": model}, kind, task, data)
         if run.tokenizer().fingerprint != tokenizer.fingerprint:
             raise UserError(f"{path} was started with another tokenizer. Choose another --output")
         return run
@@ -214,17 +213,22 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _require_same(run: RunFolder, files: dict[str, str], kind: str, task: dict[str, Any], data: str) -> None:
+def _settings(config: Any) -> dict[str, Any]:
+    return _flat(tomllib.loads(to_toml(config)))
+
+
+def _require_same(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any], data: str) -> None:
     if run.about()["kind"] != kind:
         raise UserError(f"{run.path} is a {run.about()['kind']} run, this is {kind}. Choose another --output")
     before, now = run.about()["task"].get("examples"), task.get("examples")
     differences = [f"examples {before!r}, now {now!r}"] if before and before != now else []
-    for name, text in files.items():
-        old, new = _flat(read_table(run.path / name)), _flat(tomllib.loads(text))
+    for name, settings in files.items():
+        old, new = _flat(read_table(run.path / name)), _settings(settings)
+        usual = _settings(read_toml(type(settings), run.path / name))  # what the file leaves out
         differences += [
             f"{key} {old.get(key)!r}, now {new.get(key)!r}"
             for key in sorted(old.keys() | new.keys())
-            if key.split(".")[0] not in FREE_SETTINGS and old.get(key) != new.get(key)
+            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, usual.get(key)) != new.get(key)
         ]
     if differences:
         raise UserError(f"{run.path} is a run with other settings: {'; '.join(differences)}. Choose another --output")

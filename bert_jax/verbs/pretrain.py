@@ -27,7 +27,7 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
-from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, open_run, start_or_resume
 from bert_jax.verbs.command_line import parse
@@ -122,7 +122,12 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
     task = PretrainingTask(model, jnp.dtype(config.dtype), pair_loss)
     program = Program(
-        task, mesh, make_optimizer(config.optim, config.steps), seed=config.seed, accumulate=config.accumulate
+        task,
+        mesh,
+        make_optimizer(config.optim),
+        pace=Pace.of(config.optim, config.steps),
+        seed=config.seed,
+        accumulate=config.accumulate,
     )
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes

@@ -57,7 +57,7 @@ def test_a_separable_task_is_learned(seeds):
 
 
 def test_several_seeds_are_summed_up_and_the_best_is_the_model(seeds):
-    summary = json.loads((seeds / "seeds.json").read_text())
+    summary = json.loads((seeds / "runs.json").read_text())
     assert summary["best"] == "seed-3"  # of equals the first
     assert summary["mean"]["accuracy"] == 1.0 and summary["deviation"]["accuracy"] == 0.0
     assert summary["scores"].keys() == {"seed-3", "seed-4"}
@@ -175,7 +175,7 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(pretrained, rows, tmp_pa
 def test_an_output_that_is_something_else_is_left_alone(pretrained, rows, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
-    for more, what in (([], "a run folder"), (["--seeds", 1, 2], "a folder of seeds")):
+    for more, what in (([], "a run folder"), (["--seeds", 1, 2], "a folder of runs")):
         assert main(arguments(pretrained, rows / "classes", tmp_path / "run", *more)) == 1
         assert f"exists and is not {what}" in capsys.readouterr().err
         assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
@@ -202,7 +202,7 @@ def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, r
     from bert_jax.inference.outputs import make_task
     from bert_jax.sharding import make_mesh
     from bert_jax.train.program import Program
-    from bert_jax.verbs.finetune import _start
+    from bert_jax.verbs.finetune_run import _start
 
     source = read_model(pretrained)
     program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)), seed=1)

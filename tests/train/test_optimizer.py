@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from bert_jax.config import OptimConfig
-from bert_jax.train.optimizer import Layers, decayed, learning_rate, make_optimizer
+from bert_jax.train.optimizer import Layers, Pace, decayed, make_optimizer
 
 STEPS = 10
 CONFIG = OptimConfig(peak_lr=0.1, warmup=0.3, weight_decay=0.2, clip_norm=1.0)
@@ -25,11 +25,11 @@ def gradients(step: int) -> dict[str, np.ndarray]:
 
 
 def trained() -> dict[str, np.ndarray]:
-    optimizer = make_optimizer(CONFIG, STEPS)
+    optimizer, pace = make_optimizer(CONFIG), Pace.of(CONFIG, STEPS)
     params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), PARAMS)
     state = optimizer.init(params)
     for step in range(STEPS):
-        updates, state = optimizer.update(gradients(step), state, params)
+        updates, state = optimizer.update(gradients(step), state, params, pace=pace)
         params = optax.apply_updates(params, updates)
     return params
 
@@ -45,8 +45,8 @@ def trained() -> dict[str, np.ndarray]:
     ],
 )
 def test_the_schedule_at_its_corners(warmup, steps, expected):
-    schedule = learning_rate(OptimConfig(peak_lr=2e-3, warmup=warmup), steps)
-    assert {step: float(schedule(step)) / 2e-3 for step in expected} == pytest.approx(expected, abs=1e-6)
+    pace = Pace.of(OptimConfig(peak_lr=2e-3, warmup=warmup), steps)
+    assert {step: float(pace.rate(step)) / 2e-3 for step in expected} == pytest.approx(expected, abs=1e-6)
 
 
 def test_ten_steps_equal_those_written_by_hand():
@@ -79,13 +79,13 @@ def test_ten_steps_equal_those_of_torch():
         {"params": [params["bias"], params["scale"]], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.999), eps=1e-6)
-    rate = learning_rate(CONFIG, STEPS)
+    pace = Pace.of(CONFIG, STEPS)
     for step in range(STEPS):
         for name, gradient in gradients(step).items():
             params[name].grad = torch.tensor(gradient, dtype=torch.float32)
         torch.nn.utils.clip_grad_norm_(params.values(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = float(rate(step))
+            group["lr"] = float(pace.rate(step))
         optimizer.step()
     for name, value in trained().items():
         np.testing.assert_allclose(value, params[name].detach().numpy(), rtol=1e-4, atol=2e-6)
@@ -136,14 +136,14 @@ def test_frozen_layers_stay_and_do_not_count_when_clipping():
     config = OptimConfig(peak_lr=0.1, warmup=0.0, weight_decay=0.2)
 
     def after(optimizer, grads, params):
-        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        updates, _ = optimizer.update(grads, optimizer.init(params), params, pace=Pace.of(config, 4))
         return optax.apply_updates(params, updates)
 
-    found = after(make_optimizer(config, 4, Layers(2, 0.5, frozen=1)), grads, params)
+    found = after(make_optimizer(config, Layers(2, 0.5, frozen=1)), grads, params)
     assert np.array_equal(found["encoder"]["blocks"][0]["kernel"], params["encoder"]["blocks"][0]["kernel"])
     rest = {"encoder": {"blocks": {1: params["encoder"]["blocks"][1]}}, "classifier": params["classifier"]}
     grads_of_rest = jax.tree.map(lambda x: 100 * jnp.ones_like(x), rest)
-    alone = after(make_optimizer(config, 4), grads_of_rest, rest)
+    alone = after(make_optimizer(config), grads_of_rest, rest)
     assert np.allclose(found["classifier"]["kernel"], alone["classifier"]["kernel"], atol=1e-7)
     moved, whole = (
         new["encoder"]["blocks"][1]["kernel"] - params["encoder"]["blocks"][1]["kernel"] for new in (found, alone)

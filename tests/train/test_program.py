@@ -6,7 +6,7 @@ from tiny import EVEN, begin, pretraining_batch
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
-from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Program
 
 NO_DROPOUT = EVEN.__class__(**{**EVEN.__dict__, "dropout": 0.0})
@@ -14,8 +14,14 @@ STEPS = 3
 
 
 def run(accumulate: int, mesh: MeshConfig, params: dict | None = None) -> tuple[dict, list[dict]]:
-    optimizer = make_optimizer(OptimConfig(1e-2, 0.0), STEPS)
-    program = Program(PretrainingTask(NO_DROPOUT), make_mesh(mesh), optimizer, accumulate=accumulate)
+    config = OptimConfig(1e-2, 0.0)
+    program = Program(
+        PretrainingTask(NO_DROPOUT),
+        make_mesh(mesh),
+        make_optimizer(config),
+        pace=Pace.of(config, STEPS),
+        accumulate=accumulate,
+    )
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32), program.params)
     state, numbers = begin(program, params), []

@@ -1,0 +1,43 @@
+"""The runs of one command: each combination of what is tried, with each seed."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+from bert_jax.finetuning.config import CURVE, FinetuneConfig, SweepConfig
+
+SHORT = {
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "epochs": "epochs",
+    "train_share": "share",
+}  # in names of folders
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedRun:
+    """`tried` has the settings that differ between the runs, but for the seed; `config` all of this run's own."""
+
+    name: str
+    tried: dict[str, Any]
+    seed: int
+    config: FinetuneConfig
+
+
+def plan_runs(config: FinetuneConfig) -> list[PlannedRun]:
+    """All runs of a command, those that differ in their seed alone in a row; one run lies in `output` itself."""
+    grid: dict[str, tuple[Any, ...]] = dict(config.sweep.grid)
+    if config.learning_curve:
+        grid["train_share"] = CURVE
+    runs = []
+    for values in itertools.product(*grid.values()):
+        tried = dict(zip(grid, values, strict=True))
+        for seed in config.seeds:
+            name = "-".join([*(f"{SHORT[key]}-{value:g}" for key, value in tried.items()), f"seed-{seed}"])
+            own = dataclasses.replace(
+                config, seeds=(seed,), sweep=SweepConfig(), learning_curve=False, output=config.output / name, **tried
+            )
+            runs.append(PlannedRun(name, tried, seed, own))
+    if len(runs) == 1:
+        return [dataclasses.replace(runs[0], config=dataclasses.replace(runs[0].config, output=config.output))]
+    return runs

@@ -1,0 +1,56 @@
+"""Some of the training examples: each class in its share, and what a smaller share has, a larger one has too."""
+
+import dataclasses
+
+import numpy as np
+
+from bert_jax.data.encoded import Encoded
+from bert_jax.finetuning.data import Examples
+
+ORDER_SEED = 0
+
+
+def take_share(examples: Examples, share: float) -> Examples:
+    """The first `share` of the examples, at least one, in an order that mixes the classes evenly."""
+    if share == 1.0:
+        return examples
+    kept = np.sort(_order(examples)[: max(1, round(share * examples.count))])
+    encoded = examples.encoded
+    if examples.owner is None:
+        rows = kept[:, None] * encoded.group + np.arange(encoded.group)
+        return dataclasses.replace(examples, encoded=pick_rows(encoded, rows.ravel(), kept), count=len(kept))
+    rows = np.flatnonzero(np.isin(examples.owner, kept))
+    return dataclasses.replace(
+        examples,
+        encoded=pick_rows(encoded, rows, rows),
+        count=len(kept),
+        owner=np.searchsorted(kept, examples.owner[rows]),
+    )
+
+
+def _order(examples: Examples) -> np.ndarray:
+    """All examples, shuffled, so that every beginning has each class in its share."""
+    count, labels = examples.count, examples.encoded.labels
+    shuffled = np.random.default_rng(ORDER_SEED).permutation(count)
+    if examples.owner is not None or labels.ndim > 1 or labels.dtype.kind == "f":
+        return shuffled
+    place = np.empty(count)  # of each example among those of its class: from 0 to 1
+    for label in np.unique(labels):
+        own = shuffled[labels[shuffled] == label]
+        place[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return shuffled[np.argsort(place[shuffled], kind="stable")]
+
+
+def pick_rows(encoded: Encoded, rows: np.ndarray, labelled: np.ndarray) -> Encoded:
+    """These rows alone; `labelled` are their places among the labels. What was cut is counted for all as before."""
+    lengths = encoded.lengths[rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    at = np.repeat(encoded.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return dataclasses.replace(
+        encoded,
+        tokens=encoded.tokens[at],
+        offsets=offsets,
+        segment_b=encoded.segment_b[rows],
+        labels=encoded.labels[labelled],
+        token_labels=None if encoded.token_labels is None else encoded.token_labels[at],
+    )

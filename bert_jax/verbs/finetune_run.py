@@ -1,0 +1,189 @@
+"""One run of fine-tuning: what all runs of a command share, and what is each run's own."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import sys
+import time
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.config import ModelConfig, OptimConfig, with_dropout
+from bert_jax.convert.pretrained import Pretrained, outputs_of
+from bert_jax.convert.source import read_model
+from bert_jax.data.batches import Batches
+from bert_jax.errors import UserError
+from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.plan import PlannedRun
+from bert_jax.finetuning.shares import take_share
+from bert_jax.finetuning.tasks import read_task_data
+from bert_jax.inference.outputs import make_task, predict_rows
+from bert_jax.sharding import check_batch_size, check_heads, make_mesh
+from bert_jax.tasks.sequence import ClassificationTask
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.flops import training_flops
+from bert_jax.train.loop import Evaluation, Schedule, train
+from bert_jax.train.optimizer import Layers, Pace, make_optimizer
+from bert_jax.train.program import Params, Program, TrainState
+from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.verbs.starting import start_from
+
+SCORING_ROWS = 64  # of full length in a batch of dev rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What all runs of one command share: they differ in seed, rate, length and batches, which compile nothing anew."""
+
+    pretrained: Pretrained
+    model: ModelConfig
+    tokenizer: Tokenizer
+    task: TaskData
+    program: Program
+
+
+def prepare(config: FinetuneConfig) -> Prepared:
+    """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
+    pretrained = read_model(config.from_)
+    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
+    if tokenizer is None:
+        raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
+    if config.length > model.max_length:
+        raise UserError(
+            f"max_length {config.length}: {config.from_} has only {model.max_length} positions. "
+            f"Use --max-length {model.max_length} or less"
+        )
+    if config.freeze_layers + config.fresh_layers > model.depth:
+        raise UserError(
+            f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has only "
+            f"{model.depth} layers"
+        )
+    task = read_task_data(config, tokenizer)
+    for note in task.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
+
+
+def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Program:
+    mesh = make_mesh(config.mesh)
+    check_heads(model.heads, mesh)
+    for batch_size in config.sweep.grid.get("batch_size", (config.batch_size,)):
+        check_batch_size(int(batch_size), config.accumulate, mesh)
+    outputs = outputs_of(data.kind, data.labels)
+    task = make_task(data.kind, model, outputs, data.problem, jnp.dtype(config.dtype))
+    if config.class_weights == "balanced":
+        if not isinstance(task, ClassificationTask):
+            raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
+        counts = np.bincount(data.train.encoded.labels, minlength=outputs)
+        weights = len(data.train.encoded) / (outputs * np.maximum(counts, 1))
+        task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
+    layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
+    optimizer = make_optimizer(_optim(config), layers)
+    return Program(task, mesh, optimizer, accumulate=config.accumulate)
+
+
+def _optim(config: FinetuneConfig) -> OptimConfig:
+    return OptimConfig(config.learning_rate, config.warmup, config.weight_decay)
+
+
+def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
+    """The finished run folder: made, gone on with, or found as it was finished before."""
+    config, data, model = planned.config, prepared.task, prepared.model
+    whole = Batches(data.train.encoded, config.batch_size, planned.seed)
+    steps = max(1, round(config.epochs * whole.steps_per_epoch))
+    training = take_share(data.train, config.train_share)
+    batches = Batches(training.encoded, config.batch_size, planned.seed, whole.lengths)
+    program = prepared.program.of_run(planned.seed, Pace.of(_optim(config), steps))
+    run = start_or_resume(
+        config.output,
+        config,
+        model,
+        prepared.tokenizer,
+        kind="finetune",
+        task=_describe(config, data),
+        data=_fingerprint(prepared),
+    )
+    if run.result() is not None:
+        print(f"{run.path}: finished before", file=sys.stderr)
+        return run
+    began = time.perf_counter()
+    per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
+    outcome = train(
+        program,
+        batches,
+        run,
+        Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
+        start=functools.partial(_start, program, config, prepared.pretrained),
+        evaluation=Evaluation("dev", functools.partial(_evaluate, program, data), "main"),
+        flops_per_row=training_flops(model, config.length),
+        title=f"{config.task} {planned.name}",
+    )
+    run.write_result(
+        {
+            "step": int(outcome.state.step),
+            "best_step": outcome.best_step,
+            "dev": outcome.scores,
+            "baseline": data.baseline,
+            "train_rows": training.count,
+            "dev_rows": data.dev.count,
+            "parameters_sha256": parameter_hash(outcome.state.params),
+            "seconds_since_last_start": round(time.perf_counter() - began, 1),
+        }
+    )
+    return run
+
+
+def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
+    """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
+    if config.from_scratch:
+        return program.init()
+    fresh = start_from(program, pretrained, ("encoder",))
+    if not config.fresh_layers:
+        return fresh
+    began = program.init().params["encoder"]
+    encoder = dict(fresh.params["encoder"])
+    top = pretrained.model.depth - config.fresh_layers
+    encoder["blocks"] = {
+        number: began["blocks"][number] if int(number) >= top else block for number, block in encoder["blocks"].items()
+    }
+    if "pooler" in encoder:
+        encoder["pooler"] = began["pooler"]
+    return dataclasses.replace(fresh, params={**fresh.params, "encoder": encoder})
+
+
+def _evaluate(program: Program, data: TaskData, params: Params) -> dict[str, float]:
+    """The task's metrics on the dev examples, and `main`, the one that decides; those of other sets by their name."""
+
+    def scored(examples: Examples) -> dict[str, float]:
+        return examples.score(predict_rows(program, params, examples.encoded, SCORING_ROWS))
+
+    scores = scored(data.dev)
+    for name, examples in data.also.items():
+        scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
+    return scores
+
+
+def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
+    """What prediction and evaluation need to know of the task."""
+    return {
+        **data.record,
+        "head": data.kind,
+        "labels": None if data.labels is None else list(data.labels),
+        "problem": data.problem,
+        "max_length": config.length,
+    }
+
+
+def _fingerprint(prepared: Prepared) -> str:
+    digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
+    digest.update(json.dumps(prepared.task.labels).encode())
+    for rows in (prepared.task.train.encoded, prepared.task.dev.encoded):
+        labels = rows.labels if rows.token_labels is None else rows.token_labels
+        for array in (rows.tokens, rows.offsets, rows.segment_b, labels):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
