@@ -1,0 +1,143 @@
+"""Several runs of one command: their plan, the examples they share, and what is said of them together."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bert_jax.data.encoded import Encoded
+from bert_jax.errors import UserError
+from bert_jax.finetuning.config import FinetuneConfig, SweepConfig
+from bert_jax.finetuning.data import Examples
+from bert_jax.finetuning.plan import plan_runs
+from bert_jax.finetuning.shares import take_share
+from bert_jax.finetuning.summary import curve_verdict, summarise
+
+CONFIG = FinetuneConfig(Path("from"), Path("data"), Path("out"))
+
+
+def encoded(lengths: list[int], labels: np.ndarray, group: int = 1) -> Encoded:
+    """Row i holds its own number as every token."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    rows = np.repeat(np.arange(len(lengths)), lengths).astype(np.int32)
+    return Encoded(rows, offsets, np.array(lengths, np.int32), labels, 0, 50, 0, 0, token_labels=rows + 7, group=group)
+
+
+def shown(examples: Examples) -> list[int]:
+    """Which rows are there, by their tokens."""
+    rows = examples.encoded
+    return [int(rows.tokens[start]) for start in rows.offsets[:-1]]
+
+
+def test_the_papers_grid_is_every_combination_with_every_seed():
+    plan = plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(paper=True), seeds=(4, 9)))
+    assert len(plan) == 3 * 2 * 3 * 2 and len({run.name for run in plan}) == len(plan)
+    assert {run.config.learning_rate for run in plan} == {5e-5, 3e-5, 2e-5}
+    assert [run.seed for run in plan[:4]] == [4, 9, 4, 9]
+    for run in plan:
+        assert run.config.seeds == (run.seed,) and not run.config.sweep.grid
+        assert run.config.output == Path("out") / run.name
+        assert run.tried == {name: getattr(run.config, name) for name in ("learning_rate", "batch_size", "epochs")}
+
+
+def test_one_run_lies_in_the_folder_itself():
+    assert [run.config.output for run in plan_runs(CONFIG)] == [Path("out")]
+    assert [run.config.output for run in plan_runs(dataclasses.replace(CONFIG, seeds=(1, 2)))] == [
+        Path("out/seed-1"),
+        Path("out/seed-2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "says"),
+    [
+        ({"sweep": {"paper": True, "epochs": (1.0,)}}, "the paper's grid has its own"),
+        ({"sweep": {"epochs": (2.0, 2.0)}}, "each value once"),
+        ({"sweep": {"batch_sizes": (8, 0)}}, "batch_size is 0"),
+        ({"sweep": {"learning_rates": (1e-5, 11.0)}}, "learning_rate is 11"),
+        ({"train_share": 0.0}, "train_share 0.0 is not above 0"),
+        ({"train_share": 0.5, "learning_curve": True}, "Leave out --train-share 0.5"),
+    ],
+)
+def test_what_cannot_be_tried_is_refused_first(sweep, says):
+    with pytest.raises(UserError, match=says):
+        given = {**sweep, **({"sweep": SweepConfig(**sweep["sweep"])} if "sweep" in sweep else {})}
+        dataclasses.replace(CONFIG, **given)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0.02, 1.0), st.floats(0.02, 1.0))
+def test_shares_hold_each_other_and_every_class_in_its_share(labels, one, other):
+    small, large = sorted((one, other))
+    rng = np.random.default_rng(len(labels))
+    examples = Examples(
+        encoded(rng.integers(1, 9, len(labels)).tolist(), np.array(labels, np.int32)), len(labels), lambda outputs: {}
+    )
+    few, many = take_share(examples, small), take_share(examples, large)
+    assert set(shown(few)) <= set(shown(many)) and shown(few) == sorted(shown(few))
+    assert few.count == len(few.encoded) == max(1, round(small * len(labels)))
+    assert few.encoded.labels.tolist() == [labels[row] for row in shown(few)]
+    assert np.array_equal(few.encoded.token_labels, few.encoded.tokens + 7)
+    for label in set(labels):
+        assert abs(few.encoded.labels.tolist().count(label) - small * labels.count(label)) <= len(set(labels))
+
+
+def test_windows_of_one_example_stay_together():
+    owner = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4])
+    examples = Examples(encoded([3, 1, 4, 1, 5, 9, 2, 6, 5], np.arange(9) * 10), 5, lambda outputs: {}, owner)
+    half = take_share(examples, 0.6)
+    rows = shown(half)
+    assert half.count == 3 == len(set(owner[rows])) and rows == [i for i in range(9) if owner[i] in set(owner[rows])]
+    assert half.encoded.labels.tolist() == [10 * row for row in rows]
+    assert half.owner.tolist() == np.unique(owner[rows], return_inverse=True)[1].tolist()
+
+
+def test_choices_of_one_example_stay_together():
+    examples = Examples(encoded([2, 1] * 9, np.arange(6, dtype=np.int32), group=3), 6, lambda outputs: {})
+    half = take_share(examples, 0.5)
+    kept = half.encoded.labels.tolist()
+    assert len(kept) == 3 and shown(half) == [3 * i + j for i in kept for j in range(3)]
+
+
+def summary(scores: dict[str, list[float]], baseline: float = 0.4, **more):
+    """Of a sweep over rates: scores by seed of each rate."""
+    rates = tuple(float(rate) for rate in scores)
+    seeds = tuple(range(len(next(iter(scores.values())))))
+    plan = plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(learning_rates=rates), seeds=seeds, **more))
+    flat = [score for values in scores.values() for score in values]
+    return summarise(plan, {run.name: {"f1": s, "main": s} for run, s in zip(plan, flat, strict=True)}, baseline)
+
+
+def test_the_setting_is_chosen_by_its_mean_and_the_run_by_its_own_score():
+    found = summary({"1e-05": [0.5, 0.9], "3e-05": [0.75, 0.8], "5e-05": [0.4, 0.3]})
+    assert found.best == "lr-1e-05-seed-1" and found.chosen.tried == {"learning_rate": 3e-5}
+    assert found.failed == ["lr-5e-05-seed-0", "lr-5e-05-seed-1"]  # one of them equals the baseline
+    written = found.as_dict()
+    assert written["mean"]["f1"] == pytest.approx(0.775) and written["settings"][0]["deviation"]["f1"] == pytest.approx(
+        np.std([0.5, 0.9], ddof=1)
+    )
+
+
+def curve(scores: dict[float, list[float]]) -> tuple:
+    seeds = tuple(range(len(scores[1.0])))
+    plan = plan_runs(dataclasses.replace(CONFIG, learning_curve=True, seeds=seeds))
+    return summarise(plan, {run.name: {"main": scores[run.tried["train_share"]][run.seed]} for run in plan}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("half", "whole", "says"),
+    [
+        ([0.70, 0.71, 0.69], [0.75, 0.76, 0.74], "more labels will help"),
+        ([0.75, 0.76, 0.74], [0.75, 0.75, 0.76], "will bring little"),
+        ([0.60, 0.80, 0.70], [0.65, 0.85, 0.75], "too uncertain to tell"),
+        ([0.60], [0.75], "Give several --seeds"),
+    ],
+)
+def test_the_learning_curve_says_what_the_last_doubling_brought(half, whole, says):
+    found = curve({0.125: [0.1] * len(half), 0.25: [0.99] * len(half), 0.5: half, 1.0: whole})
+    assert says in curve_verdict(found.settings) and f"{np.mean(whole) - np.mean(half):+.4f}" in curve_verdict(
+        found.settings
+    )
+    assert found.best.startswith("share-1-")  # the best on fewer examples is not the model
