@@ -111,12 +111,20 @@ class Batches:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up."""
+def prediction_batches(
+    encoded: Encoded, batch_size: int, shapes: int | None = None
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up.
+
+    Padded to lengths that any texts share, or, for what is run once, to the best `shapes` lengths for these rows.
+    """
     order = np.argsort(-encoded.lengths, kind="stable")
+    widths = batch_lengths(encoded.max_length)
+    if shapes is not None and len(order):
+        widths = best_lengths(encoded.lengths[order[::batch_size]], shapes)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _rows(encoded, _filled(rows, batch_size)[0], batch_lengths(encoded.max_length))
+        yield rows, _rows(encoded, _filled(rows, batch_size)[0], widths)
 
 
 def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

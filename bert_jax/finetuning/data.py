@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
+from bert_jax.finetuning.review import Review
 from bert_jax.text.tokenizer import Tokenizer
 
 
@@ -17,11 +18,13 @@ class Examples:
 
     count  rows, sentences or questions: what a person calls an example
     score  what the model gives for `encoded` (see inference.outputs) to metrics by name and "main", which decides
+    review the same to what it says of each example
     """
 
     encoded: Encoded
     count: int
     score: Callable[[np.ndarray], dict[str, float]]
+    review: Callable[[np.ndarray], Review]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.glue import SUITE, finetune_glue
+from bert_jax.verbs.reporting import write_run_report
 from bert_jax.verbs.starting import start_from
 
 
@@ -146,6 +147,7 @@ def _run_seed(
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
+    write_run_report(run, data, prepared.pretrained, program, batch_size=config.batch_size)
     return run
 
 
