@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bert_jax.convert.pretrained import Pretrained, encoder_params
 from bert_jax.finetuning.data import Examples, TaskData
 from bert_jax.finetuning.drift import measure_drift
-from bert_jax.finetuning.report.build import NUMBERS, describe_run, find, numbers_of, write_document
+from bert_jax.finetuning.report.build import NUMBERS, Findings, describe_run, findings, numbers_of, write_document
 from bert_jax.inference.outputs import predict_rows
 from bert_jax.train.checkpoint import read_params
 from bert_jax.train.program import Program
@@ -26,11 +24,10 @@ def write_run_report(
     params = read_params(run.checkpoints / str((run.result() or {})["best_step"]))
     placed = program.place_params(params)
 
-    def outputs(examples: Examples) -> np.ndarray:
-        return predict_rows(program, placed, examples.encoded, batch_size)
+    def found(examples: Examples) -> Findings:
+        return findings(examples.review(predict_rows(program, placed, examples.encoded, batch_size)))
 
-    dev = find(data.dev, outputs(data.dev))
-    also = {name: find(examples, outputs(examples)) for name, examples in data.also.items()}
+    dev, also = found(data.dev), {name: found(examples) for name, examples in data.also.items()}
     drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
     write_document(describe_run(run, data, dev, also, drift, pretrained.where), run.path)
     numbers = numbers_of(dev, drift)

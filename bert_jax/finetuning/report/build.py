@@ -54,9 +54,8 @@ class Findings:
     intervals: Mapping[str, Interval]
 
 
-def find(examples: Examples, outputs: np.ndarray) -> Findings:
-    """What the model's outputs for these examples say."""
-    review = examples.review(outputs)
+def findings(review: Review) -> Findings:
+    """The review with its intervals, which take a thousand draws."""
     return Findings(review, intervals(review))
 
 
@@ -89,15 +88,17 @@ def describe_run(
     return Document(f"{data.record['name']}: {run.path.name}", subtitle, [one for one in sections if one])
 
 
-def describe_scores(title: str, subtitle: str, examples: Examples, found: Findings, command: Sequence[str]) -> Document:
-    """The report of a model that was scored on labelled examples."""
+def describe_scores(
+    title: str, subtitle: str, found: Findings, examples: Examples | None, command: Sequence[str]
+) -> Document:
+    """The report of a model, or of answers (then there are no `examples`), scored on labelled data."""
     review = found.review
     sections = [
         scores_section(review, found.intervals, "these data", []),
         class_section(review),
         confidence_section(review),
         mistakes_section(review),
-        Section("Data", (_sizes({"scored": examples}),)),
+        None if examples is None else Section("Data", (_sizes({"scored": examples}),)),
         Section("How this was made", (Code(_spelled(command)),)),
     ]
     return Document(title, subtitle, [one for one in sections if one])
@@ -106,11 +107,13 @@ def describe_scores(title: str, subtitle: str, examples: Examples, found: Findin
 def numbers_of(found: Findings, drift: Sequence[LayerDrift] = ()) -> dict[str, Any]:
     """The numbers of a report as JSON holds them."""
     review = found.review
-    certainty = review.certainty
+    certainty, base = review.certainty, review.baseline
     return {
         "scores": {name: review.scores[name] for name in found.intervals},
         "intervals": {name: list(interval) for name, interval in found.intervals.items()},
-        "baseline": None if review.baseline is None else {**review.baseline.scores, "answer": review.baseline.answer},
+        "baseline": None
+        if base is None
+        else {"answer": base.answer, **{name: base.scores.get(name) for name in found.intervals}},
         "calibration_error": None if certainty is None else calibration(certainty)[1],
         "drift": [dataclasses.asdict(layer) for layer in drift],
     }
@@ -201,7 +204,7 @@ def _curves_section(metrics: Sequence[Line], result: Mapping[str, Any], review: 
 def _drift_section(drift: Sequence[LayerDrift]) -> Section | None:
     if not drift:
         return None
-    rows = [(one.layer, number(one.cosine, 4), number(one.similarity, 4), share(one.change, 2)) for one in drift]
+    rows = [(one.layer, f"{one.cosine:.2g}", number(one.similarity, 4), share(one.change, 2)) for one in drift]
     table = Table(("layer", "cosine distance", "linear CKA", "change of parameters"), rows, 3)
     told = (
         "How far fine-tuning moved the encoder from the pre-trained one, over tokens of the dev examples. Cosine "

@@ -95,9 +95,9 @@ def _table(table: Table) -> str:
     rows = "\n".join(
         "<tr>" + "".join(_entry(entry, i >= left) for i, entry in enumerate(row)) + "</tr>" for row in table.rows
     )
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
     whole = (
-        f'<div class="wide" tabindex="0"><table{kind}>{caption}<thead><tr>{head}</tr></thead>'
+        f'{caption}<div class="wide" tabindex="0"><table{kind}><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
     if len(table.rows) <= LONG_TABLE:

@@ -21,7 +21,9 @@ from bert_jax.finetuning.report.document import (
 from bert_jax.finetuning.review import Case
 
 _MEANS = re.compile(r"([\\`*_{}\[\]<>#|!$~&])")
-_STARTS = re.compile(r"^(\s*)([-+=]|\d+[.)])", re.MULTILINE)
+_BULLET = re.compile(r"^([-+=])", re.MULTILINE)
+_ORDERED = re.compile(r"^(\d+)([.)])(?=\s|$)", re.MULTILINE)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def to_markdown(document: Document) -> str:
@@ -33,8 +35,9 @@ def to_markdown(document: Document) -> str:
 
 
 def escape(text: str) -> str:
-    """A text of any number of lines as it is to be read."""
-    return _STARTS.sub(r"\1\\\2", _MEANS.sub(r"\\\1", printable(text)))
+    """A text of any number of lines as it is to be read: no line of it begins a list, a heading or a block of code."""
+    lines = _INDENT.sub(lambda blanks: "\u00a0" * len(blanks.group()), _MEANS.sub(r"\\\1", printable(text)))
+    return _ORDERED.sub(r"\1\\\2", _BULLET.sub(r"\\\1", lines))
 
 
 def _section(section: Section) -> list[str]:
@@ -46,9 +49,9 @@ def _block(block: Block) -> str:
         case Paragraph(text):
             return escape(text)
         case Notes(lines):
-            return "\n".join(f"- {_inline(line)}" for line in lines)
+            return "\n".join(f"- {escape(' '.join(line.split()))}" for line in lines)
         case Headline():
-            number = f"**{_inline(block.name)} {_inline(block.value)}** ({_inline(block.interval)})."
+            number = f"**{_inline(block.name)}: {_inline(block.value)}** ({_inline(block.interval)})."
             return f"{number} {_inline(block.remark)}".rstrip()
         case Table():
             return _table(block)
@@ -62,7 +65,8 @@ def _block(block: Block) -> str:
 
 
 def _inline(text: str) -> str:
-    return " ".join(escape(text).split())
+    """A text within a line."""
+    return _MEANS.sub(r"\\\1", " ".join(printable(text).split()))
 
 
 def _table(table: Table) -> str:

@@ -144,7 +144,7 @@ def _confusion(review: Review) -> list[Block]:
     caption = "Confusion matrix: expected in the rows, given in the columns; coloured by the share of the row."
     if len(names) > len(shown_names):
         caption += f" The {MOST_CLASSES} most frequent of {len(names)} classes."
-    blocks: list[Block] = [Table(("expected \\ given", *shown_names), rows, len(shown_names), caption)]
+    blocks: list[Block] = [Table(("expected \u2193 given \u2192", *shown_names), rows, len(shown_names), caption)]
     wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
     worst = [divmod(i, len(counts)) for i in np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS].tolist()]
     pairs = [(names[i], names[j], f"{wrong[i, j]:,}") for i, j in worst if wrong[i, j]]

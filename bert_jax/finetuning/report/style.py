@@ -32,7 +32,7 @@ border-radius:.6rem;padding:1.1rem 1.25rem;margin:.75rem 0}
 .notes{padding-left:1.2rem;max-width:46rem;overflow-wrap:anywhere}
 .wide{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);padding-bottom:.4rem}
+.caption{color:var(--soft);font-size:.92rem;margin:1.25rem 0 -.4rem}
 th{font-weight:600;color:var(--soft);text-align:left;vertical-align:bottom}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line)}
 td{vertical-align:top;overflow-wrap:anywhere;min-width:5rem;background:rgba(var(--tint),calc(var(--shade,0)*.55))}
