@@ -96,8 +96,8 @@ def _case(sentences: Sentences, i: int, missed: list[Span], spurious: list[Span]
     return Case(
         f"{Path(sentences.source).name} line {sentence.line}",
         (Part("sentence", sentence.text, tuple(marks)),),
-        f"missed: {listed(missed)}" if missed else "nothing that was missed",
-        f"spurious: {listed(spurious)}" if spurious else "nothing that is not there",
+        f"missed: {listed(missed)}" if missed else "nothing missed",
+        f"spurious: {listed(spurious)}" if spurious else "nothing spurious",
         confidence,
     )
 

@@ -123,6 +123,17 @@ def test_markdown_escapes_what_means_something_and_nothing_else():
     assert "| a | b |\n| --- | ---: |\n| x\\|y z | **1** |" in table
 
 
+def test_a_link_leads_to_a_page_beside_and_to_nothing_that_runs():
+    def pages_of(link):
+        document = Document("t", "", [Section("s", [Table(["run"], [[Cell("seed 1", link=link)]])])])
+        return to_html(document), to_markdown(document)
+
+    page, text = pages_of("seed 1/report.html")
+    assert '<a href="seed%201/report.html">seed 1</a>' in page and "[seed 1](seed%201/report.html)" in text
+    page, text = pages_of('javascript:alert(1)"')
+    assert "javascript%3Aalert" in page and "javascript%3Aalert" in text and 'alert(1)"' not in page
+
+
 def test_a_number_that_is_none_is_a_dash():
     assert [number(value) for value in (None, float("nan"), float("inf"), -0.0001)] == ["\u2013"] * 3 + ["0.000"]
     assert (share(0.12345), share(None)) == ("12.3 %", "\u2013")

@@ -152,7 +152,7 @@ def _data_section(data: TaskData, review: Review) -> Section:
             for name in order[:MOST_CLASSES]
         ]
         caption = f"The {MOST_CLASSES} most frequent of {len(order)} classes." if len(order) > MOST_CLASSES else ""
-        blocks.append(Table(("class", "training", "share", "dev", "share"), rows, 4, caption))
+        blocks.append(Table(("class", "training", "share of it", "dev", "share of it"), rows, 4, caption))
     return Section("Data", blocks)
 
 

@@ -9,11 +9,15 @@ from bert_jax.finetuning.review import Case
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """An entry of a table. `shade`, 0 to 1, is how strongly it is coloured, where that says something."""
+    """An entry of a table. `shade`, 0 to 1, is how strongly it is coloured, where that says something.
+
+    `link` is the path of a page, from where the document lies.
+    """
 
     text: str
     shade: float = 0.0
     strong: bool = False
+    link: str = ""
 
 
 Entry = Cell | str

@@ -27,6 +27,7 @@ def draw_curves(metrics: Sequence[Line], score: str, best_step: int | None, titl
         _title(loss, "Training loss")
         _title(scores, title)
         scores.set_xlabel("step")
+        scores.xaxis.get_major_locator().set_params(integer=True)
         steps, values = series(metrics, "train", "loss")
         if steps:
             loss.plot(steps, values, color=BLUE, alpha=0.35, linewidth=1)
@@ -83,7 +84,7 @@ def draw_drift(layers: Sequence[LayerDrift]) -> str:
         ):
             axes.barh(places, values, height=0.7, color=color)
             axes.set_xlim(0, max(1e-9, *values) * 1.05)
-            axes.locator_params(axis="x", nbins=4)
+            axes.locator_params(axis="x", nbins=3)
             rule(axes, "x")
         weights.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
         states.set_yticks(places, [one.layer for one in layers])

@@ -2,6 +2,7 @@
 
 import html
 import itertools
+from urllib.parse import quote
 
 from bert_jax.finetuning.report.document import (
     Block,
@@ -102,7 +103,7 @@ def _table(table: Table) -> str:
     )
     if len(table.rows) <= LONG_TABLE:
         return whole
-    return f"<details><summary>{len(table.rows)} rows</summary>{whole}</details>"
+    return f"<details><summary>Show {len(table.rows)} rows</summary>{whole}</details>"
 
 
 def _side(number: bool) -> str:
@@ -112,6 +113,7 @@ def _side(number: bool) -> str:
 def _entry(entry: Entry, number: bool) -> str:
     cell = entry if isinstance(entry, Cell) else Cell(entry)
     text = f"<b>{escape(cell.text)}</b>" if cell.strong else escape(cell.text)
+    text = f'<a href="{escape(quote(cell.link))}">{text}</a>' if cell.link else text
     shade = f' style="--shade:{min(max(cell.shade, 0.0), 1.0):.3f}"' if cell.shade > 0 else ""
     side = _side(number) or ' dir="auto"'
     return f"<td{side}{shade}>{text}</td>"

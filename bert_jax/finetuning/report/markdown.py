@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from bert_jax.finetuning.report.document import (
     Block,
@@ -78,9 +79,9 @@ def _table(table: Table) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    if isinstance(entry, Cell):
-        return f"**{_inline(entry.text)}**" if entry.strong else _inline(entry.text)
-    return _inline(entry)
+    cell = entry if isinstance(entry, Cell) else Cell(entry)
+    text = f"**{_inline(cell.text)}**" if cell.strong else _inline(cell.text)
+    return f"[{text}]({quote(cell.link)})" if cell.link else text
 
 
 def _case(number: int, case: Case) -> str:

@@ -87,7 +87,7 @@ def _headline(review: Review, metric: str, interval: Interval, split: str) -> He
         beside = base.scores[metric]
         said = f"the {shown(metric, beside, review.scale)} of an answer that reads nothing ({base.answer})"
         if interval[0] > beside:
-            remark = f"Above {said}, at the lower end of the interval, too."
+            remark = f"Above {said}, also at the lower end of the interval."
         elif value > beside:
             remark = f"Above {said}, but the interval holds that as well: more {review.unit} to score on would tell."
         else:
@@ -191,16 +191,14 @@ def confidence_section(review: Review) -> Section:
         f"Expected calibration error {share(error)} over {len(certainty.right):,} {certainty.unit}: on average the "
         f"model is {share(sure)} sure and {share(right)} of it is right, so it is {lean}."
     )
-    kept = Table(
-        ("confidence at least", "answered", "of those right"),
-        [(share(level, 0), share(part), share(accuracy)) for level, part, accuracy in by_confidence(certainty)],
-        2,
-        "What is right if only sure answers are taken, and the others are left to a person:",
-    )
     shows = (
-        "How much of what is said with a certain confidence is right. On the dashed line, confidence is what it says."
+        "How much of what is said with a certain confidence is right; on the dashed line, confidence is what it says."
     )
-    return Section("Confidence", (Paragraph(told), Figure(draw_calibration(bins), shows, table), kept))
+    blocks: list[Block] = [Paragraph(told), Figure(draw_calibration(bins), shows, table)]
+    if kept := [(share(level, 0), share(part), share(accuracy)) for level, part, accuracy in by_confidence(certainty)]:
+        caption = "What is right if only sure answers are taken, and the others are left to a person."
+        blocks.append(Table(("confidence at least", "answered", "of those right"), kept, 2, caption))
+    return Section("Confidence", blocks)
 
 
 def mistakes_section(review: Review) -> Section:

@@ -35,8 +35,9 @@ table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-num
 .caption{color:var(--soft);font-size:.92rem;margin:1.25rem 0 -.4rem}
 th{font-weight:600;color:var(--soft);text-align:left;vertical-align:bottom}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line)}
-td{vertical-align:top;overflow-wrap:anywhere;min-width:5rem;background:rgba(var(--tint),calc(var(--shade,0)*.55))}
-td.number,th.number{text-align:right;white-space:nowrap;min-width:0}
+td{vertical-align:top;overflow-wrap:anywhere;min-width:8rem;background:rgba(var(--tint),calc(var(--shade,0)*.55))}
+td.number,th.number{text-align:right;min-width:0}
+td.number{white-space:nowrap}
 .upright th.number span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:9rem;overflow:hidden}
 .upright th.number{text-align:center}
 .upright td.number{text-align:center}
