@@ -1,7 +1,9 @@
 """How far fine-tuning moved the encoder from the pre-trained one, layer by layer."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,12 +44,7 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
     Padding is left out. A pooler, and a norm behind the last block, are not counted among the parameters.
     """
     rows = pick_rows(encoded, np.unique(np.linspace(0, len(encoded) - 1, min(ROWS, len(encoded))).astype(int)))
-    graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=nnx.Rngs(0))))
-
-    @jax.jit
-    def states(params: Params, tokens: Array, segments: Array, mask: Array) -> Array:
-        return jnp.stack(list(nnx.merge(graph, params).states(tokens, segments, mask))).astype(jnp.float32)
-
+    states = _states_of(config)
     old, new = (
         jax.device_put({name: part for name, part in one.items() if name != "pooler"}) for one in (before, after)
     )
@@ -66,6 +63,18 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
     changes = [relative_change(_of_layer(before, i), _of_layer(after, i)) for i in range(len(layers))]
     cosines, similarities = sums["cosine"] / sums["count"], _similarity(sums)
     return [LayerDrift(*entry) for entry in zip(layers, cosines.tolist(), similarities.tolist(), changes, strict=True)]
+
+
+@functools.cache
+def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], Array]:
+    """Parameters, tokens, segments and mask to the states of all layers (layers B L D): compiled once for all runs."""
+    graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=nnx.Rngs(0))))
+
+    @jax.jit
+    def states(params: Params, tokens: Array, segments: Array, mask: Array) -> Array:
+        return jnp.stack(list(nnx.merge(graph, params).states(tokens, segments, mask))).astype(jnp.float32)
+
+    return states
 
 
 def pick_rows(encoded: Encoded, chosen: np.ndarray) -> Encoded:

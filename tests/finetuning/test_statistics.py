@@ -78,6 +78,7 @@ def test_calibration_is_the_mean_gap_by_bin(pairs):
         assert (part, accuracy) == pytest.approx((len(kept) / len(pairs), sum(kept) / len(kept)))
 
 
+@pytest.mark.filterwarnings("ignore:A single label")
 @settings(deadline=None)
 @given(classes)
 def test_class_scores_are_those_of_scikit_learn(pairs):
