@@ -38,7 +38,8 @@ th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line)}
 td{vertical-align:top;overflow-wrap:anywhere;min-width:8rem;background:rgba(var(--tint),calc(var(--shade,0)*.55))}
 td.number,th.number{text-align:right;min-width:0}
 td.number{white-space:nowrap}
-.upright th.number span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:9rem;overflow:hidden}
+.upright th.number span{writing-mode:vertical-rl;white-space:nowrap;transform:rotate(180deg);max-height:9rem;
+overflow:hidden}
 .upright th.number{text-align:center}
 .upright td.number{text-align:center}
 .upright th,.upright td{padding:.3rem .4rem}
@@ -64,7 +65,8 @@ mark{color:inherit;background:none;padding:0 .05em}
 mark.expected{background:rgba(var(--tint),.22);border-bottom:2px solid var(--blue)}
 mark.given{background:rgba(var(--warm),.22);border-bottom:2px dashed var(--orange)}
 mark.expected.given{border-bottom-style:double;background:rgba(var(--tint),.22)}
-@media(max-width:30rem){h1{font-size:1.4rem}.headline strong{font-size:2.1rem}th,td{padding:.3rem .45rem}
+@media(max-width:30rem){h1{font-size:1.4rem}.headline strong{font-size:2.1rem}
+table{font-size:.85rem}th,td{padding:.3rem}td{min-width:5.5rem}
 dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 @media print{nav{display:none}article,figure,.headline{break-inside:avoid}}
 """
