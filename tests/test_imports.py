@@ -22,6 +22,7 @@ BODY = GROUND | {
     "bert_jax.models",
     "bert_jax.tasks",
     "bert_jax.convert",
+    "bert_jax.pictures",
 }
 
 # What each package may import of ours; the longest prefix decides. A package may always import itself.
@@ -33,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.config": {"bert_jax.errors"},
     "bert_jax.models": FOUNDATION,
     "bert_jax.hosts": FOUNDATION,
+    "bert_jax.pictures": FOUNDATION,
     "bert_jax.sharding": FOUNDATION,
     "bert_jax.text": FOUNDATION,
     "bert_jax.data": GROUND - {"bert_jax.sharding"},

@@ -7,16 +7,15 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bert_jax.pictures import BLUE, GREY, INK, ORANGE, Line, percent, picture, rule, say_empty, series, smooth
 from bert_jax.train.metrics import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
-Line = tuple[int, str, dict[str, float]]  # step, split, values
-BLUE, ORANGE, GREY, INK = "#1f5fa8", "#d1661c", "#8a8f98", "#2b2f36"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,46 +76,9 @@ def _lines(run: Path | None) -> list[Line]:
     return read_metrics(run) if run else []
 
 
-def series(metrics: Sequence[Line], split: str, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one measure on one split, as (x, y)."""
-    points = [(step, values[name]) for step, where, values in metrics if where == split and name in values]
-    return [step for step, _ in points], [value for _, value in points]
-
-
-def smooth(values: Sequence[float], memory: float = 0.85) -> list[float]:
-    """A running mean taken from both ends, so that it does not lag behind a falling curve."""
-    forward, backward = _running_mean(values, memory), _running_mean(values[::-1], memory)[::-1]
-    return [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
-
-
-def _running_mean(values: Sequence[float], memory: float) -> list[float]:
-    total = weight = 0.0
-    means = []
-    for value in values:
-        total, weight = memory * total + (1 - memory) * value, memory * weight + (1 - memory)
-        means.append(total / weight)
-    return means
-
-
 def draw_curves(path: Path, results: DemoResults) -> None:
     """One picture: pre-training loss over masked accuracy on the left, fine-tuning accuracy on the right."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: dict[str, Any] = {
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlelocation": "left",
-    }
-    style |= dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's own style is; the context puts it back
-        for name, value in style.items():
-            matplotlib.rcParams[name] = value  # type: ignore[index]
-        figure = Figure(figsize=(11, 5), layout="constrained")
-        FigureCanvasAgg(figure)
+    with picture(11, 5) as figure:
         grid = figure.add_gridspec(3, 2, width_ratios=(1.1, 1), wspace=0.06)
         loss = figure.add_subplot(grid[:2, 0])
         accuracy = figure.add_subplot(grid[2, 0], sharex=loss)
@@ -134,15 +96,14 @@ def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[Line]) -
         steps, values = series(metrics, "train", name)
         held_steps, held_values = series(metrics, "held_out", name)
         if not steps and not held_steps:
-            _say_empty(axes)
+            say_empty(axes)
             continue
         axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=1)
         axes.plot(steps, smooth(values), color=BLUE, linewidth=2.2)
         axes.plot(held_steps, held_values, "o", color=INK, markersize=6, markeredgecolor="white", zorder=3)
         axes.margins(x=0.01)
-        axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
-        axes.set_axisbelow(True)
-    accuracy.yaxis.set_major_formatter(_percent)
+        rule(axes)
+    accuracy.yaxis.set_major_formatter(percent)
     accuracy.set_ylim(bottom=0)
     if series(metrics, "train", "loss")[0]:
         loss.text(0.98, 0.94, "training text, each step and smoothed", color=BLUE, ha="right", transform=loss.transAxes)
@@ -164,7 +125,7 @@ def _draw_finetuning(axes: "Axes", results: DemoResults) -> None:
             axes.plot(steps, values, "-o", color=color, linewidth=2.2, markersize=5, markeredgecolor="white")
             ends.append((values[-1], f"{label}\n{_share(values[-1] if reported is None else reported)}", color))
     if not ends:
-        _say_empty(axes)
+        say_empty(axes)
         return
     axes.set_ylim(0, min(1.0, max(1.15 * max(axes.get_ylim()[1], results.majority_accuracy or 0), 0.1)))
     if results.majority_accuracy is not None:
@@ -172,9 +133,8 @@ def _draw_finetuning(axes: "Axes", results: DemoResults) -> None:
         ends.append(
             (results.majority_accuracy, f"always the most\nfrequent label\n{_share(results.majority_accuracy)}", GREY)
         )
-    axes.yaxis.set_major_formatter(_percent)
-    axes.grid(axis="y", color="#e6e8eb", linewidth=0.8)
-    axes.set_axisbelow(True)
+    axes.yaxis.set_major_formatter(percent)
+    rule(axes)
     for height, (_, label, color) in zip(_apart([end[0] for end in ends], axes.get_ylim()[1]), ends, strict=True):
         axes.annotate(
             label,
@@ -194,16 +154,6 @@ def _apart(heights: Sequence[float], top: float) -> list[float]:
         placed[index] = max(heights[index], lowest)
         lowest = placed[index] + 0.12 * top
     return [placed[index] for index in range(len(heights))]
-
-
-def _say_empty(axes: "Axes") -> None:
-    axes.text(0.5, 0.5, "nothing was recorded", color=GREY, ha="center", va="center", transform=axes.transAxes)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def _percent(value: float, _: object = None) -> str:
-    return f"{100 * value:.0f} %"
 
 
 def report_text(results: DemoResults) -> str:
@@ -283,7 +233,7 @@ def _predictions(predictions: Sequence[Prediction]) -> str:
         best = sorted(prediction.probabilities.items(), key=lambda item: (-item[1], item[0]))[:3]
         text = " ".join(prediction.text.split()).replace("|", "\\|")
         text = text if len(text) <= 110 else text[:107].rstrip() + "..."
-        answer = ", ".join(f"{label} {_percent(share)}" for label, share in best) or prediction.label
+        answer = ", ".join(f"{label} {percent(share)}" for label, share in best) or prediction.label
         rows.append((text, prediction.truth or "", answer))
     return "## A few answers\n\n" + _table(("text", "it is", "the model says"), rows)
 

@@ -13,6 +13,8 @@ from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
+from bert_jax.finetuning.review import Part, Review
+from bert_jax.finetuning.row_review import place_of, review_classes
 from bert_jax.finetuning.sequence import cut_note
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -66,9 +68,31 @@ def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
     )
     labels = np.array(right, np.int32)
     encoded = dataclasses.replace(encode_rows(flat, tokenizer, length), labels=labels, group=count)
-    return Examples(encoded, len(rows), functools.partial(_score, labels))
+    return Examples(
+        encoded, len(rows), functools.partial(_score_rows, labels), functools.partial(_review, rows, labels)
+    )
+
+
+def _score_rows(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """`outputs` has a row for each choice of each example."""
+    return _score(labels, outputs.reshape(len(labels), -1))
 
 
 def _score(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    accuracy = float(np.mean(outputs[:, 0].reshape(len(labels), -1).argmax(axis=1) == labels))
+    accuracy = float(np.mean(outputs.argmax(axis=1) == labels))
     return {"accuracy": accuracy, "main": accuracy}
+
+
+def _review(rows: Rows, labels: np.ndarray, outputs: np.ndarray) -> Review:
+    by_example = outputs.reshape(len(labels), -1)
+    given = by_example.argmax(axis=1)
+    choices = rows.choices or []
+
+    def told(i: int) -> tuple[str, tuple[Part, ...], str, str]:
+        right, chosen = labels[i], given[i]
+        parts = [Part(f"choice {number}", choice) for number, choice in enumerate(choices[i])]
+        told = (f"{number}: {choices[i][number]}" for number in (right, chosen))
+        return place_of(rows, i), (Part("text", rows.texts[i]), *parts), *told  # type: ignore[return-value]
+
+    numbers = tuple(f"choice {number}" for number in range(by_example.shape[1]))
+    return review_classes(numbers, labels, ("accuracy",), _score, by_example, told)

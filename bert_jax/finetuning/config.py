@@ -44,6 +44,8 @@ class SweepConfig:
 class FinetuneConfig:
     """Fine-tune a pre-trained encoder on a GLUE task, SQuAD, entities or your own rows. The same command resumes.
 
+    Each run folder ends with a report: report.html to look at, report.md, and report.json with its numbers.
+
     bert-jax finetune --from runs/mini --task mrpc --data glue/ --output runs/mrpc --seeds 1 2 3
     bert-jax finetune --from runs/mini --task rows --data tickets.csv --text body --label priority --output runs/tickets
     bert-jax finetune --from runs/base --task squad --data squad/ --output runs/squad --epochs 2

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
+from bert_jax.finetuning.review import Review
 from bert_jax.text.tokenizer import Tokenizer
 
 
@@ -17,6 +18,7 @@ class Examples:
 
     count  rows, sentences or questions: what a person calls an example
     score  what the model gives for `encoded` (see inference.outputs) to metrics by name and "main", which decides
+    review the same to what it says of each example
     owner  the example that each row is of, ascending, where an example may have several rows; not where rows are
            grouped in `encoded` itself
     """
@@ -24,6 +26,7 @@ class Examples:
     encoded: Encoded
     count: int
     score: Callable[[np.ndarray], dict[str, float]]
+    review: Callable[[np.ndarray], Review]
     owner: np.ndarray | None = None
 
 

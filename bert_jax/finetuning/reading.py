@@ -11,10 +11,9 @@ from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.squad import Questions, read_squad
 from bert_jax.data.windows import Windows, windows_of_pairs
 from bert_jax.errors import UserError
+from bert_jax.finetuning.answer_review import answer_questions, answer_scores, review_answers
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
-from bert_jax.tasks.spans import read_spans
-from bert_jax.tasks.squad_scores import best_threshold, squad_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 SUFFIXES = (".json",)
@@ -60,8 +59,14 @@ def _examples(
     )
     encoded = dataclasses.replace(windows.encoded, labels=answer_places(questions, windows))
     threshold = (record or {}).get("threshold")
-    score = functools.partial(_score, questions, windows, no_answer, threshold)
-    return Examples(encoded, len(items), score, windows.owner)
+    answers = functools.partial(answer_questions, questions, windows, no_answer, threshold)
+    return Examples(
+        encoded,
+        len(items),
+        lambda outputs: answer_scores(questions, answers(outputs)),
+        lambda outputs: review_answers(questions, answers(outputs)),
+        windows.owner,
+    )
 
 
 def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
@@ -85,24 +90,3 @@ def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
     whole = (first[windows.owner] >= 0) & (begin >= 0) & (end >= begin) & (end < windows.length)
     places = np.stack([begin, end], axis=1) + windows.before[:, None]
     return np.where(whole[:, None], places, 0).astype(np.int32)
-
-
-def _score(
-    questions: Questions, windows: Windows, no_answer: bool, threshold: float | None, outputs: np.ndarray
-) -> dict[str, float]:
-    """Official exact match and F1. Where questions may have no answer, at `threshold`, or at the best for these."""
-    items = questions.items
-    found = read_spans(windows, outputs, [item.context for item in items])
-    answers = {item.id: spans[0].text if spans else "" for item, (spans, _) in zip(items, found, strict=True)}
-    golds = {item.id: [text for text, _ in item.answers] for item in items}
-    if not no_answer:
-        scores = squad_scores(answers, golds)
-        return {**scores, "main": scores["f1"]}
-    refused = {
-        item.id: none - spans[0].score if spans else np.inf for item, (spans, none) in zip(items, found, strict=True)
-    }
-    if threshold is None:
-        threshold, _ = best_threshold(refused, answers, golds)
-    kept = {name: "" if refused[name] > threshold else answer for name, answer in answers.items()}
-    scores = squad_scores(kept, golds)
-    return {**scores, "threshold": float(threshold), "main": scores["f1"]}

@@ -14,6 +14,7 @@ from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
+from bert_jax.finetuning.row_review import review_rows
 from bert_jax.tasks.scores import main_score, score, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -103,11 +104,13 @@ def _examples(
     rows: Rows, tokenizer: Tokenizer, length: int, labels: tuple[str, ...] | None, record: dict[str, Any]
 ) -> Examples:
     encoded = encode_rows(rows, tokenizer, length)
-    return Examples(encoded, len(rows), functools.partial(_score, encoded.labels, labels, record))
+    score = functools.partial(_score, labels, record)
+    review = functools.partial(review_rows, rows, labels, encoded.labels, tuple(record["main"]), score)
+    return Examples(encoded, len(rows), functools.partial(score, encoded.labels), review)
 
 
 def _score(
-    expected: np.ndarray, labels: tuple[str, ...] | None, record: dict[str, Any], outputs: np.ndarray
+    labels: tuple[str, ...] | None, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
 ) -> dict[str, float]:
     """The metrics of class scores (or of one number a row)."""
     if expected.ndim == 2:

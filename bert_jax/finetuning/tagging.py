@@ -9,13 +9,13 @@ import numpy as np
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of
 from bert_jax.data.encoded import NO_LABEL
-from bert_jax.data.entities import first_pieces, spans_of_tags, split_tag
+from bert_jax.data.entities import first_pieces, split_tag
 from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
-from bert_jax.tasks.scores import entity_scores
+from bert_jax.finetuning.entity_review import found_entities, review_entities, tag_counts, tag_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 
@@ -69,7 +69,13 @@ def _examples(
         token_labels[shown[shown >= 0]] = tags[first[shown >= 0]]
         at.append(own)
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
-    return Examples(encoded, len(sentences), functools.partial(_score, sentences, at, labels), windows.owner)
+    return Examples(
+        encoded,
+        len(sentences),
+        functools.partial(_score, sentences, at, labels),
+        functools.partial(review_entities, sentences, at, labels),
+        windows.owner,
+    )
 
 
 def _id(ids: dict[str, int], tag: str) -> int:
@@ -81,16 +87,5 @@ def _score(
     sentences: Sentences, at: list[np.ndarray], labels: tuple[str, ...], outputs: np.ndarray
 ) -> dict[str, float]:
     """Entity-level precision, recall and F1, and the share of words with the right tag."""
-    tags = outputs.argmax(axis=-1)
-    outside = labels.index("O") if "O" in labels else 0
-    found, right, words = [], 0, 0
-    for sentence, places in zip(sentences.items, at, strict=True):
-        chosen = [labels[i] for i in np.where(places < 0, outside, tags[places]).tolist()]
-        spans = spans_of_tags(chosen)
-        found.append(spans)
-        expected = tags_of(sentence.entities, len(sentence.words))
-        given = tags_of(spans, len(sentence.words))
-        right += sum(a == b for a, b in zip(expected, given, strict=True))
-        words += len(expected)
-    scores = entity_scores([sentence.entities for sentence in sentences.items], found)
-    return {**scores, "accuracy": right / max(1, words), "main": scores["f1"]}
+    found = found_entities(at, labels, outputs.argmax(axis=-1))
+    return tag_scores(tag_counts(sentences, found))

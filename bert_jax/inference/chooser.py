@@ -11,7 +11,8 @@ from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import Columns, Rows, rows_of
 from bert_jax.errors import UserError
 from bert_jax.inference.model import require_tokenizer
-from bert_jax.inference.outputs import Compute, softmax
+from bert_jax.inference.outputs import Compute
+from bert_jax.tasks.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True)

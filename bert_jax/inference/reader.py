@@ -10,7 +10,8 @@ from bert_jax.convert.pretrained import Pretrained
 from bert_jax.data.rows import Columns, Rows, rows_of
 from bert_jax.data.windows import windows_of_pairs
 from bert_jax.inference.model import require_tokenizer
-from bert_jax.inference.outputs import Compute, softmax
+from bert_jax.inference.outputs import Compute
+from bert_jax.tasks.probabilities import softmax
 from bert_jax.tasks.spans import Candidate, read_spans
 
 LENGTH = 384  # tokens of a row where the model does not say otherwise

@@ -12,7 +12,8 @@ from bert_jax.data.entities import first_pieces, spans_of_tags, words_of
 from bert_jax.data.rows import Columns, Rows, rows_of
 from bert_jax.data.windows import Windows, windows_of_texts
 from bert_jax.inference.model import require_tokenizer
-from bert_jax.inference.outputs import Compute, softmax
+from bert_jax.inference.outputs import Compute
+from bert_jax.tasks.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The encoder: embeddings, a stack of blocks, and the pooler that reads the whole sequence."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -54,12 +56,29 @@ class Encoder(nnx.Module):
         rngs: nnx.Rngs | None = None,
         first: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
-        """`first`, from `document_places`, keeps the documents of packed rows to themselves."""
+        """What the last block makes of the tokens. `first`: see `states`."""
+        for x in self.states(tokens, segments, mask, rngs, first):  # noqa: B007
+            pass
+        return x
+
+    def states(
+        self,
+        tokens: Int[Array, "B L"],
+        segments: Int[Array, "B L"],
+        mask: Bool[Array, "B L"],
+        rngs: nnx.Rngs | None = None,
+        first: Int[Array, "B L"] | None = None,
+    ) -> Iterator[Float[Array, "B L D"]]:
+        """The embeddings, then what each block makes of them; the last one through the final norm.
+
+        `first`, from `document_places`, keeps the documents of packed rows to themselves.
+        """
         x = constrain(self.embeddings(tokens, segments, rngs, first), "batch", None, None)
         seen = views(self.config, mask, first)
         for index, block in enumerate(self.blocks):
+            yield x
             x = constrain(block(x, *seen[self.config.is_local(index)], rngs), "batch", None, None)
-        return self.final_norm(x).astype(x.dtype)
+        yield self.final_norm(x).astype(x.dtype)
 
     def pool(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
         """What the encoder says of the whole sequence: its pooler over [CLS], or over the mean of the tokens."""

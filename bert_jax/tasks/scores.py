@@ -1,4 +1,4 @@
-"""Scores of predictions, by scikit-learn and SciPy. They are imported when asked for: they take a second."""
+"""Scores of predictions. SciPy is imported when asked for: it takes a second."""
 
 from collections.abc import Collection, Sequence
 
@@ -22,19 +22,45 @@ def score(metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray, *
         raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels")
     if not len(labels):
         raise UserError("no rows to score")
-    return {name: _METRICS[name](predictions, labels, classes) for name in metrics}
+    counts = None if set(metrics) <= set(SCORE_METRICS) else confusion(labels, predictions, classes)
+    return {
+        name: _correlation(name, predictions, labels)
+        if counts is None or name in SCORE_METRICS
+        else _OF_COUNTS[name](counts)
+        for name in metrics
+    }
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """How often a row of class i was called class j, in row i and column j: int64 (classes, classes)."""
+    pairs = np.asarray(labels, np.int64) * classes + np.asarray(predictions, np.int64)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def f1_of_classes(counts: np.ndarray) -> np.ndarray:
+    """The F1 of each class, from a table of `confusion`; 0 where nothing of a class was found right."""
+    return 2 * np.diag(counts) / np.maximum(1, counts.sum(axis=0) + counts.sum(axis=1))
 
 
 def entity_scores(gold: Sequence[Collection[Span]], found: Sequence[Collection[Span]]) -> dict[str, float]:
     """Precision, recall and F1 of whole entities over all sentences, as conlleval counts: type and ends must fit."""
-    pairs = [(set(expected), set(given)) for expected, given in zip(gold, found, strict=True)]
-    right = sum(len(expected & given) for expected, given in pairs)
-    precision = right / max(1, sum(len(given) for _, given in pairs))
-    recall = right / max(1, sum(len(expected) for expected, _ in pairs))
+    counts = [entity_counts(expected, given) for expected, given in zip(gold, found, strict=True)]
+    return scores_of_entity_counts(np.array(counts, np.int64).reshape(-1, 3))
+
+
+def entity_counts(expected: Collection[Span], given: Collection[Span]) -> tuple[int, int, int]:
+    """Of one sentence the entities that are right, those that were given, and those that are there."""
+    known, found = set(expected), set(given)
+    return len(known & found), len(found), len(known)
+
+
+def scores_of_entity_counts(counts: np.ndarray) -> dict[str, float]:
+    """The same scores from `entity_counts` of the sentences, (sentences, 3)."""
+    right, given, expected = map(int, counts.sum(axis=0))
     return {
-        "precision": precision,
-        "recall": recall,
-        "f1": 2 * precision * recall / (precision + recall) if right else 0.0,
+        "precision": right / max(1, given),
+        "recall": right / max(1, expected),
+        "f1": 2 * right / (given + expected) if right else 0.0,
     }
 
 
@@ -57,23 +83,20 @@ def main_score(scores: dict[str, float], main: Sequence[str]) -> float:
     return float(np.mean([scores[name] for name in main]))
 
 
-def _accuracy(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    return float(np.mean(predictions == labels))
+def _accuracy(counts: np.ndarray) -> float:
+    return float(np.trace(counts) / counts.sum())
 
 
-def _f1(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    from sklearn.metrics import f1_score
-
-    average = "binary" if classes == 2 else "macro"
-    return float(f1_score(labels, predictions, average=average, zero_division=0))
+def _f1(counts: np.ndarray) -> float:
+    f1 = f1_of_classes(counts)
+    return float(f1[1] if len(counts) == 2 else f1[(counts.sum(axis=0) + counts.sum(axis=1)) > 0].mean())
 
 
-def _matthews(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
-        return 0.0
-    return float(matthews_corrcoef(labels, predictions))
+def _matthews(counts: np.ndarray) -> float:
+    """Of any number of classes. Gorodkin 2004, equation 8."""
+    expected, given, rows = counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float), float(counts.sum())
+    spread = np.sqrt((rows**2 - given @ given) * (rows**2 - expected @ expected))
+    return float((np.trace(counts) * rows - given @ expected) / spread) if spread else 0.0
 
 
 def _correlation(name: str, predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -82,16 +105,8 @@ def _correlation(name: str, predictions: np.ndarray, labels: np.ndarray) -> floa
     predictions, labels = predictions.astype(np.float64), labels.astype(np.float64)
     if np.ptp(predictions) == 0 or np.ptp(labels) == 0:
         return 0.0
-    found = getattr(stats, name)(predictions, labels).statistic
+    found = getattr(stats, f"{name}r")(predictions, labels).statistic
     return float(found) if np.isfinite(found) else 0.0
 
 
-def _pearson(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    return _correlation("pearsonr", predictions, labels)
-
-
-def _spearman(predictions: np.ndarray, labels: np.ndarray, classes: int) -> float:
-    return _correlation("spearmanr", predictions, labels)
-
-
-_METRICS = {"accuracy": _accuracy, "f1": _f1, "matthews": _matthews, "pearson": _pearson, "spearman": _spearman}
+_OF_COUNTS = {"accuracy": _accuracy, "f1": _f1, "matthews": _matthews}

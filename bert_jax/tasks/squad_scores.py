@@ -63,16 +63,17 @@ def squad_scores(answers: Mapping[str, str], golds: Golds) -> dict[str, float]:
     by_question = scores_by_question(answers, golds)
     if not by_question:
         raise UserError("none of the questions has an answer in the predictions. Do the two files belong together?")
-    groups = {
-        "": list(by_question),
-        "has_answer_": [name for name in by_question if golds[name]],
-        "no_answer_": [name for name in by_question if not golds[name]],
-    }
+    answered = np.array([bool(golds[name]) for name in by_question])
+    return mean_scores(np.array(list(by_question.values())), answered)
+
+
+def mean_scores(by_question: np.ndarray, answered: np.ndarray) -> dict[str, float]:
+    """The same from (exact match, F1) of each question, and whether it has an answer."""
     scores: dict[str, float] = {}
-    for prefix, names in groups.items():
-        if not names or (prefix and len(names) == len(by_question)):
+    for prefix, those in (("", np.ones_like(answered)), ("has_answer_", answered), ("no_answer_", ~answered)):
+        if not those.any() or (prefix and those.all()):
             continue
-        exact, overlap = np.array([by_question[name] for name in names]).mean(axis=0)
+        exact, overlap = by_question[those].mean(axis=0)
         scores |= {f"{prefix}exact_match": 100 * float(exact), f"{prefix}f1": 100 * float(overlap)}
     return scores
 

@@ -38,6 +38,7 @@ class RunFolder:
     metrics.jsonl  numbers by step; tensorboard/ has the same
     checkpoints/   one folder a step, sealed
     result.json    written last: the run is finished
+    report.*       of a fine-tuned run: Markdown, one HTML page, and their numbers as JSON
     """
 
     path: Path

@@ -1,22 +1,32 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
 import dataclasses
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
-from bert_jax.finetuning.data import Asked
+from bert_jax.finetuning.answer_review import golds_of, review_texts
+from bert_jax.finetuning.data import Asked, Examples
+from bert_jax.finetuning.report.build import (
+    NUMBERS,
+    Findings,
+    describe_scores,
+    findings,
+    numbers_of,
+    write_document,
+)
 from bert_jax.finetuning.tasks import read_dev
 from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.reporting import write_json
 
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
 
@@ -44,14 +54,16 @@ class EvaluateConfig:
     choices: tuple[str, ...] = ()
     """For multiple choice, where not as in training: a column for each choice, or one with a list."""
     json: Path | None = None
-    """Write the scores here too."""
+    """Write the scores here too, with the 95 % interval of each under "intervals"."""
+    report: Path | None = None
+    """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, float]:
-    """Each metric of the model's task by name, and `rows`, how many were scored."""
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric."""
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
@@ -59,8 +71,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
         raise UserError(f"{config.json}: its folder is not there. Make it first")
     if (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions with answers to score")
+    if config.report and config.report.exists() and not config.report.is_dir():
+        raise UserError(f"{config.report}: a file, where --report names a folder")
     if config.predictions is not None:
-        return _score_predictions(config.predictions, config.data, config.encoding_errors)
+        return _score_predictions(config, config.predictions)
     assert config.model is not None
     about, compute = open_model(config.model)
     known = about.task.get("columns") or {}
@@ -78,27 +92,42 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
-    scores = examples.score(compute(examples.encoded, config.batch_size))
+    outputs = compute(examples.encoded, config.batch_size)
+    scores, found = examples.score(outputs), findings(examples.review(outputs))
     del scores["main"]
-    return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}
+    _report(config, str(config.model), found, examples)
+    return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated, "intervals": found.intervals}
 
 
-def _score_predictions(predictions: Path, data: Path, encoding_errors: str) -> dict[str, float]:
+def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, Any]:
     """The official scores of SQuAD, and how many questions have no answer in the predictions."""
-    questions = read_squad(data, encoding_errors=encoding_errors)
+    questions = read_squad(config.data, encoding_errors=config.encoding_errors)
     answers = read_predictions(predictions)
-    golds = {item.id: [text for text, _ in item.answers] for item in questions.items}
+    golds = golds_of(questions)
     missing = sum(name not in answers for name in golds)
-    return {**squad_scores(answers, golds), "rows": len(golds), "rows_missing": missing}
+    scores = squad_scores(answers, golds)
+    found = findings(review_texts(questions, answers))
+    _report(config, str(predictions), found, None)
+    return {**scores, "rows": len(golds), "rows_missing": missing, "intervals": found.intervals}
+
+
+def _report(config: EvaluateConfig, scored: str, found: Findings, examples: Examples | None) -> None:
+    """The pages of --report, where they are asked for."""
+    if config.report is None:
+        return
+    config.report.mkdir(parents=True, exist_ok=True)
+    document = describe_scores(f"Scores of {scored}", f"on {config.data}", found, examples, sys.argv)
+    write_document(document, config.report)
+    write_json(config.report / NUMBERS, numbers_of(found))
 
 
 def main(arguments: Sequence[str]) -> int:
     config = parse(EvaluateConfig, arguments, prog="bert-jax evaluate")
     scores = evaluate(config)
     if config.json:
-        temporary = config.json.with_name(f".{config.json.name}.writing")
-        temporary.write_text(json.dumps(scores, indent=2) + "\n")
-        temporary.replace(config.json)
+        write_json(config.json, scores)
+    intervals = scores.pop("intervals")
     for name, value in scores.items():
-        print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
+        between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
+        print(f"{name:12} {value:.4f}{between}" if isinstance(value, float) else f"{name:12} {value}")
     return 0

@@ -31,6 +31,7 @@ from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.verbs.reporting import is_reported, write_run_report
 from bert_jax.verbs.starting import start_from
 
 SCORING_ROWS = 64  # of full length in a batch of dev rows
@@ -110,6 +111,8 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     )
     if run.result() is not None:
         print(f"{run.path}: finished before", file=sys.stderr)
+        if not is_reported(run):
+            write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
         return run
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
@@ -135,6 +138,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
+    write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
     return run
 
 

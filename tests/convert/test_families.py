@@ -1,11 +1,14 @@
 """Every family and head of Hugging Face: the same numbers here, and the same tensors back."""
 
+import numpy as np
 import pytest
 
 from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
 from bert_jax.convert.outputs import outputs
+from bert_jax.convert.pretrained import module_of
 from bert_jax.convert.proof import compare, random_batch, require_close, transformers_outputs
+from bert_jax.convert.rules import unflatten
 from bert_jax.convert.weight_files import open_weights
 
 torch = pytest.importorskip("torch", reason="outputs are compared with Hugging Face's, which runs on torch")
@@ -85,6 +88,23 @@ def test_outputs_equal_and_tensors_come_back_bit_for_bit(tmp_path, family, head)
         assert before[name].dtype == after[name].dtype
         assert before.read(name).tobytes() == after.read(name).tobytes()
     assert described(reference, tmp_path / "back") == described(reference, tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_the_states_of_every_layer_are_the_hidden_states_there(tmp_path, family):
+    reference = made(family, "Model", tmp_path / "theirs")
+    model = read_huggingface(tmp_path / "theirs")
+    batch = random_batch(model, length=11)
+    names = {"input_ids": batch.tokens, "attention_mask": batch.mask, "token_type_ids": batch.segments}
+    if family in ("distilbert", "modernbert"):
+        del names["token_type_ids"]
+    with torch.no_grad():
+        inputs = {name: torch.tensor(array.astype(int)) for name, array in names.items()}
+        expected = reference(**inputs, output_hidden_states=True).hidden_states
+    encoder = module_of(model, unflatten(model.params)).encoder
+    states = list(encoder.states(batch.tokens, batch.segments, batch.mask))
+    for ours, theirs in zip(states, expected, strict=True):
+        np.testing.assert_allclose(ours[batch.mask], theirs.numpy()[batch.mask], atol=2e-5)
 
 
 def described(model: "torch.nn.Module", folder) -> dict:

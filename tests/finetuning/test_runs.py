@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,15 @@ def encoded(lengths: list[int], labels: np.ndarray, group: int = 1) -> Encoded:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = np.repeat(np.arange(len(lengths)), lengths).astype(np.int32)
     return Encoded(rows, offsets, np.array(lengths, np.int32), labels, 0, 50, 0, 0, token_labels=rows + 7, group=group)
+
+
+def examples_of(rows: Encoded, count: int, owner: np.ndarray | None = None) -> Examples:
+    """Examples that nobody scores."""
+
+    def unasked(outputs: np.ndarray) -> Any:
+        raise AssertionError("training examples are not scored")
+
+    return Examples(rows, count, unasked, unasked, owner)
 
 
 def shown(examples: Examples) -> list[int]:
@@ -72,9 +82,7 @@ def test_what_cannot_be_tried_is_refused_first(sweep, says):
 def test_shares_hold_each_other_and_every_class_in_its_share(labels, one, other):
     small, large = sorted((one, other))
     rng = np.random.default_rng(len(labels))
-    examples = Examples(
-        encoded(rng.integers(1, 9, len(labels)).tolist(), np.array(labels, np.int32)), len(labels), lambda outputs: {}
-    )
+    examples = examples_of(encoded(rng.integers(1, 9, len(labels)).tolist(), np.array(labels, np.int32)), len(labels))
     few, many = take_share(examples, small), take_share(examples, large)
     assert set(shown(few)) <= set(shown(many)) and shown(few) == sorted(shown(few))
     assert few.count == len(few.encoded) == max(1, round(small * len(labels)))
@@ -86,7 +94,7 @@ def test_shares_hold_each_other_and_every_class_in_its_share(labels, one, other)
 
 def test_windows_of_one_example_stay_together():
     owner = np.array([0, 0, 1, 2, 2, 2, 3, 4, 4])
-    examples = Examples(encoded([3, 1, 4, 1, 5, 9, 2, 6, 5], np.arange(9) * 10), 5, lambda outputs: {}, owner)
+    examples = examples_of(encoded([3, 1, 4, 1, 5, 9, 2, 6, 5], np.arange(9) * 10), 5, owner)
     half = take_share(examples, 0.6)
     rows = shown(half)
     assert half.count == 3 == len(set(owner[rows])) and rows == [i for i in range(9) if owner[i] in set(owner[rows])]
@@ -95,7 +103,7 @@ def test_windows_of_one_example_stay_together():
 
 
 def test_choices_of_one_example_stay_together():
-    examples = Examples(encoded([2, 1] * 9, np.arange(6, dtype=np.int32), group=3), 6, lambda outputs: {})
+    examples = examples_of(encoded([2, 1] * 9, np.arange(6, dtype=np.int32), group=3), 6)
     half = take_share(examples, 0.5)
     kept = half.encoded.labels.tolist()
     assert len(kept) == 3 and shown(half) == [3 * i + j for i in kept for j in range(3)]

@@ -107,14 +107,17 @@ def test_outputs_and_losses_equal_those_of_hugging_face(config, rows, length):
         module = program.module(params)
         hidden = module.encoder(batch["tokens"], segments, mask)
         everywhere = np.broadcast_to(np.arange(length), (rows, length))
-        return hidden, module.masked_logits(hidden, everywhere), module.next_logits(hidden, mask)
+        states = list(module.encoder.states(batch["tokens"], segments, mask))
+        return hidden, states, module.masked_logits(hidden, everywhere), module.next_logits(hidden, mask)
 
-    hidden, masked_logits, next_logits = apply(params)
+    hidden, states, masked_logits, next_logits = apply(params)
     with torch.no_grad():
         inputs = {"input_ids": batch["tokens"], "token_type_ids": segments, "attention_mask": mask}
         expected = theirs(**{k: torch.tensor(np.array(v)).long() for k, v in inputs.items()}, output_hidden_states=True)
     tokens = np.asarray(mask)  # what stands at padding is nobody's
     np.testing.assert_allclose(hidden[tokens], expected.hidden_states[-1].numpy()[tokens], atol=1e-5)
+    for ours, other in zip(states, expected.hidden_states, strict=True):  # the embeddings, and each block
+        np.testing.assert_allclose(ours[tokens], other.numpy()[tokens], atol=1e-5)
     logits = np.asarray(masked_logits)[..., : config.vocab_size]
     np.testing.assert_allclose(logits[tokens], expected.prediction_logits.numpy()[tokens], atol=1e-5)
     np.testing.assert_allclose(next_logits, expected.seq_relationship_logits.numpy(), atol=1e-5)

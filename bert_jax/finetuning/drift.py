@@ -1,0 +1,151 @@
+"""How far fine-tuning moved the encoder from the pre-trained one, layer by layer."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from bert_jax.config import ModelConfig
+from bert_jax.data.batches import prediction_batches
+from bert_jax.data.encoded import Encoded
+from bert_jax.model.encoder import Encoder, masks
+from bert_jax.train.program import Params
+
+ROWS = 256
+BATCH_ROWS = 16
+SHAPES = 2  # lengths of batches, each compiled once
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerDrift:
+    """Of one layer: embeddings, or a block.
+
+    cosine      mean cosine distance of the tokens' states: 0 where nothing moved
+    similarity  linear CKA of the states: 1 where they are the same but for rotation and scale. Kornblith et al. 2019, 3
+    change      ||w - w0|| / ||w0|| of its parameters
+    """
+
+    layer: str
+    cosine: float
+    similarity: float
+    change: float
+
+
+def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: Encoded) -> list[LayerDrift]:
+    """The embeddings and each block of two encoders, given by their parameters, over at most 256 rows, evenly spread.
+
+    Padding is left out. A pooler, and a norm behind the last block, are not counted among the parameters.
+    """
+    rows = pick_rows(encoded, np.unique(np.linspace(0, len(encoded) - 1, min(ROWS, len(encoded))).astype(int)))
+    states = _states_of(config)
+    old, new = (
+        jax.device_put({name: part for name, part in one.items() if name != "pooler"}) for one in (before, after)
+    )
+    sums = None
+    middle = None  # near the mean: sums of squares far from it would lose their digits
+    for own, batch in prediction_batches(rows, BATCH_ROWS, SHAPES):
+        tokens, length, segment_b = (jnp.asarray(batch[name]) for name in ("tokens", "length", "segment_b"))
+        segments, mask = masks(tokens, length, segment_b)
+        x, y = (states(params, tokens, segments, mask) for params in (old, new))  # layers B L D
+        mask &= (np.arange(len(mask)) < len(own))[:, None]  # the other rows only fill the batch up
+        middle = _mean(x, mask) if middle is None else middle
+        added = jax.tree.map(lambda part: np.asarray(part, np.float64), _sums(x, y, mask, middle))
+        sums = added if sums is None else jax.tree.map(np.add, sums, added)
+    assert sums is not None
+    layers = ["embeddings", *(f"block {i + 1}" for i in range(config.depth))]
+    changes = [relative_change(_of_layer(before, i), _of_layer(after, i)) for i in range(len(layers))]
+    cosines, similarities = sums["cosine"] / sums["count"], _similarity(sums)
+    return [LayerDrift(*entry) for entry in zip(layers, cosines.tolist(), similarities.tolist(), changes, strict=True)]
+
+
+@functools.cache
+def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], Array]:
+    """Parameters, tokens, segments and mask to the states of all layers (layers B L D): compiled once for all runs."""
+    graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=nnx.Rngs(0))))
+
+    @jax.jit
+    def states(params: Params, tokens: Array, segments: Array, mask: Array) -> Array:
+        return jnp.stack(list(nnx.merge(graph, params).states(tokens, segments, mask))).astype(jnp.float32)
+
+    return states
+
+
+def pick_rows(encoded: Encoded, chosen: np.ndarray) -> Encoded:
+    """Some rows, by index, without their labels."""
+    lengths = encoded.lengths[chosen]
+    tokens = [encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]] for i in chosen.tolist()]
+    return dataclasses.replace(
+        encoded,
+        tokens=np.concatenate(tokens),
+        offsets=np.append(0, np.cumsum(lengths)).astype(np.int64),
+        segment_b=encoded.segment_b[chosen],
+        labels=np.zeros(len(chosen), np.int32),
+        token_labels=None,
+        group=1,
+    )
+
+
+def relative_change(before: Any, after: Any) -> float:
+    """||after - before|| / ||before|| over all arrays of two trees of the same form."""
+    pairs = [
+        (np.asarray(old, np.float64), np.asarray(new, np.float64))
+        for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    ]
+    moved, size = (
+        math.sqrt(sum(float((part**2).sum()) for part in parts))
+        for parts in ([new - old for old, new in pairs], [old for old, _ in pairs])
+    )
+    return moved / size if size else 0.0
+
+
+def _of_layer(params: Params, layer: int) -> Any:
+    return params["embeddings"] if layer == 0 else params["blocks"][layer - 1]
+
+
+@jax.jit
+def _mean(x: Array, mask: Array) -> Array:
+    """Over the tokens: (layers D)."""
+    return jnp.einsum("kBLD,BL->kD", x, mask.astype(x.dtype)) / mask.sum()
+
+
+@jax.jit
+def _sums(x: Array, y: Array, mask: Array, middle: Array) -> dict[str, Array]:
+    """Sums over the tokens of a batch, layer by layer; x and y are states (layers B L D)."""
+    there = mask[None, :, :, None]
+    apart = _unit(x) - _unit(y)
+    a, b = (jnp.where(there, states - middle[:, None, None, :], 0.0) for states in (x, y))
+
+    def products(one: Array, other: Array) -> Array:
+        return jnp.einsum("kBLD,kBLE->kDE", one, other, precision="highest")
+
+    return {
+        "count": mask.sum(),
+        "cosine": jnp.where(there, apart**2, 0.0).sum(axis=(1, 2, 3)) / 2,
+        "x": a.sum(axis=(1, 2)),
+        "y": b.sum(axis=(1, 2)),
+        "xx": products(a, a),
+        "xy": products(a, b),
+        "yy": products(b, b),
+    }
+
+
+def _unit(x: Array) -> Array:
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def _similarity(sums: dict[str, np.ndarray]) -> np.ndarray:
+    """Linear CKA from sums of products: ||X'Y||^2 / (||X'X|| ||Y'Y||) of centred states. Kornblith et al. 2019, 3."""
+
+    def norm(one: str, other: str) -> np.ndarray:
+        centred = sums[one + other] - np.einsum("kD,kE->kDE", sums[one], sums[other]) / sums["count"]
+        return np.sqrt((centred**2).sum(axis=(1, 2)))
+
+    spread = norm("x", "x") * norm("y", "y")
+    return np.where(spread > 0, np.minimum(1.0, norm("x", "y") ** 2 / np.where(spread > 0, spread, 1.0)), 1.0)

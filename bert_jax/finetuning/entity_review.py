@@ -1,0 +1,106 @@
+"""Entities of sentences: what was found, how it scores, and what of it is missed or wrong."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bert_jax.data.conll import Sentence, Sentences, tags_of
+from bert_jax.data.entities import Span, spans_of_tags
+from bert_jax.finetuning.review import Baseline, Case, Certainty, ClassCounts, Mark, Part, Review
+from bert_jax.tasks.probabilities import softmax
+from bert_jax.tasks.scores import entity_counts, scores_of_entity_counts
+
+
+def found_entities(at: list[np.ndarray], labels: tuple[str, ...], tags: np.ndarray) -> list[list[Span]]:
+    """The entities of each sentence. `at`: of each word its place in `tags`, -1 where no token shows it."""
+    outside = _outside(labels)
+    return [spans_of_tags([labels[i] for i in np.where(own < 0, outside, tags[own]).tolist()]) for own in at]
+
+
+def _outside(labels: tuple[str, ...]) -> int:
+    return labels.index("O") if "O" in labels else 0
+
+
+def tag_counts(sentences: Sentences, found: Sequence[Sequence[Span]]) -> np.ndarray:
+    """int64 (sentences, 5): entities right, given and there (scores.entity_counts), words with the right tag, words."""
+    counts = np.zeros((len(sentences), 5), np.int64)
+    for i, (sentence, spans) in enumerate(zip(sentences.items, found, strict=True)):
+        expected, given = (tags_of(entities, len(sentence.words)) for entities in (sentence.entities, spans))
+        right = sum(a == b for a, b in zip(expected, given, strict=True))
+        counts[i] = (*entity_counts(sentence.entities, spans), right, len(expected))
+    return counts
+
+
+def tag_scores(counts: np.ndarray) -> dict[str, float]:
+    """The metrics of `tag_counts` of some sentences, and "main"."""
+    scores = scores_of_entity_counts(counts[:, :3])
+    right, words = counts[:, 3:].sum(axis=0).tolist()
+    return {**scores, "accuracy": right / max(1, words), "main": scores["f1"]}
+
+
+def review_entities(sentences: Sentences, at: list[np.ndarray], labels: tuple[str, ...], outputs: np.ndarray) -> Review:
+    """The sentences with their missed and spurious entities."""
+    probabilities = softmax(outputs.astype(np.float64))
+    found = found_entities(at, labels, probabilities.argmax(axis=-1))
+    sure = [np.where(own < 0, 1.0, probabilities.max(axis=-1)[own]) for own in at]  # of each word's tag
+    counts = tag_counts(sentences, found)
+    nothing = tag_counts(sentences, [[] for _ in found])
+    expected = [sentence.entities for sentence in sentences.items]
+
+    def wrong(i: int) -> tuple[list[Span], list[Span]]:
+        missed = [span for span in expected[i] if span not in found[i]]
+        return missed, [span for span in found[i] if span not in expected[i]]
+
+    def wrongness(i: int) -> float:
+        return max((float(sure[i][span.first : span.last].mean()) for spans in wrong(i) for span in spans), default=0.0)
+
+    wrongnesses = np.array([wrongness(i) for i in range(len(found))])
+    answers = [(i, span) for i, spans in enumerate(found) for span in spans]
+    return Review(
+        unit="sentences",
+        main=("f1",),
+        resample=lambda at: tag_scores(counts[at]),
+        wrongness=wrongnesses,
+        case=lambda i: _case(sentences, i, *wrong(i), float(wrongnesses[i])),
+        baseline=Baseline("no entity anywhere", tag_scores(nothing)),
+        classes=_by_type(expected, found),
+        certainty=Certainty(
+            np.array([float(sure[i][span.first : span.last].mean()) for i, span in answers]),
+            np.array([span in expected[i] for i, span in answers], bool),
+            "entities found",
+        ),
+    )
+
+
+def _by_type(expected: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]) -> tuple[ClassCounts, ...]:
+    right: dict[str, int] = {}
+    given: dict[str, int] = {}
+    there: dict[str, int] = {}
+    for gold, spans in zip(expected, found, strict=True):
+        for table, own in ((right, set(gold) & set(spans)), (given, set(spans)), (there, set(gold))):
+            for span in own:
+                table[span.label] = table.get(span.label, 0) + 1
+    kinds = sorted(given.keys() | there.keys())
+    return tuple(ClassCounts(kind, *(table.get(kind, 0) for table in (right, given, there))) for kind in kinds)
+
+
+def _case(sentences: Sentences, i: int, missed: list[Span], spurious: list[Span], confidence: float) -> Case:
+    sentence = sentences.items[i]
+
+    def listed(spans: list[Span]) -> str:
+        return "; ".join(f"{sentence.text[slice(*_ends(sentence, span))]} ({span.label})" for span in spans)
+
+    marks = [Mark(*_ends(sentence, span), "expected") for span in missed]
+    marks += [Mark(*_ends(sentence, span), "given") for span in spurious]
+    return Case(
+        f"{Path(sentences.source).name} line {sentence.line}",
+        (Part("sentence", sentence.text, tuple(marks)),),
+        f"missed: {listed(missed)}" if missed else "nothing missed",
+        f"spurious: {listed(spurious)}" if spurious else "nothing spurious",
+        confidence,
+    )
+
+
+def _ends(sentence: Sentence, span: Span) -> tuple[int, int]:
+    return sentence.words[span.first][0], sentence.words[span.last - 1][1]

@@ -1,0 +1,99 @@
+"""A document as Markdown. What is shown comes from anyone's data, so every sign that means something is escaped."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from bert_jax.finetuning.report.document import (
+    Block,
+    Cases,
+    Cell,
+    Code,
+    Document,
+    Entry,
+    Figure,
+    Headline,
+    Notes,
+    Paragraph,
+    Section,
+    Table,
+    printable,
+)
+from bert_jax.finetuning.review import Case
+
+_MEANS = re.compile(r"([\\`*_{}\[\]<>#|!$~&])")
+_BULLET = re.compile(r"^([-+=])", re.MULTILINE)
+_ORDERED = re.compile(r"^(\d+)([.)])(?=\s|$)", re.MULTILINE)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
+
+
+def to_markdown(document: Document) -> str:
+    """The document, pictures by their numbers. Nothing in it is read as HTML."""
+    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    for section in document.sections:
+        parts += _section(section)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """A text of any number of lines as it is to be read: no line of it begins a list, a heading or a block of code."""
+    lines = _INDENT.sub(lambda blanks: "\u00a0" * len(blanks.group()), _MEANS.sub(r"\\\1", printable(text)))
+    return _ORDERED.sub(r"\1\\\2", _BULLET.sub(r"\\\1", lines))
+
+
+def _section(section: Section) -> list[str]:
+    return [f"## {escape(section.title)}", *(_block(block) for block in section.blocks)]
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph(text):
+            return escape(text)
+        case Notes(lines):
+            return "\n".join(f"- {escape(' '.join(line.split()))}" for line in lines)
+        case Headline():
+            number = f"**{_inline(block.name)}: {_inline(block.value)}** ({_inline(block.interval)})."
+            return f"{number} {_inline(block.remark)}".rstrip()
+        case Table():
+            return _table(block)
+        case Figure():
+            return f"*{_inline(block.shows)}*" + (f"\n\n{_table(block.table)}" if block.table else "")
+        case Code(text, title):
+            fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+            return (f"{escape(title)}\n\n" if title else "") + f"{fence}\n{printable(text).rstrip()}\n{fence}"
+        case Cases(cases):
+            return "\n\n".join(_case(i, case) for i, case in enumerate(cases, 1))
+
+
+def _inline(text: str) -> str:
+    """A text within a line."""
+    return _MEANS.sub(r"\\\1", " ".join(printable(text).split()))
+
+
+def _table(table: Table) -> str:
+    left = len(table.head) - table.numbers
+    ruler = ["---" if i < left else "---:" for i in range(len(table.head))]
+    lines = [[_inline(head) for head in table.head], ruler, *([_entry(entry) for entry in row] for row in table.rows)]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{_inline(table.caption)}\n\n{text}" if table.caption else text
+
+
+def _entry(entry: Entry) -> str:
+    cell = entry if isinstance(entry, Cell) else Cell(entry)
+    text = f"**{_inline(cell.text)}**" if cell.strong else _inline(cell.text)
+    return f"[{text}]({quote(cell.link)})" if cell.link else text
+
+
+def _case(number: int, case: Case) -> str:
+    sure = "" if case.confidence is None else f", {100 * case.confidence:.1f} % sure"
+    lines = [
+        f"**{number}. {_inline(case.where)}**{sure}",
+        f"- expected: {_inline(case.expected)}\n- given: {_inline(case.given)}",
+    ]
+    lines += [_quoted(part.heading, part.text) for part in case.parts]
+    return "\n\n".join(lines)
+
+
+def _quoted(heading: str, text: str) -> str:
+    shown: Sequence[str] = escape(text).split("\n") if text.strip() else ["(empty)"]
+    return "\n".join([f"> *{_inline(heading)}*  ", *(f"> {line}  " if line.strip() else ">" for line in shown)])

@@ -1,0 +1,47 @@
+"""The report of a run: its best checkpoint answers the dev examples once more, and what it says is written down."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bert_jax.convert.pretrained import Pretrained, encoder_params
+from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.drift import measure_drift
+from bert_jax.finetuning.report.build import NUMBERS, Findings, describe_run, findings, numbers_of, write_document
+from bert_jax.inference.outputs import predict_rows
+from bert_jax.train.checkpoint import read_params
+from bert_jax.train.program import Program
+from bert_jax.train.run import RunFolder
+
+
+def write_run_report(
+    run: RunFolder, data: TaskData, pretrained: Pretrained, program: Program, *, batch_size: int = 32
+) -> dict[str, Any]:
+    """report.md, report.html and report.json of a run whose result is written; what the last one holds.
+
+    The same run leaves the same bytes, so that a report which was cut short is written again.
+    """
+    params = read_params(run.checkpoints / str((run.result() or {})["best_step"]))
+    placed = program.place_params(params)
+
+    def found(examples: Examples) -> Findings:
+        return findings(examples.review(predict_rows(program, placed, examples.encoded, batch_size)))
+
+    dev, also = found(data.dev), {name: found(examples) for name, examples in data.also.items()}
+    drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
+    write_document(describe_run(run, data, dev, also, drift, pretrained.where), run.path)
+    numbers = numbers_of(dev, drift)
+    write_json(run.path / NUMBERS, numbers)
+    return numbers
+
+
+def is_reported(run: RunFolder) -> bool:
+    """Whether the report is there, whole."""
+    return (run.path / NUMBERS).is_file()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The file, whole at any moment."""
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.replace(path)
