@@ -8,7 +8,8 @@ from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
 
 WINDOW_BATCHES = 128  # rows of this many batches are sorted by length together
-SHAPES = 12  # lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
+SHAPES = 12  # most lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
+ROUNDING = 0.06  # share of padding beyond each batch's own longest row with which fewer lengths are enough
 LENGTHS = (
     *range(4, 32, 4),
     *range(32, 64, 8),
@@ -31,7 +32,8 @@ def batch_lengths(max_length: int) -> tuple[int, ...]:
 def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
     """At most `shapes` lengths, ascending, that batches with these longest rows are best padded to.
 
-    The least padding in all, by dynamic programming over the lengths that occur.
+    The least padding in all, by dynamic programming over the lengths that occur; as few lengths as add no more than
+    `ROUNDING` to them.
     """
     lengths, counts = np.unique(longest, return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])
@@ -43,6 +45,8 @@ def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
         totals[np.triu_indices(len(lengths), 1)] = np.inf
         cuts.append(totals.argmin(axis=1))
         cost = np.concatenate([[np.inf], totals.min(axis=1)])
+        if cost[-1] <= (1 + ROUNDING) * longest.sum():
+            break
     chosen, end = [], len(lengths)
     for cut in reversed(cuts):
         if end == 0:
@@ -114,12 +118,20 @@ class Batches:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def prediction_batches(encoded: Encoded, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up."""
+def prediction_batches(
+    encoded: Encoded, batch_size: int, shapes: int | None = None
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up.
+
+    Padded to lengths that any texts share, or, for what is run once, to the best `shapes` lengths for these rows.
+    """
     order = np.argsort(-encoded.lengths, kind="stable")
+    widths = batch_lengths(encoded.max_length)
+    if shapes is not None and len(order):
+        widths = best_lengths(encoded.lengths[order[::batch_size]], shapes)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        yield rows, _rows(encoded, _filled(rows, batch_size)[0], batch_lengths(encoded.max_length))
+        yield rows, _rows(encoded, _filled(rows, batch_size)[0], widths)
 
 
 def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
