@@ -27,7 +27,8 @@ class SelfAttention(nnx.Module):
         rotation: Rotation | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B L D"]:
-        q = rotate(self._split(self.query(x)), rotation).swapaxes(1, 2)  # B N L H: a CPU multiplies it faster than B L N H
+        # A CPU multiplies B N L H faster than B L N H.
+        q = rotate(self._split(self.query(x)), rotation).swapaxes(1, 2)  # B N L H
         k = rotate(self._split(self.key(x)), rotation).swapaxes(1, 2)
         v = self._split(self.value(x)).swapaxes(1, 2)
         scores = jnp.einsum("BNQH,BNKH->BNQK", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
