@@ -23,7 +23,9 @@ SUFFIXES = (".json",)
 def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     read = functools.partial(read_squad, encoding_errors=config.encoding_errors)
     # Questions of one context stay together: held out with it, or trained on with it.
-    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, lambda item: item.context)
+    train, dev, notes = read_splits(
+        config.data, SUFFIXES, read, config.dev_share, lambda item: item.context, config.split_seed
+    )
     # An answer that stands nowhere cannot be learned from.
     items = [item for item in train.items if not item.answers or max(place for _, place in item.answers) >= 0]
     if not items:

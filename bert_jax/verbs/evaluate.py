@@ -1,13 +1,15 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
+from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import Asked
@@ -17,6 +19,7 @@ from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.long_texts import show_ways
 
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
 
@@ -43,6 +46,9 @@ class EvaluateConfig:
     """Column of the label, where not as in training."""
     choices: tuple[str, ...] = ()
     """For multiple choice, where not as in training: a column for each choice, or one with a list."""
+    long_texts: tuple[LongTexts, ...] = ()
+    """For models of single texts: how those longer than a row are read (see `bert-jax finetune --help`), where not as in
+    training. Several: the scores are those of the first, and of all there is a table."""
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
@@ -50,8 +56,11 @@ class EvaluateConfig:
     """What to do with rows that are not UTF-8."""
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, float]:
-    """Each metric of the model's task by name, and `rows`, how many were scored."""
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Each metric of the model's task by name, and `rows`, how many were scored.
+
+    With several ways to read long texts, the metrics of each under `long_texts`.
+    """
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
@@ -67,10 +76,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
     for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
+    if config.long_texts and about.kind != "sequence":
+        raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")
+    way = config.long_texts[0] if config.long_texts else about.task.get("long_texts")
     longest = LENGTH if about.kind == "span" else about.max_length
     asked = Asked(
         data=config.data,
-        record={**about.task, "columns": {**known, **given}},
+        record={**about.task, "columns": {**known, **given}, "long_texts": way},
         labels=None if about.problem == REGRESSION else about.labels,
         problem=about.problem,
         tokenizer=require_tokenizer(about),
@@ -78,9 +90,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
-    scores = examples.score(compute(examples.encoded, config.batch_size))
-    del scores["main"]
-    return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated}
+    run = functools.partial(compute, batch_size=config.batch_size)
+    if len(config.long_texts) > 1 and examples.in_ways is not None:
+        ways = examples.in_ways(config.long_texts, run)
+        more = {"long_texts": {name: _without_main(scores) for name, scores in ways.items()}}
+        scores = ways[config.long_texts[0]]
+    else:
+        scores, more = examples.score(run(examples.encoded)), {}
+    return {**_without_main(scores), "rows": examples.count, "rows_cut": examples.encoded.truncated, **more}
+
+
+def _without_main(scores: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name != "main"}
 
 
 def _score_predictions(predictions: Path, data: Path, encoding_errors: str) -> dict[str, float]:
@@ -99,6 +120,9 @@ def main(arguments: Sequence[str]) -> int:
         temporary = config.json.with_name(f".{config.json.name}.writing")
         temporary.write_text(json.dumps(scores, indent=2) + "\n")
         temporary.replace(config.json)
+    ways = scores.pop("long_texts", {})
     for name, value in scores.items():
         print(f"{name:12} {value:.4f}" if isinstance(value, float) else f"{name:12} {value}")
+    if ways:
+        show_ways(ways, f"{config.model}: long texts read in several ways", "")
     return 0

@@ -19,6 +19,7 @@ from bert_jax.config import ModelConfig, OptimConfig, with_dropout
 from bert_jax.convert.pretrained import Pretrained, outputs_of
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
+from bert_jax.data.long_texts import WAYS
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Examples, TaskData
@@ -27,7 +28,7 @@ from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.checkpoint import parameter_hash, read_params
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, make_optimizer
@@ -35,6 +36,7 @@ from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import SEEDS, RunFolder, start_or_resume
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.glue import SUITE, finetune_glue
+from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.starting import start_from
 
 
@@ -101,8 +103,9 @@ def _program(config: FinetuneConfig, prepared: _Prepared) -> tuple[Program, int]
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
-        counts = np.bincount(data.train.encoded.labels, minlength=outputs)
-        weights = len(data.train.encoded) / (outputs * np.maximum(counts, 1))
+        rows = data.train.encoded
+        counts = np.bincount(rows.labels, rows.weights, minlength=outputs)
+        weights = counts.sum() / (outputs * np.maximum(counts, 1))
         task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
     layers = Layers(prepared.model.depth, config.layer_decay, config.freeze_layers)
     return Program(task, mesh, make_optimizer(optim, steps, layers), accumulate=config.accumulate), steps
@@ -143,6 +146,7 @@ def _run_seed(
             "train_rows": data.train.count,
             "dev_rows": data.dev.count,
             "parameters_sha256": parameter_hash(outcome.state.params),
+            **_in_ways(config, program, data, run, outcome.best_step),
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
@@ -177,6 +181,17 @@ def _evaluate(program: Program, data: TaskData, batch_size: int, params: Params)
     for name, examples in data.also.items():
         scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
     return scores
+
+
+def _in_ways(
+    config: FinetuneConfig, program: Program, data: TaskData, run: RunFolder, best_step: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Where dev texts are longer than a row: the scores of the best checkpoint for each way to read them."""
+    if data.dev.in_ways is None:
+        return {}
+    params = program.place_params(read_params(run.checkpoints / str(best_step)))
+    compute = functools.partial(predict_rows, program, params, batch_size=config.batch_size)
+    return {"long_texts": data.dev.in_ways(tuple(WAYS), compute)}
 
 
 def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
@@ -233,6 +248,10 @@ def main(arguments: Sequence[str]) -> int:
         result = run.result() or {}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
         print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
+        if "long_texts" in result:
+            show_ways(
+                result["long_texts"], f"{run.path}: the same weights, long texts read otherwise", config.long_texts
+            )
     if len(runs) > 1 and config.task != SUITE:
         summary = json.loads((config.output / SEEDS).read_text())
         spread = "  ".join(
