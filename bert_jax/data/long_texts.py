@@ -4,7 +4,6 @@ A way turns texts into rows, and what a model says of rows into what it says of 
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -86,10 +85,7 @@ def encode_texts(
     Raises UserError for an unknown way, and for pairs of texts in any but "cut".
     """
     if way not in WAYS:
-        close = difflib.get_close_matches(way, WAYS, n=1)
-        raise UserError(
-            f"long texts are not read {way!r}; {f'did you mean {close[0]!r}? ' * len(close)}{', '.join(WAYS)}"
-        )
+        raise UserError(f"long texts are not read {way!r}; the ways are {', '.join(WAYS)}")
     if rows.pairs is not None and way != "cut":
         raise UserError(f"{rows.source}: long texts are read {way!r} where they are single, here are pairs. Use cut")
     return TextRows(*WAYS[way].rows(rows, tokenizer, max_length, overlap), WAYS[way])

@@ -200,7 +200,8 @@ def read_labelled(
 ) -> Labelled:
     """Training and dev rows of a folder with train.* and dev.*, or of one file split by seed, each class in its share.
 
-    With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
+    With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes
+    are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
     """
     stratify = not score and not columns.several
     train, dev, notes = read_split_rows(
@@ -248,12 +249,11 @@ def read_split_rows(
         return train, dev, _groups_in_both(train, dev)
     count = len(train)
     train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
-    of_groups = ""
-    moved = ""
+    of_groups = moved = ""
     if train.groups is not None and dev.groups is not None:
         held, kept = set(dev.groups), set(train.groups)
         of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
-        moved = moved_shares(*(_classes(rows, stratify) for rows in (train, dev)), dev_share)
+        moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
     note = f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} are held out (seed {seed})"
     return train, dev, [note, *([f"{train_path}: {moved}"] if moved else [])]
 
@@ -270,7 +270,7 @@ def _groups_in_both(train: Rows, dev: Rows) -> list[str]:
     names = {group for group, both in zip(dev.groups, shared, strict=True) if both}
     return [
         f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups are in {train.source}, too, as "
-        f"{dev.groups[first]!r} of line {dev.lines[first]}: {sum(shared)} of {len(dev)} dev rows leak, so scores flatter"
+        f"{dev.groups[first]!r} of line {dev.lines[first]}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
     ]
 
 
@@ -289,8 +289,8 @@ def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tu
     groups = range(len(rows)) if rows.groups is None else rows.groups
     if rows.groups is not None and len(set(rows.groups)) == 1:
         raise UserError(
-            f"{rows.source} line {rows.lines[0]}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, so none "
-            "can be held out. Leave --group out, or give a folder with train and dev files"
+            f"{rows.source} line {rows.lines[0]}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
+            "so none can be held out. Leave --group out, or give a folder with train and dev files"
         )
     held = held_out(_classes(rows, stratify), groups, dev_share, seed)
     if not held.any():

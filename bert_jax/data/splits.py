@@ -18,7 +18,7 @@ def held_out(classes: Sequence[str], groups: Sequence[Hashable], share: float, s
     """Which rows are held out, bool: whole groups, so that of each class nearly its share is.
 
     Greedy, in an order drawn by seed, class after class: first the groups that go over no class's share, then those
-    that bring the numbers nearer to it. Never the last training rows of a class. A class of which nothing is held out
+    that bring the numbers nearer to what is wanted of the classes and of all. Never the last training rows of a class. A class of which nothing is held out
     then gets its best fitting group, if there is one that leaves the others theirs. Rows that are groups of their own
     are held out as by a plain draw from each class.
     """
@@ -56,6 +56,7 @@ class _Rows:
             self.sizes[name] += 1
         self.wanted = [wanted_rows(size, share) for size in self.sizes]
         self.held = [0] * len(names)
+        self.over = -sum(self.wanted)  # rows held out beyond what is wanted of all
         self.taken: set[int] = set()
 
     def by_class(self) -> list[list[int]]:
@@ -69,6 +70,7 @@ class _Rows:
         self.taken.add(unit)
         for name, count in self.units[unit].items():
             self.held[name] += count
+            self.over += count
 
     def leaves_some(self, unit: int) -> bool:
         """Whether each class keeps training rows without this unit."""
@@ -81,11 +83,14 @@ class _Rows:
         return self.change(unit) < 0
 
     def change(self, unit: int) -> int:
-        """By how many rows the classes are farther from what is wanted with this unit held out."""
-        return sum(
+        """By how many rows the classes, and all together, are farther from what is wanted with this unit held out."""
+        counts = self.units[unit]
+        more = sum(counts.values())
+        each = sum(
             abs(self.held[name] + count - self.wanted[name]) - abs(self.held[name] - self.wanted[name])
-            for name, count in self.units[unit].items()
+            for name, count in counts.items()
         )
+        return each + abs(self.over + more) - abs(self.over)
 
 
 def moved_shares(train: Iterable[str], dev: Iterable[str], share: float) -> str:

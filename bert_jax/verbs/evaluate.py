@@ -1,14 +1,16 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
+from bert_jax.data.encoded import Encoded
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
@@ -47,8 +49,8 @@ class EvaluateConfig:
     choices: tuple[str, ...] = ()
     """For multiple choice, where not as in training: a column for each choice, or one with a list."""
     long_texts: tuple[LongTexts, ...] = ()
-    """For models of single texts: how those longer than a row are read (see `bert-jax finetune --help`), where not as in
-    training. Several: the scores are those of the first, and of all there is a table."""
+    """For models of single texts: how those longer than a row are read, where not as in training; see the help of
+    finetune. Several: the scores are those of the first, and a table has all."""
     json: Path | None = None
     """Write the scores here too."""
     batch_size: int = 64
@@ -78,6 +80,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
     if config.long_texts and about.kind != "sequence":
         raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")
+    if set(config.long_texts) - {"cut"} and (about.task.get("pair") or config.pair):
+        raise UserError(f"--long-texts {config.long_texts[0]}: {config.model} reads pairs of texts, which are cut only")
     way = config.long_texts[0] if config.long_texts else about.task.get("long_texts")
     longest = LENGTH if about.kind == "span" else about.max_length
     asked = Asked(
@@ -90,14 +94,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
-    run = functools.partial(compute, batch_size=config.batch_size)
-    if len(config.long_texts) > 1 and examples.in_ways is not None:
-        ways = examples.in_ways(config.long_texts, run)
-        more = {"long_texts": {name: _without_main(scores) for name, scores in ways.items()}}
-        scores = ways[config.long_texts[0]]
+
+    def run(encoded: Encoded) -> np.ndarray:
+        return compute(encoded, config.batch_size)
+
+    about_rows = {"rows": examples.count, "rows_cut": examples.encoded.truncated}
+    if len(config.long_texts) < 2:
+        return {**_without_main(examples.score(run(examples.encoded))), **about_rows}
+    if examples.in_ways is None:  # every text fits
+        scores = examples.score(run(examples.encoded))
+        ways = {str(name): scores for name in config.long_texts}
     else:
-        scores, more = examples.score(run(examples.encoded)), {}
-    return {**_without_main(scores), "rows": examples.count, "rows_cut": examples.encoded.truncated, **more}
+        ways = examples.in_ways(config.long_texts, run)
+    told = {name: _without_main(scores) for name, scores in ways.items()}
+    return {**told[config.long_texts[0]], **about_rows, "long_texts": told}
 
 
 def _without_main(scores: dict[str, float]) -> dict[str, float]:
