@@ -249,9 +249,8 @@ def main(arguments: Sequence[str]) -> int:
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
         print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
         if "long_texts" in result:
-            show_ways(
-                result["long_texts"], f"{run.path}: the same weights, long texts read otherwise", config.long_texts
-            )
+            title = f"{run.path}: the same weights, dev texts longer than a row read in each way"
+            show_ways(result["long_texts"], title, config.long_texts)
     if len(runs) > 1 and config.task != SUITE:
         summary = json.loads((config.output / SEEDS).read_text())
         spread = "  ".join(

@@ -50,7 +50,9 @@ def test_no_group_is_on_both_sides_and_no_class_leaves_training(rows, share, see
     assert set(kept) == set(classes)
     for name in set(classes) - {name for name, side in zip(classes, held, strict=True) if side}:
         for group in {group for other, group in rows if other == name}:  # each has the last training rows of a class
-            left = {other for other, mine, side in zip(classes, groups, held, strict=True) if mine != group and not side}
+            left = {
+                other for other, mine, side in zip(classes, groups, held, strict=True) if mine != group and not side
+            }
             assert left < set(classes)
 
 
