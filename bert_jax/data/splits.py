@@ -18,9 +18,9 @@ def held_out(classes: Sequence[str], groups: Sequence[Hashable], share: float, s
     """Which rows are held out, bool: whole groups, so that of each class nearly its share is.
 
     Greedy, in an order drawn by seed, class after class: first the groups that go over no class's share, then those
-    that bring the numbers nearer to what is wanted of the classes and of all. Never the last training rows of a class. A class of which nothing is held out
-    then gets its best fitting group, if there is one that leaves the others theirs. Rows that are groups of their own
-    are held out as by a plain draw from each class.
+    that bring the numbers nearer to what is wanted of the classes and of all. Never the last training rows of a class.
+    A class of which nothing is held out then gets its best fitting group, if there is one that leaves the others
+    theirs. Rows that are groups of their own are held out as by a plain draw from each class.
     """
     rows = _Rows(classes, groups, share)
     rng = np.random.default_rng(seed)
