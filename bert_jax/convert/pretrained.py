@@ -39,7 +39,7 @@ class Pretrained:
     problem    of a `sequence` model: single_label, multi_label or regression
     max_length tokens that a text is cut to
     origin     what the format it was read from says beyond that, so that writing it again loses nothing
-    task       what a fine-tuned run of ours knows of its rows: name, columns, metrics
+    task       what a fine-tuned run of ours knows of its rows: name, columns, metrics, how long texts are read
     """
 
     where: str

@@ -60,7 +60,8 @@ class Batches:
     """Training batches: `batch(step)` depends on the rows, the batch size, the seed and the step alone.
 
     Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 128 batches so
-    that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0.
+    that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0. Weights of rows
+    are scaled so that their mean over an epoch is 1.
 
     `lengths` are those that batches are padded to: the best for these rows where they are not given. Runs on some of
     the rows take those of all, and share what is compiled.
@@ -73,6 +74,7 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.examples = len(encoded) // encoded.group
+        self._weights = None if encoded.weights is None else encoded.weights / encoded.weights.mean()
         self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
         self.lengths = lengths or self._choose_lengths()
@@ -86,6 +88,8 @@ class Batches:
         """
         epoch, index = divmod(step, self.steps_per_epoch)
         chosen, weight = _filled(self._rows_of(epoch)[index], self.batch_size)
+        if self._weights is not None:
+            weight *= self._weights[chosen]
         group = self.encoded.group
         rows = chosen if group == 1 else chosen[:, None] * group + np.arange(group)
         return {**_rows(self.encoded, rows, self.lengths), "label": self.encoded.labels[chosen], "weight": weight}

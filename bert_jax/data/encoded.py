@@ -26,6 +26,8 @@ class Encoded:
 
     token_labels  int32, of each token its class id, NO_LABEL where it has none; None where rows are labelled as a whole
     group         rows that belong together and have one label: the choices of an example
+    weights       float32, of each row, or group, what it counts in training: the windows of a text 1 together; None
+                  where all count the same
     """
 
     tokens: np.ndarray
@@ -38,6 +40,7 @@ class Encoded:
     truncated: int
     token_labels: np.ndarray | None = None
     group: int = 1
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.segment_b)
@@ -69,17 +72,22 @@ def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
     copy_runs(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
     if rows.pairs is not None:
         copy_runs(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
-    labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
     return Encoded(
         tokens=tokens,
         offsets=offsets,
         segment_b=(kept + 1 + separators if rows.pairs is not None else lengths).astype(np.int32),
-        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32),
+        labels=label_array(rows),
         pad=special.pad,
         max_length=max_length,
         dropped=int(dropped.sum()),
         truncated=int(np.count_nonzero(dropped)),
     )
+
+
+def label_array(rows: Rows) -> np.ndarray:
+    """Class ids in int32, scores in float32; zeros where nothing is known."""
+    labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
+    return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)
 
 
 def _ids(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ def read_splits(
     read: Callable[[Path], Any],
     dev_share: float,
     together: Callable[[Any], Hashable] = id,
+    seed: int = 0,
 ) -> tuple[Any, Any, list[str]]:
     """Training and dev examples of a folder, or of one file some of which is held out, and notes on them.
 
@@ -48,7 +49,7 @@ def read_splits(
     if dev_path is not None:
         dev = read(dev_path)
         return train, dev, [*train.notes, *dev.notes]
-    kept, held, note = hold_out(train, dev_share, together)
+    kept, held, note = hold_out(train, dev_share, together, seed)
     return kept, held, [*train.notes, note]
 
 

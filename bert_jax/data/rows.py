@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.files import find_split_files
+from bert_jax.data.splits import held_out, moved_shares
 from bert_jax.data.tables import SUFFIXES, Record, read_records
 from bert_jax.errors import UserError
 
@@ -19,13 +20,17 @@ FEW_ROWS = 100
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns to read. No `label`: rows to predict. `choices`: a column each, or one with a list (.jsonl)."""
+    """Which columns to read. No `label`: rows to predict. `choices`: a column each, or one with a list (.jsonl).
+
+    `group` says what a row belongs to, a customer or a document: rows of one group are held out together.
+    """
 
     text: str = "text"
     pair: str | None = None
     label: str | None = "label"
     choices: tuple[str, ...] = ()
     several: bool = False  # a row has any number of labels: a list (.jsonl, .parquet), or texts parted by |
+    group: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -34,7 +39,7 @@ class Columns:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (*self.texts, *(() if self.label is None else (self.label,)))
+        return (*self.texts, *(name for name in (self.label, self.group) if name is not None))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Rows:
     source: str
     lines: list[int]
     choices: list[list[str]] | None = None
+    groups: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,7 +61,8 @@ class Rows:
         def of(values: list[Any] | None) -> Any:
             return None if values is None else [values[i] for i in indices]
 
-        return Rows(of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines), of(self.choices))
+        of_all = of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines)
+        return Rows(*of_all, of(self.choices), of(self.groups))
 
 
 def rows_of(
@@ -122,6 +129,7 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
         source,
         [],
         [] if columns.choices else None,
+        None if columns.group is None else [],
     )
     for line, record in records:
         where = f"{source} line {line}"
@@ -131,16 +139,21 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
             rows.pairs.append(_text(record, columns.pair, where))
         if rows.choices is not None:
             rows.choices.append(_choices(record, columns.choices, where))
+        if columns.group is not None and rows.groups is not None:
+            rows.groups.append(_named(record[columns.group], "group", columns.group, where))
         if columns.label is not None and rows.labels is not None:
             given = record[columns.label]
-            if columns.several:
-                rows.labels.append(_several(given, where))
-                continue
-            label = (given if isinstance(given, str) else "" if given is None else _spelled(given)).strip()
-            if not label:
-                raise UserError(f"{where}: the label ({columns.label!r}) is empty")
-            rows.labels.append(label)
+            named = _several(given, where) if columns.several else _named(given, "label", columns.label, where)
+            rows.labels.append(named)
     return rows
+
+
+def _named(given: Any, what: str, column: str, where: str) -> str:
+    """A label or a group as text; raises UserError where there is none."""
+    name = (given if isinstance(given, str) else "" if given is None else _spelled(given)).strip()
+    if not name:
+        raise UserError(f"{where}: the {what} ({column!r}) is empty")
+    return name
 
 
 def _several(given: Any, where: str) -> tuple[str, ...]:
@@ -152,7 +165,7 @@ def _several(given: Any, where: str) -> tuple[str, ...]:
 
 
 def _spelled(given: Any) -> str:
-    """A label as JSON spells it; of Parquet's other types (decimals, dates) as Python does."""
+    """A label or group as JSON spells it; of Parquet's other types (decimals, dates) as Python does."""
     try:
         return json.dumps(given)
     except TypeError:
@@ -187,18 +200,14 @@ def read_labelled(
 ) -> Labelled:
     """Training and dev rows of a folder with train.* and dev.*, or of one file split by seed, each class in its share.
 
-    Classes are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
+    With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes
+    are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
     """
-    train_path, dev_path = find_split_files(data, SUFFIXES)
-    train = read_rows(train_path, columns, encoding_errors=encoding_errors)
-    notes = []
-    if dev_path is not None:
-        dev = read_rows(dev_path, columns, encoding_errors=encoding_errors)
-    else:
-        train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=not score and not columns.several)
-        notes.append(
-            f"{train_path}: no dev file, {len(dev)} of {len(train) + len(dev)} rows are held out (seed {seed})"
-        )
+    stratify = not score and not columns.several
+    train, dev, notes = read_split_rows(
+        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, encoding_errors=encoding_errors
+    )
+    train_path = train.source
     if len(train) < FEW_ROWS:
         notes.append(
             f"{train_path}: {len(train)} rows to train on. Under {FEW_ROWS} a fine-tuned model rarely beats a prompted "
@@ -229,22 +238,66 @@ def _in_both(train: Rows, dev: Rows) -> int:
     return sum(row in seen for row in asked)
 
 
+def read_split_rows(
+    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, encoding_errors: str
+) -> tuple[Rows, Rows, list[str]]:
+    """The rows of a folder's training and dev files, or of one file in two parts, and notes on that."""
+    train_path, dev_path = find_split_files(data, SUFFIXES)
+    train = read_rows(train_path, columns, encoding_errors=encoding_errors)
+    if dev_path is not None:
+        dev = read_rows(dev_path, columns, encoding_errors=encoding_errors)
+        return train, dev, _groups_in_both(train, dev)
+    count = len(train)
+    train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
+    of_groups = moved = ""
+    if train.groups is not None and dev.groups is not None:
+        held, kept = set(dev.groups), set(train.groups)
+        of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
+        moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
+    note = f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} are held out (seed {seed})"
+    return train, dev, [note, *([f"{train_path}: {moved}"] if moved else [])]
+
+
+def _groups_in_both(train: Rows, dev: Rows) -> list[str]:
+    """Says which groups of the dev rows are among the training rows."""
+    if train.groups is None or dev.groups is None:
+        return []
+    known = set(train.groups)
+    shared = [group in known for group in dev.groups]
+    if not any(shared):
+        return []
+    first = shared.index(True)
+    names = {group for group, both in zip(dev.groups, shared, strict=True) if both}
+    return [
+        f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups are in {train.source}, too, as "
+        f"{dev.groups[first]!r} of line {dev.lines[first]}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
+    ]
+
+
+def _classes(rows: Rows, stratify: bool) -> list[str]:
+    """What rows are to be spread by."""
+    return list(rows.labels) if stratify and rows.labels is not None else [""] * len(rows)
+
+
 def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tuple[Rows, Rows]:
-    """Training and dev rows, both in the order of the file. Every class with two rows or more is in both."""
+    """Training and dev rows, both in the order of the file, rows of one group on one side.
+
+    Every class with two rows or more is in both; where rows have groups, every one with two groups, where possible.
+    """
     if not 0 < dev_share < 1:
         raise UserError(f"dev_share {dev_share} is not between 0 and 1")
-    groups: dict[str, list[int]] = {}
-    for i in range(len(rows)):
-        groups.setdefault(rows.labels[i] if stratify and rows.labels else "", []).append(i)
-    rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(rows), bool)
-    for label in sorted(groups):
-        group = groups[label]
-        count = min(max(round(len(group) * dev_share), 1), len(group) - 1)
-        held_out[rng.permutation(group)[:count]] = True
-    if not held_out.any():
-        raise UserError(f"{rows.source}: {len(rows)} rows are too few to hold some out; no class has two")
-    return rows.pick(np.flatnonzero(~held_out).tolist()), rows.pick(np.flatnonzero(held_out).tolist())
+    groups = range(len(rows)) if rows.groups is None else rows.groups
+    if rows.groups is not None and len(set(rows.groups)) == 1:
+        raise UserError(
+            f"{rows.source} line {rows.lines[0]}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
+            "so none can be held out. Leave --group out, or give a folder with train and dev files"
+        )
+    held = held_out(_classes(rows, stratify), groups, dev_share, seed)
+    if not held.any():
+        few = f"{len(rows)} rows are too few to hold some out; no class has two"
+        last = "no group can be held out: each has the last rows of a class. Leave --group out"
+        raise UserError(f"{rows.source}: {few if rows.groups is None else last}")
+    return rows.pick(np.flatnonzero(~held).tolist()), rows.pick(np.flatnonzero(held).tolist())
 
 
 def sort_labels(labels: Sequence[str]) -> tuple[str, ...]:

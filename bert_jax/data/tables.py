@@ -165,4 +165,6 @@ def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> Non
         close = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         there = ", ".join(map(repr, names))
-        raise UserError(f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair and --label name columns")
+        raise UserError(
+            f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair, --label and --group name columns"
+        )

@@ -83,12 +83,29 @@ def windows_of_texts(
     tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None
 ) -> Windows:
     """Rows `[CLS] window [SEP]`. `overlap` tokens are in two windows: a quarter of the room where not said."""
+    _check_room(max_length, overlap)
+    return _text_rows(tokenizer, cut(tokenizer, texts), max_length, overlap)
+
+
+def windows_of_ids(
+    tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None
+) -> tuple[Encoded, np.ndarray]:
+    """The same rows, and of each the text it is of: faster, for where no place in a text is asked for."""
+    _check_room(max_length, overlap)
+    ids, bounds = tokenizer.ids_flat(texts)
+    windows = _text_rows(tokenizer, Pieces(ids, np.zeros((0, 2), np.int32), bounds), max_length, overlap)
+    return windows.encoded, windows.owner
+
+
+def _text_rows(tokenizer: Tokenizer, pieces: Pieces, max_length: int, overlap: int | None) -> Windows:
+    none = np.zeros(len(pieces.lengths), np.int64)
+    head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(none) + 1, np.int64))
+    return _rows(tokenizer, head, none, pieces, max_length, overlap, separators=0)
+
+
+def _check_room(max_length: int, overlap: int | None) -> None:
     check_max_length(max_length, pair=False)
     _check_overlap(overlap, max_length - 2)
-    pieces = cut(tokenizer, texts)
-    none = np.zeros(len(texts), np.int64)
-    head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(texts) + 1, np.int64))
-    return _rows(tokenizer, head, none, pieces, max_length, overlap, separators=0)
 
 
 def windows_of_pairs(

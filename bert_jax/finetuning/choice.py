@@ -8,7 +8,7 @@ import numpy as np
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.files import find_split_files
-from bert_jax.data.rows import Columns, Rows, read_rows, split_rows
+from bert_jax.data.rows import Columns, Rows, read_rows, read_split_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
@@ -21,14 +21,14 @@ from bert_jax.text.tokenizer import Tokenizer
 
 def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     columns = Columns(config.text, None, config.label, config.choices or ("choices",))
-    train_path, dev_path = find_split_files(config.data, SUFFIXES)
-    train = read_rows(train_path, columns, encoding_errors=config.encoding_errors)
-    notes = []
-    if dev_path is not None:
-        dev = read_rows(dev_path, columns, encoding_errors=config.encoding_errors)
-    else:
-        train, dev = split_rows(train, dev_share=config.dev_share, seed=0, stratify=False)
-        notes.append(f"{train_path}: no dev file, {len(dev)} of {len(train) + len(dev)} rows are held out (seed 0)")
+    train, dev, notes = read_split_rows(
+        config.data,
+        dataclasses.replace(columns, group=config.group),
+        dev_share=config.dev_share,
+        seed=config.split_seed,
+        stratify=False,
+        encoding_errors=config.encoding_errors,
+    )
     record = {"name": "choice", "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)

@@ -7,10 +7,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
+from bert_jax.data.long_texts import LongTexts
 from bert_jax.errors import UserError
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
+WITH_GROUPS = ("rows", "choice")
+NOT_SINGLE_TEXTS = {"squad": "has windows", "ner": "has windows", "choice": "has pairs", "glue": "has pairs"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,11 @@ class FinetuneConfig:
     """balanced: a row counts in the loss by how rare its class is, so that rare classes are not passed over."""
     dev_share: float = 0.1
     """Without a dev file: share of the examples held out, of rows each class in its share."""
+    group: str | None = None
+    """For rows and choice: a column, of customers or documents. Rows of one group are held out together; with a dev
+    file of its own, groups that are in both are told."""
+    split_seed: int = 0
+    """Decides which examples are held out. The same for all --seeds."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
     epochs: float = 3.0
@@ -98,7 +106,12 @@ class FinetuneConfig:
     dropout: float | None = None
     """In place of the pre-trained model's own."""
     max_length: int | None = None
-    """Tokens of a row: 128, for squad 384. Longer texts are cut and counted; squad and ner read them in windows."""
+    """Tokens of a row: 128, for squad 384. Longer texts are read as --long-texts says; squad and ner have windows."""
+    long_texts: LongTexts = "cut"
+    """How single texts longer than a row are read: cut at the end; head-tail: the first quarter of the row from the
+    text's beginning, the rest from its end; mean, max: all of it, in windows, of whose scores (max: probabilities) the
+    mean or the largest is taken. A window is a row of training, the windows of a text count as much as one other text
+    together, and an epoch has each text once, so a step more for each batch of windows."""
     overlap: int | None = None
     """Tokens that two windows share. Default: a quarter of the room, at most 128."""
     seeds: tuple[int, ...] = (0,)
@@ -127,6 +140,7 @@ class FinetuneConfig:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
         check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), batch_size=(1, None))
         check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
+        check_ranges(self, split_seed=SEED_RANGE)
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         for name, values in self.sweep.grid.items():
             for value in values:
@@ -138,6 +152,15 @@ class FinetuneConfig:
             raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
         if self.several and self.score:
             raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
+        if self.group is not None and self.task not in WITH_GROUPS:
+            raise UserError(f"--group {self.group}: task {self.task} has no such column. Leave it out")
+        if self.long_texts != "cut" and self.task in NOT_SINGLE_TEXTS:
+            what = NOT_SINGLE_TEXTS[self.task]
+            raise UserError(f"--long-texts {self.long_texts} is for single texts, {self.task} {what}. Leave it out")
+        if self.long_texts != "cut" and self.pair is not None:
+            raise UserError(
+                f"--long-texts {self.long_texts} is for single texts, --pair {self.pair} makes pairs. Use cut"
+            )
         if not 0 < self.dev_share < 1:
             raise UserError(f"dev_share {self.dev_share} is not between 0 and 1")
 

@@ -1,7 +1,7 @@
 """What every kind of task gives to the loop: encoded examples, and how outputs are scored."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 from bert_jax.data.encoded import Encoded
 from bert_jax.finetuning.review import Review
 from bert_jax.text.tokenizer import Tokenizer
+
+Metrics = dict[str, float]
+InWays = Callable[[Sequence[str], Callable[[Encoded], np.ndarray]], dict[str, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +24,15 @@ class Examples:
     review the same to what it says of each example
     owner  the example that each row is of, ascending, where an example may have several rows; not where rows are
            grouped in `encoded` itself
+    in_ways  where texts are longer than a row: ways to read them (see data.long_texts) and a model to metrics by way
     """
 
     encoded: Encoded
     count: int
-    score: Callable[[np.ndarray], dict[str, float]]
+    score: Callable[[np.ndarray], Metrics]
     review: Callable[[np.ndarray], Review]
     owner: np.ndarray | None = None
+    in_ways: InWays | None = None
 
 
 @dataclasses.dataclass(frozen=True)

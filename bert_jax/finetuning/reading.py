@@ -11,9 +11,10 @@ from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.squad import Questions, read_squad
 from bert_jax.data.windows import Windows, windows_of_pairs
 from bert_jax.errors import UserError
-from bert_jax.finetuning.answer_review import answer_questions, answer_scores, review_answers
+from bert_jax.finetuning.answer_review import answer_questions, answer_scores, golds_of, review_answers
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
+from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 SUFFIXES = (".json",)
@@ -22,7 +23,9 @@ SUFFIXES = (".json",)
 def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     read = functools.partial(read_squad, encoding_errors=config.encoding_errors)
     # Questions of one context stay together: held out with it, or trained on with it.
-    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, lambda item: item.context)
+    train, dev, notes = read_splits(
+        config.data, SUFFIXES, read, config.dev_share, lambda item: item.context, config.split_seed
+    )
     # An answer that stands nowhere cannot be learned from.
     items = [item for item in train.items if not item.answers or max(place for _, place in item.answers) >= 0]
     if not items:
@@ -31,7 +34,7 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {"name": "squad", "columns": None, "overlap": config.overlap, "no_answer": train.has_no_answer}
     training = _examples(train, tokenizer, config.length, config.overlap, train.has_no_answer)
     scored = _examples(dev, tokenizer, config.length, config.overlap, train.has_no_answer)
-    golds = {item.id: [text for text, _ in item.answers] for item in dev.items}
+    golds = golds_of(dev)
     refusing = squad_scores(dict.fromkeys(golds, ""), golds)["f1"]
     return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=refusing)
 

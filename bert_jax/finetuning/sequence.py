@@ -1,14 +1,17 @@
 """Whole texts and pairs: the GLUE tasks and the user's own rows."""
 
+import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from bert_jax.data.encoded import Encoded, encode_rows
+from bert_jax.data.encoded import Encoded
 from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task, settle
+from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores, with_several
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
@@ -27,9 +30,10 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     labelled = read_task(
         config.task,
         config.data,
-        columns=Columns(config.text, config.pair, config.label, several=config.several),
+        columns=Columns(config.text, config.pair, config.label, several=config.several, group=config.group),
         score=config.score,
         dev_share=config.dev_share,
+        seed=config.split_seed,
         encoding_errors=config.encoding_errors,
     )
     record = {
@@ -38,18 +42,27 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         "columns": _columns(config) if config.task == "rows" else None,
         "metrics": list(labelled.metrics),
         "main": list(labelled.main),
+        "long_texts": config.long_texts,
+        "overlap": config.overlap,
     }
-    train = _examples(labelled.train, tokenizer, config.length, labelled.labels, record)
-    dev = _examples(labelled.dev, tokenizer, config.length, labelled.labels, record)
-    notes = list(labelled.notes)
-    for name, rows in (("training", train.encoded), ("dev", dev.encoded)):
-        notes += cut_note(name, rows)
     problem = MULTI_LABEL if config.several else REGRESSION if labelled.labels is None else SINGLE_LABEL
-    also = {
-        name: _examples(rows, tokenizer, config.length, labelled.labels, record) for name, rows in labelled.also.items()
-    }
-    baseline = dev.score(_without_reading(train.encoded.labels, len(labelled.labels or ()), dev.count))["main"]
-    return TaskData("sequence", labelled.labels, problem, train, dev, record, notes, also, baseline)
+    reading = _Reading(tokenizer, config.length, labelled.labels, problem, record)
+    train, dev = reading.texts(labelled.train), reading.texts(labelled.dev)
+    notes = list(labelled.notes)
+    for name, texts in (("training", train), ("dev", dev)):
+        notes += texts.note(name) if labelled.train.pairs is None else cut_note(name, texts.encoded)
+    constant = _without_reading(train.labels, len(labelled.labels or ()), len(dev))
+    return TaskData(
+        "sequence",
+        labelled.labels,
+        problem,
+        reading.examples(labelled.train, train),
+        reading.examples(labelled.dev, dev),
+        record,
+        notes,
+        {name: reading.examples(rows, reading.texts(rows)) for name, rows in labelled.also.items()},
+        _score(labelled.labels, record, dev.labels, constant)["main"],
+    )
 
 
 def _without_reading(labels: np.ndarray, classes: int, rows: int) -> np.ndarray:
@@ -69,9 +82,10 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
     """Says what of these rows did not fit."""
     if not rows.truncated:
         return []
+    share = rows.dropped / (rows.dropped + len(rows.tokens))
     return [
-        f"{rows.truncated} of {len(rows)} {name} rows were cut to {rows.max_length} tokens, "
-        f"{rows.dropped} tokens dropped. --max-length keeps more"
+        f"{rows.truncated} of {len(rows)} {name} rows were cut to {rows.max_length} tokens: {share:.1%} of all tokens "
+        "are lost. --max-length keeps more"
     ]
 
 
@@ -97,16 +111,42 @@ def read_sequence_dev(asked: Asked) -> Examples:
             rows = with_scores(rows) if labels is None else with_classes(rows, labels)
     if asked.problem == MULTI_LABEL and not asked.record.get("main"):
         record |= SEVERAL
-    return _examples(rows, asked.tokenizer, asked.length, labels, record)
+    reading = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
+    return reading.examples(rows, reading.texts(rows))
 
 
-def _examples(
-    rows: Rows, tokenizer: Tokenizer, length: int, labels: tuple[str, ...] | None, record: dict[str, Any]
-) -> Examples:
-    encoded = encode_rows(rows, tokenizer, length)
-    score = functools.partial(_score, labels, record)
-    review = functools.partial(review_rows, rows, labels, encoded.labels, tuple(record["main"]), score)
-    return Examples(encoded, len(rows), functools.partial(score, encoded.labels), review)
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """How a task's rows are read and scored."""
+
+    tokenizer: Tokenizer
+    length: int
+    labels: tuple[str, ...] | None
+    problem: str
+    record: dict[str, Any]
+
+    def texts(self, rows: Rows, way: str | None = None) -> TextRows:
+        """The rows of tokens, in the task's own way where no other is asked for."""
+        way = way or self.record.get("long_texts") or "cut"
+        return encode_texts(rows, self.tokenizer, self.length, way, self.record.get("overlap"))
+
+    def examples(self, rows: Rows, texts: TextRows) -> Examples:
+        score = functools.partial(_score, self.labels, self.record)
+        review = functools.partial(review_rows, rows, self.labels, texts.labels, tuple(self.record["main"]), score)
+        return Examples(
+            texts.encoded,
+            len(rows),
+            lambda outputs: score(texts.labels, texts.outputs(outputs, self.problem)),
+            lambda outputs: review(texts.outputs(outputs, self.problem)),
+            texts.owner,
+            functools.partial(self._in_ways, rows, texts.labels) if texts.long and rows.pairs is None else None,
+        )
+
+    def _in_ways(
+        self, rows: Rows, expected: np.ndarray, ways: Sequence[str], compute: Callable[[Encoded], np.ndarray]
+    ) -> dict[str, dict[str, float]]:
+        found = outputs_in_ways(ways, functools.partial(self.texts, rows), compute, self.problem)
+        return {way: _score(self.labels, self.record, expected, outputs) for way, outputs in found.items()}
 
 
 def _score(

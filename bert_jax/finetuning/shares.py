@@ -32,8 +32,10 @@ def _order(examples: Examples) -> np.ndarray:
     """All examples, shuffled, so that every beginning has each class in its share."""
     count, labels = examples.count, examples.encoded.labels
     shuffled = np.random.default_rng(ORDER_SEED).permutation(count)
-    if examples.owner is not None or labels.ndim > 1 or labels.dtype.kind == "f":
+    if labels.ndim > 1 or labels.dtype.kind == "f":
         return shuffled
+    if examples.owner is not None:
+        labels = labels[np.searchsorted(examples.owner, np.arange(count))]
     place = np.empty(count)  # of each example among those of its class: from 0 to 1
     for label in np.unique(labels):
         own = shuffled[labels[shuffled] == label]
@@ -52,5 +54,6 @@ def pick_rows(encoded: Encoded, rows: np.ndarray, labelled: np.ndarray) -> Encod
         offsets=offsets,
         segment_b=encoded.segment_b[rows],
         labels=encoded.labels[labelled],
+        weights=None if encoded.weights is None else encoded.weights[rows],
         token_labels=None if encoded.token_labels is None else encoded.token_labels[at],
     )

@@ -21,7 +21,7 @@ from bert_jax.text.tokenizer import Tokenizer
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     read = functools.partial(read_sentences, encoding_errors=config.encoding_errors)
-    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share)
+    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))

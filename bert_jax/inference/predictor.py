@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
-from bert_jax.data.encoded import encode_rows
+from bert_jax.data.long_texts import encode_texts
 from bert_jax.data.rows import Columns, Rows, rows_of
 from bert_jax.errors import UserError
 from bert_jax.inference.model import require_tokenizer
@@ -38,9 +38,12 @@ class Predictor:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.labels = None if about.problem == REGRESSION else list(about.labels or ())
+        self.problem = about.problem
         self.several = about.problem == MULTI_LABEL
         self.probabilities = sigmoid if self.several else softmax
         self.task: dict[str, Any] = {"name": "rows", "pair": None, "columns": None, **about.task}
+        self.long_texts: str = about.task.get("long_texts") or "cut"
+        self.overlap: int | None = about.task.get("overlap")
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """The columns to read. Of a model from elsewhere it is not known whether it takes pairs: as is given."""
@@ -53,7 +56,8 @@ class Predictor:
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 64
     ) -> list[Prediction]:
-        """One Prediction a text (with its pair), in order. Texts longer than the run's max_length are cut."""
+        """One Prediction a text (with its pair), in order. Texts longer than the run's max_length are read as in
+        training: cut, or in windows (see data.long_texts)."""
         rows = rows_of(texts, pairs)
         if self.task["pair"] is not None and (pairs is not None) != self.task["pair"]:
             wants = "pairs of texts" if self.task["pair"] else "single texts"
@@ -61,7 +65,8 @@ class Predictor:
         return self.answer(rows, batch_size=batch_size)
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Prediction]:
-        outputs = self.outputs(encode_rows(rows, self.tokenizer, self.max_length), batch_size)
+        texts = encode_texts(rows, self.tokenizer, self.max_length, self.long_texts, self.overlap)
+        outputs = texts.outputs(self.outputs(texts.encoded, batch_size), self.problem)
         if self.labels is None:
             return [Prediction(score=float(value)) for value in outputs[:, 0]]
         probabilities = self.probabilities(outputs)

@@ -15,6 +15,11 @@ from bert_jax.tasks.pretraining import cross_entropy
 from bert_jax.train.task import Batch, Sums
 
 
+def _is_real(batch: Batch) -> Array:
+    """1 of each row that does not only fill the batch up."""
+    return (batch["weight"] > 0).astype(jnp.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class _SequenceTask:
     model: ModelConfig
@@ -23,8 +28,8 @@ class _SequenceTask:
     headline: ClassVar[str]
 
     def counts(self, batch: Batch) -> Sums:
-        rows = jnp.sum(batch["weight"])
-        return dict.fromkeys(("loss", self.headline), rows)
+        """The loss is by row, whatever the rows of a batch weigh together: so a weight is the same in every batch."""
+        return {"loss": jnp.sum(_is_real(batch)), self.headline: jnp.sum(batch["weight"])}
 
     def outputs(self, module: SequenceModel, batch: Batch) -> Array:
         """Class scores before the softmax (B C), or the score (B 1)."""
@@ -44,7 +49,7 @@ class ClassificationTask(_SequenceTask):
     headline: ClassVar[str] = "accuracy"
 
     def counts(self, batch: Batch) -> Sums:
-        return {**super().counts(batch), "loss": jnp.sum(self._row_weights(batch))}
+        return {**super().counts(batch), "loss": jnp.sum(_is_real(batch) * self._class_weights(batch))}
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
@@ -52,14 +57,14 @@ class ClassificationTask(_SequenceTask):
     def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
         logits = self._logits(module, batch, rngs)
         return {
-            "loss": jnp.sum(cross_entropy(logits, batch["label"]) * self._row_weights(batch)),
+            "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"] * self._class_weights(batch)),
             "accuracy": jnp.sum((logits.argmax(-1) == batch["label"]) * batch["weight"]),
         }
 
-    def _row_weights(self, batch: Batch) -> Array:
+    def _class_weights(self, batch: Batch) -> Array | float:
         if self.class_weights is None:
-            return batch["weight"]
-        return batch["weight"] * jnp.asarray(self.class_weights, jnp.float32)[batch["label"]]
+            return 1.0
+        return jnp.asarray(self.class_weights, jnp.float32)[batch["label"]]
 
 
 @dataclasses.dataclass(frozen=True)

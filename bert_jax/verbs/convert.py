@@ -83,16 +83,23 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         with contextlib.suppress(OSError):  # the target is there
             for parent in parents:
                 parent.rmdir()
-    if to in LOSE_THE_THRESHOLD and pretrained.task.get("threshold") is not None:
+    if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
         print(
             f"note: {to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
             "no answer: who reads the export compares the score of [CLS] with it",
             file=sys.stderr,
         )
+    way = pretrained.task.get("long_texts") or "cut"
+    if to in LOSE_THE_TASK and way != "cut":
+        print(
+            f"note: {to} has no place for how long texts are read, {way!r} here: who reads the export sees their first "
+            f"{pretrained.max_length} tokens only, as --long-texts cut. A run folder and onnx keep it",
+            file=sys.stderr,
+        )
     return differences
 
 
-LOSE_THE_THRESHOLD = ("hf", "tf", "stablehlo")
+LOSE_THE_TASK = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
     "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
     "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
+from bert_jax.data.encoded import Encoded
+from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
 from bert_jax.finetuning.answer_review import golds_of, review_texts
@@ -26,6 +30,7 @@ from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
 
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
@@ -53,6 +58,9 @@ class EvaluateConfig:
     """Column of the label, where not as in training."""
     choices: tuple[str, ...] = ()
     """For multiple choice, where not as in training: a column for each choice, or one with a list."""
+    long_texts: tuple[LongTexts, ...] = ()
+    """For models of single texts: how those longer than a row are read, where not as in training; see the help of
+    finetune. Several: the scores are those of the first, and a table has all."""
     json: Path | None = None
     """Write the scores here too, with the 95 % interval of each under "intervals"."""
     report: Path | None = None
@@ -63,7 +71,10 @@ class EvaluateConfig:
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric."""
+    """Each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric.
+
+    With several ways to read long texts, the metrics of each under `long_texts`.
+    """
     check_ranges(config, batch_size=(1, None))
     if config.json and config.json.is_dir():
         raise UserError(f"{config.json}: a folder, where --json names the file to write")
@@ -81,10 +92,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
     for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
+    if config.long_texts and about.kind != "sequence":
+        raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")
+    if set(config.long_texts) - {"cut"} and (about.task.get("pair") or config.pair):
+        raise UserError(f"--long-texts {config.long_texts[0]}: {config.model} reads pairs of texts, which are cut only")
+    way = config.long_texts[0] if config.long_texts else about.task.get("long_texts")
     longest = LENGTH if about.kind == "span" else about.max_length
     asked = Asked(
         data=config.data,
-        record={**about.task, "columns": {**known, **given}},
+        record={**about.task, "columns": {**known, **given}, "long_texts": way},
         labels=None if about.problem == REGRESSION else about.labels,
         problem=about.problem,
         tokenizer=require_tokenizer(about),
@@ -92,11 +108,25 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
-    outputs = compute(examples.encoded, config.batch_size)
-    scores, found = examples.score(outputs), findings(examples.review(outputs))
-    del scores["main"]
+
+    def run(encoded: Encoded) -> np.ndarray:
+        return compute(encoded, config.batch_size)
+
+    outputs = run(examples.encoded)
+    found = findings(examples.review(outputs))
     _report(config, str(config.model), found, examples)
-    return {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated, "intervals": found.intervals}
+    scores = _without_main(examples.score(outputs))
+    told = {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated, "intervals": found.intervals}
+    if len(config.long_texts) < 2:
+        return told
+    others = config.long_texts[1:]
+    ways = examples.in_ways(others, run) if examples.in_ways else dict.fromkeys(map(str, others), scores)  # all fit
+    ways = {config.long_texts[0]: scores, **{way: _without_main(found) for way, found in ways.items()}}
+    return {**told, "long_texts": ways}
+
+
+def _without_main(scores: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name != "main"}
 
 
 def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, Any]:
@@ -126,8 +156,10 @@ def main(arguments: Sequence[str]) -> int:
     scores = evaluate(config)
     if config.json:
         write_json(config.json, scores)
-    intervals = scores.pop("intervals")
+    intervals, ways = scores.pop("intervals"), scores.pop("long_texts", {})
     for name, value in scores.items():
         between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
         print(f"{name:12} {value:.4f}{between}" if isinstance(value, float) else f"{name:12} {value}")
+    if ways:
+        show_ways(ways, f"{config.model}: long texts read in several ways", "")
     return 0

@@ -18,6 +18,7 @@ from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
+from bert_jax.verbs.long_texts import show_ways
 
 
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
@@ -93,4 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         result = run.result() or {}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
         print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
+        if "long_texts" in result:
+            title = f"{run.path}: the same weights, dev texts longer than a row read in each way"
+            show_ways(result["long_texts"], title, config.long_texts)
     return 0

@@ -15,6 +15,7 @@ from bert_jax.config import ModelConfig, OptimConfig, with_dropout
 from bert_jax.convert.pretrained import Pretrained, outputs_of
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
+from bert_jax.data.long_texts import WAYS
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Examples, TaskData
@@ -25,7 +26,7 @@ from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.checkpoint import parameter_hash, read_params
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
@@ -80,8 +81,9 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
-        counts = np.bincount(data.train.encoded.labels, minlength=outputs)
-        weights = len(data.train.encoded) / (outputs * np.maximum(counts, 1))
+        rows = data.train.encoded
+        counts = np.bincount(rows.labels, rows.weights, minlength=outputs)
+        weights = counts.sum() / (outputs * np.maximum(counts, 1))
         task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
     layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
     optimizer = make_optimizer(_optim(config), layers)
@@ -135,6 +137,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "train_rows": training.count,
             "dev_rows": data.dev.count,
             "parameters_sha256": parameter_hash(outcome.state.params),
+            **_in_ways(program, data, run, outcome.best_step),
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
@@ -170,6 +173,17 @@ def _evaluate(program: Program, data: TaskData, params: Params) -> dict[str, flo
     for name, examples in data.also.items():
         scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
     return scores
+
+
+def _in_ways(
+    program: Program, data: TaskData, run: RunFolder, best_step: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Where dev texts are longer than a row: the scores of the best checkpoint for each way to read them."""
+    if data.dev.in_ways is None:
+        return {}
+    params = program.place_params(read_params(run.checkpoints / str(best_step)))
+    compute = functools.partial(predict_rows, program, params, batch_size=SCORING_ROWS)
+    return {"long_texts": data.dev.in_ways(tuple(WAYS), compute)}
 
 
 def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:

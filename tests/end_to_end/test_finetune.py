@@ -1,7 +1,6 @@
 """Labelled rows to a model that answers."""
 
 import csv
-import dataclasses
 import json
 import shutil
 import signal
@@ -13,7 +12,6 @@ from runs import done, ended, lines, logged, reached, result, wait_for, write_ro
 
 import bert_jax
 from bert_jax.cli import main
-from bert_jax.text import load_tokenizer
 
 COLUMNS = ["--text", "body", "--label", "label"]
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.01, "--max-length", 16, "--log-every", 1]
@@ -340,63 +338,3 @@ def test_rows_with_any_number_of_labels(pretrained, tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["exact"] == 1.0
     (tmp_path / "new.csv").write_text("body,label\nba,urgent|sales\n")
     assert main(list(map(str, scored))) == 1
-
-
-def test_a_sweep_of_twelve_runs_compiles_each_shape_once_and_goes_on_after_a_stop(
-    pretrained, rows, tmp_path, monkeypatch, capsys
-):
-    from bert_jax.train.program import Program
-
-    programs = []
-    build = Program.__init__
-
-    def watched(self, *given, **more):
-        build(self, *given, **more)
-        programs.append(self)
-
-    monkeypatch.setattr(Program, "__init__", watched)
-    grid = ["--sweep.learning-rates", 0.01, 0.001, "--sweep.batch-sizes", 6, 10, "--sweep.epochs", 1, 2, 3]
-    given = arguments(pretrained, rows / "classes", tmp_path / "grid", *grid)
-    assert main(given) == 0
-    shown = capsys.readouterr().out
-    summary = json.loads((tmp_path / "grid" / "runs.json").read_text())
-    assert len(summary["scores"]) == 12 == len(summary["settings"]) and "learning rate" in shown
-    (program,) = programs
-    shapes = {
-        batch.batch(step)["tokens"].shape
-        for batch in map(_batches_of(rows / "classes"), (6, 10))
-        for step in range(3 * batch.steps_per_epoch)
-    }
-    assert program._step._cache_size() == len(shapes) and program._init._cache_size() == 1
-    assert bert_jax.load(tmp_path / "grid").predict(["ba me ba"])[0].label == "urgent"
-
-    (tmp_path / "grid" / "runs.json").unlink()
-    name = summary["best"]
-    (tmp_path / "grid" / name / "result.json").unlink()
-    assert main(given) == 0
-    again = json.loads((tmp_path / "grid" / "runs.json").read_text())
-    assert again == summary
-    assert capsys.readouterr().err.count("finished before") == 11
-
-
-def _batches_of(data: Path):
-    """Training batches of the rows by batch size."""
-    from bert_jax.data.batches import Batches
-    from bert_jax.data.encoded import encode_rows
-    from bert_jax.data.rows import Columns, read_rows
-
-    def batches(size: int) -> Batches:
-        return Batches(encode_rows(read, tokenizer, 16), size, 0)
-
-    tokenizer = load_tokenizer(data.parent.parent / "vocab")
-    read = dataclasses.replace(read_rows(data / "train.csv", Columns("body")), labels=None)
-    return batches
-
-
-def test_a_learning_curve_trains_on_more_and_more_rows(pretrained, rows, tmp_path, capsys):
-    given = arguments(pretrained, rows / "classes", tmp_path / "curve", "--learning-curve", "--epochs", 1)
-    assert main(given) == 0
-    assert "The last doubling of the examples brought" in capsys.readouterr().out
-    runs = [result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
-    assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]
-    assert {run["step"] for run in runs} == {10}

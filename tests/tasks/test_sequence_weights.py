@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from tiny import TINY
 
-from bert_jax.tasks.sequence import ClassificationTask
+from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
 
 WEIGHTS = (0.5, 3.0, 1.25)
 
@@ -28,3 +28,27 @@ def test_the_weighted_loss_is_a_mean_by_weight():
     expected = np.average(losses[:3], weights=WEIGHTS)
     assert float(sums["loss"] / counts["loss"]) == pytest.approx(float(expected), rel=1e-5)
     assert float(counts["accuracy"]) == 3
+
+
+@pytest.mark.parametrize("task", [ClassificationTask(TINY, classes=3), RegressionTask(TINY), MultiLabelTask(TINY)])
+def test_a_weight_counts_the_same_whatever_else_is_in_the_batch(task):
+    """A window of a long text is as light among its like as among rows of short texts."""
+    rng = np.random.default_rng(0)
+    labels = {"accuracy": [0, 1, 2, 1], "absolute_error": [0.5, -1.0, 2.0, 0.0], "exact": [[1.0, 0.0]] * 4}
+    batch = {
+        "tokens": jnp.asarray(rng.integers(5, TINY.vocab_size, (4, 7))),
+        "length": jnp.full(4, 7),
+        "segment_b": jnp.full(4, 7),
+        "label": jnp.asarray(labels[task.headline]),
+    }
+    module = task.build(nnx.Rngs(0))
+
+    def loss(*weights):
+        weighed = {**batch, "weight": jnp.array(weights)}
+        sums, counts = task.sums(module, weighed, None), task.counts(weighed)
+        assert float(counts[task.headline]) == sum(weights)
+        return float(sums["loss"] / counts["loss"])
+
+    one, other = loss(1.0, 0.0, 0.0, 0.0), loss(0.0, 1.0, 0.0, 0.0)
+    assert loss(0.25, 0.0, 0.0, 0.0) == pytest.approx(one / 4, rel=1e-5)
+    assert loss(0.25, 2.0, 0.0, 0.0) == pytest.approx((0.25 * one + 2 * other) / 2, rel=1e-5)
