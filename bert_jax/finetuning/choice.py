@@ -16,9 +16,12 @@ from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.sequence import cut_note
 from bert_jax.text.tokenizer import Tokenizer
 
+SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")
+
 
 def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    columns = Columns(config.text, None, config.label, config.choices or ("choices",))
+    own = Columns(config.text, None, config.label, config.choices or ("choices",))
+    columns = SWAG if config.task == "swag" else own
     train_path, dev_path = find_split_files(config.data, SUFFIXES)
     train = read_rows(train_path, columns, encoding_errors=config.encoding_errors)
     notes = []
@@ -27,7 +30,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     else:
         train, dev = split_rows(train, dev_share=config.dev_share, seed=0, stratify=False)
         notes.append(f"{train_path}: no dev file, {len(dev)} of {len(train) + len(dev)} rows are held out (seed 0)")
-    record = {"name": "choice", "columns": dataclasses.asdict(columns)}
+    record = {"name": config.task, "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
     return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes)
@@ -37,9 +40,8 @@ def read_choice_dev(asked: Asked) -> Examples:
     """Rows to score a model on: a file, or a folder's dev file."""
     train, dev = find_split_files(asked.data, SUFFIXES)
     given = asked.record.get("columns") or {}
-    columns = Columns(
-        given.get("text", "text"), None, given.get("label", "label"), tuple(given.get("choices") or ("choices",))
-    )
+    choices = tuple(given.get("choices") or ("choices",))
+    columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
     rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
     return _examples(rows, asked.tokenizer, asked.length)
 

@@ -14,7 +14,12 @@ from bert_jax.text.tokenizer import Tokenizer
 Read = Callable[[FinetuneConfig, Tokenizer], TaskData]
 ReadDev = Callable[[Asked], Examples]
 
-READERS: dict[str, Read] = {"squad": read_reading, "ner": read_tagging, "choice": read_choice}  # others: whole texts
+READERS: dict[str, Read] = {  # others: whole texts
+    "squad": read_reading,
+    "ner": read_tagging,
+    "choice": read_choice,
+    "swag": read_choice,
+}
 DEV_READERS: dict[str, ReadDev] = {
     "sequence": read_sequence_dev,
     "token": read_tagging_dev,
