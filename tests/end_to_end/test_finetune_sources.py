@@ -13,6 +13,7 @@ from bert_jax.cli import main
 from bert_jax.verbs.glue import task_score
 
 QUICK = ["--epochs", 1, "--batch-size", 6, "--learning-rate", 0.01, "--max-length", 24, "--log-every", 1]
+CLASSES = ("entailment", "neutral", "contradiction")
 ENDINGS = [f"ending{i}" for i in range(4)]
 
 
@@ -45,10 +46,9 @@ def suite(tmp_path):
             f"CoLA/{split}": rows_of("x\t0\t\tba", count, lambda i: ("x", str(i % 2), "", f"don {i}")),
             f"STS-B/{split}": rows_of(pair + "\tscore", count, lambda i: (str(i), "ba", f"fe {i}", str(i % 5 * 2))),
         }
-        classes = ("entailment", "neutral", "contradiction")
         for kind in ("",) if split == "train" else ("_matched", "_mismatched"):
             files[f"MNLI/{split}{kind}"] = rows_of(
-                pair + "\tgold_label", count, lambda i: (str(i), "ba", "ke", classes[i % 3])
+                pair + "\tgold_label", count, lambda i: (str(i), "ba", "ke", CLASSES[i % 3])
             )
         for name, text in files.items():
             (folder / f"{name}.tsv").write_text(text)
