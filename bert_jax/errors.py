@@ -1,4 +1,4 @@
-"""The two ways a command ends early on purpose."""
+"""The two ways a command ends early on purpose, and what is told of a library's error."""
 
 
 class UserError(Exception):
@@ -7,3 +7,8 @@ class UserError(Exception):
 
 class Stopped(Exception):
     """A signal ended the run after everything was saved: start it again to go on. Exit code 75 (EX_TEMPFAIL)."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, without what comes below."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

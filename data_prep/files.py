@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, first_line
 
 LOCAL = "file://"
 PACKAGES = {
@@ -178,8 +178,3 @@ def disk_and_network_errors(path: str) -> Iterator[None]:
         if not protocol_of(path):
             raise
         raise UserError(f"{path}: cannot be read ({first_line(error)})") from None
-
-
-def first_line(error: Exception) -> str:
-    """What a library's error says, without what comes below."""
-    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -5,8 +5,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from bert_jax.errors import UserError
-from data_prep.files import first_line, open_file
+from bert_jax.errors import UserError, first_line
+from data_prep.files import open_file
 from data_prep.parts import Piece
 from data_prep.reading import Document, Losses, Reading, row_text
 

@@ -3,12 +3,13 @@
 import dataclasses
 from pathlib import PurePosixPath
 
+from bert_jax.data.prepared import PREFIX
 from bert_jax.errors import UserError
 from data_prep.compression import NAMES
 from data_prep.files import File, disk_and_network_errors, list_files, size_and_stamp
 from data_prep.parquet import rows_and_text_bytes
 from data_prep.parts import UNPACKED, Format, Source
-from data_prep.prepared import PREFIX, find_prepared
+from data_prep.prepared import find_prepared
 from data_prep.reading import Losses, Reading
 
 FORMATS: dict[str, Format] = {

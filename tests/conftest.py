@@ -9,6 +9,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # so that one process can build any small mesh
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiles in a third of the time
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["BERT_JAX_CACHE"] = ""  # nothing of the tests among the user's files; those of the cache name a folder
 
 
 @pytest.fixture(scope="session")

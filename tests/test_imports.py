@@ -14,7 +14,7 @@ FILES = [
 
 FOUNDATION = {"bert_jax.config", "bert_jax.errors"}
 GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding"}
-RECORDS = {"bert_jax.data.record", "bert_jax.data.masking"}
+RECORDS = {"bert_jax.data.record", "bert_jax.data.masking", "bert_jax.data.prepared"}
 BODY = GROUND | {
     "bert_jax.train",
     "bert_jax.model",

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.data.prepared import as_prepared, find_splits
 from bert_jax.errors import UserError
 
-DEV_NAMES = ("dev", "valid", "validation")
+DEV_NAMES = ("dev", "val", "valid", "validation")
 
 
 def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | None]:
-    """The training file, and the dev file where there is one: of a folder, or `data` itself."""
+    """The training file, and the dev file where there is one: of a folder or a prepared data set, or `data` itself."""
+    if asked := as_prepared(data):
+        return find_splits(asked)
     if not data.exists():
         raise UserError(f"{data}: no such file or folder")
     if not data.is_dir():

@@ -1,11 +1,12 @@
-"""The GLUE tasks as published: files, columns, label order, metrics. Wang et al. 2018, table 1."""
+"""The GLUE tasks as published: files or TFDS, columns, label order, metrics. Wang et al. 2018, table 1."""
 
 import dataclasses
 import difflib
 from pathlib import Path
 
+from bert_jax.data.prepared import Prepared, as_prepared, is_ready
 from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, with_classes, with_scores
-from bert_jax.data.tables import read_text, tsv_fields
+from bert_jax.data.tables import read_records, read_text, tsv_fields
 from bert_jax.errors import UserError
 
 
@@ -16,6 +17,8 @@ class GlueTask:
     labels   the classes in the order of Hugging Face and TFDS; None: a score
     in_file  how the files spell them, where not by name
     header   the columns of train and dev, where the files do not say
+    features the columns of the texts in TFDS, where it names them otherwise
+    also     further data sets of TFDS that have its kind of rows
     dev      the dev files; scores on those after the first are told under the name that stands behind dev_
     """
 
@@ -28,6 +31,8 @@ class GlueTask:
     main: tuple[str, ...] = ("accuracy",)
     in_file: tuple[str, ...] | None = None
     header: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+    also: tuple[str, ...] = ()
     skip_short_rows: bool = False
     dev: tuple[str, ...] = ("dev.tsv",)
 
@@ -64,6 +69,7 @@ GLUE = {
         F1_ACCURACY,
         F1_ACCURACY,
         in_file=ZERO_ONE,
+        features=("sentence1", "sentence2"),
     ),
     "qqp": GlueTask(
         "QQP",
@@ -83,13 +89,25 @@ GLUE = {
         "sentence2",
         "gold_label",
         ("entailment", "neutral", "contradiction"),
+        features=("premise", "hypothesis"),
+        also=("ax", "mnli_matched", "mnli_mismatched"),
         dev=("dev_matched.tsv", "dev_mismatched.tsv"),
     ),
     "qnli": GlueTask("QNLI", "question", "sentence", "label", ENTAILMENT),
     "rte": GlueTask("RTE", "sentence1", "sentence2", "label", ENTAILMENT),
     "wnli": GlueTask("WNLI", "sentence1", "sentence2", "label", ("not_entailment", "entailment"), in_file=ZERO_ONE),
 }
-TASKS = ("rows", *GLUE)
+TASKS = ("rows", "squad", "ner", "choice", "swag", "glue", *GLUE)  # to tell which is meant
+AX = "diagnostic.tsv"
+AX_FOLDERS = ("AX", "diagnostic", "MNLI", ".")
+
+# What gluebenchmark.com takes: the name of each file of answers, the task, and the file of its rows.
+LEADERBOARD = {
+    **{task.folder: (name, "test.tsv") for name, task in GLUE.items() if name != "mnli"},
+    "MNLI-m": ("mnli", "test_matched.tsv"),
+    "MNLI-mm": ("mnli", "test_mismatched.tsv"),
+    "AX": ("mnli", AX),
+}
 
 
 def read_task(
@@ -114,18 +132,18 @@ def read_task(
             encoding_errors=encoding_errors,
         )
     task = _find_task(name)
-    folder = glue_folder(name, data)
     notes: list[str] = []
 
     def read(file: str) -> Rows:
-        return settle(read_glue(name, folder / file, notes=notes, encoding_errors=encoding_errors), task)
+        path = glue_file(name, data, file)
+        return settle(read_glue(name, path, notes=notes, encoding_errors=encoding_errors), task)
 
     train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
-    also = {_set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
+    also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
     return Labelled(train, dev, task.labels, task.metrics, task.main, notes, also)
 
 
-def _set_name(file: str) -> str:
+def set_name(file: str) -> str:
     """mismatched, of dev_mismatched.tsv."""
     return file.removesuffix(".tsv").partition("_")[2]
 
@@ -141,9 +159,59 @@ def glue_folder(name: str, data: Path) -> Path:
     raise UserError(f"{data}: no {task.folder}/train.tsv and no train.tsv in this folder")
 
 
+def glue_file(name: str, data: Path, file: str) -> Path:
+    """Where an official file of a task is, or the split of TFDS that holds the same; it need not be there."""
+    asked = as_prepared(data)
+    if asked is None:
+        return glue_folder(name, data) / file
+    if asked.split:
+        raise UserError(f"{data}: {name} has its splits by itself. Leave ?split= out")
+    return _of_task(name, asked).path(file.removesuffix(".tsv").replace("dev", "validation"))
+
+
+def dev_file(name: str, data: Path) -> Path:
+    """What to score a task's model on: the file or split that `data` names, or its dev set."""
+    asked = as_prepared(data)
+    if data.is_file() or (asked and asked.split):
+        return data
+    return glue_file(name, data, GLUE[name].dev[0])
+
+
+def has_file(name: str, data: Path, file: str) -> bool:
+    """Whether a file of a task is in the folder of them all, or its split in tfds:glue."""
+    if as_prepared(data):
+        return is_ready(Prepared.read(str(glue_file(name, data, file))))
+    return (data / GLUE[name].folder / file).is_file()
+
+
+def rows_to_answer(entry: str, data: Path) -> Path | None:
+    """Where the rows of a file of the leaderboard are; None where they are not there."""
+    name, file = LEADERBOARD[entry]
+    if file == AX and (asked := as_prepared(data)):
+        ax = asked.named("glue/ax", "test")
+        return Path(str(ax)) if is_ready(ax) else None
+    if file == AX:
+        return next((data / folder / AX for folder in AX_FOLDERS if (data / folder / AX).is_file()), None)
+    return glue_file(name, data, file) if has_file(name, data, file) else None
+
+
+def _of_task(name: str, asked: Prepared) -> Prepared:
+    """A task's data set: itself, or in the suite of them all."""
+    suite, _, version = asked.name.partition(":")
+    if suite == "glue":
+        return asked.named(f"glue/{name}" + (f":{version}" if version else ""), asked.split)
+    if suite not in (f"glue/{known}" for known in (name, *GLUE[name].also)):
+        raise UserError(f"{asked}: not the data of {name}, which is {asked.named(f'glue/{name}')}")
+    return asked
+
+
 def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding_errors: str = "strict") -> Rows:
-    """The rows of an official file; labels as spelled there, none in a test file. No quoting."""
+    """The rows of an official file, or of a split of TFDS in the file's order; labels as spelled in files, none in a
+    test file. No quoting.
+    """
     task = _find_task(name)
+    if asked := as_prepared(path):
+        return _read_prepared(task, _of_task(name, asked), encoding_errors)
     if not path.is_file() and path.parent.is_dir():
         beside = ", ".join(sorted(file.name for file in path.parent.glob("*.tsv"))) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
@@ -159,7 +227,7 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
     broken = 0
     for line, values in fields:
         if len(values) != len(header):
-            if task.skip_short_rows:
+            if task.skip_short_rows and not is_test:  # the leaderboard counts the rows of a test file
                 broken += 1
                 continue
             raise UserError(
@@ -177,6 +245,29 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
     if broken and notes is not None:
         notes.append(f"{path}: {broken} broken rows left out")
     return rows
+
+
+def _read_prepared(task: GlueTask, asked: Prepared, encoding_errors: str) -> Rows:
+    texts = task.features or ((task.text,) if task.pair is None else (task.text, task.pair))
+    is_test = (asked.split or "").startswith("test")
+    path = asked.path(asked.split or "train")
+    records = list(read_records(path, (*texts, "label", "idx"), encoding_errors=encoding_errors))
+    records.sort(key=lambda record: record[1]["idx"])  # TFDS shuffles them
+    if not records:
+        raise UserError(f"{asked}: no rows")
+    labels = [record["label"] for _, record in records]
+    if task.labels is not None and not is_test:
+        for (number, _), label in zip(records, labels, strict=True):
+            if label not in task.labels:
+                raise UserError(f"{asked} example {number}: label {label!r} is not among {', '.join(task.labels)}")
+        labels = [task.spelled[task.labels.index(label)] for label in labels]
+    return Rows(
+        [record[texts[0]] for _, record in records],
+        [record[texts[1]] for _, record in records] if len(texts) > 1 else None,
+        None if is_test else [str(label) for label in labels],
+        str(asked),
+        [number for number, _ in records],
+    )
 
 
 def settle(rows: Rows, task: GlueTask) -> Rows:

@@ -22,20 +22,22 @@ FEW_ROWS = 100
 class Columns:
     """Which columns to read. No `label`: rows to predict. `choices`: a column each, or one with a list (.jsonl).
 
-    `group` says what a row belongs to, a customer or a document: rows of one group are held out together.
+    Each choice begins with what is in the column `opening`, if one is named. `group` says what a row belongs to, a
+    customer or a document: rows of one group are held out together.
     """
 
     text: str = "text"
     pair: str | None = None
     label: str | None = "label"
     choices: tuple[str, ...] = ()
+    opening: str | None = None
     several: bool = False  # a row has any number of labels: a list (.jsonl, .parquet), or texts parted by |
     group: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
         """Those that hold text."""
-        return (self.text, *(() if self.pair is None else (self.pair,)), *self.choices)
+        return (self.text, *(name for name in (self.pair, self.opening) if name is not None), *self.choices)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -138,7 +140,11 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
         if columns.pair is not None and rows.pairs is not None:
             rows.pairs.append(_text(record, columns.pair, where))
         if rows.choices is not None:
-            rows.choices.append(_choices(record, columns.choices, where))
+            choices = _choices(record, columns.choices, where)
+            if columns.opening is not None:
+                opening = _text(record, columns.opening, where)
+                choices = [f"{opening} {end}".strip() for end in choices]
+            rows.choices.append(choices)
         if columns.group is not None and rows.groups is not None:
             rows.groups.append(_named(record[columns.group], "group", columns.group, where))
         if columns.label is not None and rows.labels is not None:

@@ -3,11 +3,15 @@
 import collections
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.tables import read_text
+from bert_jax.data.prepared import as_prepared
+from bert_jax.data.tables import read_records, read_text
 from bert_jax.errors import UserError
+
+Entry = tuple[str, str, dict[str, Any]]  # where it is, its context, the question
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +38,20 @@ class Questions:
 
 
 def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "strict") -> Questions:
-    """The questions of an official JSON file, in order. `answers` False: a file to predict on may lack them.
+    """The questions of an official JSON file, or of a split of tfds:squad, in order.
 
     Raises UserError with the id for a question that is there twice, has no text, or no answer where the file does not
-    say that it has none. An answer that is not where the file says is looked for nearby, and counted.
+    say that it has none; with `answers` False, as of a file to predict on, answers may lack. An answer that is not
+    where the file says is looked for nearby, and counted.
     """
-    table = _load(path, encoding_errors)
     items: list[Question] = []
     seen: set[str] = set()
     moved: list[str] = []
     lost: list[str] = []
     empty = 0
     impossible = False
-    for where, context, entry in _entries(table, path):
+    entries = _prepared_entries if as_prepared(path) else _entries
+    for where, context, entry in entries(path, encoding_errors):
         name = entry.get("id")
         if not isinstance(name, str | int) or name == "":
             raise UserError(f"{path}: {where} has no id")
@@ -88,9 +93,18 @@ def _load(path: Path, encoding_errors: str) -> list[Any]:
     return data
 
 
-def _entries(data: list[Any], path: Path) -> Any:
-    """(where, context, entry) of each question."""
-    for a, article in enumerate(data):
+def _prepared_entries(path: Path, encoding_errors: str) -> Iterator[Entry]:
+    columns = ("id", "question", "context", "answers")
+    for number, example in read_records(path, columns, encoding_errors=encoding_errors):
+        answers = [
+            {"text": text, "answer_start": start}
+            for text, start in zip(example["answers"]["text"], example["answers"]["answer_start"], strict=True)
+        ]
+        yield f"example {number}", example["context"], {**example, "answers": answers}
+
+
+def _entries(path: Path, encoding_errors: str) -> Iterator[Entry]:
+    for a, article in enumerate(_load(path, encoding_errors)):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
             raise UserError(f"{path}: data[{a}] has no list of paragraphs")

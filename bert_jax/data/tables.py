@@ -1,4 +1,4 @@
-"""Files of rows, a row at a time: CSV, TSV, JSONL, Parquet and plain lines. Memory does not grow with the file."""
+"""Files of rows, a row at a time: CSV, TSV, JSONL, Parquet, plain lines, TFDS. Memory does not grow with the file."""
 
 import contextlib
 import csv
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bert_jax.data.prepared import PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -24,11 +25,16 @@ Record = tuple[int, dict[str, Any]]  # line in the file (row, of Parquet), from 
 def read_records(
     path: Path, columns: tuple[str, ...], *, encoding_errors: str = "strict", suffix: str | None = None
 ) -> Iterator[Record]:
-    """The rows of a .csv (RFC 4180), .tsv (a quotation mark is a plain character), .jsonl, .parquet or .txt file.
+    """The rows of a .csv (RFC 4180), .tsv (a quotation mark is a plain character), .jsonl, .parquet or .txt file, or of
+    a split of a prepared data set (tfds:NAME?split=SPLIT).
 
     `columns` have to be there, each once; of .txt, the first is the line. `-` is standard input, in the format that
     `suffix` names. Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
     """
+    if str(path).startswith(PREFIX):
+        check_columns(features_of(path), columns, str(path))
+        yield from read_examples(path, encoding_errors)
+        return
     kind = suffix or path.suffix
     if kind == ".parquet":
         yield from _parquet_records(path, columns)

@@ -10,8 +10,6 @@ from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
 
-WHOLE = 1 << 40  # tokens that no text has
-CHUNK_TEXTS = 1 << 10  # texts whose offsets are in lists at a time
 LONGEST_QUESTION = 64  # tokens; as google-research/bert's max_query_length
 
 
@@ -34,13 +32,7 @@ class Pieces:
 
 def cut(tokenizer: Tokenizer, texts: Sequence[str]) -> Pieces:
     """The tokens of whole texts with their places."""
-    ids, spans, counts = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [0]
-    for first in range(0, len(texts), CHUNK_TEXTS):
-        for encoding in tokenizer.encode(texts[first : first + CHUNK_TEXTS], max_length=WHOLE):
-            ids.append(np.array(encoding.ids[1:-1], np.int32))
-            spans.append(np.array(encoding.offsets[1:-1], np.int32).reshape(-1, 2))
-            counts.append(len(encoding.ids) - 2)
-    return Pieces(np.concatenate(ids), np.concatenate(spans), np.cumsum(counts, dtype=np.int64))
+    return Pieces(*tokenizer.spans_flat(texts))
 
 
 @dataclasses.dataclass(frozen=True)

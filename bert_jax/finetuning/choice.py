@@ -18,9 +18,12 @@ from bert_jax.finetuning.row_review import place_of, review_classes
 from bert_jax.finetuning.sequence import cut_note
 from bert_jax.text.tokenizer import Tokenizer
 
+SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")
+
 
 def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    columns = Columns(config.text, None, config.label, config.choices or ("choices",))
+    own = Columns(config.text, None, config.label, config.choices or ("choices",))
+    columns = SWAG if config.task == "swag" else own
     train, dev, notes = read_split_rows(
         config.data,
         dataclasses.replace(columns, group=config.group),
@@ -29,7 +32,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         stratify=False,
         encoding_errors=config.encoding_errors,
     )
-    record = {"name": "choice", "columns": dataclasses.asdict(columns)}
+    record = {"name": config.task, "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
     most = np.eye(training.encoded.group)[np.bincount(training.encoded.labels).argmax()]
@@ -41,9 +44,8 @@ def read_choice_dev(asked: Asked) -> Examples:
     """Rows to score a model on: a file, or a folder's dev file."""
     train, dev = find_split_files(asked.data, SUFFIXES)
     given = asked.record.get("columns") or {}
-    columns = Columns(
-        given.get("text", "text"), None, given.get("label", "label"), tuple(given.get("choices") or ("choices",))
-    )
+    choices = tuple(given.get("choices") or ("choices",))
+    columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
     rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
     return _examples(rows, asked.tokenizer, asked.length)
 

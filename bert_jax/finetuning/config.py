@@ -52,6 +52,8 @@ class FinetuneConfig:
     bert-jax finetune --from runs/mini --task mrpc --data glue/ --output runs/mrpc --seeds 1 2 3
     bert-jax finetune --from runs/mini --task rows --data tickets.csv --text body --label priority --output runs/tickets
     bert-jax finetune --from runs/base --task squad --data squad/ --output runs/squad --epochs 2
+    bert-jax finetune --from runs/base --task swag --data swag/ --output runs/swag --max-length 80
+    bert-jax finetune --from runs/base --task glue --data tfds:glue --output runs/glue
     bert-jax finetune --from runs/base --task ner --data conll/ --output runs/entities
     bert-jax finetune --from runs/base --task rte --data glue/ --output runs/grid --sweep.paper --seeds 1 2 3
     """
@@ -59,12 +61,13 @@ class FinetuneConfig:
     from_: Annotated[Path, tyro.conf.arg(name="from")]
     """Run folder or one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
     data: Path
-    """The task's folder with train.* and dev.*, or one file: some of it is held out."""
+    """The task's folder with train.* and dev.*, or one file: some of it is held out. Or tfds:NAME[@FOLDER] as prepared
+    by TensorFlow Datasets in its folder or another: tfds:glue, tfds:squad/v2.0, tfds:imdb_reviews."""
     output: Path
     """Run folder to make, or to go on with. With several seeds: a folder of runs."""
     task: str = "rows"
-    """rows, squad (1.1 and 2.0), ner, choice, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli; glue
-    for all of them that are in the folder, with a table."""
+    """rows, squad (1.1 and 2.0), ner, choice, swag, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli;
+    glue for all of them that are in the folder, with a table, and the leaderboard's answers to their test files."""
     text: str = "text"
     """For rows and choice: the column of the text."""
     pair: str | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.files import find_split_files
-from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task, settle
+from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores, with_several
 from bert_jax.data.tables import SUFFIXES
@@ -95,7 +95,7 @@ def read_sequence_dev(asked: Asked) -> Examples:
     record = {**(SCORES if labels is None else CLASSES), **asked.record}
     name = record.get("name", "rows")
     if name in GLUE:
-        path = data if data.is_file() else glue_folder(name, data) / GLUE[name].dev[0]
+        path = dev_file(name, data)
         rows = read_glue(name, path, encoding_errors=asked.encoding_errors)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")

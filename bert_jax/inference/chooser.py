@@ -38,8 +38,9 @@ class Chooser:
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """The columns to read; of the choices one each, or one that holds a list."""
         known = self.task.get("columns") or {}
+        opening = None if choices else known.get("opening")
         choices = choices or tuple(known.get("choices") or ("choices",))
-        return Columns(text or known.get("text", "text"), None, None, choices)
+        return Columns(text or known.get("text", "text"), None, None, choices, opening)
 
     def predict(self, texts: Sequence[str], choices: Sequence[Sequence[str]], *, batch_size: int = 64) -> list[Choice]:
         """One choice a text, in order."""

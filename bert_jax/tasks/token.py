@@ -24,11 +24,11 @@ class _TokenTask:
 
     def outputs(self, module: TokenModel, batch: Batch) -> Array:
         """Scores of every token before any softmax: (B L outputs)."""
-        return self._logits(module, batch, None)
+        return self._logits(module, batch, None, None)
 
-    def _logits(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    def _logits(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None, head_rngs: nnx.Rngs | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, rngs)
+        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, head_rngs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,8 @@ class TaggingTask(_TokenTask):
         return {"loss": labelled, "accuracy": labelled}
 
     def sums(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits, labels, weight = self._logits(module, batch, rngs), batch["token_labels"], self._weight(batch)
+        logits = self._logits(module, batch, rngs, rngs)
+        labels, weight = batch["token_labels"], self._weight(batch)
         return {
             "loss": jnp.sum(cross_entropy(logits, labels) * weight),
             "accuracy": jnp.sum(is_top(logits, labels) * weight),
@@ -57,7 +58,10 @@ class TaggingTask(_TokenTask):
 
 @dataclasses.dataclass(frozen=True)
 class SpanTask(_TokenTask):
-    """Where an answer starts and ends: `label` (B 2) of the batch, both 0, the place of [CLS], where there is none."""
+    """Where an answer starts and ends: `label` (B 2) of the batch, both 0, the place of [CLS], where there is none.
+
+    No dropout before the head, as in google-research/bert.
+    """
 
     def build(self, rngs: nnx.Rngs) -> TokenModel:
         return TokenModel(self.model, 2, dtype=self.dtype, rngs=rngs)
@@ -67,7 +71,7 @@ class SpanTask(_TokenTask):
         return {"loss": rows, "accuracy": rows}
 
     def sums(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits = self._logits(module, batch, rngs)
+        logits = self._logits(module, batch, rngs, None)
         there = jnp.arange(logits.shape[1]) < batch["length"][:, None]
         scores = jnp.where(there[..., None], logits, jnp.finfo(jnp.float32).min).swapaxes(1, 2)  # B 2 L
         losses = cross_entropy(scores, batch["label"]).mean(axis=1)

@@ -11,6 +11,7 @@ from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import replace_surrogates
 
 CHUNK_TEXTS = 1 << 12  # the library's encodings take a hundred times the memory of the ids
+CHUNK_PLACED = 1 << 10  # texts whose offsets are in lists at a time
 
 
 def flat_ids(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -26,6 +27,18 @@ def flat_ids(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.nd
         chunks.append(np.fromiter(itertools.chain.from_iterable(found), np.int32, sum(lengths)))
         counts += lengths
     return np.concatenate(chunks), np.cumsum(counts, dtype=np.int64)
+
+
+def flat_spans(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same with the start and end of each token in the characters of its text between them: int32 (tokens, 2)."""
+    ids, spans, counts = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [0]
+    for first in range(0, len(texts), CHUNK_PLACED):
+        chunk = list(map(replace_surrogates, texts[first : first + CHUNK_PLACED]))
+        for encoding in backend.encode_batch(chunk, add_special_tokens=False):
+            ids.append(np.array(encoding.ids, np.int32))
+            spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
+            counts.append(len(encoding))
+    return np.concatenate(ids), np.concatenate(spans), np.cumsum(counts, dtype=np.int64)
 
 
 def encode_texts(

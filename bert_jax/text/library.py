@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import models
 
 from bert_jax.errors import UserError
-from bert_jax.text.backend import encode_texts, flat_ids
+from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, write_whole
 from bert_jax.text.layout import read_layout
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described, flattened
@@ -77,6 +77,10 @@ class LibraryTokenizer:
     def ids_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all texts in one int32 array, and int64 offsets: text i is `flat[offsets[i]:offsets[i + 1]]`."""
         return flat_ids(self._backend, texts)
+
+    def spans_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ids of all texts, the characters that each stands for (int32, tokens x 2), and where texts start."""
+        return flat_spans(self._backend, texts)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first.

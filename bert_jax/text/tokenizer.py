@@ -51,6 +51,9 @@ class Tokenizer(Protocol):
     def ids_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The same in one int32 array, and int64 offsets: text i is `flat[offsets[i]:offsets[i + 1]]`. Faster still."""
 
+    def spans_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same with each token's start and end in the characters of its text between the two: int32 (tokens, 2)."""
+
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer of the two first."""
 

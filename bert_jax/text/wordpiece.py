@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bert_jax.errors import UserError
-from bert_jax.text.backend import encode_texts, flat_ids
+from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.tokenizer import Encoding, SpecialIds
 from bert_jax.text.word_cache import WORD_BREAK, WordCache
 
@@ -112,6 +112,10 @@ class WordPieceTokenizer:
         firsts = np.zeros(len(counts) + 1, np.int64)
         np.cumsum(counts, out=firsts[1:])
         return flat, ends[firsts]
+
+    def spans_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ids of all texts, the characters that each stands for (int32, tokens x 2), and where texts start."""
+        return flat_spans(self._backend, texts)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first."""

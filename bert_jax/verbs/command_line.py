@@ -1,5 +1,6 @@
 """Flags over TOML over defaults, by tyro, for a verb's dataclass."""
 
+import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, TypeVar
 import tyro
 
 from bert_jax.config import from_table, read_table
+from bert_jax.data.tables import STDIN
+from bert_jax.errors import UserError
 
 T = TypeVar("T")
 
@@ -27,3 +30,18 @@ def _either_or(cls: type) -> dict[str, str]:
     """--x and --no-x for settings that may be true, false or left to what is found, as tyro has them for the others."""
     names = [name.replace("_", "-") for name, hint in typing.get_type_hints(cls).items() if hint == bool | None]
     return {f"--{name}": f"--{name}=True" for name in names} | {f"--no-{name}": f"--{name}=False" for name in names}
+
+
+def write_output(path: Path, text: str) -> None:
+    """The text in a file, whole or not at all, or on standard output."""
+    if str(path) == STDIN:
+        sys.stdout.write(text)
+        return
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Make room, or choose another --output") from None
+    finally:
+        beside.unlink(missing_ok=True)

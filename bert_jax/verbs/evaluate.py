@@ -45,7 +45,7 @@ class EvaluateConfig:
     """
 
     data: Path
-    """A file, or a folder with a dev file, as for the fine-tuning of the task."""
+    """A file, or a folder with a dev file, as for the fine-tuning of the task, or tfds:NAME?split=SPLIT."""
     model: Path | None = None
     """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
     predictions: Path | None = None
@@ -88,7 +88,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         return _score_predictions(config, config.predictions)
     assert config.model is not None
     about, compute = open_model(config.model)
-    known = about.task.get("columns") or {}
+    known = {**(about.task.get("columns") or {}), **({"opening": None} if config.choices else {})}
     given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
     for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")

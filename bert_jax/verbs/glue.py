@@ -10,26 +10,24 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax.data.glue import GLUE
+from bert_jax.data.glue import GLUE, has_file, set_name
+from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.train.run import RunFolder
+from bert_jax.verbs.leaderboard import SUBMISSION, check_tests, write_submission
 
 SUITE = "glue"
 SUMMARY = "glue.json"
 
 
 def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], list[RunFolder]]) -> list[RunFolder]:
-    """A run a task (and seed) in `output`, and glue.json with each task's score and the average.
+    """A run a task (and seed) in `output`, glue.json with each task's score and the average, and answers to test files.
 
     Tasks whose training file is not in the folder are left out, and said.
     """
-    there = [name for name, task in GLUE.items() if (config.data / task.folder / "train.tsv").is_file()]
-    if not there:
-        folders = ", ".join(task.folder for task in GLUE.values())
-        raise UserError(f"{config.data}: no train.tsv in any of {folders}")
-    for name in GLUE.keys() - set(there):
-        print(f"note: {config.data / GLUE[name].folder}: no train.tsv; {name} is left out", file=sys.stderr)
+    there = _tasks(config)
+    check_tests(config.data, there, encoding_errors=config.encoding_errors)
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}
     for name in there:
@@ -37,27 +35,60 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
         runs += made
         found = [(run.result() or {})["dev"] for run in made]
         scores[name] = {metric: _spread([one[metric] for one in found]) for metric in found[0]}
-    average = float(np.mean([score["main"]["mean"] for score in scores.values()]))
-    summary = {"average": average, "tasks": scores, "left_out": sorted(GLUE.keys() - set(there)), "seeds": config.seeds}
+        scores[name]["score"] = _spread([task_score(name, one) for one in found])
+    averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
+    summary = {**averages, "tasks": scores, "left_out": sorted(GLUE.keys() - set(there)), "seeds": config.seeds}
     temporary = config.output / f"{SUMMARY}.tmp"
     temporary.write_text(json.dumps(summary, indent=2) + "\n")
     temporary.replace(config.output / SUMMARY)
-    _show(config, scores, average)
+    _show(config, scores, averages)
+    best = {name: config.output / name for name in there}
+    write_submission(config.data, best, config.output / SUBMISSION, encoding_errors=config.encoding_errors)
     return runs
+
+
+def _tasks(config: FinetuneConfig) -> list[str]:
+    """Those whose training rows are there; says which are not."""
+    asked = as_prepared(config.data)
+    if asked and (asked.name.partition(":")[0] != "glue" or asked.split):
+        raise UserError(f"{config.data}: all tasks are in {asked.named('glue')}. Give that, or name one with --task")
+    there = [name for name in GLUE if has_file(name, config.data, "train.tsv")]
+    if not there:
+        folders = ", ".join(GLUE if asked else [task.folder for task in GLUE.values()])
+        raise UserError(f"{config.data}: no {'train split' if asked else 'train.tsv'} in any of {folders}")
+    for name in GLUE.keys() - set(there):
+        where = asked.named(f"glue/{name}") if asked else f"{config.data / GLUE[name].folder}: no train.tsv"
+        print(f"note: {where}{' is not prepared' if asked else ''}; {name} is left out", file=sys.stderr)
+    return there
+
+
+def task_score(name: str, dev: dict[str, float]) -> float:
+    """What a task counts in the average: the mean of its metrics, and of its dev sets where it has two."""
+    sets = ["", *(f"{set_name(file)}_" for file in GLUE[name].dev[1:])]
+    return float(np.mean([dev[prefix + metric] for prefix in sets for metric in GLUE[name].main]))
+
+
+def _average(scores: dict[str, dict[str, Any]], without: str = "") -> float | None:
+    """The mean over tasks of their scores, each with the same weight. Wang et al. 2018, 4."""
+    counted = [score["score"]["mean"] for name, score in scores.items() if name != without]
+    return float(np.mean(counted)) if counted else None
 
 
 def _spread(values: list[float]) -> dict[str, float]:
     return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
 
 
-def _show(config: FinetuneConfig, scores: dict[str, dict[str, Any]], average: float) -> None:
+def _show(config: FinetuneConfig, scores: dict[str, dict[str, Any]], averages: dict[str, float | None]) -> None:
     table = Table(title=f"GLUE, dev, {len(config.seeds)} seeds", title_justify="left")
     for heading in ("task", "metric", "score x 100", "deviation"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
     for name, metrics in scores.items():
         for metric, value in metrics.items():
-            if metric != "main":
+            if metric not in ("main", "score"):
                 table.add_row(name, metric, f"{100 * value['mean']:.1f}", f"{100 * value['deviation']:.1f}")
     table.add_section()
-    table.add_row("average", f"of {len(scores)} tasks", f"{100 * average:.1f}", "")
+    counts = {"average": f"of {len(scores)} tasks", "average_without_wnli": f"of {len(scores.keys() - {'wnli'})} tasks"}
+    for name, average in averages.items():
+        if average is not None and (name == "average" or "wnli" in scores):
+            table.add_row(name.replace("_", " "), counts[name], f"{100 * average:.1f}", "")
     Console(width=None if sys.stdout.isatty() else 100).print(table)

@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import check_ranges
-from bert_jax.data.glue import GLUE, read_glue
+from bert_jax.data.glue import GLUE
 from bert_jax.data.rows import Columns, Rows, stream_rows
 from bert_jax.data.squad import read_squad
 from bert_jax.data.tables import STDIN, TEXT_SUFFIX
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
-from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.command_line import parse, write_output
+from bert_jax.verbs.leaderboard import answer_test
 
 CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
@@ -186,7 +187,7 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     else:
         lines = (json.dumps({"id": item.id, **answer.as_dict()}, ensure_ascii=False) for item, answer in pairs)
         text = "\n".join(lines) + "\n"
-    _write_whole(config.output, text)
+    write_output(config.output, text)
     return len(pairs)
 
 
@@ -195,29 +196,9 @@ def _write_leaderboard(config: PredictConfig, model: Any) -> int:
     name = model.task.get("name")
     if name not in GLUE:
         raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
-    rows = read_glue(name, config.input, encoding_errors=config.encoding_errors)
-    answers = model.answer(rows, batch_size=config.batch_size)
-    if model.labels is None:
-        told = [f"{answer.score:.3f}" for answer in answers]
-    else:
-        told = [GLUE[name].spelled[model.labels.index(answer.label)] for answer in answers]
-    lines = [f"{i}\t{prediction}" for i, prediction in enumerate(told)]
-    _write_whole(config.output, "\n".join(["index\tprediction", *lines]) + "\n")
-    return len(rows)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    if str(path) == STDIN:
-        sys.stdout.write(text)
-        return
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Make room, or choose another --output") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    told = answer_test(model, config.input, batch_size=config.batch_size, encoding_errors=config.encoding_errors)
+    write_output(config.output, told)
+    return told.count("\n") - 1
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from reader import found, read
 
+from bert_jax.data.prepared import Prepared
 from bert_jax.errors import UserError
 from data_prep.build import build_shards
-from data_prep.prepared import Asked, find_prepared
+from data_prep.prepared import find_prepared
 from data_prep.reading import Losses, Reading
 
 MAKE = """
@@ -43,19 +44,20 @@ def data_dir(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "given, asked",
     [
-        ("tfds:a", Asked("a", None, "train")),
-        ("tfds:glue/mrpc?split=validation", Asked("glue/mrpc", None, "validation")),
-        ("tfds:a/b:1.0.0@/data/tfds?split=train[:10%]", Asked("a/b:1.0.0", "/data/tfds", "train[:10%]")),
+        ("tfds:a", Prepared("a", None, None)),
+        ("tfds:glue/mrpc?split=validation", Prepared("glue/mrpc", None, "validation")),
+        ("tfds:a@gs://bucket/tfds", Prepared("a", "gs://bucket/tfds", None)),
+        ("tfds:a/b:1.0.0@/data/tfds?split=train[:10%]", Prepared("a/b:1.0.0", "/data/tfds", "train[:10%]")),
     ],
 )
 def test_the_notation_says_name_folder_and_split(given, asked):
-    assert Asked.read(given) == asked
+    assert Prepared.read(given) == asked and str(asked) == given
 
 
 @pytest.mark.parametrize("given", ["tfds:", "tfds:a?splt=b", "tfds:a?split=", "tfds:@b"])
 def test_another_notation_is_refused(given):
     with pytest.raises(UserError, match="tfds:NAME@FOLDER"):
-        Asked.read(given)
+        Prepared.read(given)
 
 
 def test_examples_are_read_once_each_whatever_the_pieces(data_dir):
@@ -79,7 +81,7 @@ def test_splits_are_chosen(data_dir, split, rows):
     "given, says",
     [
         ("tfds:nothing@{}", r"no such data set is prepared in .*download_and_prepare"),
-        ("tfds:wikipedia/20230601.en@{}", r"no such data set is prepared in .*download_and_prepare"),
+        ("tfds:wikipedia/20230601.en@{}", r"prepared in .*download_and_prepare"),
         ("tfds:tiny@{}?split=test", r"no split 'test'; it has train, validation"),
         ("tfds:tiny@{}?split=train[:x]", "cannot be read"),
     ],
