@@ -7,7 +7,7 @@ CHECKPOINT is a Hugging Face folder of a BERT, GLUE holds the official folders, 
 sides have the same recipe: float32, peak rate 5e-5 with 10 % warm-up and linear decay, AdamW (weight decay 0.01 of
 matrices), gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32, 128 tokens. SQuAD: 5
 epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch, the best epoch
-counts. The other side has transformers' own tokenizer, models and initialisation; both are scored by bert_jax.tasks.
+counts. --epochs squad=3 trains a task for another number. The other side has transformers' own tokenizer, models and initialisation; both are scored by bert_jax.tasks.
 
 Each finished run appends a line of JSON to the output; what is there already is not run again. --table prints what is
 there as Markdown, in per cent.
@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 TASKS = ("mrpc", "stsb", "cola", "rte", "squad")
-LEFT_OUT = ("main",)  # a mean of the others
 LENGTH = {"squad": 384}  # tokens of a row; 128 elsewhere
 OVERLAP = 128  # tokens that two windows share
 BEST, LONGEST_ANSWER = 20, 30  # starts and ends tried with each other; tokens
@@ -57,6 +56,7 @@ def main() -> int:
     arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     arguments.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     arguments.add_argument("--sides", nargs="+", choices=tuple(SIDES), default=list(SIDES))
+    arguments.add_argument("--epochs", nargs="+", type=task_epochs, default=[], metavar="TASK=N")
     arguments.add_argument("--output", type=Path, required=True)
     arguments.add_argument("--table", action="store_true")
     options = arguments.parse_args()
@@ -65,22 +65,35 @@ def main() -> int:
         return 0
     if options.squad is None:
         arguments.error("CHECKPOINT, GLUE and SQUAD are needed to run")
-    done = {(line["task"], line["side"], line["seed"]) for line in read_lines(options.output)}
+    recipes = {task: recipe_of(task, dict(options.epochs).get(task)) for task in options.tasks}
+    done = {(line["task"], line["side"], line["seed"], epochs_of(line)) for line in read_lines(options.output)}
     for seed in options.seeds:
         for task in options.tasks:
             for side in options.sides:
-                if (task, side, seed) not in done:
-                    line = measure(task, side, seed, options)
+                if (task, side, seed, recipes[task].epochs) not in done:
+                    line = measure(task, side, seed, recipes[task], options)
                     with options.output.open("a") as file:
                         file.write(json.dumps(line) + "\n")
                     print(json.dumps(line), flush=True)
     return 0
 
 
-def measure(task: str, side: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def task_epochs(text: str) -> tuple[str, int]:
+    task, _, epochs = text.partition("=")
+    if task not in TASKS or not epochs.isdecimal() or int(epochs) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a task and its epochs, like squad=3")
+    return task, int(epochs)
+
+
+def epochs_of(line: dict[str, Any]) -> int:
+    return len(line["main_by_epoch"])
+
+
+def measure(task: str, side: str, seed: int, recipe: Any, options: argparse.Namespace) -> dict[str, Any]:
     """The line of one run."""
     start = time.perf_counter()
-    run = SIDES[side](task, options.checkpoint, options.squad if task == "squad" else options.glue, seed)
+    data = options.squad if task == "squad" else options.glue
+    run = SIDES[side](task, options.checkpoint, data, seed, recipe)
     return {
         "task": task,
         "side": side,
@@ -93,17 +106,17 @@ def measure(task: str, side: str, seed: int, options: argparse.Namespace) -> dic
     }
 
 
-def recipe_of(task: str) -> Any:
+def recipe_of(task: str, epochs: int | None = None) -> Any:
     from pytorch_loop import Recipe
 
-    return Recipe(epochs=5, batch_size=16) if task == "squad" else Recipe()
+    usual = Recipe(epochs=5, batch_size=16) if task == "squad" else Recipe()
+    return usual if epochs is None else dataclasses.replace(usual, epochs=epochs)
 
 
-def run_ours(task: str, checkpoint: Path, data: Path, seed: int) -> Run:
+def run_ours(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> Run:
     from bert_jax import FinetuneConfig, finetune
     from bert_jax.train.metrics import read_metrics
 
-    recipe = recipe_of(task)
     with tempfile.TemporaryDirectory() as scratch:
         config = FinetuneConfig(
             checkpoint,
@@ -132,11 +145,10 @@ def run_ours(task: str, checkpoint: Path, data: Path, seed: int) -> Run:
     return run
 
 
-def run_pytorch(task: str, checkpoint: Path, data: Path, seed: int) -> Run:
+def run_pytorch(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> Run:
     import pytorch_loop
 
     prepare = read_questions if task == "squad" else read_rows
-    recipe = recipe_of(task)
     model, tokenizer, rows, dev, score = prepare(task, checkpoint, data, seed, recipe)
     epochs: list[Scores] = []
 
@@ -148,7 +160,7 @@ def run_pytorch(task: str, checkpoint: Path, data: Path, seed: int) -> Run:
     return Run(epochs, epoch_means(losses, recipe.epochs))
 
 
-SIDES: dict[str, Callable[[str, Path, Path, int], Run]] = {"ours": run_ours, "pytorch": run_pytorch}
+SIDES: dict[str, Callable[[str, Path, Path, int, Any], Run]] = {"ours": run_ours, "pytorch": run_pytorch}
 
 
 def epoch_means(losses: Sequence[float], epochs: int) -> list[float]:
@@ -261,25 +273,24 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """Markdown: mean and deviation of both sides, and the standard error of their difference."""
     rows = [
-        "| task | metric | seeds | ours | PyTorch | difference | standard error |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| task | epochs | metric | seeds | ours | PyTorch | difference | standard error |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for task in TASKS:
-        by_side = {
-            side: [line["scores"] for line in lines if (line["task"], line["side"]) == (task, side)] for side in SIDES
-        }
-        ours, theirs = by_side["ours"], by_side["pytorch"]
-        for metric in ours[0] if min(len(ours), len(theirs)) > 1 else ():
-            if metric in LEFT_OUT:
-                continue
+    kinds = sorted({(TASKS.index(line["task"]), epochs_of(line)) for line in lines})
+    for index, epochs in kinds:
+        task = TASKS[index]
+        alike = [line for line in lines if (line["task"], epochs_of(line)) == (task, epochs)]
+        ours, theirs = ([line["scores"] for line in alike if line["side"] == side] for side in SIDES)
+        if min(len(ours), len(theirs)) < 2:
+            continue
+        for metric in (metric for metric in ours[0] if metric != "main"):
             scale = 1 if task == "squad" else 100
             values = [[scale * scores[metric] for scores in side] for side in (ours, theirs)]
-            means, deviations = map(statistics.mean, values), [statistics.stdev(side) for side in values]
-            mean, other = means
+            (mean, other), deviations = map(statistics.mean, values), [statistics.stdev(side) for side in values]
             error = sum(deviation**2 / len(side) for deviation, side in zip(deviations, values, strict=True)) ** 0.5
             seeds = str(len(ours)) if len(ours) == len(theirs) else f"{len(ours)}, {len(theirs)}"
             rows.append(
-                f"| {task} | {metric} | {seeds} | {mean:.2f} +- {deviations[0]:.2f} | "
+                f"| {task} | {epochs} | {metric} | {seeds} | {mean:.2f} +- {deviations[0]:.2f} | "
                 f"{other:.2f} +- {deviations[1]:.2f} | {mean - other:+.2f} | {error:.2f} |"
             )
     return "\n".join(rows)
