@@ -81,44 +81,16 @@ def finetune_ours(folder: Path, options: argparse.Namespace, output: Path) -> fl
 
 def finetune_theirs(folder: Path, options: argparse.Namespace) -> float:
     """Seconds of a plain loop, with the dev rows scored after each epoch."""
-    import torch
-    import transformers
+    from pytorch_loop import Recipe, encode, in_any_order, load, predict, train
 
     from bert_jax.data.glue import read_task
 
-    data = read_task("mrpc", options.glue)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    data, recipe = read_task("mrpc", options.glue), Recipe(options.epochs)
+    tokenizer, model = load("SequenceClassification", folder, recipe, seed=0, num_labels=2)
     start = time.perf_counter()
-    encoded = {
-        name: tokenizer(rows.texts, rows.pairs, truncation=True, max_length=128)
-        for name, rows in (("train", data.train), ("dev", data.dev))
-    }
-    labels = np.array(data.train.labels)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
-    steps = options.epochs * -(-len(labels) // 32)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-    rng = np.random.default_rng(0)
-
-    def batch(name: str, rows: np.ndarray) -> dict:
-        given = {key: [values[i] for i in rows] for key, values in encoded[name].items()}
-        return tokenizer.pad(given, return_tensors="pt")
-
-    for _ in range(options.epochs):
-        model.train()
-        order = rng.permutation(len(labels))
-        for first in range(0, len(order), 32):
-            rows = order[first : first + 32]
-            loss = model(**batch("train", rows), labels=torch.tensor(labels[rows])).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        model.eval()
-        with torch.no_grad():
-            for first in range(0, len(data.dev), 32):
-                model(**batch("dev", np.arange(first, min(first + 32, len(data.dev)))))
+    rows = encode(tokenizer, data.train, 128, labelled=True)
+    dev = encode(tokenizer, data.dev, 128)
+    train(model, tokenizer, rows, recipe, in_any_order, 0, lambda: predict(model, tokenizer, dev, recipe.batch_size))
     return time.perf_counter() - start
 
 
