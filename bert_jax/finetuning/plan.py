@@ -6,12 +6,9 @@ from typing import Any
 
 from bert_jax.finetuning.config import CURVE, FinetuneConfig, SweepConfig
 
-SHORT = {
-    "learning_rate": "lr",
-    "batch_size": "batch",
-    "epochs": "epochs",
-    "train_share": "share",
-}  # in names of folders
+# Names of settings in names of folders, and in words.
+SHORT = {"learning_rate": "lr", "batch_size": "batch", "epochs": "epochs", "train_share": "share"}
+WORDS = {name: name.replace("_", " ") for name in SHORT} | {"train_share": "share of the training examples"}
 
 
 @dataclasses.dataclass(frozen=True)

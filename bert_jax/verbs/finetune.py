@@ -1,6 +1,5 @@
 """bert-jax finetune: a checkpoint and labelled rows to a model that answers."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,18 @@ from rich.table import Table
 from bert_jax import hosts
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.plan import plan_runs
+from bert_jax.finetuning.plan import WORDS, plan_runs
+from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
+from bert_jax.finetuning.report.runs import describe_runs
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.long_texts import show_ways
+from bert_jax.verbs.reporting import write_json
+
+SQUAD_SCALE = 100.0  # its scores are per cent
 
 
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
@@ -36,7 +40,9 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     if len(plan) > 1:
         scores = {planned.name: (run.result() or {})["dev"] for planned, run in zip(plan, runs, strict=True)}
         summary = summarise(plan, scores, prepared.task.baseline)
-        _write(config.output / RUNS, summary)
+        write_json(config.output / RUNS, summary.as_dict())
+        scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
+        write_document(describe_runs(config.output.name, summary, sys.argv, scale=scale), config.output)
         _show(config, summary)
     return runs
 
@@ -50,13 +56,8 @@ def _check_folder_of_runs(output: Path) -> None:
 
 def _of_runs(path: Path) -> bool:
     """Whether a file or folder is one that a command of several runs leaves, also after a kill."""
-    return (path / "run.toml").is_file() or path.name.lstrip(".").startswith(RUNS) or path.name.endswith(".making")
-
-
-def _write(path: Path, summary: Summary) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(summary.as_dict(), indent=2) + "\n")
-    temporary.replace(path)
+    files = path.name.lstrip(".").startswith((RUNS, MARKDOWN, PAGE))
+    return files or (path / "run.toml").is_file() or path.name.endswith(".making")
 
 
 def _show(config: FinetuneConfig, summary: Summary) -> None:
@@ -66,7 +67,7 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
     table = Table(
         title=f"{config.output}: dev scores, mean +- deviation of {len(first.runs)} seeds", title_justify="left"
     )
-    for heading in (*(name.replace("_", " ") for name in first.tried), *metrics, "best run", "failed"):
+    for heading in (*(WORDS[name] for name in first.tried), *metrics, "best run", "failed"):
         table.add_column(heading, justify="left" if heading == "best run" else "right")
     for setting in summary.settings:
         values = [f"{setting.mean[name]:.4f} +- {setting.deviation[name]:.4f}" for name in metrics]

@@ -57,6 +57,9 @@ def test_a_sweep_of_twelve_runs_compiles_each_shape_once_and_goes_on_after_a_sto
         for step in range(3 * batch.steps_per_epoch)
     }
     assert program._step._cache_size() == len(shapes) and program._init._cache_size() == 1
+    page = (tmp_path / "grid" / "report.html").read_text()
+    assert all(f'href="{name}/report.html"' in page for name in summary["scores"])
+    assert all((tmp_path / "grid" / name / "report.html").is_file() for name in summary["scores"])
     assert bert_jax.load(tmp_path / "grid").predict(["ba me ba"])[0].label == "urgent"
 
     (tmp_path / "grid" / "runs.json").unlink()
@@ -86,3 +89,4 @@ def test_a_learning_curve_trains_on_more_and_more_rows(pretrained, rows, tmp_pat
     runs = [result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
     assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]
     assert {run["step"] for run in runs} == {10}
+    assert "The last doubling of the examples brought" in (tmp_path / "curve" / "report.md").read_text()
