@@ -4,7 +4,7 @@
     python benchmarks/finetuning_quality.py --output quality.jsonl --table
 
 CHECKPOINT is a Hugging Face folder of a BERT, GLUE holds the official folders, SQUAD train.json and dev.json. Both
-sides have the same recipe: float32, peak rate 5e-5 with 10 % warm-up and linear decay, AdamW (weight decay 0.01 of
+sides have the same recipe: float32, peak rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW (weight decay 0.01 of
 matrices), gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32, 128 tokens. SQuAD: 5
 epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch, the best epoch
 counts. --epochs squad=3 trains a task for another number. The other side has transformers' own tokenizer, models and
@@ -58,6 +58,7 @@ def main() -> int:
     arguments.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     arguments.add_argument("--sides", nargs="+", choices=tuple(SIDES), default=list(SIDES))
     arguments.add_argument("--epochs", nargs="+", type=task_epochs, default=[], metavar="TASK=N")
+    arguments.add_argument("--learning-rate", type=float, default=5e-5)
     arguments.add_argument("--output", type=Path, required=True)
     arguments.add_argument("--table", action="store_true")
     options = arguments.parse_args()
@@ -66,7 +67,7 @@ def main() -> int:
         return 0
     if options.squad is None:
         arguments.error("CHECKPOINT, GLUE and SQUAD are needed to run")
-    recipes = {task: recipe_of(task, dict(options.epochs).get(task)) for task in options.tasks}
+    recipes = {task: recipe_of(task, options.learning_rate, dict(options.epochs).get(task)) for task in options.tasks}
     done = {(line["task"], line["side"], line["seed"], epochs_of(line)) for line in read_lines(options.output)}
     for seed in options.seeds:
         for task in options.tasks:
@@ -108,10 +109,10 @@ def measure(task: str, side: str, seed: int, recipe: Any, options: argparse.Name
     }
 
 
-def recipe_of(task: str, epochs: int | None = None) -> Any:
+def recipe_of(task: str, rate: float, epochs: int | None = None) -> Any:
     from pytorch_loop import Recipe
 
-    usual = Recipe(epochs=5, batch_size=16) if task == "squad" else Recipe()
+    usual = Recipe(learning_rate=rate, **({"epochs": 5, "batch_size": 16} if task == "squad" else {}))
     return usual if epochs is None else dataclasses.replace(usual, epochs=epochs)
 
 

@@ -28,9 +28,10 @@ from bert_jax.pictures import BLUE, GREY, ORANGE, picture, rule
 def describe_runs(title: str, summary: Summary, command: Sequence[str], *, scale: float = 1.0) -> Document:
     """`scale` is the score of whoever is always right: 100 where scores are per cent."""
     how = Section("Command", (Code(shlex.join(command)),))
+    seeds = len(summary.settings[0].runs)
     return Document(
         title,
-        f"{len(summary.scores)} runs, {len(summary.settings)} settings, {len(summary.settings[0].runs)} seeds each",
+        f"{len(summary.scores)} runs: {len(summary.settings)} settings with {seeds} seed{'s' * (seeds > 1)}",
         [
             _settings_section(summary, scale),
             _runs_section(summary, scale),
@@ -45,7 +46,7 @@ def _settings_section(summary: Summary, scale: float) -> Section:
     for setting in summary.settings:
         strong = setting is summary.chosen and len(summary.settings) > 1
         scores = [
-            Cell(f"{shown(name, setting.mean[name], scale)} ± {_spread(name, setting, scale)}", strong=strong)
+            Cell(f"{shown(name, setting.mean[name], scale)}{_spread(name, setting, scale)}", strong=strong)
             for name in metrics
         ]
         rows.append((*(Cell(f"{value:g}", strong=strong) for value in setting.tried.values()), *scores))
@@ -135,4 +136,6 @@ def _metrics(setting: Setting) -> list[str]:
 
 
 def _spread(metric: str, setting: Setting, scale: float) -> str:
-    return shown(metric, setting.deviation[metric], scale).removesuffix(" %")
+    if len(setting.runs) < 2:
+        return ""
+    return f" ± {shown(metric, setting.deviation[metric], scale).removesuffix(' %')}"
