@@ -4,11 +4,11 @@
     python benchmarks/finetuning_quality.py --output quality.jsonl --table
 
 CHECKPOINT is a Hugging Face folder of a BERT, GLUE holds the official folders, SQUAD train.json and dev.json. Both
-sides have the same recipe: float32, peak rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW (weight decay 0.01 of
-matrices), gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32, 128 tokens. SQuAD: 5
-epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch, the best epoch
-counts. --epochs squad=3 trains a task for another number. The other side has transformers' own tokenizer, models and
-initialisation; both are scored by bert_jax.tasks.
+sides have the same recipe: float32, peak rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW with
+weight decay 0.01 of matrices, gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32,
+128 tokens. SQuAD: 5 epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch,
+the best epoch counts. --epochs squad=3 trains a task for another number. The other side has transformers' own
+tokenizer, models and initialisation; both are scored by bert_jax.tasks.
 
 Each finished run appends a line of JSON to the output; what is there already is not run again. --table prints what is
 there as Markdown, in per cent.

@@ -12,7 +12,7 @@ from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded
-from bert_jax.sharding import make_mesh
+from bert_jax.sharding import batch_shards, make_mesh
 from bert_jax.tasks.choice import ChoiceTask
 from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
 from bert_jax.tasks.token import SpanTask, TaggingTask
@@ -73,7 +73,7 @@ def onnx_compute(model: OnnxModel) -> Compute:
 def predict_rows(program: Program, params: Params, encoded: Encoded, batch_size: int) -> np.ndarray:
     """What the task's model gives for each row, or for each token, in their order; computed longest first."""
     waiting = []
-    for rows, batch in prediction_batches(encoded, batch_size):
+    for rows, batch in prediction_batches(encoded, batch_size, multiple=batch_shards(program.mesh)):
         waiting.append((rows, program.outputs(params, program.place(batch))))
     collected = Collected(encoded)
     for rows, outputs in waiting:

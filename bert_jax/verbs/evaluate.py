@@ -66,6 +66,7 @@ class EvaluateConfig:
     report: Path | None = None
     """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
+    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 

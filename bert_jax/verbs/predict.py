@@ -59,6 +59,7 @@ class PredictConfig:
     format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
     """Of standard input."""
     batch_size: int = 64
+    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data import batches as batches_module
-from bert_jax.data.batches import Batches, batch_lengths, best_lengths, prediction_batches
+from bert_jax.data.batches import ROW_TOKENS, Batches, batch_lengths, best_lengths, prediction_batches
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
@@ -153,10 +153,10 @@ def test_groups_stay_together():
     assert seen == {5: [3, 9, 4], 6: [1, 1, 2], 7: [8, 8, 8]}
 
 
-@given(lengths=st.lists(st.integers(0, 40), max_size=40), size=st.integers(1, 9))
-def test_prediction_visits_each_row_once_longest_first(lengths, size):
+@given(st.lists(st.integers(0, 40), max_size=40), st.integers(1, 9), st.sampled_from([1, 2, 3]))
+def test_prediction_visits_each_row_once_longest_first(lengths, size, multiple):
     encoded = numbered(lengths)
-    found = list(prediction_batches(encoded, size))
+    found = list(prediction_batches(encoded, size, multiple=multiple))
     order = np.concatenate([rows for rows, _ in found]) if found else np.array([], int)
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(encoded.lengths[order]) <= 0).all()
@@ -165,7 +165,19 @@ def test_prediction_visits_each_row_once_longest_first(lengths, size):
             own = encoded.tokens[encoded.offsets[row] : encoded.offsets[row + 1]]
             assert tokens[: len(own)].tolist() == own.tolist()
             assert (tokens[len(own) :] == encoded.pad).all()
-        assert len(batch["tokens"]) == len(batch["length"]) == size
+        count, width = batch["tokens"].shape
+        assert count == len(batch["length"]) and count % multiple == 0
+        assert max(1, count - multiple + 1) * width <= max(size * ROW_TOKENS, width)
+
+
+def test_prediction_computes_no_more_rows_than_it_must():
+    def shapes(lengths, size):
+        return [batch["tokens"].shape for _, batch in prediction_batches(numbered(lengths), size)]
+
+    assert shapes([1], 64) == [(1, 4)]
+    assert shapes([1] * 5, 64) == [(8, 4)]
+    assert shapes([6] * 1000, 16) == [(64, 8)] * 15 + [(64, 8)]
+    assert shapes([30] * 3 + [6] * 2, 2) == [(2, 32), (2, 32), (1, 8)]
 
 
 def test_batch_lengths_are_few_and_end_at_the_largest():
