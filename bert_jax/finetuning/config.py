@@ -64,7 +64,7 @@ class FinetuneConfig:
     """The task's folder with train.* and dev.*, or one file: some of it is held out. Or tfds:NAME[@FOLDER] as prepared
     by TensorFlow Datasets in its folder or another: tfds:glue, tfds:squad/v2.0, tfds:imdb_reviews."""
     output: Path
-    """Run folder to make, or to go on with. With several seeds: a folder of runs."""
+    """Run folder to make, or to go on with. With several seeds, a sweep or a learning curve: a folder of runs."""
     task: str = "rows"
     """rows, squad (1.1 and 2.0), ner, choice, swag, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli;
     glue for all of them that are in the folder, with a table, and the leaderboard's answers to their test files."""
