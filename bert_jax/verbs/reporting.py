@@ -7,7 +7,16 @@ from typing import Any
 from bert_jax.convert.pretrained import Pretrained, encoder_params
 from bert_jax.finetuning.data import Examples, TaskData
 from bert_jax.finetuning.drift import measure_drift
-from bert_jax.finetuning.report.build import NUMBERS, Findings, describe_run, findings, numbers_of, write_document
+from bert_jax.finetuning.report.build import (
+    MARKDOWN,
+    NUMBERS,
+    PAGE,
+    Findings,
+    describe_run,
+    findings,
+    numbers_of,
+    write_document,
+)
 from bert_jax.inference.outputs import predict_rows
 from bert_jax.train.checkpoint import read_params
 from bert_jax.train.program import Program
@@ -37,7 +46,7 @@ def write_run_report(
 
 def is_reported(run: RunFolder) -> bool:
     """Whether the report is there, whole."""
-    return (run.path / NUMBERS).is_file()
+    return all((run.path / name).is_file() for name in (MARKDOWN, PAGE, NUMBERS))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -131,7 +131,7 @@ def test_every_kind_leaves_a_report_and_the_same_command_repairs_it(reported, ki
 
     before = result(run)
     (run / "report.html").unlink()
-    (run / "report.md").write_text("cut sh")
+    (run / "report.md").write_text("an older one")
     assert main(words) == 0
     assert pages(run) == found and result(run) == before
     assert not list(run.glob("*.tmp")) and not list(run.glob(".*.writing"))
