@@ -193,3 +193,16 @@ def test_the_average_of_a_sweep_counts_the_chosen_setting_alone(tmp_path):
     (tmp_path / RUNS).write_text(json.dumps({"settings": settings, "chosen": {"epochs": 1}}))
     made = [RunFolder(tmp_path / name) for setting in settings for name in setting["runs"]]
     assert [run.path.name for run in _of_chosen(tmp_path, made)] == settings[1]["runs"]
+
+
+def test_training_examples_are_counted_by_text_not_by_window():
+    from bert_jax.data.encoded import Encoded
+    from bert_jax.finetuning.data import Examples, TaskData
+    from bert_jax.finetuning.report.build import _training_counts
+
+    owner = np.array([0, 0, 0, 1, 2, 2])
+    ones = np.ones(6, np.int32)
+    rows = Encoded(ones, np.arange(7), ones, np.array([1, 1, 1, 0, 1, 1], np.int32), 0, 9, 0, 0)
+    examples = Examples(rows, 3, dict, dict, owner)  # type: ignore[arg-type]
+    data = TaskData("sequence", ("a", "b"), "single_label", examples, examples, {}, [])
+    assert _training_counts(data) == {"a": 1, "b": 2}

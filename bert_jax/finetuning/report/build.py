@@ -65,16 +65,16 @@ def describe_run(
     dev: Findings,
     also: Mapping[str, Findings],
     drift: Sequence[LayerDrift],
-    pretrained: str,
+    start: str,
 ) -> Document:
-    """The report of a finished run. `also`: findings of the other sets of `data`, by their names."""
+    """The report of a finished run. `also`: findings of the other sets of `data`; `start`: where it began."""
     about, result, metrics = run.about(), run.result() or {}, read_metrics(run.path)
     others = [
         (f"{name_of(metric)}, {name}", shown(metric, one.review.scores[metric]), spelled(metric, interval), "")
         for name, one in also.items()
         for metric, interval in one.intervals.items()
     ]
-    subtitle = f"{_model(run)} from {pretrained}, fine-tuned on {_used(data, result):,} {dev.review.unit}"
+    subtitle = f"{_model(run)} from {start}, fine-tuned on {_used(data, result):,} {dev.review.unit}"
     sections = [
         scores_section(dev.review, dev.intervals, "dev", others),
         _data_section(data, _used(data, result), dev.review),
