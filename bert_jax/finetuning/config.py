@@ -7,12 +7,22 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
+from bert_jax.data.glue import TASKS
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.errors import UserError
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
-WITH_GROUPS = ("rows", "choice")
+OF_TASKS = {  # settings that say something of the user's own files, and the tasks that have such
+    "several": ("rows",),
+    "score": ("rows",),
+    "pair": ("rows",),
+    "choices": ("choice",),
+    "text": ("rows", "choice"),
+    "label": ("rows", "choice"),
+    "group": ("rows", "choice"),
+}
+WINDOWED = ("squad", "ner")
 NOT_SINGLE_TEXTS = {"squad": "has windows", "ner": "has windows", "choice": "has pairs", "glue": "has pairs"}
 
 
@@ -116,7 +126,8 @@ class FinetuneConfig:
     mean or the largest is taken. A window is a row of training, the windows of a text count as much as one other text
     together, and an epoch has each text once, so a step more for each batch of windows."""
     overlap: int | None = None
-    """Tokens that two windows share. Default: a quarter of the room, at most 128."""
+    """Tokens that two windows share, of squad, ner, or --long-texts mean and max. Default: a quarter of the room, at
+    most 128."""
     seeds: tuple[int, ...] = (0,)
     """One run for each: fresh head, order of the rows, dropout."""
     sweep: SweepConfig = SweepConfig()
@@ -124,7 +135,7 @@ class FinetuneConfig:
     """Train on an eighth, a quarter, half and all of the training examples, for as many steps: would more labels help?
     """
     train_share: float = 1.0
-    """Of the training examples, so many are used, of each class its share."""
+    """Of the training examples, so many are used, of each class its share, for as many steps as all would take."""
     from_scratch: bool = False
     """Start from random weights of the same architecture: the baseline that pre-training has to beat."""
     accumulate: int = 1
@@ -155,8 +166,16 @@ class FinetuneConfig:
             raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
         if self.several and self.score:
             raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
-        if self.group is not None and self.task not in WITH_GROUPS:
-            raise UserError(f"--group {self.group}: task {self.task} has no such column. Leave it out")
+        for name, tasks in OF_TASKS.items():
+            value = getattr(self, name)
+            if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):
+                shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value
+                flag = f"--{name} {shown}".strip()
+                raise UserError(f"{flag}: for task {' and '.join(tasks)}, this is {self.task}. Leave it out")
+        if self.overlap is not None and self.task not in WINDOWED and self.long_texts not in ("mean", "max"):
+            raise UserError(f"--overlap {self.overlap}: there are windows with --long-texts mean or max. Leave it out")
+        if self.class_weights == "balanced" and self.task == "glue":
+            raise UserError("--class-weights balanced: stsb, one of the tasks, has no classes. Give a task at a time")
         if self.long_texts != "cut" and self.task in NOT_SINGLE_TEXTS:
             what = NOT_SINGLE_TEXTS[self.task]
             raise UserError(f"--long-texts {self.long_texts} is for single texts, {self.task} {what}. Leave it out")

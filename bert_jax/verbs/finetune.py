@@ -91,7 +91,7 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
 def main(arguments: Sequence[str]) -> int:
     config = parse(FinetuneConfig, arguments, prog="bert-jax finetune")
     runs = finetune(config)
-    for run in [] if config.sweep.grid else runs:
+    for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
         print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bert_jax.data.glue import GLUE, has_file, set_name
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.train.run import RunFolder
+from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.leaderboard import SUBMISSION, check_tests, write_submission
 
 SUITE = "glue"
@@ -33,7 +34,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     for name in there:
         made = finetune(dataclasses.replace(config, task=name, output=config.output / name))
         runs += made
-        found = [(run.result() or {})["dev"] for run in made]
+        found = [(run.result() or {})["dev"] for run in _of_chosen(config.output / name, made)]
         scores[name] = {metric: _spread([one[metric] for one in found]) for metric in found[0]}
         scores[name]["score"] = _spread([task_score(name, one) for one in found])
     averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
@@ -45,6 +46,15 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     best = {name: config.output / name for name in there}
     write_submission(config.data, best, config.output / SUBMISSION, encoding_errors=config.encoding_errors)
     return runs
+
+
+def _of_chosen(folder: Path, made: list[RunFolder]) -> list[RunFolder]:
+    """Of the runs of a task in `folder` those of the chosen setting, which differ in their seed alone."""
+    if len(made) == 1:
+        return made
+    summary = json.loads((folder / RUNS).read_text())
+    names = next(setting["runs"] for setting in summary["settings"] if setting["tried"] == summary["chosen"])
+    return [run for run in made if run.path.name in names]
 
 
 def _tasks(config: FinetuneConfig) -> list[str]:

@@ -1,6 +1,7 @@
 """The report of a run: its best checkpoint answers the dev examples once more, and what it says is written down."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ def write_run_report(
         return findings(examples.review(predict_rows(program, placed, examples.encoded, batch_size)))
 
     dev, also = found(data.dev), {name: found(examples) for name, examples in data.also.items()}
-    drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
-    write_document(describe_run(run, data, dev, also, drift, pretrained.where), run.path)
+    if tomllib.loads(run.settings()).get("from_scratch"):
+        start, drift = f"random weights, in the shape of {pretrained.where}", []
+    else:
+        start = pretrained.where
+        drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
+    write_document(describe_run(run, data, dev, also, drift, start), run.path)
     numbers = numbers_of(dev, drift)
     write_json(run.path / NUMBERS, numbers)
     return numbers

@@ -163,18 +163,18 @@ def test_scores_and_any_number_of_labels_are_read_in_windows(pretrained, tmp_pat
 
 
 def test_classes_are_weighed_by_texts_not_by_windows(pretrained, tmp_path, monkeypatch):
-    from bert_jax.verbs import finetune as verb
+    from bert_jax.verbs import finetune_run
 
     words = " ".join(["fa"] * 40)
     texts = [("short", "fa")] * 6 + [("long", words)] * 3
     for split in ("train", "dev"):
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(f"{text},{name}\n" for name, text in texts))
     seen = []
-    monkeypatch.setattr(verb, "Program", lambda task, *more, **given: seen.append(task))
+    monkeypatch.setattr(finetune_run, "Program", lambda task, *more, **given: seen.append(task))
     config = bert_jax.FinetuneConfig(
         pretrained, tmp_path, tmp_path / "run", class_weights="balanced", long_texts="mean", max_length=LENGTH
     )
-    verb._program(config, verb._prepare(config))
+    finetune_run.prepare(config)
     assert seen[0].class_weights == pytest.approx((1.5, 0.75))  # long, short
 
 
@@ -185,7 +185,7 @@ def test_classes_are_weighed_by_texts_not_by_windows(pretrained, tmp_path, monke
         (["--long-texts", "max", "--task", "ner"], "--long-texts max is for single texts, ner has windows"),
         (["--long-texts", "head-tail", "--task", "rte"], "here are pairs. Use cut"),
         (["--long-texts", "mean", "--overlap", "14"], "overlap 14: windows of 14 tokens leave no step"),
-        (["--group", "text", "--task", "squad"], "--group text: task squad has no such column"),
+        (["--group", "page", "--task", "squad"], "--group page: for task rows and choice, this is squad"),
         (["--group", "customer"], "no column 'customer'"),
         (["--split-seed", "-1"], "split_seed is -1"),
     ],

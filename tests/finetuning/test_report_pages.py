@@ -1,6 +1,7 @@
 """A document says the same as Markdown and as HTML, and no text of the data can become part of the page."""
 
 import html as standard
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -176,3 +177,32 @@ def test_pictures_are_the_same_bytes_each_time_and_stand_alone(name, recwarn):
     assert set(re.findall(r"(?:#|url\(#)([\w-]+)", svg)) <= set(re.findall(r'id="([^"]+)"', svg)) | set(
         re.findall(r"#([0-9a-f]{6})\b", svg)
     )
+
+
+def test_a_metric_has_the_most_exact_name_there_is():
+    from bert_jax.finetuning.report.sections import name_of
+
+    assert name_of("micro_f1") == "F1 over all labels" and name_of("mismatched_f1") == "mismatched F1"
+
+
+def test_the_average_of_a_sweep_counts_the_chosen_setting_alone(tmp_path):
+    from bert_jax.train.run import RUNS, RunFolder
+    from bert_jax.verbs.glue import _of_chosen
+
+    settings = [{"tried": {"epochs": i}, "runs": [f"epochs-{i}-seed-{j}" for j in range(2)]} for i in range(3)]
+    (tmp_path / RUNS).write_text(json.dumps({"settings": settings, "chosen": {"epochs": 1}}))
+    made = [RunFolder(tmp_path / name) for setting in settings for name in setting["runs"]]
+    assert [run.path.name for run in _of_chosen(tmp_path, made)] == settings[1]["runs"]
+
+
+def test_training_examples_are_counted_by_text_not_by_window():
+    from bert_jax.data.encoded import Encoded
+    from bert_jax.finetuning.data import Examples, TaskData
+    from bert_jax.finetuning.report.build import _training_counts
+
+    owner = np.array([0, 0, 0, 1, 2, 2])
+    ones = np.ones(6, np.int32)
+    rows = Encoded(ones, np.arange(7), ones, np.array([1, 1, 1, 0, 1, 1], np.int32), 0, 9, 0, 0)
+    examples = Examples(rows, 3, dict, dict, owner)  # type: ignore[arg-type]
+    data = TaskData("sequence", ("a", "b"), "single_label", examples, examples, {}, [])
+    assert _training_counts(data) == {"a": 1, "b": 2}

@@ -78,6 +78,24 @@ def test_what_cannot_be_tried_is_refused_first(sweep, says):
         dataclasses.replace(CONFIG, **given)
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"task": "mrpc", "several": True}, "--several: for task rows, this is mrpc"),
+        ({"task": "stsb", "score": True}, "--score: for task rows, this is stsb"),
+        ({"task": "squad", "pair": "b"}, "--pair b: for task rows, this is squad"),
+        ({"task": "rows", "choices": ("a", "b")}, "--choices a b: for task choice, this is rows"),
+        ({"task": "swag", "label": "right"}, "--label right: for task rows and choice, this is swag"),
+        ({"task": "ner", "group": "page"}, "--group page: for task rows and choice, this is ner"),
+        ({"task": "rows", "overlap": 4}, "--overlap 4: there are windows with --long-texts mean or max"),
+        ({"task": "glue", "class_weights": "balanced"}, "--class-weights balanced: stsb"),
+    ],
+)
+def test_a_setting_that_would_be_passed_over_is_refused(settings, says):
+    with pytest.raises(UserError, match=says):
+        dataclasses.replace(CONFIG, **settings)
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0.02, 1.0), st.floats(0.02, 1.0))
 def test_shares_hold_each_other_and_every_class_in_its_share(labels, one, other):
     small, large = sorted((one, other))

@@ -65,19 +65,19 @@ def describe_run(
     dev: Findings,
     also: Mapping[str, Findings],
     drift: Sequence[LayerDrift],
-    pretrained: str,
+    start: str,
 ) -> Document:
-    """The report of a finished run. `also`: findings of the other sets of `data`, by their names."""
+    """The report of a finished run. `also`: findings of the other sets of `data`; `start`: where it began."""
     about, result, metrics = run.about(), run.result() or {}, read_metrics(run.path)
     others = [
         (f"{name_of(metric)}, {name}", shown(metric, one.review.scores[metric]), spelled(metric, interval), "")
         for name, one in also.items()
         for metric, interval in one.intervals.items()
     ]
-    subtitle = f"{_model(run)} from {pretrained}, fine-tuned on {data.train.count:,} {dev.review.unit}"
+    subtitle = f"{_model(run)} from {start}, fine-tuned on {_used(data, result):,} {dev.review.unit}"
     sections = [
         scores_section(dev.review, dev.intervals, "dev", others),
-        _data_section(data, dev.review),
+        _data_section(data, _used(data, result), dev.review),
         class_section(dev.review),
         confidence_section(dev.review),
         mistakes_section(dev.review),
@@ -99,7 +99,7 @@ def describe_scores(
         confidence_section(review),
         mistakes_section(review),
         None if examples is None else Section("Data", (_sizes({"scored": examples}),)),
-        Section("How this was made", (Code(_spelled(command)),)),
+        Section("How this was made", (Code(spelled_command(command)),)),
     ]
     return Document(title, subtitle, [one for one in sections if one])
 
@@ -132,8 +132,15 @@ def _model(run: RunFolder) -> str:
     return f"{model.depth} layers of {model.width}"
 
 
-def _data_section(data: TaskData, review: Review) -> Section:
+def _used(data: TaskData, result: Mapping[str, Any]) -> int:
+    """How many training examples the run learned from: fewer than there are with --train-share."""
+    return int(result.get("train_rows", data.train.count))
+
+
+def _data_section(data: TaskData, used: int, review: Review) -> Section:
     blocks: list[Block] = [_sizes({"training": data.train, "dev": data.dev, **data.also})]
+    if used < data.train.count:
+        blocks.append(Paragraph(f"Of the {data.train.count:,} training examples {used:,} were used."))
     if data.notes:
         blocks.insert(0, Notes(data.notes))
     counts = _training_counts(data)
@@ -172,14 +179,15 @@ def _training_counts(data: TaskData) -> dict[str, int]:
     """How often each class, or type of entity, is in the training examples; empty where there are none."""
     if data.labels is None:
         return {}
-    encoded, labels = data.train.encoded, data.labels
+    encoded, labels, owner = data.train.encoded, data.labels, data.train.owner
     if encoded.token_labels is not None:
         found = encoded.token_labels[encoded.token_labels >= 0]
         counts = np.bincount(found, minlength=len(labels)).tolist()
         return {name[2:]: count for name, count in zip(labels, counts, strict=True) if name.startswith("B-")}
-    if encoded.labels.ndim == 2:
-        return dict(zip(labels, (encoded.labels > 0.5).sum(axis=0).tolist(), strict=True))
-    return dict(zip(labels, np.bincount(encoded.labels, minlength=len(labels)).tolist(), strict=True))
+    own = encoded.labels if owner is None else encoded.labels[np.unique(owner, return_index=True)[1]]  # not of windows
+    if own.ndim == 2:
+        return dict(zip(labels, (own > 0.5).sum(axis=0).tolist(), strict=True))
+    return dict(zip(labels, np.bincount(own, minlength=len(labels)).tolist(), strict=True))
 
 
 def _curves_section(metrics: Sequence[Line], result: Mapping[str, Any], review: Review) -> Section:
@@ -194,7 +202,8 @@ def _curves_section(metrics: Sequence[Line], result: Mapping[str, Any], review: 
     ]
     table = Table(("step", name, ""), rows, 2)
     shows = (
-        f"Training loss and score on dev over the steps. Step {best:,} of {result.get('step', 0):,} was kept."
+        f"Training loss and score on dev over the steps. Step {best:,} of {result.get('step', 0):,} was kept: "
+        "dev chose it, so the scores flatter a little. Rows that nothing was chosen on tell what to expect."
         if best
         else "Training loss and score on dev over the steps."
     )
@@ -231,14 +240,14 @@ def _run_section(run: RunFolder, about: Mapping[str, Any], result: Mapping[str, 
     return Section(
         "How this was made",
         (
-            Code(_spelled(shlex.split(about.get("command", ""))), "The command:"),
+            Code(spelled_command(shlex.split(about.get("command", ""))), "The command:"),
             Table(("", ""), facts),
             Code(run.settings(), "All settings:"),
         ),
     )
 
 
-def _spelled(command: Sequence[str]) -> str:
+def spelled_command(command: Sequence[str]) -> str:
     """A command line as a person types it."""
     words = list(command)
     if words and Path(words[0]).name in ("__main__.py", "cli.py"):

@@ -1,12 +1,11 @@
 """The page of several runs: what was tried, how far seeds scatter, which failed, whether more labels would help."""
 
-import shlex
 from collections.abc import Sequence
 
 import numpy as np
 
 from bert_jax.finetuning.plan import WORDS
-from bert_jax.finetuning.report.build import PAGE
+from bert_jax.finetuning.report.build import PAGE, spelled_command
 from bert_jax.finetuning.report.document import (
     Block,
     Cell,
@@ -27,7 +26,7 @@ from bert_jax.pictures import BLUE, GREY, ORANGE, picture, rule
 
 def describe_runs(title: str, summary: Summary, command: Sequence[str], *, scale: float = 1.0) -> Document:
     """`scale` is the score of whoever is always right: 100 where scores are per cent."""
-    how = Section("Command", (Code(shlex.join(command)),))
+    how = Section("Command", (Code(spelled_command(command)),))
     seeds = len(summary.settings[0].runs)
     return Document(
         title,

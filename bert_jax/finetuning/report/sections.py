@@ -40,7 +40,7 @@ NAMES = {
 
 def name_of(metric: str) -> str:
     """A metric in words."""
-    for name, words in NAMES.items():
+    for name, words in sorted(NAMES.items(), key=lambda item: -len(item[0])):  # micro_f1 before f1
         if metric == name or metric.endswith(f"_{name}"):
             return (metric.removesuffix(name).replace("_", " ") + words).strip()
     return metric.replace("_", " ")
