@@ -149,6 +149,12 @@ def test_the_token_table_is_padded_to_whole_tiles():
         (["pretrain", "--data", "x", "--output", "y", "--steps", "3", "--keep", "0"], 1, "keep is 0"),
         (["pretrain", "--data", "x", "--output", "y", "--steps", "3", "--seed", "-1"], 1, "seed is -1"),
         (["finetune", "--from", "x", "--data", "x", "--output", "y", "--epochs", "0"], 1, "epochs is 0"),
+        (
+            ["finetune", "--from", "x", "--data", "x", "--output", "y", "--batch-size", "99999"],
+            1,
+            "batch_size is 99999",
+        ),
+        (["finetune", "--from", "x", "--data", "x", "--output", "y", "--warmup", "2"], 1, "warmup is 2"),
         (["finetune", "--from", "x", "--data", "x", "--output", "y", "--seeds", "1", "-2"], 1, "seeds (1, -2)"),
         (["evaluate", "--model", "x", "--data", "x", "--batch-size", "0"], 1, "batch_size is 0"),
         (["predict", "--model", "x", "--input", "x", "--output", "y", "--batch-size", "-3"], 1, "batch_size is -3"),

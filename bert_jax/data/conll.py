@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.entities import Span, spans_of_tags, split_tag, words_of
+from bert_jax.data.entities import Span, spans_of_tags, words_of
 from bert_jax.data.tables import read_text
 from bert_jax.errors import UserError
 
 DOCUMENT = "-DOCSTART-"
 SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", ".jsonl")
+NO_TAG = re.compile(r"[o0]|[BIESLU][-_]|[^BIESLU][-_].*")  # no prefix that is known, or nothing behind it
 SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
 
 
@@ -73,7 +75,7 @@ def _read_columns(path: Path, lines: list[str]) -> Sentences:
         columns = columns or len(fields)
         if len(fields) != columns:
             raise UserError(f"{path} line {number}: {len(fields)} columns, the lines before have {columns}")
-        if fields[-1] != "O" and (split_tag(fields[-1])[1] in ("", None) or fields[-1] == fields[0]):
+        if fields[-1] != "O" and (NO_TAG.fullmatch(fields[-1]) or fields[-1] == fields[0]):
             raise UserError(f"{path} line {number}: {fields[-1]!r} is no tag. The last column has O, B-PER, I-PER ...")
         first = first if words else number
         words.append(fields[0])
@@ -98,6 +100,8 @@ def _read_spans(path: Path, lines: list[str]) -> Sentences:
         where = f"{path} line {line}"
         try:
             record = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{where}: not JSON: {error.msg} at character {error.pos + 1}") from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not JSON: {error}") from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
@@ -136,7 +140,7 @@ def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int
             )
         except (KeyError, IndexError, TypeError):
             raise UserError(f"{where}: {entry!r} is no entity: start, end and label are expected") from None
-        if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label:
+        if type(start) is not int or type(end) is not int or not isinstance(label, str) or not label.strip():
             raise UserError(f"{where}: {entry!r} is no entity: start and end in characters, and a label")
         if not 0 <= start < end <= len(text):
             raise UserError(f"{where}: entity {start} to {end} lies outside of its text of {len(text)} characters")

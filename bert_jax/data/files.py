@@ -30,7 +30,9 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
 
     train = find(["train"])
     if train is None:
-        raise UserError(f"{data}: no train{', train'.join(suffixes)} in this folder")
+        others = sorted(path.name for path in data.iterdir() if path.suffix in suffixes)
+        hint = f"; it has {', '.join(others[:5])}. Rename what to train on and dev" if others else ""
+        raise UserError(f"{data}: no train{', train'.join(suffixes)} in this folder{hint}")
     return train, find(DEV_NAMES)
 
 

@@ -16,6 +16,7 @@ from bert_jax.data.tables import SUFFIXES, Record, read_records
 from bert_jax.errors import UserError
 
 FEW_ROWS = 100
+LARGEST_SCORE = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +157,8 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
 
 def _named(given: Any, what: str, column: str, where: str) -> str:
     """A label or a group as text; raises UserError where there is none."""
-    name = (given if isinstance(given, str) else "" if given is None else _spelled(given)).strip()
+    missing = given is None or given != given  # Parquet may have NaN where nothing is
+    name = (given if isinstance(given, str) else "" if missing else _spelled(given)).strip()
     if not name:
         raise UserError(f"{where}: the {what} ({column!r}) is empty")
     return name
@@ -346,5 +348,10 @@ def with_scores(rows: Rows) -> Rows:
             score = math.nan
         if not math.isfinite(score):
             raise UserError(f"{rows.source} line {line}: label {label!r} is not a number, as a score must be")
+        if abs(score) > LARGEST_SCORE:
+            raise UserError(
+                f"{rows.source} line {line}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
+                "Give scores in another unit"
+            )
         scores.append(score)
     return dataclasses.replace(rows, labels=scores)

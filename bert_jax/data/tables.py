@@ -110,7 +110,9 @@ def _csv_fields(lines: Iterator[str], path: Path) -> Iterator[tuple[int, list[st
         except StopIteration:
             return
         except csv.Error as error:
-            raise UserError(f"{path} line {first_line}: not CSV: {error}") from None
+            ends = "a line ends in a carriage return alone. Save it with line feeds, or quote the text"
+            told = ends if "new-line character" in str(error) else error
+            raise UserError(f"{path} line {first_line}: not CSV: {told}") from None
         if fields:
             yield first_line, fields
 
@@ -135,6 +137,8 @@ def _json_records(lines: Iterator[str], path: Path, columns: tuple[str, ...]) ->
         where = f"{path} line {number}"
         try:
             record = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{where}: not JSON: {error.msg} at character {error.pos + 1}") from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not JSON: {error}") from None
         if not isinstance(record, dict):

@@ -58,8 +58,8 @@ def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
         where = f"{rows.source} line {line}"
         if len(given) != count or count < 2:
             raise UserError(f"{where}: {len(given)} choices, where the first row has {count}; at least 2, all alike")
-        if not label.isdecimal() or int(label) >= count:
-            raise UserError(f"{where}: label {label!r} is not the number of a choice, 0 to {count - 1}")
+        if not label.isdecimal() or len(label) > len(str(count)) or int(label) >= count:
+            raise UserError(f"{where}: label {label[:20]!r} is not the number of a choice, 0 to {count - 1}")
         right.append(int(label))
     flat = Rows(
         [text for text in rows.texts for _ in range(count)],

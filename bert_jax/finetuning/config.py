@@ -13,6 +13,7 @@ from bert_jax.errors import UserError
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
+MAX_BATCH_SIZE = 1 << 16  # what is not filled is padding
 OF_TASKS = {  # settings that say something of the user's own files, and the tasks that have such
     "several": ("rows",),
     "score": ("rows",),
@@ -152,9 +153,9 @@ class FinetuneConfig:
         seeds = set(self.seeds)
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
-        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), batch_size=(1, None))
+        check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), batch_size=(1, MAX_BATCH_SIZE))
         check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
-        check_ranges(self, split_seed=SEED_RANGE)
+        check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), weight_decay=(0.0, 10.0))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         for name, values in self.sweep.grid.items():
             for value in values:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from typing import Any
 
+from bert_jax.errors import UserError
 from bert_jax.finetuning.config import CURVE, FinetuneConfig, SweepConfig
 
 # Names of settings in names of folders, and in words.
@@ -35,6 +36,10 @@ def plan_runs(config: FinetuneConfig) -> list[PlannedRun]:
                 config, seeds=(seed,), sweep=SweepConfig(), learning_curve=False, output=config.output / name, **tried
             )
             runs.append(PlannedRun(name, tried, seed, own))
+    names = [run.name for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"sweep: two runs would both be {name}. Give values that differ in their first six digits")
     if len(runs) == 1:
         return [dataclasses.replace(runs[0], config=dataclasses.replace(runs[0].config, output=config.output))]
     return runs

@@ -34,6 +34,12 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {"name": "squad", "columns": None, "overlap": config.overlap, "no_answer": train.has_no_answer}
     training = _examples(train, tokenizer, config.length, config.overlap, train.has_no_answer)
     scored = _examples(dev, tokenizer, config.length, config.overlap, train.has_no_answer)
+    notes += [
+        f"{questions.source}: {count} questions are longer than what a row has for them, and were cut at the end. "
+        "--max-length keeps more, up to 64 tokens"
+        for questions, count in ((train, training.encoded.truncated), (dev, scored.encoded.truncated))
+        if count
+    ]
     golds = golds_of(dev)
     refusing = squad_scores(dict.fromkeys(golds, ""), golds)["f1"]
     return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=refusing)
@@ -60,7 +66,9 @@ def _examples(
     windows = windows_of_pairs(
         tokenizer, [item.question for item in items], [item.context for item in items], length, overlap
     )
-    encoded = dataclasses.replace(windows.encoded, labels=answer_places(questions, windows))
+    encoded = dataclasses.replace(
+        windows.encoded, labels=answer_places(questions, windows), truncated=windows.cut_questions
+    )
     threshold = (record or {}).get("threshold")
     answers = functools.partial(answer_questions, questions, windows, no_answer, threshold)
     return Examples(

@@ -93,7 +93,8 @@ def best_threshold(
     best: dict[str, tuple[float, float]] = {}
     for index, metric in enumerate(("exact_match", "f1")):
         current = highest = float(none)
-        threshold = -np.inf if not order else no_answer[order[0]] - 1.0
+        lowest = no_answer[order[0]] if order else 0.0
+        threshold = lowest - 1.0 if np.isfinite(lowest) else 0.0
         for name in order:
             if golds[name]:
                 current += by_question[name][index]

@@ -61,6 +61,7 @@ def test_spans_that_cut_a_word_are_widened_and_counted(tmp_path):
         ([[0, 2]], "is no entity"),
         (["x"], "is no entity"),
         ([[0, 2, ""]], "is no entity"),
+        ([[0, 2, " "]], "is no entity"),
         ([[3, 2, "x"]], "outside of its text of 5 characters"),
     ],
 )
@@ -68,6 +69,13 @@ def test_entities_that_cannot_be_are_told(tmp_path, entities, says):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "ab cd", "entities": entities}))
     with pytest.raises(UserError, match=f"line 1: .*{says}"):
         read_sentences(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("tag", ["o", "0", "B-", "I_", "X-PER", "b-PER", "M-LOC"])
+def test_tags_of_unknown_form_are_told(tmp_path, tag):
+    (tmp_path / "a.conll").write_text(f"Ada B-PER\nof {tag}\n")
+    with pytest.raises(UserError, match=f"line 2: '{tag}' is no tag"):
+        read_sentences(tmp_path / "a.conll")
 
 
 @given(tags)

@@ -69,12 +69,14 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
     assert "line 2: 3 fields, the header has 2. Is a text with a comma" in refusal(path, "text,label\na,b,c\n")
     assert "line 3: the label ('label') is empty" in refusal(path, "text,label\na,b\nc, \n")
     assert "line 2: not CSV" in refusal(path, 'text,label\n"a,b\nc,d\n')
+    assert "line 1: not CSV: a line ends in a carriage return alone" in refusal(path, "text,label\ra,b\r")
     assert "line 3: a NUL character" in refusal(path, "text,label\na,b\nc\0,d\n")
     assert "line 3: not UTF-8 at byte 16" in refusal(path, b"text,label\na,b\nc\xff,d\n")
     assert "not UTF-8 at byte 0" in refusal(path, "text,label\na,b\n".encode("utf-16"))
     assert "read from .csv, .tsv, .jsonl" in refusal(tmp_path / "t.xls", "text")
     path = tmp_path / "t.jsonl"
-    assert "line 2: not JSON" in refusal(path, '{"text": "a", "label": "b"}\n{"text": \n')
+    broken = '{"text": "a", "label": "b"}\n{"text": \n'
+    assert refusal(path, broken).endswith("line 2: not JSON: Expecting value at character 11")
     assert "line 1: a JSON object" in refusal(path, "[1]\n")
     assert "line 1: 'text' is not a text" in refusal(path, '{"text": 1, "label": "b"}\n')
     assert "line 2: no column 'label'" in refusal(path, '{"text": "a", "label": "b"}\n{"text": "a"}\n')
@@ -135,6 +137,9 @@ def test_scores_are_numbers(tmp_path):
         write(path, table(["1", bad, "2"]))
         with pytest.raises(UserError, match=rf"line 3: label '{bad}' is not a number"):
             read_labelled(path, Columns(), score=True)
+    write(path, table(["1", "-1e30", "2"]))
+    with pytest.raises(UserError, match=r"line 3: label '-1e30' is beyond 1e\+09"):
+        read_labelled(path, Columns(), score=True)
 
 
 def test_data_that_teaches_nothing_is_refused(tmp_path):
@@ -142,7 +147,9 @@ def test_data_that_teaches_nothing_is_refused(tmp_path):
         read_labelled(write(tmp_path / "a.csv", table("aaaa")), Columns())
     with pytest.raises(UserError, match="too few to hold some out"):
         read_labelled(write(tmp_path / "a.csv", table("abc")), Columns())
-    with pytest.raises(UserError, match=r"no train\.csv, train\.tsv, train\.jsonl, train\.parquet in this folder"):
+    with pytest.raises(
+        UserError, match=r"no train\.csv, train\.tsv, train\.jsonl, train\.parquet in this folder; it has a.csv. Rename"
+    ):
         read_labelled(tmp_path, Columns())
     with pytest.raises(UserError, match="no such file or folder"):
         read_labelled(tmp_path / "absent", Columns())
@@ -168,3 +175,7 @@ def test_labels_of_parquet_may_be_of_any_type(tmp_path):
     parquet.write_table(pyarrow.table({"text": ["a", None], "label": labels[:2]}), tmp_path / "a.parquet")
     rows = read_rows(tmp_path / "a.parquet", Columns())
     assert rows.texts == ["a", ""] and with_scores(rows).labels == [1.5, 2.25]
+    table = pyarrow.table({"text": ["a", "b"], "label": [1.0, float("nan")]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"line 2: the label \('label'\) is empty"):
+        read_rows(tmp_path / "a.parquet", Columns())

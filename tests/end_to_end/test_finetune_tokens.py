@@ -173,6 +173,9 @@ def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
     assert chooser.predict([], []) == []
 
 
+CHOICE = '{"text": "a", "choices": ["b", "c"], "label": 0}\n' * 3 + '{"text": "a", "choices": ["b", "c"]'
+
+
 @pytest.mark.parametrize(
     ("task", "name", "content", "says"),
     [
@@ -184,6 +187,7 @@ def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
         ("squad", "train.json", '{"data": [{"paragraphs": [{"qas": []}]}]}', "data[0].paragraphs[0] has no context"),
         ("choice", "train.jsonl", '{"text": "a", "choices": ["b"], "label": 0}\n' * 3, "line 1: 1 choices"),
         ("choice", "train.jsonl", '{"text": "a", "choices": ["b", "c"], "label": 2}\n' * 3, "label '2' is not"),
+        ("choice", "train.jsonl", CHOICE + f', "label": "{"1" * 5000}"}}\n', f"label '{'1' * 20}' is not"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(pretrained, tmp_path, capsys, task, name, content, says):
@@ -200,3 +204,18 @@ def test_an_export_that_loses_the_threshold_says_so(read, tmp_path, capsys):
     assert main(["convert", str(read / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
     threshold = result(read / "run")["dev"]["threshold"]
     assert f"hf has no place for the threshold {threshold:.4f}" in capsys.readouterr().err
+
+
+def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
+    from bert_jax.finetuning.config import FinetuneConfig
+    from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.train.run import open_run
+
+    squad(tmp_path / "train.json", 1, 9)
+    squad(tmp_path / "dev.json", 2, 5)
+    text = (tmp_path / "dev.json").read_text()
+    (tmp_path / "dev.json").write_text(text.replace("gon?", "gon " * 70, 2))
+    config = FinetuneConfig(pretrained, tmp_path, tmp_path / "run", task="squad", max_length=24)
+    data = read_task_data(config, open_run(pretrained).tokenizer())
+    assert (data.train.encoded.truncated, data.dev.encoded.truncated) == (0, 2)
+    assert len(data.notes) == 1 and "dev.json: 2 questions are longer than what a row has for them" in data.notes[0]

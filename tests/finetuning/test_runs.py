@@ -42,6 +42,11 @@ def shown(examples: Examples) -> list[int]:
     return [int(rows.tokens[start]) for start in rows.offsets[:-1]]
 
 
+def test_runs_of_one_name_are_refused():
+    with pytest.raises(UserError, match=r"two runs would both be lr-0\.001-seed-0"):
+        plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(learning_rates=(0.001, 0.00100000001))))
+
+
 def test_the_papers_grid_is_every_combination_with_every_seed():
     plan = plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(paper=True), seeds=(4, 9)))
     assert len(plan) == 3 * 2 * 3 * 2 and len({run.name for run in plan}) == len(plan)

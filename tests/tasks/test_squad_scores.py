@@ -85,6 +85,8 @@ def test_the_threshold_is_a_number_also_where_nothing_can_be_found_in_a_context(
     refused, golds = {"a": 1.0, "b": float("inf")}, {"a": ["cat"], "b": []}
     threshold, found = best_threshold(refused, {"a": "cat", "b": ""}, golds)
     assert 1.0 < threshold < float("inf") and found["best_f1"] == 100.0
+    threshold, found = best_threshold({"b": float("inf")}, {"b": ""}, {"b": []})
+    assert threshold == 0.0 and found["best_f1"] == 100.0
 
 
 def test_unanswered_questions():
