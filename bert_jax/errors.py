@@ -1,8 +1,12 @@
-"""The two ways a command ends early on purpose, and what is told of a library's error."""
+"""The ways a command ends early on purpose, and what is told of a library's error."""
 
 
 class UserError(Exception):
     """A mistake the user can mend: one line that names the file, the line, the value and the way out. Exit code 1."""
+
+
+class Diverged(UserError):
+    """A loss that is no number any more. Of several runs the others go on."""
 
 
 class Stopped(Exception):

@@ -40,12 +40,12 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """All runs of one command. `best` is the run that answers, of those on the most examples."""
+    """All runs of one command; those whose loss was no number any more are `diverged`, and in no setting."""
 
-    best: str
     settings: list[Setting]
     scores: dict[str, Scores]
     baseline: float
+    diverged: list[str]
 
     @property
     def chosen(self) -> Setting:
@@ -53,8 +53,13 @@ class Summary:
         return max(_on_most(self.settings), key=lambda setting: setting.main)
 
     @property
+    def best(self) -> str:
+        """The run that answers: the best of the chosen setting, not the luckiest of all."""
+        return self.chosen.best
+
+    @property
     def failed(self) -> list[str]:
-        return [name for setting in self.settings for name in setting.failed]
+        return [*(name for setting in self.settings for name in setting.failed), *self.diverged]
 
     def as_dict(self) -> dict[str, Any]:
         """`mean` and `deviation` are those of the chosen setting."""
@@ -72,13 +77,13 @@ class Summary:
 
 
 def summarise(plan: Sequence[PlannedRun], scores: dict[str, Scores], baseline: float) -> Summary:
-    """`scores` are the dev scores of each planned run, by its name."""
+    """`scores` are the dev scores of the planned runs by their names; those of a run that diverged are not there."""
     groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
     for run in plan:
-        groups.setdefault(tuple(run.tried.items()), []).append(run)
+        if run.name in scores:
+            groups.setdefault(tuple(run.tried.items()), []).append(run)
     settings = [_setting(runs, scores, baseline) for runs in groups.values()]
-    names = [name for setting in _on_most(settings) for name in setting.runs]
-    return Summary(max(names, key=lambda name: scores[name]["main"]), settings, scores, baseline)
+    return Summary(settings, scores, baseline, [run.name for run in plan if run.name not in scores])
 
 
 def _setting(runs: Sequence[PlannedRun], scores: dict[str, Scores], baseline: float) -> Setting:

@@ -10,7 +10,7 @@ import grain
 import jax
 import numpy as np
 
-from bert_jax.errors import Stopped, UserError
+from bert_jax.errors import Diverged, Stopped
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.flops import peak_flops
 from bert_jax.train.metrics import MetricsLog, TrainingProgress, read_metrics
@@ -66,7 +66,7 @@ def train(
 ) -> Outcome:
     """Runs to the last step, from the newest sound checkpoint of `run` or from `start()`.
 
-    Raises Stopped after a signal, with everything saved, and UserError at the first loss that is not finite.
+    Raises Stopped after a signal, with everything saved, and Diverged at the first loss that is not finite.
     """
     loop = _Loop(program, source, run, schedule, evaluation, flops_per_row, title)
     with loop.stop, loop.progress:
@@ -146,7 +146,7 @@ class _Loop:
         for step, means in values:
             row = {name: float(value) for name, value in means.items()}
             if not all(map(math.isfinite, row.values())):
-                raise UserError(
+                raise Diverged(
                     f"step {step}: the loss is {row['loss']}, the gradient norm {row['gradient_norm']} "
                     f"(batch {step - 1} of seed {self.program.seed}). Lower the learning rate, or use float32; "
                     f"{self.folder.path} keeps its last checkpoint"

@@ -9,15 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bert_jax import hosts
-from bert_jax.errors import UserError
+from bert_jax.errors import Diverged, UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.plan import WORDS, plan_runs
+from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
-from bert_jax.finetuning.report.runs import describe_runs
+from bert_jax.finetuning.report.runs import describe_runs, is_curve
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.finetune_run import prepare, run_planned
+from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
@@ -36,14 +36,27 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
     prepared = prepare(config)
-    runs = [run_planned(planned, prepared) for planned in plan]
+    runs = _run_all(plan, prepared)
     if len(plan) > 1:
-        scores = {planned.name: (run.result() or {})["dev"] for planned, run in zip(plan, runs, strict=True)}
+        scores = {name: (run.result() or {})["dev"] for name, run in runs.items()}
         summary = summarise(plan, scores, prepared.task.baseline)
         write_json(config.output / RUNS, summary.as_dict())
         scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
         write_document(describe_runs(config.output.name, summary, sys.argv, scale=scale), config.output)
         _show(config, summary)
+    return list(runs.values())
+
+
+def _run_all(plan: Sequence[PlannedRun], prepared: Prepared) -> dict[str, RunFolder]:
+    """The finished runs by name. One that diverges ends the command only where no other is left."""
+    runs: dict[str, RunFolder] = {}
+    for planned in plan:
+        try:
+            runs[planned.name] = run_planned(planned, prepared)
+        except Diverged as error:
+            if planned is plan[-1] and not runs:
+                raise
+            print(f"{planned.name} failed: {error}", file=sys.stderr)
     return runs
 
 
@@ -64,23 +77,26 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
     """A line a setting, with what is tried, the mean and deviation of each metric, and the best seed."""
     first = summary.settings[0]
     metrics = [name for name in first.mean if name != "main"]
-    table = Table(
-        title=f"{config.output}: dev scores, mean +- deviation of {len(first.runs)} seeds", title_justify="left"
-    )
+    seeds = len(config.seeds)
+    spread = f"mean +- deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    table = Table(title=f"{config.output}: dev scores, {spread}", title_justify="left")
     for heading in (*(WORDS[name] for name in first.tried), *metrics, "best run", "failed"):
         table.add_column(heading, justify="left" if heading == "best run" else "right")
     for setting in summary.settings:
-        values = [f"{setting.mean[name]:.4f} +- {setting.deviation[name]:.4f}" for name in metrics]
+        values = [f"{setting.mean[name]:.4f}" for name in metrics]
+        if len(setting.runs) > 1:
+            values = [f"{mean} +- {setting.deviation[name]:.4f}" for mean, name in zip(values, metrics, strict=True)]
         mark = " *" if setting is summary.chosen and len(summary.settings) > 1 else ""
         tried = [f"{value:g}" for value in setting.tried.values()]
         table.add_row(*tried, *values, f"{setting.best}{mark}", str(len(setting.failed)))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if summary.failed:
         print(
-            f"failed, no better than {summary.baseline:.4f}, the score without reading: {', '.join(summary.failed)}. "
+            f"failed, no better than {summary.baseline:.4f}, the score without reading, or diverged: "
+            f"{', '.join(summary.failed)}. "
             "Leave them out, try a lower rate or more epochs"
         )
-    if config.learning_curve and not config.sweep.grid:
+    if is_curve(summary):
         print(curve_verdict(summary.settings))
     print(
         f"best: {config.output / summary.best}, with which {config.output} answers. It was chosen on the dev rows: "

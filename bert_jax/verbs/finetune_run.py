@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import shutil
 import sys
 import time
 from typing import Any
@@ -26,7 +27,7 @@ from bert_jax.inference.outputs import make_task, predict_rows
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import parameter_hash, read_params
+from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash, read_params
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
@@ -142,7 +143,15 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         }
     )
     write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
+    _keep_best(run, outcome.best_step)
     return run
+
+
+def _keep_best(run: RunFolder, best_step: int) -> None:
+    """The last checkpoint of a finished run, where it is not the best, is for nothing: a sweep would fill a disk."""
+    for step in checkpoint_steps(run.checkpoints):
+        if step != best_step:
+            shutil.rmtree(run.checkpoints / str(step))
 
 
 def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:

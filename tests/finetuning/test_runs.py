@@ -141,14 +141,21 @@ def summary(scores: dict[str, list[float]], baseline: float = 0.4, **more):
     return summarise(plan, {run.name: {"f1": s, "main": s} for run, s in zip(plan, flat, strict=True)}, baseline)
 
 
-def test_the_setting_is_chosen_by_its_mean_and_the_run_by_its_own_score():
+def test_the_setting_is_chosen_by_its_mean_and_its_best_run_answers():
     found = summary({"1e-05": [0.5, 0.9], "3e-05": [0.75, 0.8], "5e-05": [0.4, 0.3]})
-    assert found.best == "lr-1e-05-seed-1" and found.chosen.tried == {"learning_rate": 3e-5}
+    assert found.best == "lr-3e-05-seed-1" and found.chosen.tried == {"learning_rate": 3e-5}
     assert found.failed == ["lr-5e-05-seed-0", "lr-5e-05-seed-1"]  # one of them equals the baseline
     written = found.as_dict()
     assert written["mean"]["f1"] == pytest.approx(0.775) and written["settings"][0]["deviation"]["f1"] == pytest.approx(
         np.std([0.5, 0.9], ddof=1)
     )
+
+
+def test_runs_that_diverged_count_as_failed_and_in_no_mean():
+    plan = plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(learning_rates=(1e-5, 1.0)), seeds=(1, 2)))
+    found = summarise(plan, {"lr-1e-05-seed-2": {"f1": 0.7, "main": 0.7}}, 0.4)
+    assert found.diverged == ["lr-1e-05-seed-1", "lr-1-seed-1", "lr-1-seed-2"] == found.as_dict()["failed"]
+    assert found.best == "lr-1e-05-seed-2" and len(found.settings) == 1 and found.chosen.mean["f1"] == 0.7
 
 
 def curve(scores: dict[float, list[float]]) -> tuple:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bert_jax.finetuning.config import CURVE
 from bert_jax.finetuning.plan import WORDS
 from bert_jax.finetuning.report.build import PAGE, spelled_command
 from bert_jax.finetuning.report.document import (
@@ -56,15 +57,15 @@ def _settings_section(summary: Summary, scale: float) -> Section:
         "on dev: what to expect of it is the mean of its setting, not its own score."
     )
     blocks: list[Block] = [_picture(summary, scale), table, Paragraph(expect)]
-    if _is_curve(summary):
+    if is_curve(summary):
         blocks.insert(0, Paragraph(f"{curve_verdict(summary.settings)}."))
     if summary.failed:
         blocks.insert(
             0,
             Notes(
                 [
-                    f"{len(summary.failed)} runs failed: no better than {shown('main', summary.baseline, scale)}, the "
-                    f"score of whoever reads nothing: {', '.join(summary.failed)}"
+                    f"{len(summary.failed)} runs failed, no better than {shown('main', summary.baseline, scale)}, the "
+                    f"score of whoever reads nothing, or diverged: {', '.join(summary.failed)}"
                 ]
             ),
         )
@@ -83,7 +84,7 @@ def _runs_section(summary: Summary, scale: float) -> Section:
 
 def _picture(summary: Summary, scale: float) -> Figure:
     """A point a run, a bar a mean: over the examples for a learning curve, else a line a setting."""
-    if _is_curve(summary):
+    if is_curve(summary):
         return Figure(_draw_curve(summary, scale), "dev score over the share of the training examples, a point a run")
     return Figure(_draw_strips(summary, scale), "dev score of every run, a line a setting; bars are means")
 
@@ -125,9 +126,9 @@ def _draw_strips(summary: Summary, scale: float) -> str:
         return to_svg(figure, "runs")
 
 
-def _is_curve(summary: Summary) -> bool:
-    """Whether the runs differ in nothing but how much they learned from."""
-    return list(summary.settings[0].tried) == ["train_share"]
+def is_curve(summary: Summary) -> bool:
+    """Whether the runs differ in nothing but how much they learned from, and none is missing."""
+    return list(summary.settings[0].tried) == ["train_share"] and len(summary.settings) == len(CURVE)
 
 
 def _metrics(setting: Setting) -> list[str]:
