@@ -158,6 +158,9 @@ class FinetuneConfig:
             raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
         if self.group is not None and self.task not in WITH_GROUPS:
             raise UserError(f"--group {self.group}: task {self.task} has no such column. Leave it out")
+        for name, task in {"pair": "rows", "several": "rows", "score": "rows", "choices": "choice"}.items():
+            if getattr(self, name) and self.task != task:
+                raise UserError(f"--{name} is for task {task}, this is {self.task}. Leave it out")
         if self.long_texts != "cut" and self.task in NOT_SINGLE_TEXTS:
             what = NOT_SINGLE_TEXTS[self.task]
             raise UserError(f"--long-texts {self.long_texts} is for single texts, {self.task} {what}. Leave it out")
