@@ -21,6 +21,7 @@ VERBS = {
     "inspect": ("bert_jax.verbs.inspect", "what a folder is, and what can be done with it"),
 }
 DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
+UNREAD = 141  # as of a program that SIGPIPE ends
 
 
 def usage() -> str:
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"bert-jax {verb}: {error}", file=sys.stderr)
         return MISTAKE
+    except BrokenPipeError:  # whoever read the output has enough: no mistake, and nothing left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
     except OSError as error:
         if error.errno is None:
             raise

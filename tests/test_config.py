@@ -155,6 +155,12 @@ def test_the_token_table_is_padded_to_whole_tiles():
             "batch_size is 99999",
         ),
         (["finetune", "--from", "x", "--data", "x", "--output", "y", "--warmup", "2"], 1, "warmup is 2"),
+        (
+            ["finetune", "--from", "x", "--data", "x", "--output", "y", "--choices", "a"],
+            1,
+            "for task choice, this is",
+        ),
+        (["finetune", "--from", "x", "--data", "x", "--output", "y", "--task", "ner", "--score"], 1, "--score is for"),
         (["finetune", "--from", "x", "--data", "x", "--output", "y", "--seeds", "1", "-2"], 1, "seeds (1, -2)"),
         (["evaluate", "--model", "x", "--data", "x", "--batch-size", "0"], 1, "batch_size is 0"),
         (["predict", "--model", "x", "--input", "x", "--output", "y", "--batch-size", "-3"], 1, "batch_size is -3"),

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bert_jax.data.glue import GLUE, has_file, set_name
+from bert_jax.data.glue import GLUE, glue_file, has_file, set_name
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
@@ -28,6 +28,10 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     Tasks whose training file is not in the folder are left out, and said.
     """
     there = _tasks(config)
+    for name in there:
+        for file in GLUE[name].dev:
+            if not has_file(name, config.data, file):
+                raise UserError(f"{glue_file(name, config.data, file)}: not there, but training rows are. Add it")
     check_tests(config.data, there, encoding_errors=config.encoding_errors)
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}

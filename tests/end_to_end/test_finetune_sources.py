@@ -108,6 +108,14 @@ def test_a_broken_test_file_is_told_before_the_training(pretrained, suite, tmp_p
     assert not (tmp_path / "all").exists()
 
 
+def test_a_missing_dev_file_is_told_before_the_training(pretrained, suite, tmp_path, capsys):
+    lost = suite / "WNLI" / "dev.tsv"
+    lost.unlink()
+    assert finetune(pretrained, "glue", suite, tmp_path / "all") == 1
+    assert f"{lost}: not there, but training rows are" in capsys.readouterr().err
+    assert not (tmp_path / "all").exists()
+
+
 def test_glue_of_tfds_gives_the_run_of_the_files(pretrained, suite, tmp_path):
     splits = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     prepare_glue("rte", suite / "RTE", tmp_path / "tfds", splits)

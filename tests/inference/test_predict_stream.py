@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def model(tmp_path_factory):
 
 def command(model, given, output, *more):
     return ["predict", "--model", str(model), "--input", str(given), "--output", str(output), *more]
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(model, tmp_path):
+    (tmp_path / "in.txt").write_text("word1 word2\n" * 3000)
+    given = [sys.executable, "-m", "bert_jax.cli", *command(model, tmp_path / "in.txt", "-")]
+    ended = subprocess.run(
+        ["bash", "-c", '"$@" | head -c 1; exit ${PIPESTATUS[0]}', "bash", *given], capture_output=True
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (141, b"{", b"")
 
 
 @pytest.fixture(scope="module")
