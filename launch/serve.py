@@ -9,6 +9,7 @@ what the model is, for a health check. It has no TLS and no login: it belongs be
 """
 
 import argparse
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,10 +93,8 @@ def main() -> None:
     except bert_jax.UserError as error:
         raise SystemExit(str(error)) from None
     print(f"{options.model}: serving at http://{options.host}:{server.server_port}", flush=True)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
     if summary.failed:
         print(
             f"failed, no better than {summary.baseline:.4f}, the score without reading: {', '.join(summary.failed)}. "
-            "Leave them out, try a lower rate or more epochs"
+            "Leave them out, try another rate or more epochs"
         )
     if config.learning_curve and not config.sweep.grid:
         print(curve_verdict(summary.settings))
