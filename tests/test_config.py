@@ -160,7 +160,11 @@ def test_the_token_table_is_padded_to_whole_tiles():
             1,
             "for task choice, this is",
         ),
-        (["finetune", "--from", "x", "--data", "x", "--output", "y", "--task", "ner", "--score"], 1, "--score is for"),
+        (
+            ["finetune", "--from", "x", "--data", "x", "--output", "y", "--task", "ner", "--score"],
+            1,
+            "--score: for task",
+        ),
         (["finetune", "--from", "x", "--data", "x", "--output", "y", "--seeds", "1", "-2"], 1, "seeds (1, -2)"),
         (["evaluate", "--model", "x", "--data", "x", "--batch-size", "0"], 1, "batch_size is 0"),
         (["predict", "--model", "x", "--input", "x", "--output", "y", "--batch-size", "-3"], 1, "batch_size is -3"),

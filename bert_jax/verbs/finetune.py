@@ -94,7 +94,7 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
         print(
             f"failed, no better than {summary.baseline:.4f}, the score without reading, or diverged: "
             f"{', '.join(summary.failed)}. "
-            "Leave them out, try a lower rate or more epochs"
+            "Leave them out, try another rate or more epochs"
         )
     if is_curve(summary):
         print(curve_verdict(summary.settings))
