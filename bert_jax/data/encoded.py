@@ -84,6 +84,22 @@ def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
     )
 
 
+def pick_rows(encoded: Encoded, rows: np.ndarray, labelled: np.ndarray) -> Encoded:
+    """These rows alone; `labelled` are the places of their labels. What was cut is counted for all as before."""
+    lengths = encoded.lengths[rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    at = np.repeat(encoded.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return dataclasses.replace(
+        encoded,
+        tokens=encoded.tokens[at],
+        offsets=offsets,
+        segment_b=encoded.segment_b[rows],
+        labels=encoded.labels[labelled],
+        weights=None if encoded.weights is None else encoded.weights[labelled],
+        token_labels=None if encoded.token_labels is None else encoded.token_labels[at],
+    )
+
+
 def label_array(rows: Rows) -> np.ndarray:
     """Class ids in int32, scores in float32; zeros where nothing is known."""
     labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)

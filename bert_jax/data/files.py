@@ -10,7 +10,8 @@ import numpy as np
 from bert_jax.data.prepared import as_prepared, find_splits
 from bert_jax.errors import UserError
 
-DEV_NAMES = ("dev", "val", "valid", "validation")
+TRAIN_NAMES = ("train", "train-v1.1", "train-v2.0")  # the last as SQuAD calls them
+DEV_NAMES = ("dev", "val", "valid", "validation", "dev-v1.1", "dev-v2.0")
 
 
 def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | None]:
@@ -28,7 +29,7 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
             raise UserError(f"{data}: {' and '.join(path.name for path in found)}; which one? Leave one of them there")
         return found[0] if found else None
 
-    train = find(["train"])
+    train = find(TRAIN_NAMES)
     if train is None:
         others = sorted(path.name for path in data.iterdir() if path.suffix in suffixes)
         hint = f"; it has {', '.join(others[:5])}. Rename what to train on and dev" if others else ""

@@ -4,8 +4,10 @@ import dataclasses
 import difflib
 from pathlib import Path
 
+from bert_jax.data.labelled import Labelled, read_labelled
+from bert_jax.data.labels import with_classes, with_scores
 from bert_jax.data.prepared import Prepared, as_prepared, is_ready
-from bert_jax.data.rows import Columns, Labelled, Rows, read_labelled, with_classes, with_scores
+from bert_jax.data.rows import Columns, Rows
 from bert_jax.data.tables import read_records, read_text, tsv_fields
 from bert_jax.errors import UserError
 

@@ -8,7 +8,8 @@ import numpy as np
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.files import find_split_files
-from bert_jax.data.rows import Columns, Rows, read_rows, read_split_rows
+from bert_jax.data.labelled import read_split_rows
+from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig

@@ -14,7 +14,7 @@ from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import prediction_batches
-from bert_jax.data.encoded import Encoded
+from bert_jax.data.encoded import Encoded, pick_rows
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.train.program import Params
 
@@ -43,7 +43,8 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
 
     Padding is left out. A pooler, and a norm behind the last block, are not counted among the parameters.
     """
-    rows = pick_rows(encoded, np.unique(np.linspace(0, len(encoded) - 1, min(ROWS, len(encoded))).astype(int)))
+    chosen = np.unique(np.linspace(0, len(encoded) - 1, min(ROWS, len(encoded))).astype(int))
+    rows = dataclasses.replace(pick_rows(encoded, chosen, chosen // encoded.group), group=1)
     states = _states_of(config)
     old, new = (
         jax.device_put({name: part for name, part in one.items() if name != "pooler"}) for one in (before, after)
@@ -75,21 +76,6 @@ def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], A
         return jnp.stack(list(nnx.merge(graph, params).states(tokens, segments, mask))).astype(jnp.float32)
 
     return states
-
-
-def pick_rows(encoded: Encoded, chosen: np.ndarray) -> Encoded:
-    """Some rows, by index, without their labels."""
-    lengths = encoded.lengths[chosen]
-    tokens = [encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]] for i in chosen.tolist()]
-    return dataclasses.replace(
-        encoded,
-        tokens=np.concatenate(tokens),
-        offsets=np.append(0, np.cumsum(lengths)).astype(np.int64),
-        segment_b=encoded.segment_b[chosen],
-        labels=np.zeros(len(chosen), np.int32),
-        token_labels=None,
-        group=1,
-    )
 
 
 def relative_change(before: Any, after: Any) -> float:

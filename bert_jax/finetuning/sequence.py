@@ -11,8 +11,9 @@ from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
+from bert_jax.data.labels import with_classes, with_scores, with_several
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
-from bert_jax.data.rows import Columns, Rows, read_rows, with_classes, with_scores, with_several
+from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig

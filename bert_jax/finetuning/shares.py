@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bert_jax.data.encoded import Encoded
+from bert_jax.data.encoded import pick_rows
 from bert_jax.finetuning.data import Examples
 
 ORDER_SEED = 0
@@ -41,19 +41,3 @@ def _order(examples: Examples) -> np.ndarray:
         own = shuffled[labels[shuffled] == label]
         place[own] = (np.arange(len(own)) + 0.5) / len(own)
     return shuffled[np.argsort(place[shuffled], kind="stable")]
-
-
-def pick_rows(encoded: Encoded, rows: np.ndarray, labelled: np.ndarray) -> Encoded:
-    """These rows alone; `labelled` are their places among the labels. What was cut is counted for all as before."""
-    lengths = encoded.lengths[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(encoded.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return dataclasses.replace(
-        encoded,
-        tokens=encoded.tokens[at],
-        offsets=offsets,
-        segment_b=encoded.segment_b[rows],
-        labels=encoded.labels[labelled],
-        weights=None if encoded.weights is None else encoded.weights[rows],
-        token_labels=None if encoded.token_labels is None else encoded.token_labels[at],
-    )

@@ -23,7 +23,8 @@ class SpanAnswer:
 
     score        the probability of the answer among all candidates, no answer being one of them
     no_answer    logits of no answer less those of the best span: above the model's threshold, the answer is empty
-    candidates   best first
+    candidates   spans, best first
+    refusable    whether the model may say that there is no answer
     """
 
     text: str
@@ -32,9 +33,21 @@ class SpanAnswer:
     score: float
     no_answer: float
     candidates: list[Candidate]
+    refusable: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"answer": self.text, "start": self.start, "end": self.end, "score": self.score}
+    def as_dict(self, n_best: int = 0) -> dict[str, Any]:
+        """For JSON; with `n_best` also so many of the likeliest answers, best first: an empty one is no answer."""
+        told = {"answer": self.text, "start": self.start, "end": self.end, "score": self.score}
+        return {**told, "n_best": self._likeliest()[:n_best]} if n_best else told
+
+    def _likeliest(self) -> list[dict[str, Any]]:
+        if not self.candidates:
+            return []
+        none = Candidate("", 0, 0, self.no_answer + self.candidates[0].score)
+        scores = softmax(np.array([one.score for one in (*self.candidates, none)])).tolist()
+        known = [*zip(scores, self.candidates, strict=False), *([(scores[-1], none)] if self.refusable else [])]
+        known.sort(key=lambda found: -found[0])
+        return [{"answer": one.text, "start": one.start, "end": one.end, "score": score} for score, one in known]
 
 
 class Reader:
@@ -67,7 +80,7 @@ class Reader:
             return SpanAnswer("", 0, 0, 1.0, np.inf, [])
         best = found[0]
         probabilities = softmax(np.array([*(one.score for one in found), none]))
-        refused = none - best.score
+        refused, refusable = none - best.score, self.threshold is not None
         if self.threshold is not None and refused > self.threshold:
-            return SpanAnswer("", 0, 0, float(probabilities[-1]), refused, found)
-        return SpanAnswer(best.text, best.start, best.end, float(probabilities[0]), refused, found)
+            return SpanAnswer("", 0, 0, float(probabilities[-1]), refused, found, refusable)
+        return SpanAnswer(best.text, best.start, best.end, float(probabilities[0]), refused, found, refusable)

@@ -42,6 +42,6 @@ def write_output(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Make room, or choose another --output") from None
+        raise UserError(f"{path}: {error.strerror}. Make room, or choose another place") from None
     finally:
         beside.unlink(missing_ok=True)

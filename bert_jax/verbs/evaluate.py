@@ -11,6 +11,7 @@ import numpy as np
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.encoded import Encoded
+from bert_jax.data.glue import GLUE
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
@@ -91,7 +92,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     about, compute = open_model(config.model)
     known = {**(about.task.get("columns") or {}), **({"opening": None} if config.choices else {})}
     given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
-    for name in given.keys() - COLUMN_FLAGS.get(about.kind, set()):
+    fixed = about.task.get("name") in GLUE  # by the task's own files
+    for name in given.keys() - (set() if fixed else COLUMN_FLAGS.get(about.kind, set())):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
     if config.long_texts and about.kind != "sequence":
         raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")

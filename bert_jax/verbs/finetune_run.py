@@ -114,7 +114,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     )
     if run.result() is not None:
         print(f"{run.path}: finished before", file=sys.stderr)
-        if not is_reported(run):
+        if not is_reported(run) and (run.result() or {})["best_step"] in checkpoint_steps(run.checkpoints):
             write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
         return run
     began = time.perf_counter()
@@ -209,7 +209,8 @@ def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
 def _fingerprint(prepared: Prepared) -> str:
     digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
     digest.update(json.dumps(prepared.task.labels).encode())
-    for rows in (prepared.task.train.encoded, prepared.task.dev.encoded):
+    task = prepared.task
+    for rows in (examples.encoded for examples in (task.train, task.dev, *task.also.values())):
         labels = rows.labels if rows.token_labels is None else rows.token_labels
         for array in (rows.tokens, rows.offsets, rows.segment_b, labels):
             digest.update(np.ascontiguousarray(array).tobytes())

@@ -93,13 +93,16 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _show(config: FinetuneConfig, scores: dict[str, dict[str, Any]], averages: dict[str, float | None]) -> None:
-    table = Table(title=f"GLUE, dev, {len(config.seeds)} seeds", title_justify="left")
+    several = len(config.seeds) > 1
+    title = f"GLUE, dev, {f'{len(config.seeds)} seeds' if several else 'one seed'}"
+    table = Table(title=title, title_justify="left")
     for heading in ("task", "metric", "score x 100", "deviation"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
     for name, metrics in scores.items():
         for metric, value in metrics.items():
+            spread = f"{100 * value['deviation']:.1f}" if several else ""
             if metric not in ("main", "score"):
-                table.add_row(name, metric, f"{100 * value['mean']:.1f}", f"{100 * value['deviation']:.1f}")
+                table.add_row(name, metric, f"{100 * value['mean']:.1f}", spread)
     table.add_section()
     counts = {"average": f"of {len(scores)} tasks", "average_without_wnli": f"of {len(scores.keys() - {'wnli'})} tasks"}
     for name, average in averages.items():

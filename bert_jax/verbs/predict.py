@@ -21,6 +21,7 @@ from bert_jax.data.tables import STDIN, TEXT_SUFFIX
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
+from bert_jax.tasks.spans import BEST
 from bert_jax.verbs.command_line import parse, write_output
 from bert_jax.verbs.leaderboard import answer_test
 
@@ -56,6 +57,8 @@ class PredictConfig:
     """Column of the second text (or context), where not as in training."""
     choices: tuple[str, ...] = ()
     """For multiple choice: a column for each choice, or one with a list."""
+    n_best: int = 0
+    """Of a span model: also this many of its likeliest answers to each question, 20 at most."""
     format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
     """Of standard input."""
     batch_size: int = 64
@@ -66,12 +69,16 @@ class PredictConfig:
 
 def predict(config: PredictConfig) -> int:
     """Writes one line a row to the output, whole or not at all; returns how many."""
-    check_ranges(config, batch_size=(1, None))
+    check_ranges(config, batch_size=(1, None), n_best=(0, BEST))
     if str(config.output) != STDIN and config.output.exists():
         raise UserError(f"{config.output} exists. Choose another --output, or remove it")
     if not config.output.absolute().parent.is_dir():
         raise UserError(f"{config.output}: its folder is not there. Make it first")
     model = load(config.model)
+    if config.n_best and not isinstance(model, Reader):
+        raise UserError(f"--n-best {config.n_best}: {config.model} does not answer questions. Leave it out")
+    if config.n_best and config.output.suffix == SQUAD_SUFFIX:
+        raise UserError(f"{config.output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
     if config.input.suffix == SQUAD_SUFFIX:
         return _answer_squad(config, model)
     if config.output.suffix == LEADERBOARD_SUFFIX:
@@ -101,8 +108,12 @@ def predict(config: PredictConfig) -> int:
 
 def _write(file: TextIO, model: Any, rows: Rows, config: PredictConfig) -> None:
     for answer in model.answer(rows, batch_size=config.batch_size):
-        file.write(json.dumps(answer.as_dict(), ensure_ascii=False) + "\n")
+        file.write(json.dumps(_told(answer, config), ensure_ascii=False) + "\n")
     file.flush()
+
+
+def _told(answer: Any, config: PredictConfig) -> dict[str, Any]:
+    return answer.as_dict(config.n_best) if config.n_best else answer.as_dict()
 
 
 @contextlib.contextmanager
@@ -142,7 +153,7 @@ def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, 
 def _job(config: PredictConfig, columns: Columns) -> str:
     """What makes two commands the same."""
     about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
-    about.append(config.encoding_errors)
+    about += [config.encoding_errors, config.n_best]
     inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
     for path in (config.input, config.model, *inside):
         if path.exists():
@@ -186,7 +197,7 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     if config.output.suffix == SQUAD_SUFFIX:
         text = json.dumps({item.id: answer.text for item, answer in pairs}, ensure_ascii=False, indent=1) + "\n"
     else:
-        lines = (json.dumps({"id": item.id, **answer.as_dict()}, ensure_ascii=False) for item, answer in pairs)
+        lines = (json.dumps({"id": item.id, **_told(answer, config)}, ensure_ascii=False) for item, answer in pairs)
         text = "\n".join(lines) + "\n"
     write_output(config.output, text)
     return len(pairs)

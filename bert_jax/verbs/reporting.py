@@ -22,6 +22,7 @@ from bert_jax.inference.outputs import predict_rows
 from bert_jax.train.checkpoint import read_params
 from bert_jax.train.program import Program
 from bert_jax.train.run import RunFolder
+from bert_jax.verbs.command_line import write_output
 
 
 def write_run_report(
@@ -55,7 +56,5 @@ def is_reported(run: RunFolder) -> bool:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The file, whole at any moment."""
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
+    """The file, whole or not at all."""
+    write_output(path, json.dumps(value, indent=2) + "\n")

@@ -7,8 +7,9 @@ from prepared import prepare_glue, prepare_squad
 
 from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, dev_file, glue_file, has_file, read_glue, read_task, rows_to_answer
+from bert_jax.data.labelled import read_labelled
 from bert_jax.data.prepared import Prepared
-from bert_jax.data.rows import Columns, read_labelled
+from bert_jax.data.rows import Columns
 from bert_jax.data.squad import read_squad
 from bert_jax.errors import UserError
 

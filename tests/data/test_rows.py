@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bert_jax.data.rows import Columns, Rows, read_labelled, read_rows, sort_labels, split_rows, with_scores
+from bert_jax.data.labelled import read_labelled, split_rows
+from bert_jax.data.labels import sort_labels, with_scores
+from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.errors import UserError
 
 PAIRS = Columns("text", "pair", "label")
@@ -127,6 +129,18 @@ def test_rows_that_are_in_both_are_told(tmp_path):
     write(tmp_path / "dev.csv", table(["a", "b"]) + "else,a\n")
     notes = read_labelled(tmp_path, Columns()).notes
     assert len(notes) == 1 and "2 of 3 dev rows are among the training rows" in notes[0]
+
+
+def test_what_cannot_be_learned_is_told(tmp_path):
+    lines = ["text,label", *(f"text {i},{'ab'[i % 2]}" for i in range(120)), "  ,a", "text 1,a", "odd,rare", ""]
+    write(tmp_path / "train.csv", "\n".join(lines))
+    write(tmp_path / "dev.csv", "text,label\nnew,a\n,b\n")
+    empty, also_empty, rare, apart = read_labelled(tmp_path, Columns()).notes
+    assert empty == f"{tmp_path / 'train.csv'} line 122: no text, as in 1 of 123 training rows"
+    assert also_empty == f"{tmp_path / 'dev.csv'} line 3: no text, as in 1 of 2 dev rows"
+    assert "1 of 3 classes have fewer than 10 training rows" in rare and rare.endswith(": rare (1)")
+    assert "train.csv line 123: the text of line 3 with another label than 'b'" in apart
+    assert "1 of 123 training rows" in apart
 
 
 def test_scores_are_numbers(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bert_jax.data.rows import Columns, Rows, read_labelled, split_rows
+from bert_jax.data.labelled import read_labelled, split_rows
+from bert_jax.data.rows import Columns, Rows
 from bert_jax.data.splits import held_out, moved_shares, wanted_rows
 from bert_jax.errors import UserError
 

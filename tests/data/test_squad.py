@@ -94,6 +94,16 @@ def test_questions_of_one_context_are_held_out_together(tmp_path):
         read_splits(tmp_path / "a.json", (".json",), read_squad, 0.3, lambda item: item.context)
 
 
+def test_the_official_files_are_found_by_their_names(tmp_path):
+    for name in ("train-v2.0.json", "dev-v2.0.json"):
+        write(tmp_path / name, entry(name))
+    train, dev, _ = read_splits(tmp_path, (".json",), read_squad, 0.1)
+    assert [part.items[0].id for part in (train, dev)] == ["train-v2.0.json", "dev-v2.0.json"]
+    write(tmp_path / "train-v1.1.json", entry())
+    with pytest.raises(UserError, match=r"train-v1\.1\.json and train-v2\.0\.json; which one"):
+        read_splits(tmp_path, (".json",), read_squad, 0.1)
+
+
 def test_empty_contexts_are_told(tmp_path):
     found = read_squad(write(tmp_path / "a.json", entry(), context=""))
     assert found.notes[-1].endswith("1 questions have an empty context")

@@ -1,6 +1,7 @@
 """Entities, answers and choices: learned from files, scored, asked, exported."""
 
 import json
+import math
 import random
 
 import numpy as np
@@ -139,6 +140,19 @@ def test_answers_are_learned_scored_and_given(read, tmp_path):
     assert official["f1"] == pytest.approx(found["dev"]["f1"]) and official["rows_missing"] == 0
     for one, answer in zip(paragraphs, answers, strict=True):
         assert one["context"][answer.start : answer.end] == answer.text
+
+
+def test_no_answer_is_among_the_likeliest_of_a_reader_that_may_refuse(read):
+    paragraphs = json.loads((read / "data" / "dev.json").read_text())["data"][0]["paragraphs"]
+    answers = bert_jax.load(read / "run").predict(["gon?"] * len(paragraphs), [one["context"] for one in paragraphs])
+    for answer in answers:
+        likeliest = answer.as_dict(30)["n_best"]
+        assert [one["answer"] for one in likeliest].count("") == 1 and sum(
+            one["score"] for one in likeliest
+        ) <= 1 + 1e-6
+        refused = next(one["score"] for one in likeliest if not one["answer"])
+        best = next(one["score"] for one in likeliest if one["answer"])
+        assert math.log(refused / best) == pytest.approx(answer.no_answer, rel=1e-4, abs=1e-4)
 
 
 def test_a_reader_exported_to_onnx_answers_and_refuses_as_the_run_does(read, tmp_path):

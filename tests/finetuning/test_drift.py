@@ -7,7 +7,7 @@ from flax import nnx
 from tiny import TINY
 
 from bert_jax.data.encoded import Encoded
-from bert_jax.finetuning.drift import measure_drift, pick_rows, relative_change
+from bert_jax.finetuning.drift import measure_drift, relative_change
 from bert_jax.model.encoder import Encoder, masks
 
 LAYERS = ["embeddings", "block 1", "block 2"]
@@ -76,13 +76,6 @@ def test_the_numbers_are_those_of_the_formulas(params):
         x, y = x - x.mean(0), y - y.mean(0)
         similarity = np.linalg.norm(x.T @ y) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
         assert one.similarity == pytest.approx(similarity, abs=1e-5)
-
-
-def test_rows_are_picked_whole():
-    encoded = encoded_of([3, 5, 2, 4])
-    picked = pick_rows(encoded, np.array([1, 3]))
-    assert picked.lengths.tolist() == [5, 4]
-    assert np.array_equal(picked.tokens, np.concatenate([encoded.tokens[3:8], encoded.tokens[10:14]]))
 
 
 def test_change_is_relative():

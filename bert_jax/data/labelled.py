@@ -1,0 +1,114 @@
+"""Training and dev rows of one's own: read, split where there is one file, and what is measured on them."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from bert_jax.data.files import find_split_files
+from bert_jax.data.labels import sort_labels, with_classes, with_scores, with_several
+from bert_jax.data.row_notes import class_notes, group_notes, row_notes
+from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.splits import held_out, moved_shares
+from bert_jax.data.tables import SUFFIXES
+from bert_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """A task's data. `labels` names the classes in the order of their ids; None: the label is a score.
+
+    metrics  what is measured on `dev`
+    main     those whose mean says which checkpoint is the best
+    notes    what the user should know about the data
+    also     more labelled rows to score, by name: the mismatched ones of MNLI
+    """
+
+    train: Rows
+    dev: Rows
+    labels: tuple[str, ...] | None
+    metrics: tuple[str, ...]
+    main: tuple[str, ...]
+    notes: list[str] = dataclasses.field(default_factory=list)
+    also: dict[str, Rows] = dataclasses.field(default_factory=dict)
+
+
+def read_labelled(
+    data: Path,
+    columns: Columns,
+    *,
+    score: bool = False,
+    dev_share: float = 0.1,
+    seed: int = 0,
+    encoding_errors: str = "strict",
+) -> Labelled:
+    """Training and dev rows of a folder with train.* and dev.*, or of one file split by seed, each class in its share.
+
+    With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes
+    are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
+    """
+    stratify = not score and not columns.several
+    train, dev, notes = read_split_rows(
+        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, encoding_errors=encoding_errors
+    )
+    if score:
+        metrics = ("pearson", "spearman")
+        return Labelled(with_scores(train), with_scores(dev), None, metrics, metrics, notes)
+    if columns.several:
+        labels = sort_labels([label for row in train.labels or () for label in row])
+        if not labels:
+            raise UserError(f"{train.source}: no row has a label")
+        several = ("micro_f1", "macro_f1", "exact")
+        return Labelled(with_several(train, labels), with_several(dev, labels), labels, several, several[:1], notes)
+    labels = sort_labels(train.labels or [])
+    if len(labels) < 2:
+        raise UserError(f"{train.source}: every row has the label {labels[0]!r}; two classes are the least to learn")
+    notes += class_notes(train)
+    train, dev = with_classes(train, labels), with_classes(dev, labels)
+    return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
+
+
+def read_split_rows(
+    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, encoding_errors: str
+) -> tuple[Rows, Rows, list[str]]:
+    """The rows of a folder's training and dev files, or of one file in two parts, and notes on that."""
+    train_path, dev_path = find_split_files(data, SUFFIXES)
+    train = read_rows(train_path, columns, encoding_errors=encoding_errors)
+    if dev_path is not None:
+        dev = read_rows(dev_path, columns, encoding_errors=encoding_errors)
+        return train, dev, [*row_notes(train, dev), *group_notes(train, dev)]
+    count = len(train)
+    train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
+    of_groups = moved = ""
+    if train.groups is not None and dev.groups is not None:
+        held, kept = set(dev.groups), set(train.groups)
+        of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
+        moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
+    note = f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} are held out (seed {seed})"
+    return train, dev, [note, *([f"{train_path}: {moved}"] if moved else []), *row_notes(train, dev)]
+
+
+def _classes(rows: Rows, stratify: bool) -> list[str]:
+    """What rows are to be spread by."""
+    return list(rows.labels) if stratify and rows.labels is not None else [""] * len(rows)
+
+
+def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tuple[Rows, Rows]:
+    """Training and dev rows, both in the order of the file, rows of one group on one side.
+
+    Every class with two rows or more is in both; where rows have groups, every one with two groups, where possible.
+    """
+    if not 0 < dev_share < 1:
+        raise UserError(f"dev_share {dev_share} is not between 0 and 1")
+    groups = range(len(rows)) if rows.groups is None else rows.groups
+    if rows.groups is not None and len(set(rows.groups)) == 1:
+        raise UserError(
+            f"{rows.source} line {rows.lines[0]}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
+            "so none can be held out. Leave --group out, or give a folder with train and dev files"
+        )
+    held = held_out(_classes(rows, stratify), groups, dev_share, seed)
+    if not held.any():
+        few = f"{len(rows)} rows are too few to hold some out; no class has two"
+        last = "no group can be held out: each has the last rows of a class. Leave --group out"
+        raise UserError(f"{rows.source}: {few if rows.groups is None else last}")
+    return rows.pick(np.flatnonzero(~held).tolist()), rows.pick(np.flatnonzero(held).tolist())

@@ -1,0 +1,59 @@
+"""Labels as files have them to class ids and numbers."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from bert_jax.data.rows import Rows
+from bert_jax.errors import UserError
+
+LARGEST_SCORE = 1e9
+
+
+def sort_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The distinct labels; by number where all are integers."""
+    distinct = sorted(set(labels))
+    try:
+        return tuple(sorted(distinct, key=int))
+    except ValueError:
+        return tuple(distinct)
+
+
+def with_classes(rows: Rows, labels: Sequence[str]) -> Rows:
+    """The rows with class ids for labels; raises UserError with the line for a label that is not among them."""
+    check_known(rows, [{label} for label in rows.labels or ()], labels)
+    ids = {label: i for i, label in enumerate(labels)}
+    return dataclasses.replace(rows, labels=[ids[label] for label in rows.labels or ()])
+
+
+def with_several(rows: Rows, labels: Sequence[str]) -> Rows:
+    """The rows with a 1.0 for each label they have and 0.0 for the others."""
+    check_known(rows, [set(row) for row in rows.labels or ()], labels)
+    return dataclasses.replace(rows, labels=[[float(label in row) for label in labels] for row in rows.labels or ()])
+
+
+def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) -> None:
+    """Raises UserError with the line for the first label that is not among those of training."""
+    for line, own in zip(rows.lines, given, strict=True):
+        if strange := sorted(own - set(labels)):
+            known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+            raise UserError(f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training)")
+
+
+def with_scores(rows: Rows) -> Rows:
+    """The rows with numbers for labels; raises UserError with the line for what is not a finite number."""
+    scores = []
+    for line, label in zip(rows.lines, rows.labels or (), strict=True):
+        try:
+            score = float(label)
+        except ValueError:
+            score = math.nan
+        if not math.isfinite(score):
+            raise UserError(f"{rows.source} line {line}: label {label!r} is not a number, as a score must be")
+        if abs(score) > LARGEST_SCORE:
+            raise UserError(
+                f"{rows.source} line {line}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
+                "Give scores in another unit"
+            )
+        scores.append(score)
+    return dataclasses.replace(rows, labels=scores)

@@ -1,0 +1,78 @@
+"""What a person should know of labelled rows before a model is trained on them."""
+
+import collections
+from collections.abc import Sequence
+from typing import Any
+
+from bert_jax.data.rows import Rows
+
+FEW_ROWS = 100  # in all
+FEW_OF_CLASS = 10
+SHOWN = 3
+
+
+def row_notes(train: Rows, dev: Rows) -> list[str]:
+    """Too few rows, dev rows that are among the training rows, and rows without a text."""
+    notes = []
+    if len(train) < FEW_ROWS:
+        notes.append(
+            f"{train.source}: {len(train)} rows to train on. Under {FEW_ROWS} a fine-tuned model rarely beats a "
+            "prompted large one; 500 to 5,000 are the usual need"
+        )
+    known = set(_contents(train))
+    if doubles := sum(content in known for content in _contents(dev)):
+        notes.append(f"{dev.source}: {doubles} of {len(dev)} dev rows are among the training rows, so scores flatter")
+    for name, rows in (("training", train), ("dev", dev)):
+        empty = [line for line, text in zip(rows.lines, rows.texts, strict=True) if not text.strip()]
+        if empty:
+            notes.append(f"{rows.source} line {empty[0]}: no text, as in {len(empty)} of {len(rows)} {name} rows")
+    return notes
+
+
+def class_notes(train: Rows) -> list[str]:
+    """Classes that can hardly be learned, and rows that are the same but for their label. Of rows with one class."""
+    labels, notes = train.labels or [], []
+    counts = collections.Counter(labels)
+    if rare := sorted((count, name) for name, count in counts.items() if count < FEW_OF_CLASS):
+        shown = ", ".join(f"{name} ({count})" for count, name in rare[:SHOWN])
+        more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
+        notes.append(
+            f"{train.source}: {len(rare)} of {len(counts)} classes have fewer than {FEW_OF_CLASS} training rows and "
+            f"will hardly be learned: {shown}{more}"
+        )
+    first: dict[Any, tuple[int, str]] = {}
+    apart = [
+        (other, line)
+        for content, line, label in zip(_contents(train), train.lines, labels, strict=True)
+        if (other := first.setdefault(content, (line, label)))[1] != label
+    ]
+    if apart:
+        (before, label), line = apart[0]
+        notes.append(
+            f"{train.source} line {line}: the text of line {before} with another label than {label!r}. So it is with "
+            f"{len(apart)} of {len(train)} training rows: no model can have both right"
+        )
+    return notes
+
+
+def _contents(rows: Rows) -> Sequence[Any]:
+    """All that a model reads of each row."""
+    nothing = [None] * len(rows)
+    choices = nothing if rows.choices is None else [tuple(given) for given in rows.choices]
+    return list(zip(rows.texts, rows.pairs or nothing, choices, strict=True))
+
+
+def group_notes(train: Rows, dev: Rows) -> list[str]:
+    """Says which groups of the dev rows are among the training rows."""
+    if train.groups is None or dev.groups is None:
+        return []
+    known = set(train.groups)
+    shared = [group in known for group in dev.groups]
+    if not any(shared):
+        return []
+    first = shared.index(True)
+    names = {group for group, both in zip(dev.groups, shared, strict=True) if both}
+    return [
+        f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups are in {train.source}, too, as "
+        f"{dev.groups[first]!r} of line {dev.lines[first]}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
+    ]
