@@ -7,7 +7,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
-from bert_jax.model.layers import dropout, linear
+from bert_jax.model.dropout import dropout
+from bert_jax.model.layers import linear
 from bert_jax.model.positions import Rotation, rotate
 
 

@@ -6,7 +6,8 @@ from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.attention import SelfAttention
-from bert_jax.model.layers import dropout, identity, layer_norm
+from bert_jax.model.dropout import dropout
+from bert_jax.model.layers import identity, layer_norm
 from bert_jax.model.mlp import MLPS
 from bert_jax.model.positions import Rotation
 

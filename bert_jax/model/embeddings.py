@@ -6,7 +6,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.model.layers import dropout, identity, layer_norm, linear, table
+from bert_jax.model.dropout import dropout
+from bert_jax.model.layers import identity, layer_norm, linear, table
 
 
 class Embeddings(nnx.Module):

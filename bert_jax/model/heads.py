@@ -6,8 +6,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.dropout import dropout
 from bert_jax.model.encoder import Encoder
-from bert_jax.model.layers import ACTIVATIONS, dropout, layer_norm, linear
+from bert_jax.model.layers import ACTIVATIONS, layer_norm, linear
 
 
 class MaskedLM(nnx.Module):

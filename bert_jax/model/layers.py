@@ -1,4 +1,4 @@
-"""Linear, LayerNorm and embedding tables with named axes, activations, and dropout."""
+"""Linear, LayerNorm and embedding tables with named axes, and activations."""
 
 from collections.abc import Callable
 
@@ -25,11 +25,31 @@ def linear(
         *shape,
         use_bias=bias,
         dtype=dtype,
+        dot_general=lambda x, kernel, *_, **__: _multiply(x, kernel),
         kernel_init=truncated_normal(config),
         kernel_metadata={"axes": axes},
         bias_metadata={"axes": (axes[1] if axes[1] != "embed" else None,)},
         rngs=rngs,
     )
+
+
+@jax.custom_vjp
+def _multiply(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
+    return x @ kernel
+
+
+def _multiply_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ kernel, (x, kernel)
+
+
+def _multiply_backward(kept: tuple[Array, Array], dy: Float[Array, "*B O"]) -> tuple[Array, Array]:
+    """The kernel's gradient as a plain product. JAX has its transpose, for which XLA on a CPU first copies `dy`."""
+    x, kernel = kept
+    rows = tuple(range(x.ndim - 1))
+    return dy @ kernel.T, jax.lax.dot_general(x, dy, ((rows, rows), ((), ())))
+
+
+_multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 def layer_norm(config: ModelConfig, rngs: nnx.Rngs, width: int | None = None) -> nnx.LayerNorm:
@@ -75,15 +95,3 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "tanh": jnp.tanh,
 }
-
-
-def dropout(x: Float[Array, "..."], rate: float, rngs: nnx.Rngs | None) -> Float[Array, "..."]:
-    """Zeroes a share `rate` of the entries and scales up the rest; Srivastava et al. 2014.
-
-    Sixteen random bits an entry: half the cost of a uniform float, and a rate true to 1 in 65,536.
-    """
-    if rngs is None or rate == 0.0:
-        return x
-    drawn = jax.random.bits(rngs.dropout(), x.shape, jnp.uint16)
-    keep = jax.lax.optimization_barrier(drawn >= round(rate * (1 << 16)))  # or XLA draws anew for each use
-    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)

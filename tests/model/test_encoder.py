@@ -9,7 +9,6 @@ from tiny import TINY, pretraining_batch
 
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.model.heads import PretrainingModel
-from bert_jax.model.layers import dropout
 
 TOKENS = pretraining_batch()["tokens"]
 LENGTH = np.array([7, 4, 6], np.int32)
@@ -86,15 +85,6 @@ def test_no_key_means_no_dropout_and_a_key_always_the_same(hidden):
     assert np.array_equal(hidden(*inputs, one), hidden(*inputs, one))
     assert not np.allclose(hidden(*inputs, one), hidden(*inputs, two), atol=1e-2)
     assert not np.allclose(hidden(*inputs, one), hidden(*inputs), atol=1e-2)
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_dropout_zeroes_the_rate_and_keeps_the_mean(rate):
-    x = jnp.ones((300, 700), jnp.bfloat16)
-    out = np.asarray(dropout(x, rate, nnx.Rngs(dropout=3)), np.float32)
-    assert np.mean(out == 0) == pytest.approx(rate, abs=4 * (rate * (1 - rate) / x.size) ** 0.5)
-    assert np.unique(out).tolist() == pytest.approx([0, 1 / (1 - rate)], rel=0.01)
-    assert dropout(x, rate, None) is x and dropout(x, 0.0, nnx.Rngs(dropout=3)) is x
 
 
 def test_rows_that_only_pad_the_table_never_win_and_change_nothing(model):
