@@ -60,9 +60,8 @@ class Program:
         self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
         self._shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
         self._init = jax.jit(self._fresh_state, out_shardings=self._shardings)
-        self._step = jax.jit(
-            self._train_step, donate_argnames="state", out_shardings=(self._shardings, replicated(mesh))
-        )
+        self._gradients = jax.jit(self._differentiate, out_shardings=(self._shardings.params, whole))
+        self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(self._shardings, whole))
         self._sums = jax.jit(self._evaluate, out_shardings=whole)
         self._outputs = jax.jit(self._predict, out_shardings=whole)
 
@@ -89,7 +88,9 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            return self._step(state, batch, jax.random.key(self.seed), self.pace)
+            gradients, means = self._gradients(state.params, state.step, batch, jax.random.key(self.seed))
+            state, norm = self._update(state, gradients, self.pace)
+        return state, {**means, "gradient_norm": norm}
 
     def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
         """Sums and counts of the task without dropout."""
@@ -108,21 +109,25 @@ class Program:
         params = nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key))))
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
-    def _train_step(
-        self, state: TrainState, batch: Batch, seed_key: Array, pace: Pace | None
-    ) -> tuple[TrainState, Sums]:
-        key = jax.random.fold_in(seed_key, state.step)
+    def _differentiate(self, params: Params, step: Array, batch: Batch, seed_key: Array) -> tuple[Params, Sums]:
+        """The gradients, and the means over the batch."""
+        key = jax.random.fold_in(seed_key, step)
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
         differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
         if self.accumulate == 1:
-            (loss, sums), gradients = differentiate(state.params, batch, key)
+            (loss, sums), gradients = differentiate(params, batch, key)
         else:
-            (loss, sums), gradients = self._accumulate(differentiate, state.params, batch, key)
+            (loss, sums), gradients = self._accumulate(differentiate, params, batch, key)
+        return gradients, {"loss": loss, **{name: sums[name] / counts[name] for name in sums}}
+
+    def _apply(self, state: TrainState, gradients: Params, pace: Pace | None) -> tuple[TrainState, Array]:
+        """The next state, and the norm of the gradients.
+
+        A program of its own: it is the same for rows of any length, and begins when it has the norm of all gradients.
+        """
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params, pace=pace)
         params = optax.apply_updates(state.params, updates)
-        means = {name: sums[name] / counts[name] for name in sums}
-        metrics = {"loss": loss, **means, "gradient_norm": optax.tree_utils.tree_norm(gradients)}
-        return TrainState(state.step + 1, params, opt_state), metrics
+        return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
 
     def _loss(self, counts: Sums, params: Params, batch: Batch, key: Array) -> tuple[Array, Sums]:
         sums = self.task.sums(self.module(params), batch, nnx.Rngs(dropout=key))

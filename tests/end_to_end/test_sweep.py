@@ -56,7 +56,11 @@ def test_a_sweep_of_twelve_runs_compiles_each_shape_once_and_goes_on_after_a_sto
         for batch in map(_batches_of(rows, vocabulary), (6, 10))
         for step in range(3 * batch.steps_per_epoch)
     }
-    assert program._step._cache_size() == len(shapes) and program._init._cache_size() == 1
+    assert (
+        program._gradients._cache_size() == len(shapes)
+        and program._update._cache_size() == 1
+        and program._init._cache_size() == 1
+    )
     page = (tmp_path / "grid" / "report.html").read_text()
     assert all(f'href="{name}/report.html"' in page for name in summary["scores"])
     assert all((tmp_path / "grid" / name / "report.html").is_file() for name in summary["scores"])

@@ -8,10 +8,11 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
-from bert_jax.model.dropout import dropout, random_bits
+from bert_jax.model.dropout import _next_words, dropout, random_bits
 from bert_jax.sharding import make_mesh
 
-KEYS = jax.random.split(jax.random.key(5), 4)
+STREAM = nnx.Rngs(dropout=5).dropout
+KEYS = [_next_words(STREAM) for _ in range(4)]  # as of four layers of one step
 
 
 def planes(bits: jax.Array) -> np.ndarray:
