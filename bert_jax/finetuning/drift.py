@@ -18,7 +18,7 @@ from bert_jax.data.encoded import Encoded, pick_rows
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.train.program import Params
 
-ROWS = 256
+TOKENS = 4096  # that are compared; many times the width of a layer, which similarity needs
 BATCH_ROWS = 16
 SHAPES = 2  # lengths of batches, each compiled once
 
@@ -39,11 +39,12 @@ class LayerDrift:
 
 
 def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: Encoded) -> list[LayerDrift]:
-    """The embeddings and each block of two encoders, given by their parameters, over at most 256 rows, evenly spread.
+    """The embeddings and each block of two encoders, given by their parameters, over some 4,096 tokens of the rows.
 
     Padding is left out. A pooler, and a norm behind the last block, are not counted among the parameters.
     """
-    chosen = np.unique(np.linspace(0, len(encoded) - 1, min(ROWS, len(encoded))).astype(int))
+    count = max(1, min(len(encoded), round(TOKENS / encoded.lengths.mean())))  # evenly spread
+    chosen = np.unique(np.linspace(0, len(encoded) - 1, count).astype(int))
     rows = dataclasses.replace(pick_rows(encoded, chosen, chosen // encoded.group), group=1)
     states = _states_of(config)
     old, new = (

@@ -1,5 +1,7 @@
 """Dropout, and the random bits it draws."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,17 +17,17 @@ def dropout(x: Float[Array, "..."], rate: float, rngs: nnx.Rngs | None) -> Float
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
+@functools.partial(jax.jit, static_argnames="shape")  # traced once for each shape
 def random_bits(words: tuple[Array, Array], shape: tuple[int, ...]) -> UInt[Array, "..."]:
     """32 bits an entry, hashed from two words and the entry's place: the same however the array is laid out.
 
     They are drawn within the pass that uses them, forwards and backwards, and take no memory.
     """
-    row = jnp.zeros((), jnp.uint32)
-    for axis, size in enumerate(shape[:-1]):
-        row = row * size + jax.lax.broadcasted_iota(jnp.uint32, (*shape[:-1], 1), axis)
-    row = _mix(row ^ words[0])
-    column = jax.lax.broadcasted_iota(jnp.uint32, shape, len(shape) - 1)
-    return _mix(column + row, _mix(row ^ words[1]))  # two words of the row: none has another's bits, shifted
+    axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    place = jnp.zeros((), jnp.uint32)
+    for size, index in zip(shape, axes, strict=True):
+        place = place * size + index
+    return _mix(place + words[0], words[1] + axes[0])  # more than 2^32 entries differ by their first index
 
 
 def _next_words(stream: nnx.RngStream) -> tuple[Array, Array]:
@@ -36,11 +38,11 @@ def _next_words(stream: nnx.RngStream) -> tuple[Array, Array]:
     count = stream.count[...]
     stream.count[...] = count + 1
     first, second = jax.random.key_data(stream.key[...])[:2]
-    return _mix(first ^ count), _mix(second + _mix(count))
+    return _mix(first, count), _mix(second, count)
 
 
-def _mix(x: UInt[Array, "..."], salt: UInt[Array, "..."] | int = 0) -> UInt[Array, "..."]:
-    """The end of MurmurHash3, by Appleby: each bit of the result depends on each of the word. Salted half-way."""
+def _mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "..."]:
+    """The end of MurmurHash3, by Appleby, salted half-way: each bit of the result depends on each of both."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B) ^ salt
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -62,6 +62,7 @@ class Program:
         self._init = jax.jit(self._fresh_state, out_shardings=self._shardings)
         self._gradients = jax.jit(self._differentiate, out_shardings=(self._shardings.params, whole))
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(self._shardings, whole))
+        self._fold_in = jax.jit(jax.random.fold_in, out_shardings=whole)
         self._sums = jax.jit(self._evaluate, out_shardings=whole)
         self._outputs = jax.jit(self._predict, out_shardings=whole)
 
@@ -88,7 +89,7 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            gradients, means = self._gradients(state.params, state.step, batch, jax.random.key(self.seed))
+            gradients, means = self._gradients(state.params, batch, self._fold_in(jax.random.key(self.seed), state.step))
             state, norm = self._update(state, gradients, self.pace)
         return state, {**means, "gradient_norm": norm}
 
@@ -109,9 +110,8 @@ class Program:
         params = nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key))))
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
-    def _differentiate(self, params: Params, step: Array, batch: Batch, seed_key: Array) -> tuple[Params, Sums]:
+    def _differentiate(self, params: Params, batch: Batch, key: Array) -> tuple[Params, Sums]:
         """The gradients, and the means over the batch."""
-        key = jax.random.fold_in(seed_key, step)
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
         differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
         if self.accumulate == 1:
