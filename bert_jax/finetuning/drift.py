@@ -20,7 +20,7 @@ from bert_jax.train.program import Params
 
 TOKENS = 4096  # that are compared; many times the width of a layer, which similarity needs
 BATCH_ROWS = 16
-SHAPES = 2  # lengths of batches, each compiled once
+SHAPES = 1  # lengths of batches, each compiled once
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,10 +72,13 @@ class Program:
         other.seed, other.pace = seed, pace
         return other
 
-    def init(self) -> TrainState:
-        """A fresh state, created in place on the mesh; the same whatever the mesh."""
+    def init(self, given: Params | None = None) -> TrainState:
+        """A fresh state, created in place on the mesh; the same whatever the mesh.
+
+        Parameters that are `given`, a part of the tree laid out by `place_params`, are taken, and not drawn at all.
+        """
         with jax.set_mesh(self.mesh):
-            return self._init(jax.random.key(self.seed))
+            return self._init(jax.random.key(self.seed), given or {})
 
     def place(self, batch: dict[str, np.ndarray]) -> Batch:
         """This process's rows of a batch, as global arrays over the mesh."""
@@ -89,7 +92,8 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            gradients, means = self._gradients(state.params, batch, self._fold_in(jax.random.key(self.seed), state.step))
+            key = self._fold_in(jax.random.key(self.seed), state.step)
+            gradients, means = self._gradients(state.params, batch, key)
             state, norm = self._update(state, gradients, self.pace)
         return state, {**means, "gradient_norm": norm}
 
@@ -106,8 +110,8 @@ class Program:
     def module(self, params: Params) -> nnx.Module:
         return nnx.merge(self.graph, params)
 
-    def _fresh_state(self, key: Array) -> TrainState:
-        params = nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key))))
+    def _fresh_state(self, key: Array, given: Params) -> TrainState:
+        params = _replaced(nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key)))), given)
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
     def _differentiate(self, params: Params, batch: Batch, key: Array) -> tuple[Params, Sums]:
@@ -152,6 +156,14 @@ class Program:
 
     def _predict(self, params: Params, batch: Batch) -> Array:
         return self.task.outputs(self.module(params), batch)
+
+
+def _replaced(params: Params, given: Params) -> Params:
+    """The parameters, those that are given in their place."""
+    return {
+        name: _replaced(part, given.get(name, {})) if isinstance(part, dict) else given.get(name, part)
+        for name, part in params.items()
+    }
 
 
 def _abstract(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

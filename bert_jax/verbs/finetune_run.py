@@ -158,18 +158,7 @@ def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> 
     """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
     if config.from_scratch:
         return program.init()
-    fresh = start_from(program, pretrained, ("encoder",))
-    if not config.fresh_layers:
-        return fresh
-    began = program.init().params["encoder"]
-    encoder = dict(fresh.params["encoder"])
-    top = pretrained.model.depth - config.fresh_layers
-    encoder["blocks"] = {
-        number: began["blocks"][number] if int(number) >= top else block for number, block in encoder["blocks"].items()
-    }
-    if "pooler" in encoder:
-        encoder["pooler"] = began["pooler"]
-    return dataclasses.replace(fresh, params={**fresh.params, "encoder": encoder})
+    return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
 
 
 def _evaluate(program: Program, data: TaskData, params: Params) -> dict[str, float]:
