@@ -13,7 +13,7 @@ FILES = [
 ]
 
 FOUNDATION = {"bert_jax.config", "bert_jax.errors"}
-GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding"}
+GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.draws"}
 RECORDS = {"bert_jax.data.record", "bert_jax.data.masking", "bert_jax.data.prepared"}
 BODY = GROUND | {
     "bert_jax.train",
@@ -35,9 +35,10 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.models": FOUNDATION,
     "bert_jax.hosts": FOUNDATION,
     "bert_jax.pictures": FOUNDATION,
+    "bert_jax.draws": FOUNDATION,
     "bert_jax.sharding": FOUNDATION,
     "bert_jax.text": FOUNDATION,
-    "bert_jax.data": GROUND - {"bert_jax.sharding"},
+    "bert_jax.data": FOUNDATION | {"bert_jax.text"},
     "bert_jax.model": GROUND,
     "bert_jax.train": GROUND,
     "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train"},

@@ -7,6 +7,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import linear
 from bert_jax.model.positions import Rotation, rotate
@@ -26,7 +27,7 @@ class SelfAttention(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        rngs: nnx.Rngs | None = None,
+        draws: Draws | None = None,
     ) -> Float[Array, "B L D"]:
         # A CPU multiplies B N L H faster than B L N H.
         q = rotate(self._split(self.query(x)), rotation).swapaxes(1, 2)  # B N L H
@@ -34,7 +35,7 @@ class SelfAttention(nnx.Module):
         v = self._split(self.value(x)).swapaxes(1, 2)
         scores = jnp.einsum("BNQH,BNKH->BNQK", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-        weights = dropout(jax.nn.softmax(scores).astype(v.dtype), self.rate, rngs)
+        weights = dropout(jax.nn.softmax(scores).astype(v.dtype), self.rate, draws)
         seen = jnp.einsum("BNQK,BNKH->BNQH", weights, v)
         return self.output(seen.swapaxes(1, 2).reshape(x.shape))
 

@@ -5,6 +5,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.attention import SelfAttention
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import identity, layer_norm
@@ -27,11 +28,11 @@ class PostNormBlock(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        rngs: nnx.Rngs | None = None,
+        draws: Draws | None = None,
     ) -> Float[Array, "B L D"]:
-        attended = self.attention(x, mask, rotation, rngs)
-        x = self.attention_norm(x + dropout(attended, self.rate, rngs)).astype(x.dtype)
-        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, rngs)).astype(x.dtype)
+        attended = self.attention(x, mask, rotation, draws)
+        x = self.attention_norm(x + dropout(attended, self.rate, draws)).astype(x.dtype)
+        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, draws)).astype(x.dtype)
 
 
 class PreNormBlock(nnx.Module):
@@ -52,11 +53,11 @@ class PreNormBlock(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        rngs: nnx.Rngs | None = None,
+        draws: Draws | None = None,
     ) -> Float[Array, "B L D"]:
-        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, rngs)
-        x = x + dropout(attended, self.rate, rngs)
-        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, rngs)
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, draws)
+        x = x + dropout(attended, self.rate, draws)
+        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, draws)
 
 
 BLOCKS: dict[str, type[PostNormBlock] | type[PreNormBlock]] = {"post": PostNormBlock, "pre": PreNormBlock}

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.block import BLOCKS
 from bert_jax.model.embeddings import Embeddings
 from bert_jax.model.layers import ACTIVATIONS, identity, layer_norm, linear
@@ -53,11 +54,11 @@ class Encoder(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        rngs: nnx.Rngs | None = None,
+        draws: Draws | None = None,
         first: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """What the last block makes of the tokens. `first`: see `states`."""
-        for x in self.states(tokens, segments, mask, rngs, first):  # noqa: B007
+        for x in self.states(tokens, segments, mask, draws, first):  # noqa: B007
             pass
         return x
 
@@ -66,18 +67,18 @@ class Encoder(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        rngs: nnx.Rngs | None = None,
+        draws: Draws | None = None,
         first: Int[Array, "B L"] | None = None,
     ) -> Iterator[Float[Array, "B L D"]]:
         """The embeddings, then what each block makes of them; the last one through the final norm.
 
         `first`, from `document_places`, keeps the documents of packed rows to themselves.
         """
-        x = constrain(self.embeddings(tokens, segments, rngs, first), "batch", None, None)
+        x = constrain(self.embeddings(tokens, segments, draws, first), "batch", None, None)
         seen = views(self.config, mask, first)
         for index, block in enumerate(self.blocks):
             yield x
-            x = constrain(block(x, *seen[self.config.is_local(index)], rngs), "batch", None, None)
+            x = constrain(block(x, *seen[self.config.is_local(index)], draws), "batch", None, None)
         yield self.final_norm(x).astype(x.dtype)
 
     def pool(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:

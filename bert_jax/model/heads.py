@@ -6,6 +6,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.dropout import dropout
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.layers import ACTIVATIONS, layer_norm, linear
@@ -69,9 +70,9 @@ class SequenceModel(nnx.Module):
         self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
 
     def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], rngs: nnx.Rngs | None = None
+        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
     ) -> Float[Array, "B C"]:
-        pooled = dropout(self.encoder.pool(hidden, mask), self.rate, rngs)
+        pooled = dropout(self.encoder.pool(hidden, mask), self.rate, draws)
         return self.classifier(pooled).astype(jnp.float32)
 
 
@@ -96,10 +97,10 @@ class TokenModel(nnx.Module):
         self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
 
     def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], rngs: nnx.Rngs | None = None
+        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
     ) -> Float[Array, "B L C"]:
         read = self.encoder.pooler(hidden) if self.pooled else hidden
-        return self.classifier(dropout(read, self.rate, rngs)).astype(jnp.float32)
+        return self.classifier(dropout(read, self.rate, draws)).astype(jnp.float32)
 
 
 class DiscriminatorModel(nnx.Module):
@@ -112,7 +113,7 @@ class DiscriminatorModel(nnx.Module):
         self.score = linear(config, (config.width, 1), (None, None), dtype, rngs)
 
     def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], rngs: nnx.Rngs | None = None
+        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
     ) -> Float[Array, "B L"]:
         return self.score(self.activation(self.dense(hidden)))[..., 0].astype(jnp.float32)
 

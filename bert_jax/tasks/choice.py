@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import SequenceModel
 from bert_jax.tasks.pretraining import cross_entropy, is_top
@@ -31,11 +32,11 @@ class ChoiceTask:
         examples = jnp.sum(batch["weight"])
         return {"loss": examples, "accuracy": examples}
 
-    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+    def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
         examples, choices, length = batch["tokens"].shape
         flat = {name: batch[name].reshape(examples * choices) for name in ("length", "segment_b")}
         tokens = batch["tokens"].reshape(examples * choices, length)
-        logits = self._logits(module, {**flat, "tokens": tokens}, rngs).reshape(examples, choices)
+        logits = self._logits(module, {**flat, "tokens": tokens}, draws).reshape(examples, choices)
         return {
             "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"]),
             "accuracy": jnp.sum(is_top(logits, batch["label"]) * batch["weight"]),
@@ -45,6 +46,6 @@ class ChoiceTask:
         """The score of each row, a text with one choice: (B 1)."""
         return self._logits(module, batch, None)
 
-    def _logits(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, rngs)
+        return module.logits(module.encoder(batch["tokens"], segments, mask, draws), mask, draws)

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.encoder import document_places, masks
 from bert_jax.model.heads import MaskedLMModel, PretrainingModel
 from bert_jax.train.task import Batch, Sums
@@ -42,10 +43,10 @@ class PretrainingTask:
         of_pairs = {f"{self.pair_loss}_loss": pairs, f"{self.pair_loss}_accuracy": pairs} if self.pair_loss else {}
         return {**counts, **of_pairs}
 
-    def sums(self, module: MaskedLMModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
+    def sums(self, module: MaskedLMModel, batch: Batch, draws: Draws | None) -> Sums:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
         first = document_places(batch["starts"]) if "starts" in batch else None  # of packed rows
-        hidden = module.encoder(batch["tokens"], segments, mask, rngs, first)
+        hidden = module.encoder(batch["tokens"], segments, mask, draws, first)
         logits = module.masked_logits(hidden, batch["masked_positions"])
         labels = batch["masked_labels"]
         real = jnp.arange(labels.shape[1]) < batch["masked_count"][:, None]  # B P

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import SequenceModel
 from bert_jax.tasks.pretraining import cross_entropy
@@ -35,9 +36,9 @@ class _SequenceTask:
         """Class scores before the softmax (B C), or the score (B 1)."""
         return self._logits(module, batch, None)
 
-    def _logits(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Array:
+    def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, rngs)
+        return module.logits(module.encoder(batch["tokens"], segments, mask, draws), mask, draws)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +55,8 @@ class ClassificationTask(_SequenceTask):
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits = self._logits(module, batch, rngs)
+    def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
+        logits = self._logits(module, batch, draws)
         return {
             "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"] * self._class_weights(batch)),
             "accuracy": jnp.sum((logits.argmax(-1) == batch["label"]) * batch["weight"]),
@@ -77,8 +78,8 @@ class MultiLabelTask(_SequenceTask):
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits, labels = self._logits(module, batch, rngs), batch["label"]
+    def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
+        logits, labels = self._logits(module, batch, draws), batch["label"]
         losses = jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))  # -log of the sigmoid
         right = ((logits > 0) == (labels > 0.5)).all(axis=1)
         return {
@@ -94,8 +95,8 @@ class RegressionTask(_SequenceTask):
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
         return SequenceModel(self.model, 1, dtype=self.dtype, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        error = self._logits(module, batch, rngs)[:, 0] - batch["label"]
+    def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
+        error = self._logits(module, batch, draws)[:, 0] - batch["label"]
         return {
             "loss": jnp.sum(error**2 * batch["weight"]),
             "absolute_error": jnp.sum(jnp.abs(error) * batch["weight"]),

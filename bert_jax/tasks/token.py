@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.draws import Draws
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import TokenModel
 from bert_jax.tasks.pretraining import cross_entropy, is_top
@@ -26,9 +27,9 @@ class _TokenTask:
         """Scores of every token before any softmax: (B L outputs)."""
         return self._logits(module, batch, None, None)
 
-    def _logits(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None, head_rngs: nnx.Rngs | None) -> Array:
+    def _logits(self, module: TokenModel, batch: Batch, draws: Draws | None, head_draws: Draws | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, rngs), mask, head_rngs)
+        return module.logits(module.encoder(batch["tokens"], segments, mask, draws), mask, head_draws)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,8 @@ class TaggingTask(_TokenTask):
         labelled = jnp.sum(self._weight(batch))
         return {"loss": labelled, "accuracy": labelled}
 
-    def sums(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits = self._logits(module, batch, rngs, rngs)
+    def sums(self, module: TokenModel, batch: Batch, draws: Draws | None) -> Sums:
+        logits = self._logits(module, batch, draws, draws)
         labels, weight = batch["token_labels"], self._weight(batch)
         return {
             "loss": jnp.sum(cross_entropy(logits, labels) * weight),
@@ -70,8 +71,8 @@ class SpanTask(_TokenTask):
         rows = jnp.sum(batch["weight"])
         return {"loss": rows, "accuracy": rows}
 
-    def sums(self, module: TokenModel, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        logits = self._logits(module, batch, rngs, None)
+    def sums(self, module: TokenModel, batch: Batch, draws: Draws | None) -> Sums:
+        logits = self._logits(module, batch, draws, None)
         there = jnp.arange(logits.shape[1]) < batch["length"][:, None]
         scores = jnp.where(there[..., None], logits, jnp.finfo(jnp.float32).min).swapaxes(1, 2)  # B 2 L
         losses = cross_entropy(scores, batch["label"]).mean(axis=1)

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,11 +14,13 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
+from bert_jax.draws import Draws, Words, draw_words, words_of_part
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
 from bert_jax.train.optimizer import Pace
 from bert_jax.train.task import Answers, Batch, Sums, Task
 
 Params = dict[str, Any]  # nested dicts of arrays
+MOST_CALLS = 4096  # of dropout
 
 
 @jax.tree_util.register_dataclass
@@ -31,7 +34,7 @@ class TrainState:
 
 
 class Program:
-    """The functions of a run. Randomness of a step is fold_in(key(seed), step), so a step can be repeated at will."""
+    """The functions of a run. Random numbers of a step come from (seed, step), so that it can be repeated."""
 
     def __init__(
         self,
@@ -62,7 +65,8 @@ class Program:
         self._init = jax.jit(self._fresh_state, out_shardings=self._shardings)
         self._gradients = jax.jit(self._differentiate, out_shardings=(self._shardings.params, whole))
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(self._shardings, whole))
-        self._fold_in = jax.jit(jax.random.fold_in, out_shardings=whole)
+        self._words = jax.jit(_words_of_step, static_argnames="count", out_shardings=whole)
+        self._calls: dict[str, int] = {}  # of dropout in a forward pass; all runs of the program share it
         self._sums = jax.jit(self._evaluate, out_shardings=whole)
         self._outputs = jax.jit(self._predict, out_shardings=whole)
 
@@ -92,8 +96,8 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            key = self._fold_in(jax.random.key(self.seed), state.step)
-            gradients, means = self._gradients(state.params, batch, key)
+            words = self._words(jax.random.key(self.seed), state.step, count=self._count_calls(batch))
+            gradients, means = self._gradients(state.params, batch, words)
             state, norm = self._update(state, gradients, self.pace)
         return state, {**means, "gradient_norm": norm}
 
@@ -114,14 +118,22 @@ class Program:
         params = _replaced(nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key)))), given)
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
-    def _differentiate(self, params: Params, batch: Batch, key: Array) -> tuple[Params, Sums]:
+    def _count_calls(self, batch: Batch) -> int:
+        """How often dropout is called in a forward pass."""
+        if not self._calls:
+            draws = Draws([(jnp.uint32(0), jnp.uint32(0))] * MOST_CALLS)
+            jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, draws), self.params, batch)
+            self._calls["dropout"] = draws.taken
+        return self._calls["dropout"]
+
+    def _differentiate(self, params: Params, batch: Batch, words: Sequence[Words]) -> tuple[Params, Sums]:
         """The gradients, and the means over the batch."""
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
         differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
         if self.accumulate == 1:
-            (loss, sums), gradients = differentiate(params, batch, key)
+            (loss, sums), gradients = differentiate(params, batch, words)
         else:
-            (loss, sums), gradients = self._accumulate(differentiate, params, batch, key)
+            (loss, sums), gradients = self._accumulate(differentiate, params, batch, words)
         return gradients, {"loss": loss, **{name: sums[name] / counts[name] for name in sums}}
 
     def _apply(self, state: TrainState, gradients: Params, pace: Pace | None) -> tuple[TrainState, Array]:
@@ -133,11 +145,11 @@ class Program:
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
 
-    def _loss(self, counts: Sums, params: Params, batch: Batch, key: Array) -> tuple[Array, Sums]:
-        sums = self.task.sums(self.module(params), batch, nnx.Rngs(dropout=key))
+    def _loss(self, counts: Sums, params: Params, batch: Batch, words: Sequence[Words]) -> tuple[Array, Sums]:
+        sums = self.task.sums(self.module(params), batch, Draws(words))
         return sum((sums[name] / counts[name] for name in self.task.losses), jnp.zeros(())), sums
 
-    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, key: Array) -> Any:
+    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, words: Sequence[Words]) -> Any:
         """The same over micro-batches in turn, of every accumulate-th row, so that each device keeps its own."""
         micro = jax.tree.map(
             lambda x: x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
@@ -145,9 +157,9 @@ class Program:
 
         def add(total: Any, item: tuple[Array, Batch]) -> tuple[Any, None]:
             index, rows = item
-            return jax.tree.map(jnp.add, total, differentiate(params, rows, jax.random.fold_in(key, index))), None
+            return jax.tree.map(jnp.add, total, differentiate(params, rows, words_of_part(words, index))), None
 
-        shapes = jax.eval_shape(differentiate, params, jax.tree.map(lambda x: x[0], micro), key)
+        shapes = jax.eval_shape(differentiate, params, jax.tree.map(lambda x: x[0], micro), words)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), micro))[0]
 
@@ -156,6 +168,10 @@ class Program:
 
     def _predict(self, params: Params, batch: Batch) -> Array:
         return self.task.outputs(self.module(params), batch)
+
+
+def _words_of_step(key: Array, step: Array, count: int) -> list[Words]:
+    return draw_words(jax.random.fold_in(key, step), count)
 
 
 def _replaced(params: Params, given: Params) -> Params:

@@ -7,6 +7,8 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from bert_jax.draws import Draws
+
 Batch = Mapping[str, Array]
 Sums = dict[str, Array]
 
@@ -32,8 +34,8 @@ class Task(Protocol):
     def counts(self, batch: Batch) -> Sums:
         """For each name of `sums`, the number it is to be divided by."""
 
-    def sums(self, module: Any, batch: Batch, rngs: nnx.Rngs | None) -> Sums:
-        """Losses and scores added over the batch; `rngs=None` means no dropout."""
+    def sums(self, module: Any, batch: Batch, draws: Draws | None) -> Sums:
+        """Losses and scores added over the batch; `draws=None` means no dropout."""
 
 
 class Answers(Protocol):

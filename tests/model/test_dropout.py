@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
-from bert_jax.model.dropout import _next_words, dropout, random_bits
+from bert_jax.draws import Draws, draw_words, words_of_part
+from bert_jax.model.dropout import dropout, random_bits
 from bert_jax.sharding import make_mesh
 
-STREAM = nnx.Rngs(dropout=5).dropout
-KEYS = [_next_words(STREAM) for _ in range(4)]  # as of four layers of one step
+KEYS = draw_words(jax.random.key(5), 4)  # as of four layers of one step
 
 
 def planes(bits: jax.Array) -> np.ndarray:
@@ -47,6 +46,11 @@ def test_rows_are_no_shifted_copies_of_each_other():
     assert counts.var() == pytest.approx(64 / 4, rel=0.15)
 
 
+def test_micro_batches_have_words_of_their_own():
+    parts = [words_of_part(KEYS, jnp.int32(part)) for part in range(3)]
+    assert len({(int(first), int(second)) for words in parts for first, second in words}) == 12
+
+
 def test_they_are_the_same_on_any_mesh():
     mesh = make_mesh(MeshConfig(data=2, tensor=2))
     expected = np.asarray(random_bits(KEYS[0], (8, 6, 10)))
@@ -58,19 +62,19 @@ def test_they_are_the_same_on_any_mesh():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_share_is_zero_and_the_mean_stays(rate, dtype):
-    found = np.asarray(dropout(jnp.ones((200, 300), dtype), rate, nnx.Rngs(dropout=1)), np.float64)
+    found = np.asarray(dropout(jnp.ones((200, 300), dtype), rate, Draws.of(jax.random.key(1))), np.float64)
     assert set(np.unique(found)) == {0.0, float(jnp.asarray(1 / (1 - rate), dtype))}
     assert (found == 0).mean() == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / found.size))
 
 
 def test_each_call_draws_anew_and_the_gradient_has_the_same_zeros():
-    x, rngs = jnp.ones((40, 50)), nnx.Rngs(dropout=1)
-    first, second = dropout(x, 0.3, rngs), dropout(x, 0.3, rngs)
+    x, draws = jnp.ones((40, 50)), Draws.of(jax.random.key(1))
+    first, second = dropout(x, 0.3, draws), dropout(x, 0.3, draws)
     assert 0.3 < (np.asarray(first == 0) != np.asarray(second == 0)).mean() < 0.55  # 2 x 0.3 x 0.7 are 0.42
-    value, back = jax.vjp(lambda x: dropout(x, 0.3, nnx.Rngs(dropout=1)), x)
+    value, back = jax.vjp(lambda x: dropout(x, 0.3, Draws.of(jax.random.key(1))), x)
     assert np.array_equal(value, first) and np.array_equal(back(x)[0], first)
 
 
 def test_without_random_numbers_nothing_is_dropped():
     x = jnp.ones((3, 5))
-    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, nnx.Rngs(dropout=1)) is x
+    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, Draws.of(jax.random.key(1))) is x
