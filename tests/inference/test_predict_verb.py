@@ -59,7 +59,7 @@ def test_answers_to_questions(tmp_path):
 def test_the_likeliest_answers_are_given_on_request(tmp_path):
     write_foreign(tmp_path / "hf", "span")
     (tmp_path / "in.csv").write_text('question,context\nword1,"word2, word3 word4"\nword4,\n')
-    assert predict(tmp_path / "hf", tmp_path / "in.csv", tmp_path / "out.jsonl", "--n-best", 3) == 0
+    assert predict(tmp_path / "hf", tmp_path / "in.csv", tmp_path / "out.jsonl", "--n-best", "3") == 0
     first, second = answers(tmp_path / "out.jsonl")
     assert len(first["n_best"]) == 3 and second["n_best"] == []
     assert {name: first[name] for name in ("answer", "start", "end")}.items() <= first["n_best"][0].items()
@@ -101,7 +101,7 @@ def test_choices_of_a_model_from_elsewhere_are_scored_by_the_columns_given(tmp_p
     [
         ("predict", "token", ("--pair", "b"), "--pair b: "),
         ("predict", "sequence", ("--n-best", "5"), "--n-best 5: hf does not answer questions"),
-        ("predict", "span", ("--n-best", "21"), "n_best 21"),
+        ("predict", "span", ("--n-best", "21"), "n_best is 21; it must lie between 0 and 20"),
         ("predict", "span", ("--n-best", "2", "--output", "out.json"), "out.json: {id: answer} has one answer each"),
         ("predict", "span", ("--choices", "b"), "--choices ('b',): "),
         ("predict", "span", ("--output", "absent/out.jsonl"), "absent/out.jsonl: its folder is not there"),
