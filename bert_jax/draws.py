@@ -22,11 +22,6 @@ class Draws:
         self.taken += 1
         return self._words[self.taken - 1]
 
-    @classmethod
-    def of(cls, key: Array, count: int = 128) -> "Draws":
-        """The words of a key, for at most so many calls."""
-        return cls(draw_words(key, count))
-
 
 def draw_words(key: Array, count: int) -> list[Words]:
     """Words for so many calls."""

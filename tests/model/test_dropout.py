@@ -62,19 +62,19 @@ def test_they_are_the_same_on_any_mesh():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_share_is_zero_and_the_mean_stays(rate, dtype):
-    found = np.asarray(dropout(jnp.ones((200, 300), dtype), rate, Draws.of(jax.random.key(1))), np.float64)
+    found = np.asarray(dropout(jnp.ones((200, 300), dtype), rate, Draws(draw_words(jax.random.key(1), 2))), np.float64)
     assert set(np.unique(found)) == {0.0, float(jnp.asarray(1 / (1 - rate), dtype))}
     assert (found == 0).mean() == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / found.size))
 
 
 def test_each_call_draws_anew_and_the_gradient_has_the_same_zeros():
-    x, draws = jnp.ones((40, 50)), Draws.of(jax.random.key(1))
+    x, draws = jnp.ones((40, 50)), Draws(draw_words(jax.random.key(1), 2))
     first, second = dropout(x, 0.3, draws), dropout(x, 0.3, draws)
     assert 0.3 < (np.asarray(first == 0) != np.asarray(second == 0)).mean() < 0.55  # 2 x 0.3 x 0.7 are 0.42
-    value, back = jax.vjp(lambda x: dropout(x, 0.3, Draws.of(jax.random.key(1))), x)
+    value, back = jax.vjp(lambda x: dropout(x, 0.3, Draws(draw_words(jax.random.key(1), 2))), x)
     assert np.array_equal(value, first) and np.array_equal(back(x)[0], first)
 
 
 def test_without_random_numbers_nothing_is_dropped():
     x = jnp.ones((3, 5))
-    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, Draws.of(jax.random.key(1))) is x
+    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, Draws(draw_words(jax.random.key(1), 2))) is x

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from tiny import TINY, pretraining_batch
 
-from bert_jax.draws import Draws
+from bert_jax.draws import Draws, draw_words
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.model.heads import PretrainingModel
 
@@ -28,7 +28,7 @@ def hidden(model):
 
     @jax.jit
     def apply(tokens, segments, mask, key=None):
-        return nnx.merge(graph, params)(tokens, segments, mask, None if key is None else Draws.of(key))
+        return nnx.merge(graph, params)(tokens, segments, mask, None if key is None else Draws(draw_words(key, 20)))
 
     return apply
 
