@@ -28,16 +28,22 @@ class SelfAttention(nnx.Module):
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
         draws: Draws | None = None,
-    ) -> Float[Array, "B L D"]:
+        reads: int | None = None,
+    ) -> Float[Array, "B Q D"]:
+        """What each token sees; of so many first ones where `reads` says so, else of all."""
+        mask, turns = mask[:, :, :reads], rotation and (rotation[0][:reads], rotation[1][:reads])
         # A CPU multiplies B N L H faster than B L N H.
-        q = rotate(self._split(self.query(x)), rotation).swapaxes(1, 2)  # B N L H
+        q = rotate(self._split(self.query(x[:, :reads])), turns).swapaxes(1, 2)  # B N Q H
         k = rotate(self._split(self.key(x)), rotation).swapaxes(1, 2)
         v = self._split(self.value(x)).swapaxes(1, 2)
         scores = jnp.einsum("BNQH,BNKH->BNQK", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-        weights = dropout(jax.nn.softmax(scores).astype(v.dtype), self.rate, draws)
-        seen = jnp.einsum("BNQK,BNKH->BNQH", weights, v)
-        return self.output(seen.swapaxes(1, 2).reshape(x.shape))
+        # The softmax, divided by its sum where values are added up: a pass less over all scores.
+        weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+        total = weights.sum(axis=-1, keepdims=True)
+        weights = dropout(weights.astype(v.dtype), self.rate, draws)
+        seen = jnp.einsum("BNQK,BNKH->BNQH", weights, v, preferred_element_type=jnp.float32) / total
+        return self.output(seen.astype(v.dtype).swapaxes(1, 2).reshape(*q.shape[:1], -1, x.shape[-1]))
 
     def _split(self, x: Float[Array, "B L D"]) -> Float[Array, "B L N H"]:
         return x.reshape(*x.shape[:2], self.heads, -1)

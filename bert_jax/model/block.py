@@ -1,4 +1,7 @@
-"""One layer of the encoder: attention, then an MLP, each added to what came in."""
+"""One layer of the encoder: attention, then an MLP, each added to what came in.
+
+A block sees all tokens, and answers for all of them, or for so many first ones as `reads` says.
+"""
 
 from flax import nnx
 from jax.typing import DTypeLike
@@ -29,9 +32,10 @@ class PostNormBlock(nnx.Module):
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
         draws: Draws | None = None,
-    ) -> Float[Array, "B L D"]:
-        attended = self.attention(x, mask, rotation, draws)
-        x = self.attention_norm(x + dropout(attended, self.rate, draws)).astype(x.dtype)
+        reads: int | None = None,
+    ) -> Float[Array, "B Q D"]:
+        attended = self.attention(x, mask, rotation, draws, reads)
+        x = self.attention_norm(x[:, :reads] + dropout(attended, self.rate, draws)).astype(x.dtype)
         return self.mlp_norm(x + dropout(self.mlp(x), self.rate, draws)).astype(x.dtype)
 
 
@@ -54,9 +58,10 @@ class PreNormBlock(nnx.Module):
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
         draws: Draws | None = None,
-    ) -> Float[Array, "B L D"]:
-        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, draws)
-        x = x + dropout(attended, self.rate, draws)
+        reads: int | None = None,
+    ) -> Float[Array, "B Q D"]:
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, draws, reads)
+        x = x[:, :reads] + dropout(attended, self.rate, draws)
         return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, draws)
 
 

@@ -69,11 +69,19 @@ class SequenceModel(nnx.Module):
         self.encoder = Encoder(config, dtype=dtype, rngs=rngs)
         self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
 
-    def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
+    def __call__(
+        self,
+        tokens: Int[Array, "B L"],
+        segments: Int[Array, "B L"],
+        mask: Bool[Array, "B L"],
+        draws: Draws | None = None,
     ) -> Float[Array, "B C"]:
-        pooled = dropout(self.encoder.pool(hidden, mask), self.rate, draws)
-        return self.classifier(pooled).astype(jnp.float32)
+        summary = self.encoder.summary(tokens, segments, mask, draws)
+        return self.classifier(dropout(summary, self.rate, draws)).astype(jnp.float32)
+
+    def logits(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B C"]:
+        """From what the encoder says of each token."""
+        return self.classifier(self.encoder.pool(hidden, mask)).astype(jnp.float32)
 
 
 class TokenModel(nnx.Module):

@@ -48,4 +48,4 @@ class ChoiceTask:
 
     def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, draws), mask, draws)
+        return module(batch["tokens"], segments, mask, draws)

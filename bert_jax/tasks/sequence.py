@@ -38,7 +38,7 @@ class _SequenceTask:
 
     def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, draws), mask, draws)
+        return module(batch["tokens"], segments, mask, draws)
 
 
 @dataclasses.dataclass(frozen=True)
