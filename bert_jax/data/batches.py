@@ -7,7 +7,7 @@ import numpy as np
 from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
 
-WINDOW_BATCHES = 128  # rows of this many batches are sorted by length together
+WINDOW_BATCHES = 50  # rows of this many batches are sorted by length together
 SHAPES = 12  # most lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
 ROUNDING = 0.06  # share of padding beyond each batch's own longest row with which fewer lengths are enough
 ROW_TOKENS = (
@@ -62,7 +62,7 @@ def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
 class Batches:
     """Training batches: `batch(step)` depends on the rows, the batch size, the seed and the step alone.
 
-    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 128 batches so
+    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 50 batches so
     that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0. Weights of rows
     are scaled so that their mean over an epoch is 1.
 
