@@ -24,6 +24,7 @@ from bert_jax.finetuning.plan import PlannedRun
 from bert_jax.finetuning.shares import take_share
 from bert_jax.finetuning.tasks import read_task_data
 from bert_jax.inference.outputs import make_task, predict_rows
+from bert_jax.model.encoder import summary_reads
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
@@ -126,7 +127,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
         start=functools.partial(_start, program, config, prepared.pretrained),
         evaluation=Evaluation("dev", functools.partial(_evaluate, program, data), "main"),
-        flops_per_row=training_flops(model, config.length),
+        flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
         title=f"{config.task} {planned.name}",
     )
     run.write_result(
@@ -152,6 +153,11 @@ def _keep_best(run: RunFolder, best_step: int) -> None:
     for step in checkpoint_steps(run.checkpoints):
         if step != best_step:
             shutil.rmtree(run.checkpoints / str(step))
+
+
+def _reads(data: TaskData, model: ModelConfig) -> int | None:
+    """For how many tokens the last block answers; None where it is for all."""
+    return summary_reads(model) if data.kind in ("sequence", "choice") else None
 
 
 def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:

@@ -42,8 +42,11 @@ def test_it_is_what_the_pooler_makes_of_all_tokens(shape):
         encoder = nnx.merge(graph, params)
         return encoder.pool(encoder(TOKENS, SEGMENTS, MASK), MASK)
 
+    def with_gradient(of, params):
+        return jax.value_and_grad(lambda params: jnp.sum(of(params) * weight))(params)
+
     def both(params):
-        return [jax.value_and_grad(lambda p: jnp.sum(f(p) * weight))(params) for f in (summary, pooled)]
+        return with_gradient(summary, params), with_gradient(pooled, params)
 
     found, expected = jax.jit(both)(params)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
