@@ -14,6 +14,7 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.data.glue import GLUE
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
+from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
 from bert_jax.finetuning.answer_review import golds_of, review_texts
 from bert_jax.finetuning.data import Asked, Examples
@@ -63,7 +64,8 @@ class EvaluateConfig:
     """For models of single texts: how those longer than a row are read, where not as in training; see the help of
     finetune. Several: the scores are those of the first, and a table has all."""
     json: Path | None = None
-    """Write the scores here too, with the 95 % interval of each under "intervals"."""
+    """Write the scores here too, with the 95 % interval of each under "intervals". `-` is standard output, which then
+    has nothing else."""
     report: Path | None = None
     """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
@@ -159,6 +161,8 @@ def main(arguments: Sequence[str]) -> int:
     scores = evaluate(config)
     if config.json:
         write_json(config.json, scores)
+        if str(config.json) == STDIN:
+            return 0
     intervals, ways = scores.pop("intervals"), scores.pop("long_texts", {})
     for name, value in scores.items():
         between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""

@@ -94,10 +94,12 @@ def test_what_is_not_a_list_of_strings_is_refused(seeds, texts):
 
 def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, rows, tmp_path, capsys):
     model = str(seeds / "seed-4")
-    assert (
-        main(["evaluate", "--model", model, "--data", str(rows / "classes"), "--json", str(tmp_path / "s.json")]) == 0
-    )
+    asked = ["evaluate", "--model", model, "--data", str(rows / "classes"), "--json"]
+    assert main([*asked, str(tmp_path / "s.json")]) == 0
     scores = json.loads((tmp_path / "s.json").read_text())
+    capsys.readouterr()
+    assert main([*asked, "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == scores
     dev = result(seeds / "seed-4")["dev"]
     assert {name: scores[name] for name in ("accuracy", "f1", "matthews")} == {n: dev[n] for n in dev if n != "main"}
     assert scores["rows"] == 30
