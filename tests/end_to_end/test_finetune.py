@@ -329,7 +329,7 @@ def test_rows_with_any_number_of_labels(pretrained, tmp_path):
                 own = [label for label in words if rng.random() < 0.4]
                 text = " ".join([*(words[label] for label in own), "fa", "fe"])
                 file.write(json.dumps({"body": text, "label": own}) + "\n")
-    assert main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 30)) == 0
+    assert main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 60)) == 0
     found = result(tmp_path / "run")["dev"]
     assert found["exact"] > 0.9 and found["micro_f1"] > 0.9 and found["main"] == found["micro_f1"]
     both, none = bert_jax.load(tmp_path / "run").predict(["ba don fa fe", "fa fe"])
