@@ -56,9 +56,10 @@ class Encoder(nnx.Module):
         mask: Bool[Array, "B L"],
         draws: Draws | None = None,
         first: Int[Array, "B L"] | None = None,
-    ) -> Float[Array, "B L D"]:
-        """What the last block makes of the tokens. `first`: see `states`."""
-        for x in self.states(tokens, segments, mask, draws, first):  # noqa: B007
+        reads: int | None = None,
+    ) -> Float[Array, "B Q D"]:
+        """What the last block makes of the tokens. `first` and `reads`: see `states`."""
+        for x in self.states(tokens, segments, mask, draws, first, reads):  # noqa: B007
             pass
         return x
 
@@ -94,9 +95,7 @@ class Encoder(nnx.Module):
         """What `pool` makes of these tokens. Where that reads [CLS] alone, so does the last block: of its work, which
         is a twelfth of BERT-base's and a sixth of MiniLM's, five sixths are left out.
         """
-        for x in self.states(tokens, segments, mask, draws, reads=summary_reads(self.config)):  # noqa: B007
-            pass
-        return self.pool(x, mask)
+        return self.pool(self(tokens, segments, mask, draws, reads=summary_reads(self.config)), mask)
 
     def pool(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
         """What the encoder says of the whole sequence: its pooler over [CLS], or over the mean of the tokens."""

@@ -10,9 +10,9 @@ from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
 from bert_jax.draws import Draws
-from bert_jax.model.encoder import masks
 from bert_jax.model.heads import SequenceModel
 from bert_jax.tasks.pretraining import cross_entropy, is_top
+from bert_jax.tasks.sequence import row_logits
 from bert_jax.train.task import Batch, Sums
 
 
@@ -36,7 +36,7 @@ class ChoiceTask:
         examples, choices, length = batch["tokens"].shape
         flat = {name: batch[name].reshape(examples * choices) for name in ("length", "segment_b")}
         tokens = batch["tokens"].reshape(examples * choices, length)
-        logits = self._logits(module, {**flat, "tokens": tokens}, draws).reshape(examples, choices)
+        logits = row_logits(module, {**flat, "tokens": tokens}, draws).reshape(examples, choices)
         return {
             "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"]),
             "accuracy": jnp.sum(is_top(logits, batch["label"]) * batch["weight"]),
@@ -44,8 +44,4 @@ class ChoiceTask:
 
     def outputs(self, module: SequenceModel, batch: Batch) -> Array:
         """The score of each row, a text with one choice: (B 1)."""
-        return self._logits(module, batch, None)
-
-    def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module(batch["tokens"], segments, mask, draws)
+        return row_logits(module, batch, None)

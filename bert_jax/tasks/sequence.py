@@ -16,6 +16,12 @@ from bert_jax.tasks.pretraining import cross_entropy
 from bert_jax.train.task import Batch, Sums
 
 
+def row_logits(module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
+    """What the head says of each row of the batch: (B C)."""
+    segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+    return module(batch["tokens"], segments, mask, draws)
+
+
 def _is_real(batch: Batch) -> Array:
     """1 of each row that does not only fill the batch up."""
     return (batch["weight"] > 0).astype(jnp.float32)
@@ -34,11 +40,7 @@ class _SequenceTask:
 
     def outputs(self, module: SequenceModel, batch: Batch) -> Array:
         """Class scores before the softmax (B C), or the score (B 1)."""
-        return self._logits(module, batch, None)
-
-    def _logits(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Array:
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module(batch["tokens"], segments, mask, draws)
+        return row_logits(module, batch, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ClassificationTask(_SequenceTask):
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
-        logits = self._logits(module, batch, draws)
+        logits = row_logits(module, batch, draws)
         return {
             "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"] * self._class_weights(batch)),
             "accuracy": jnp.sum((logits.argmax(-1) == batch["label"]) * batch["weight"]),
@@ -79,7 +81,7 @@ class MultiLabelTask(_SequenceTask):
         return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
-        logits, labels = self._logits(module, batch, draws), batch["label"]
+        logits, labels = row_logits(module, batch, draws), batch["label"]
         losses = jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))  # -log of the sigmoid
         right = ((logits > 0) == (labels > 0.5)).all(axis=1)
         return {
@@ -96,7 +98,7 @@ class RegressionTask(_SequenceTask):
         return SequenceModel(self.model, 1, dtype=self.dtype, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
-        error = self._logits(module, batch, draws)[:, 0] - batch["label"]
+        error = row_logits(module, batch, draws)[:, 0] - batch["label"]
         return {
             "loss": jnp.sum(error**2 * batch["weight"]),
             "absolute_error": jnp.sum(jnp.abs(error) * batch["weight"]),
