@@ -7,8 +7,9 @@ CHECKPOINT is a Hugging Face folder of a BERT, GLUE holds the official folders, 
 sides have the same recipe: float32, peak rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW with
 weight decay 0.01 of matrices, gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32,
 128 tokens. SQuAD: 5 epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch,
-the best epoch counts. --epochs squad=3 trains a task for another number. The other side has transformers' own
-tokenizer, models and initialisation; both are scored by bert_jax.tasks.
+the best epoch counts. --epochs squad=3 trains a task for another number. The other side, pytorch, has transformers'
+own tokenizer, models and initialisation, and draws batches of its own; pytorch_same_batches is given those that ours
+draws with the seed. All are scored by bert_jax.tasks.
 
 Each finished run appends a line of JSON to the output; what is there already is not run again. --table prints what is
 there as Markdown, in per cent.
@@ -16,6 +17,7 @@ there as Markdown, in per cent.
 
 import argparse
 import dataclasses
+import itertools
 import json
 import statistics
 import sys
@@ -26,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bert_jax.data.batches import Batches
+from bert_jax.data.encoded import Encoded
 
 TASKS = ("mrpc", "stsb", "cola", "rte", "squad")
 LENGTH = {"squad": 384}  # tokens of a row; 128 elsewhere
@@ -149,6 +154,39 @@ def run_ours(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) ->
 
 
 def run_pytorch(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> Run:
+    from pytorch_loop import by_length
+
+    return train_pytorch(task, checkpoint, data, seed, recipe, by_length)
+
+
+def run_same_batches(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> Run:
+    return train_pytorch(task, checkpoint, data, seed, recipe, order_of_ours(seed))
+
+
+def order_of_ours(seed: int) -> Callable[..., list[np.ndarray]]:
+    """The rows of each batch of an epoch, as bert_jax draws them; of the next epoch with each call."""
+    epochs = itertools.count()
+
+    def order(sizes: np.ndarray, batch_size: int, _: np.random.Generator) -> list[np.ndarray]:
+        rows = Encoded(
+            tokens=np.zeros(sizes.sum(), np.int32),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]),
+            segment_b=sizes.astype(np.int32),
+            labels=np.arange(len(sizes), dtype=np.int32),  # of each row its number
+            pad=0,
+            max_length=int(sizes.max()),
+            dropped=0,
+            truncated=0,
+        )
+        batches = Batches(rows, batch_size, seed)
+        first = next(epochs) * batches.steps_per_epoch
+        drawn = [batches.batch(first + i) for i in range(batches.steps_per_epoch)]
+        return [batch["label"][batch["weight"] > 0] for batch in drawn]
+
+    return order
+
+
+def train_pytorch(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any, order: Callable[..., Any]) -> Run:
     import pytorch_loop
 
     prepare = read_questions if task == "squad" else read_rows
@@ -159,11 +197,15 @@ def run_pytorch(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any)
         epochs.append(score(pytorch_loop.predict(model, tokenizer, dev, recipe.batch_size)))
         print(f"{task} pytorch seed {seed} epoch {len(epochs)}: {epochs[-1]}", file=sys.stderr, flush=True)
 
-    losses = pytorch_loop.train(model, tokenizer, rows, recipe, pytorch_loop.by_length, seed, after_epoch)
+    losses = pytorch_loop.train(model, tokenizer, rows, recipe, order, seed, after_epoch)
     return Run(epochs, epoch_means(losses, recipe.epochs))
 
 
-SIDES: dict[str, Callable[[str, Path, Path, int, Any], Run]] = {"ours": run_ours, "pytorch": run_pytorch}
+SIDES: dict[str, Callable[[str, Path, Path, int, Any], Run]] = {
+    "ours": run_ours,
+    "pytorch": run_pytorch,
+    "pytorch_same_batches": run_same_batches,
+}
 
 
 def epoch_means(losses: Sequence[float], epochs: int) -> list[float]:
@@ -274,26 +316,28 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Markdown: mean and deviation of both sides, and the standard error of their difference."""
+    """Markdown: of the seeds that ours and the other side have, mean and deviation of both, and the standard error of
+    their difference."""
     rows = [
-        "| task | epochs | metric | seeds | ours | PyTorch | difference | standard error |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| task | epochs | against | metric | seeds | ours | theirs | difference | standard error |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    kinds = sorted({(TASKS.index(line["task"]), epochs_of(line)) for line in lines})
-    for index, epochs in kinds:
+    found = {(TASKS.index(line["task"]), epochs_of(line), line["side"], line["seed"]): line["scores"] for line in lines}
+    kinds = sorted({key[:3] for key in found if key[2] != "ours"})
+    for index, epochs, side in kinds:
         task = TASKS[index]
-        alike = [line for line in lines if (line["task"], epochs_of(line)) == (task, epochs)]
-        ours, theirs = ([line["scores"] for line in alike if line["side"] == side] for side in SIDES)
-        if min(len(ours), len(theirs)) < 2:
+        seeds = [seed for *kind, seed in found if kind == [index, epochs, side]]
+        seeds = [seed for seed in seeds if (index, epochs, "ours", seed) in found]
+        if len(seeds) < 2:
             continue
+        ours, theirs = ([found[index, epochs, which, seed] for seed in seeds] for which in ("ours", side))
         for metric in (metric for metric in ours[0] if metric != "main"):
             scale = 1 if task == "squad" else 100
             values = [[scale * scores[metric] for scores in side] for side in (ours, theirs)]
             (mean, other), deviations = map(statistics.mean, values), [statistics.stdev(side) for side in values]
             error = sum(deviation**2 / len(side) for deviation, side in zip(deviations, values, strict=True)) ** 0.5
-            seeds = str(len(ours)) if len(ours) == len(theirs) else f"{len(ours)}, {len(theirs)}"
             rows.append(
-                f"| {task} | {epochs} | {metric} | {seeds} | {mean:.2f} +- {deviations[0]:.2f} | "
+                f"| {task} | {epochs} | {side} | {metric} | {len(seeds)} | {mean:.2f} +- {deviations[0]:.2f} | "
                 f"{other:.2f} +- {deviations[1]:.2f} | {mean - other:+.2f} | {error:.2f} |"
             )
     return "\n".join(rows)
