@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.entities import Span, spans_of_tags, words_of
+import numpy as np
+
+from bert_jax.data.entities import Span, parts_of_words, spans_of_tags, words_of
 from bert_jax.data.tables import read_text
 from bert_jax.errors import UserError
 
@@ -94,6 +96,7 @@ def _sentence(words: Sequence[str], tags: Sequence[str], line: int) -> Sentence:
 def _read_spans(path: Path, lines: list[str]) -> Sentences:
     sentences: list[Sentence] = []
     widened: list[int] = []
+    listed = False
     for line, content in enumerate(lines, 1):
         if not content.strip():
             continue
@@ -108,6 +111,7 @@ def _read_spans(path: Path, lines: list[str]) -> Sentences:
             raise UserError(
                 f'{where}: {{"text": ..., "entities": [{{"start": 0, "end": 3, "label": ...}}]}} is expected'
             )
+        listed |= any(key in record for key in SPAN_KEYS)
         text = record["text"]
         words = words_of(text)
         entities: list[Span] = []
@@ -116,11 +120,16 @@ def _read_spans(path: Path, lines: list[str]) -> Sentences:
             if not inside:
                 raise UserError(f"{where}: entity {start} to {end} holds no word")
             if entities and inside[0] < entities[-1].last:
-                raise UserError(f"{where}: entity {text[start:end]!r} overlaps the one before. Keep one of them")
-            if words[inside[0]][0] != start or words[inside[-1]][1] != end:
+                raise UserError(
+                    f"{where}: entity {text[start:end]!r} overlaps the one before, or its word does. Keep one"
+                )
+            cut = text[words[inside[0]][0] : start] + text[end : words[inside[-1]][1]]
+            if cut:
                 widened.append(line)
-            entities.append(Span(label, inside[0], inside[-1] + 1))
+            entities.append(Span(label.strip(), inside[0], inside[-1] + 1))
         sentences.append(Sentence(text, words, entities, line))
+    if sentences and not listed:
+        raise UserError(f"{path}: no line has a list of entities. Call it {SPAN_KEYS[0]!r}, empty where there are none")
     notes = []
     if widened:
         notes.append(
@@ -146,6 +155,14 @@ def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int
             raise UserError(f"{where}: entity {start} to {end} lies outside of its text of {len(text)} characters")
         found.append((start, end, label))
     return found
+
+
+def in_parts(sentence: Sentence) -> Sentence:
+    """The same with the words of columns cut as those of plain text are, such as O'Brien in three."""
+    parts, owners = parts_of_words(sentence.text, sentence.words)
+    first = np.searchsorted(owners, np.arange(len(sentence.words) + 1)).tolist()  # part of each word
+    entities = [Span(span.label, first[span.first], first[span.last]) for span in sentence.entities]
+    return dataclasses.replace(sentence, words=parts, entities=entities)
 
 
 def tags_of(entities: Sequence[Span], words: int) -> list[str]:

@@ -1,5 +1,6 @@
 """Entities in words and in characters: tags to spans as the CoNLL scorer reads them, and the words of plain text."""
 
+import bisect
 import dataclasses
 import re
 import unicodedata
@@ -71,6 +72,13 @@ def words_of(text: str) -> list[tuple[int, int]]:
         if begin < end:
             words.append((begin, end))
     return words
+
+
+def parts_of_words(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
+    """What `words_of` cuts these words of a text into, and of each part the word that it is of."""
+    starts = [start for start, _ in words]
+    parts = words_of(text)
+    return parts, [bisect.bisect_right(starts, start) - 1 for start, _ in parts]
 
 
 def _stands_alone(character: str) -> bool:

@@ -40,15 +40,21 @@ def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) ->
             raise UserError(f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training)")
 
 
+def number_of(label: str) -> float | None:
+    """The number that a label is, None where it is no finite one."""
+    try:
+        number = math.nan if "_" in label else float(label)  # Python reads 1_5 as 15
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def with_scores(rows: Rows) -> Rows:
     """The rows with numbers for labels; raises UserError with the line for what is not a finite number."""
     scores = []
     for line, label in zip(rows.lines, rows.labels or (), strict=True):
-        try:
-            score = float(label)
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
+        score = number_of(label)
+        if score is None:
             raise UserError(f"{rows.source} line {line}: label {label!r} is not a number, as a score must be")
         if abs(score) > LARGEST_SCORE:
             raise UserError(

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Sequence
 from typing import Any
 
+from bert_jax.data.labels import number_of
 from bert_jax.data.rows import Rows
 
 FEW_ROWS = 100  # in all
@@ -40,6 +41,13 @@ def class_notes(train: Rows) -> list[str]:
             f"{train.source}: {len(rare)} of {len(counts)} classes have fewer than {FEW_OF_CLASS} training rows and "
             f"will hardly be learned: {shown}{more}"
         )
+    by_number: dict[float, list[str]] = collections.defaultdict(list)
+    for name in sorted(counts):
+        if (number := number_of(name)) is not None:
+            by_number[number].append(name)
+    if doubled := [names for names in by_number.values() if len(names) > 1]:
+        shown = "; ".join(" and ".join(map(repr, names)) for names in doubled[:SHOWN])
+        notes.append(f"{train.source}: labels of the same number are different classes: {shown}. Spell them alike")
     first: dict[Any, tuple[int, str]] = {}
     apart = [
         (other, line)

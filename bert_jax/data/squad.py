@@ -48,6 +48,7 @@ def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "stri
     seen: set[str] = set()
     moved: list[str] = []
     lost: list[str] = []
+    contradicted: list[str] = []
     empty = 0
     impossible = False
     entries = _prepared_entries if as_prepared(path) else _entries
@@ -63,8 +64,12 @@ def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "stri
         if not isinstance(question, str) or not question.strip():
             raise UserError(f"{path}: id {name} has no question")
         empty += not context.strip()
-        refused = bool(entry.get("is_impossible"))
-        impossible |= refused
+        refused = entry.get("is_impossible") or False
+        if refused not in (True, False):
+            raise UserError(f"{path}: id {name}: is_impossible is {refused!r}, where true or false is expected")
+        impossible |= bool(refused)
+        if refused and entry.get("answers"):
+            contradicted.append(name)
         found = [] if refused else _answers(entry, context, name, path, moved, lost)
         if answers and not refused and not found and name not in lost:
             raise UserError(f'{path}: id {name} has no answer. A question without one says so: "is_impossible": true')
@@ -72,7 +77,11 @@ def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "stri
     if not items:
         raise UserError(f"{path}: no questions")
     notes = []
-    for ids, what in ((moved, "answers stood elsewhere in the context and were found"), (lost, "answers are nowhere")):
+    for ids, what in (
+        (moved, "answers stood elsewhere in the context and were found"),
+        (lost, "answers are nowhere"),
+        (contradicted, "questions marked as impossible have answers, which were left out"),
+    ):
         if ids:
             notes.append(f"{path}: {len(ids)} {what}, the first of id {ids[0]}")
     if empty:

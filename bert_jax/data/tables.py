@@ -37,10 +37,15 @@ def read_records(
         return
     kind = suffix or path.suffix
     if kind == ".parquet":
-        yield from _parquet_records(path, columns)
+        yield from _parquet_records(path, columns, encoding_errors)
         return
     if kind not in (*SUFFIXES, TEXT_SUFFIX):
         raise UserError(f"{path}: rows are read from {', '.join(SUFFIXES)}")
+    if kind == TEXT_SUFFIX and len(columns) > 1:
+        raise UserError(
+            f"{path}: .txt has one text a line and no column {columns[1]!r}. Rows with several are read from "
+            f"{', '.join(SUFFIXES)}"
+        )
     with _opened(path) as stream:
         lines = _decoded(stream, path, encoding_errors)
         if kind == ".jsonl":
@@ -62,6 +67,8 @@ def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     if str(path) == STDIN:
+        if sys.stdin is None:
+            raise UserError("standard input is closed. Name a file to read")
         yield sys.stdin.buffer
         return
     try:
@@ -147,7 +154,7 @@ def _json_records(lines: Iterator[str], path: Path, columns: tuple[str, ...]) ->
         yield number, record
 
 
-def _parquet_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
+def _parquet_records(path: Path, columns: tuple[str, ...], encoding_errors: str) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
@@ -158,11 +165,32 @@ def _parquet_records(path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
             check_columns(file.schema_arrow.names, columns, str(path))
             row = 0
             for batch in file.iter_batches(PARQUET_ROWS, columns=list(columns)):
-                for record in batch.to_pylist():
+                for record in _strings_as_bytes(batch).to_pylist():
                     row += 1
-                    yield row, record
-    except (pyarrow.ArrowException, OSError) as error:
+                    yield row, {name: _text_of(value, path, row, encoding_errors) for name, value in record.items()}
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+
+
+def _strings_as_bytes(batch: Any) -> Any:
+    """A record batch whose texts are not decoded yet: the library stops at the first byte that is not UTF-8."""
+    import pyarrow
+
+    kinds = {pyarrow.string(): pyarrow.binary(), pyarrow.large_string(): pyarrow.large_binary()}
+    fields = [field.with_type(kinds.get(field.type, field.type)) for field in batch.schema]
+    return batch.cast(pyarrow.schema(fields))
+
+
+def _text_of(value: Any, path: Path, row: int, encoding_errors: str) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8", encoding_errors)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} line {row}: not UTF-8 at byte {error.start} of {value[:20]!r}. "
+            "Save it as UTF-8, or go on with --encoding-errors replace"
+        ) from None
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> None:

@@ -25,6 +25,7 @@ class Examples:
     owner  the example that each row is of, ascending, where an example may have several rows; not where rows are
            grouped in `encoded` itself
     in_ways  where texts are longer than a row: ways to read them (see data.long_texts) and a model to metrics by way
+    notes  what the user should know of the file
     """
 
     encoded: Encoded
@@ -33,6 +34,7 @@ class Examples:
     review: Callable[[np.ndarray], Review]
     owner: np.ndarray | None = None
     in_ways: InWays | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,7 @@ def _examples(
         lambda outputs: answer_scores(questions, answers(outputs)),
         lambda outputs: review_answers(questions, answers(outputs)),
         windows.owner,
+        notes=questions.notes,
     )
 
 

@@ -1,4 +1,4 @@
-"""Entities: sentences in windows, the first piece of each word labelled, whole entities scored."""
+"""Entities: sentences in windows, the first piece of each part of a word labelled, whole entities scored."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
-from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of
+from bert_jax.data.conll import SUFFIXES, Sentences, in_parts, read_sentences, tags_of
 from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.entities import first_pieces, split_tag
 from bert_jax.data.files import find_split_files, read_splits
@@ -61,13 +61,13 @@ def _examples(
     ids = {label: i for i, label in enumerate(labels)}
     token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
     for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
-        token = first_pieces(windows.pieces.spans[start:end], sentence.words)
-        own = np.where(token < 0, -1, places[start:end][token]) if end > start else token
-        tags = np.array([_id(ids, tag) for tag in tags_of(sentence.entities, len(sentence.words))], np.int32)
-        # Of two words that one piece shows, the first has its label.
-        shown, first = np.unique(own, return_index=True)
+        spans, place = windows.pieces.spans[start:end], np.append(places[start:end], -1)
+        at.append(place[first_pieces(spans, sentence.words)])
+        parts = in_parts(sentence)  # what prediction asks for a tag, of text that nobody has cut into columns
+        tags = np.array([_id(ids, tag) for tag in tags_of(parts.entities, len(parts.words))], np.int32)
+        # Of two parts that one piece shows, the first has its label.
+        shown, first = np.unique(place[first_pieces(spans, parts.words)], return_index=True)
         token_labels[shown[shown >= 0]] = tags[first[shown >= 0]]
-        at.append(own)
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
     return Examples(
         encoded,
@@ -75,6 +75,7 @@ def _examples(
         functools.partial(_score, sentences, at, labels),
         functools.partial(review_entities, sentences, at, labels),
         windows.owner,
+        notes=sentences.notes,
     )
 
 

@@ -4,13 +4,14 @@ import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import tyro
 
 from bert_jax.config import from_table, read_table
 from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
+from bert_jax.text.word_cache import replace_surrogates
 
 T = TypeVar("T")
 
@@ -32,10 +33,18 @@ def _either_or(cls: type) -> dict[str, str]:
     return {f"--{name}": f"--{name}=True" for name in names} | {f"--no-{name}": f"--{name}=False" for name in names}
 
 
+def standard_output() -> TextIO:
+    """Raises UserError where whoever started the command has closed it."""
+    if sys.stdout is None:
+        raise UserError("standard output is closed. Name a file to write to")
+    return sys.stdout
+
+
 def write_output(path: Path, text: str) -> None:
-    """The text in a file, whole or not at all, or on standard output."""
+    """The text in a file, whole or not at all, or on standard output; U+FFFD for half a character."""
+    text = replace_surrogates(text)
     if str(path) == STDIN:
-        sys.stdout.write(text)
+        standard_output().write(text)
         return
     beside = path.with_name(f".{path.name}.writing")
     try:

@@ -113,6 +113,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
+    for note in examples.notes:
+        print(f"note: {note}", file=sys.stderr)
 
     def run(encoded: Encoded) -> np.ndarray:
         return compute(encoded, config.batch_size)

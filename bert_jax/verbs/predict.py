@@ -17,12 +17,14 @@ from bert_jax.config import check_ranges
 from bert_jax.data.glue import GLUE
 from bert_jax.data.rows import Columns, Rows, stream_rows
 from bert_jax.data.squad import read_squad
-from bert_jax.data.tables import STDIN, TEXT_SUFFIX
+from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
 from bert_jax.tasks.spans import BEST
-from bert_jax.verbs.command_line import parse, write_output
+from bert_jax.text.word_cache import replace_surrogates
+from bert_jax.verbs.answer_file import answer_file
+from bert_jax.verbs.command_line import parse, standard_output, write_output
 from bert_jax.verbs.leaderboard import answer_test
 
 CHUNK_ROWS = 8192  # sorted by length together
@@ -88,8 +90,6 @@ def predict(config: PredictConfig) -> int:
         if getattr(config, name) and not getattr(columns, name):
             raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
     suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
-    if suffix == TEXT_SUFFIX and len(columns.texts) > 1:
-        raise UserError(f"{config.input}: .txt has one text a line, this model takes more. Give it CSV, TSV or JSONL")
     size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
     chunks = stream_rows(config.input, columns, size, encoding_errors=config.encoding_errors, suffix=suffix)
     with _written(config, columns) as (file, finished), _progress(config.input) as advance:
@@ -108,7 +108,7 @@ def predict(config: PredictConfig) -> int:
 
 def _write(file: TextIO, model: Any, rows: Rows, config: PredictConfig) -> None:
     for answer in model.answer(rows, batch_size=config.batch_size):
-        file.write(json.dumps(_told(answer, config), ensure_ascii=False) + "\n")
+        file.write(replace_surrogates(json.dumps(_told(answer, config), ensure_ascii=False)) + "\n")
     file.flush()
 
 
@@ -116,38 +116,11 @@ def _told(answer: Any, config: PredictConfig) -> dict[str, Any]:
     return answer.as_dict(config.n_best) if config.n_best else answer.as_dict()
 
 
-@contextlib.contextmanager
-def _written(config: PredictConfig, columns: Columns) -> Iterator[tuple[TextIO, int]]:
-    """Where answers go, and how many are there from a command that was interrupted.
-
-    The output appears when all is written. Until then it lies beside under a name of its own, with a note of the job:
-    another job starts afresh, and so does standard input, of which nobody knows that it is the same. A mistake in the
-    input leaves nothing.
-    """
+def _written(config: PredictConfig, columns: Columns) -> contextlib.AbstractContextManager[tuple[TextIO, int]]:
+    """Where answers go, and how many are there already. Of standard input nobody knows that it is the same."""
     if str(config.output) == STDIN:
-        yield sys.stdout, 0
-        return
-    beside = config.output.with_name(f".{config.output.name}.writing")
-    note = config.output.with_name(f".{config.output.name}.job")
-    job = _job(config, columns)
-    try:
-        known = str(config.input) != STDIN and note.is_file() and note.read_text() == job
-        finished = _finished(beside) if known else 0
-        note.write_text(job)
-        with beside.open("a" if finished else "w", encoding="utf-8") as file:
-            if finished:
-                print(f"going on after {finished} rows", file=sys.stderr)
-            yield file, finished
-        beside.replace(config.output)
-        note.unlink()
-    except UserError:
-        beside.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
-        raise
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
-        raise UserError(f"{config.output}: {error.strerror}. Make room, or choose another --output") from None
+        return contextlib.nullcontext((standard_output(), 0))
+    return answer_file(config.output, _job(config, columns), resumable=str(config.input) != STDIN)
 
 
 def _job(config: PredictConfig, columns: Columns) -> str:
@@ -160,20 +133,6 @@ def _job(config: PredictConfig, columns: Columns) -> str:
             status = path.stat()
             about.append([status.st_size, status.st_mtime_ns])
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
-
-
-def _finished(path: Path) -> int:
-    """Whole lines of a file; what follows the last is cut off."""
-    if not path.is_file():
-        return 0
-    count = end = offset = 0
-    with path.open("r+b") as file:
-        for line in file:
-            offset += len(line)
-            if line.endswith(b"\n"):
-                count, end = count + 1, offset
-        file.truncate(end)
-    return count
 
 
 @contextlib.contextmanager

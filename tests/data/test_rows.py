@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bert_jax.data.labelled import read_labelled, split_rows
 from bert_jax.data.labels import sort_labels, with_scores
+from bert_jax.data.row_notes import class_notes
 from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.errors import UserError
 
@@ -143,11 +144,17 @@ def test_what_cannot_be_learned_is_told(tmp_path):
     assert "1 of 123 training rows" in apart
 
 
+def test_labels_that_are_the_same_number_are_told():
+    rows = Rows(list("abcdef"), None, ["1", "1.0", "0", "true", "x", "1_0"], "a.csv", list(range(6)))
+    told = "a.csv: labels of the same number are different classes: '1' and '1.0'. Spell them alike"
+    assert class_notes(rows)[-1] == told
+
+
 def test_scores_are_numbers(tmp_path):
     path = write(tmp_path / "s.csv", table(["0.5", "3", "1e0"] * 50))
     found = read_labelled(path, Columns(), score=True)
     assert found.labels is None and set(found.train.labels) == {0.5, 3.0, 1.0} and found.main == ("pearson", "spearman")
-    for bad in ("high", "nan", "inf"):
+    for bad in ("high", "nan", "inf", "1_5"):
         write(path, table(["1", bad, "2"]))
         with pytest.raises(UserError, match=rf"line 3: label '{bad}' is not a number"):
             read_labelled(path, Columns(), score=True)
@@ -159,6 +166,8 @@ def test_scores_are_numbers(tmp_path):
 def test_data_that_teaches_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="every row has the label 'a'"):
         read_labelled(write(tmp_path / "a.csv", table("aaaa")), Columns())
+    with pytest.raises(UserError, match=r"a\.txt: \.txt has one text a line and no column 'label'"):
+        read_labelled(write(tmp_path / "a.txt", "aa\nbb\n"), Columns())
     with pytest.raises(UserError, match="too few to hold some out"):
         read_labelled(write(tmp_path / "a.csv", table("abc")), Columns())
     with pytest.raises(UserError, match=r"no train\.csv, .*, train\.parquet in this folder; it has a.csv. Rename"):

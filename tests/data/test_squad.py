@@ -35,6 +35,15 @@ def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
     ]
 
 
+def test_what_is_said_of_impossible_questions_is_checked(tmp_path):
+    both = {**entry(), "is_impossible": True}
+    found = read_squad(write(tmp_path / "a.json", both))
+    assert found.items[0].answers == ()
+    assert "1 questions marked as impossible have answers, which were left out" in found.notes[0]
+    with pytest.raises(UserError, match=r"id .*: is_impossible is 'false', where true or false is expected"):
+        read_squad(write(tmp_path / "b.json", {**entry(), "is_impossible": "false"}))
+
+
 def test_unreadable_bytes_are_replaced_when_told(tmp_path):
     path = write(tmp_path / "a.json", entry())
     path.write_bytes(path.read_bytes().replace(b"large", b"larg\xff"))

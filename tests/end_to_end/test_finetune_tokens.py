@@ -68,6 +68,34 @@ def test_entities_are_learned_scored_and_found(tagged, tmp_path):
     assert entities[1] == []
 
 
+def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained, tmp_path, capsys):
+    """O'Brien is one word in columns and three in plain text: all parts are trained."""
+    (tmp_path / "data").mkdir()
+    surnames, others, sentences = WORDS[6:12], WORDS[12:], []
+    for split, seed, count in (("train", 1, 60), ("dev", 2, 12)):
+        rng, lines = random.Random(seed), []
+        for _ in range(count):
+            words = [rng.choice(others) for _ in range(rng.randint(3, 9))]
+            words = [f"{word}.{rng.choice(others)}" if rng.random() < 0.4 else word for word in words]
+            name = f"{rng.choice(PEOPLE)}-{rng.choice(surnames)}"
+            words.insert(rng.randrange(len(words)), name)
+            lines.append("".join(f"{word}\t{'B-person' if word == name else 'O'}\n" for word in words))
+            sentences.append((split, " ".join(words), name))
+        (tmp_path / "data" / f"{split}.conll").write_text("\n".join(lines))
+    finetune(pretrained, "ner", tmp_path / "data", tmp_path / "run", "--evaluate-every", 1000)
+    assert result(tmp_path / "run")["dev"]["f1"] == 1.0
+    found = bert_jax.load(tmp_path / "run").predict([text for split, text, _ in sentences if split == "dev"])
+    assert [[one.text for one in entities] for entities in found] == [
+        [name] for split, _, name in sentences if split == "dev"
+    ]
+
+
+def test_what_is_wrong_with_a_file_is_told_when_scored_on_it(tagged, tmp_path, capsys):
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"text": CITIES[0], "entities": [[1, 2, "city"]]}) + "\n")
+    evaluated(tagged / "run", tmp_path / "dev.jsonl", tmp_path)
+    assert "note: " in (told := capsys.readouterr().err) and "1 entities cut a word in two" in told
+
+
 def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")

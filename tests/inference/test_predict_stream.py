@@ -1,5 +1,6 @@
 """bert-jax predict: order, memory, pipes, Parquet, SQuAD files, and going on after a kill."""
 
+import errno
 import io
 import json
 import shutil
@@ -11,7 +12,9 @@ import pytest
 from foreign import write_foreign
 
 from bert_jax.cli import main
+from bert_jax.errors import UserError
 from bert_jax.verbs import predict as verb
+from bert_jax.verbs.answer_file import answer_file
 
 LABELS = ("calm", "mild", "urgent")
 TEXTS = [f"word{i % 30} word{i % 7}" for i in range(23)]
@@ -122,6 +125,70 @@ def test_another_input_starts_afresh(model, tmp_path):
     ] * 2
 
 
+def test_a_second_command_leaves_the_first_its_file(model, tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("word1\nword2\n")
+    out = tmp_path / "out.jsonl"
+    with answer_file(out, "another", resumable=True) as (file, _):
+        file.write("{}\n")
+        file.flush()
+        assert main(command(model, tmp_path / "in.txt", out)) == 1
+        told = capsys.readouterr().err
+        assert "out.jsonl: another process is writing it" in told and told.count("\n") == 1
+    assert out.read_text() == "{}\n"
+
+
+def test_a_job_that_dies_before_its_note_is_not_taken_for_the_one_before(tmp_path, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt), answer_file(out, "first", resumable=True) as (file, _):
+        file.write("{}\n" * 3)
+        file.flush()
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "write_text", dies)
+        with answer_file(out, "second", resumable=True):
+            pass
+    with answer_file(out, "first", resumable=True) as (file, finished):
+        assert finished == 0
+        file.write("[]\n")
+    assert out.read_text() == "[]\n"
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_full_disk_keeps_what_can_go_on(tmp_path, resumable):
+    out = tmp_path / "out.jsonl"
+    says = "goes on" if resumable else "Make room, or"
+    with pytest.raises(UserError, match=says), answer_file(out, "job", resumable=resumable) as (file, _):
+        file.write('{}\n{"la')
+        file.flush()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with answer_file(out, "job", resumable=resumable) as (file, finished):
+        assert finished == resumable
+        file.write("[]\n")
+    assert out.read_text() == ("{}\n[]\n" if resumable else "[]\n")
+
+
+def test_half_a_character_in_what_is_given_back_is_replaced(tmp_path):
+    write_foreign(tmp_path / "hf", "choice")
+    (tmp_path / "in.jsonl").write_text('{"text": "word1", "choices": ["word2 \\ud83d", "word3 \\ud83d"]}\n')
+    assert main(command(tmp_path / "hf", tmp_path / "in.jsonl", tmp_path / "out.jsonl")) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["choice"][-1] == "\ufffd"
+
+
+@pytest.mark.parametrize(("given", "to", "closed"), [("-", "out.jsonl", "<&-"), ("in.txt", "-", ">&-")])
+def test_closed_standard_streams_are_told(model, tmp_path, given, to, closed):
+    (tmp_path / "in.txt").write_text("word1\n")
+    run = [sys.executable, "-m", "bert_jax.cli", *command(model, given, to, "--format", "txt")]
+    ended = subprocess.run(
+        ["bash", "-c", f'"$@" {closed}', "bash", *run], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert ended.returncode == 1
+    assert b"is closed" in ended.stderr and ended.stderr.count(b"\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
 def test_from_a_pipe_to_a_pipe(model, expected, monkeypatch, capsys):
     rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(rows.encode())))
@@ -157,6 +224,22 @@ def test_parquet_that_cannot_be_read(model, tmp_path, capsys, content, more, say
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary"])
+def test_parquet_that_is_not_utf8_is_told_or_replaced(model, tmp_path, capsys, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = pyarrow.array([b"word1", b"caf\xe9"], pyarrow.binary())
+    if kind != "binary":
+        wide = texts.cast(pyarrow.large_binary()) if kind.startswith("large") else texts
+        texts = pyarrow.Array.from_buffers(getattr(pyarrow, kind)(), 2, wide.buffers())
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
+    assert main(command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl")) == 1
+    told = capsys.readouterr().err
+    assert "in.parquet line 2: not UTF-8 at byte 3" in told and told.count("\n") == 1
+    given = command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl", "--encoding-errors", "replace")
+    assert main(given) == 0 and (tmp_path / "out.jsonl").read_text().count("\n") == 2
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])

@@ -1,0 +1,76 @@
+"""A file of answers that grows a line at a time and appears when it is whole; interrupted, it goes on."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from bert_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[TextIO, int]]:
+    """Where lines go, and how many are there from the same `job`, which was interrupted.
+
+    Until all are written they lie beside, under a name of their own, with a note of the job: another job starts afresh,
+    and so does one that is not `resumable`. A mistake in the input leaves nothing; a full disk keeps what is there.
+    Raises UserError where another process is writing the same file.
+    """
+    beside = output.with_name(f".{output.name}.writing")
+    note = output.with_name(f".{output.name}.job")
+    try:
+        with beside.open("a+b") as held:
+            _lock(held, beside, output)
+            finished = _cut_to_lines(held) if resumable and note.is_file() and note.read_text() == job else 0
+            if not finished:
+                held.truncate(0)  # before the note, so that no job takes another's lines for its own
+                note.write_text(job)
+            else:
+                print(f"going on after {finished} rows", file=sys.stderr)
+            with beside.open("a", encoding="utf-8") as file:
+                yield file, finished
+            beside.replace(output)
+            note.unlink()
+    except UserError:
+        _remove(beside, note)
+        raise
+    except BlockingIOError:
+        raise UserError(f"{output}: another process is writing it. Wait for it, or choose another --output") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not resumable:
+            _remove(beside, note)
+            raise UserError(f"{output}: {error.strerror}. Make room, or choose another --output") from None
+        raise UserError(f"{output}: {error.strerror}. Make room and start the same command again: it goes on") from None
+
+
+def _lock(held: BinaryIO, beside: Path, output: Path) -> None:
+    """From now on until it is closed no other process writes the file. Raises BlockingIOError where one does."""
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks
+    if not beside.exists() or not os.path.samestat(os.fstat(held.fileno()), beside.stat()):
+        raise BlockingIOError(f"{output} was finished by another process just now")
+
+
+def _cut_to_lines(held: BinaryIO) -> int:
+    """Whole lines of a file; what follows the last is cut off."""
+    count = end = offset = 0
+    held.seek(0)
+    for line in held:
+        offset += len(line)
+        if line.endswith(b"\n"):
+            count, end = count + 1, offset
+    held.truncate(end)
+    return count
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
