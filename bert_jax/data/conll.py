@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bert_jax.data.entities import Span, parts_of_words, spans_of_tags, words_of
+from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span, spans_of_tags
 from bert_jax.data.tables import read_text
 from bert_jax.errors import UserError
 
 DOCUMENT = "-DOCSTART-"
-SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", ".jsonl")
+SPANS_SUFFIX = ".jsonl"
+SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
 NO_TAG = re.compile(r"[o0]|[BIESLU][-_]|[^BIESLU][-_].*")  # no prefix that is known, or nothing behind it
 SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
 
@@ -44,13 +43,20 @@ class Sentences:
         return tuple(sorted({span.label for sentence in self.items for span in sentence.entities}))
 
 
-def read_sentences(path: Path, *, encoding_errors: str = "strict") -> Sentences:
-    """The sentences of a file, by its suffix: .jsonl has spans in characters, all others columns.
+def words_like(train: Path) -> str:
+    """How plain text is cut (see entities.WORDS) for a model that learns from this file: as the file has words."""
+    return PARTS if train.suffix == SPANS_SUFFIX else WRITTEN
+
+
+def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "strict") -> Sentences:
+    """The sentences of a file, by its suffix: .jsonl has spans in characters of a text, all others columns.
+
+    `words` says how a text is cut (see entities.WORDS); columns are cut already.
 
     Raises UserError with the line for what is neither.
     """
     lines = read_text(path, encoding_errors=encoding_errors).split("\n")
-    found = _read_spans(path, lines) if path.suffix == ".jsonl" else _read_columns(path, lines)
+    found = _read_spans(path, lines, words) if path.suffix == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(found):
         raise UserError(f"{path}: no sentences")
     return found
@@ -93,7 +99,7 @@ def _sentence(words: Sequence[str], tags: Sequence[str], line: int) -> Sentence:
     return Sentence(" ".join(words), places, spans_of_tags(tags), line)
 
 
-def _read_spans(path: Path, lines: list[str]) -> Sentences:
+def _read_spans(path: Path, lines: list[str], cut: str) -> Sentences:
     sentences: list[Sentence] = []
     widened: list[int] = []
     listed = False
@@ -113,7 +119,7 @@ def _read_spans(path: Path, lines: list[str]) -> Sentences:
             )
         listed |= any(key in record for key in SPAN_KEYS)
         text = record["text"]
-        words = words_of(text)
+        words = WORDS[cut](text)
         entities: list[Span] = []
         for start, end, label in sorted(_spans(record, text, where)):
             inside = [i for i, (a, b) in enumerate(words) if a < end and b > start]
@@ -123,8 +129,7 @@ def _read_spans(path: Path, lines: list[str]) -> Sentences:
                 raise UserError(
                     f"{where}: entity {text[start:end]!r} overlaps the one before, or its word does. Keep one"
                 )
-            cut = text[words[inside[0]][0] : start] + text[end : words[inside[-1]][1]]
-            if cut:
+            if text[words[inside[0]][0] : start] + text[end : words[inside[-1]][1]]:
                 widened.append(line)
             entities.append(Span(label.strip(), inside[0], inside[-1] + 1))
         sentences.append(Sentence(text, words, entities, line))
@@ -155,14 +160,6 @@ def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int
             raise UserError(f"{where}: entity {start} to {end} lies outside of its text of {len(text)} characters")
         found.append((start, end, label))
     return found
-
-
-def in_parts(sentence: Sentence) -> Sentence:
-    """The same with the words of columns cut as those of plain text are, such as O'Brien in three."""
-    parts, owners = parts_of_words(sentence.text, sentence.words)
-    first = np.searchsorted(owners, np.arange(len(sentence.words) + 1)).tolist()  # part of each word
-    entities = [Span(span.label, first[span.first], first[span.last]) for span in sentence.entities]
-    return dataclasses.replace(sentence, words=parts, entities=entities)
 
 
 def tags_of(entities: Sequence[Span], words: int) -> list[str]:

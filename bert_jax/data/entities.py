@@ -1,6 +1,5 @@
 """Entities in words and in characters: tags to spans as the CoNLL scorer reads them, and the words of plain text."""
 
-import bisect
 import dataclasses
 import re
 import unicodedata
@@ -10,6 +9,14 @@ import numpy as np
 
 OUTSIDE = "O"
 _RUN = re.compile(r"\S+")
+# Ideographs, not kana, not hangul, as BERT's BasicTokenizer has it.
+_CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f"
+_IDEOGRAPH = re.compile(f"[{_CHINESE}]")
+_IDEOGRAPH_OR_RUN = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
+_ABBREVIATION = re.compile(r"(?:\w+\.){2,}")
+_NAME_MARK = re.compile(r"[@#]\w")
+_CLITIC = re.compile(r"['\u2019](?:s|m|d|ll|re|ve)", re.I)
+_CLITIC_AT_END = re.compile(rf"{_CLITIC.pattern}$", re.I)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,29 +81,43 @@ def words_of(text: str) -> list[tuple[int, int]]:
     return words
 
 
-def parts_of_words(text: str, words: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
-    """What `words_of` cuts these words of a text into, and of each part the word that it is of."""
-    starts = [start for start, _ in words]
-    parts = words_of(text)
-    return parts, [bisect.bisect_right(starts, start) - 1 for start, _ in parts]
+def words_as_written(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each word, as the columns of a corpus mostly have them.
+
+    Between blanks, with the punctuation around a word on its own, that within it not: (O'Brien), is four words. The dot
+    of U.S. stays, as do the marks of @ada and #ai, and all of an address; 's and 'll are words; so is each Chinese
+    character.
+    """
+    words = []
+    for run in _IDEOGRAPH_OR_RUN.finditer(text):
+        start, end = run.span()
+        content = run.group()
+        if len(content) == 1 or _CLITIC.fullmatch(content) or "://" in content or not any(map(str.isalnum, content)):
+            words.append((start, end))
+            continue
+        while _stands_alone(text[start]) and not _NAME_MARK.match(text, start):
+            words.append((start, start + 1))
+            start += 1
+        behind = end
+        while _stands_alone(text[behind - 1]) and not _ABBREVIATION.fullmatch(text, start, behind):
+            behind -= 1
+        if clitic := _CLITIC_AT_END.search(text, start + 1, behind):
+            words += [(start, clitic.start()), clitic.span()]
+        else:
+            words.append((start, behind))
+        words += [(at, at + 1) for at in range(behind, end)]
+    return words
+
+
+WRITTEN, PARTS = "written", "parts"
+WORDS = {WRITTEN: words_as_written, PARTS: words_of}  # ways to cut plain text
 
 
 def _stands_alone(character: str) -> bool:
     code = ord(character)
     if code < 128:
         return not character.isalnum()
-    return unicodedata.category(character).startswith("P") or _is_chinese(code)
-
-
-def _is_chinese(code: int) -> bool:
-    """As BERT's BasicTokenizer has it: the CJK ideographs, not kana, not hangul."""
-    return (
-        0x4E00 <= code <= 0x9FFF
-        or 0x3400 <= code <= 0x4DBF
-        or 0x20000 <= code <= 0x2CEAF
-        or 0xF900 <= code <= 0xFAFF
-        or 0x2F800 <= code <= 0x2FA1F
-    )
+    return unicodedata.category(character).startswith("P") or _IDEOGRAPH.match(character) is not None
 
 
 def first_pieces(spans: np.ndarray, words: Sequence[tuple[int, int]]) -> np.ndarray:

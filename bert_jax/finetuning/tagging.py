@@ -1,4 +1,4 @@
-"""Entities: sentences in windows, the first piece of each part of a word labelled, whole entities scored."""
+"""Entities: sentences in windows, the first piece of each word labelled, whole entities scored."""
 
 import dataclasses
 import functools
@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
-from bert_jax.data.conll import SUFFIXES, Sentences, in_parts, read_sentences, tags_of
+from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of, words_like
 from bert_jax.data.encoded import NO_LABEL
-from bert_jax.data.entities import first_pieces, split_tag
+from bert_jax.data.entities import WRITTEN, first_pieces, split_tag
 from bert_jax.data.files import find_split_files, read_splits
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
@@ -20,12 +20,13 @@ from bert_jax.text.tokenizer import Tokenizer
 
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    read = functools.partial(read_sentences, encoding_errors=config.encoding_errors)
+    words = words_like(find_split_files(config.data, SUFFIXES)[0])
+    read = functools.partial(read_sentences, words=words, encoding_errors=config.encoding_errors)
     train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
-    record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap}
+    record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap, "words": words}
     return TaskData(
         "token",
         labels,
@@ -40,7 +41,8 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 def read_tagging_dev(asked: Asked) -> Examples:
     """Sentences to score a model on: a file, or a folder's dev file."""
     train, dev = find_split_files(asked.data, SUFFIXES)
-    sentences = read_sentences(dev or train, encoding_errors=asked.encoding_errors)
+    words = asked.record.get("words", WRITTEN)
+    sentences = read_sentences(dev or train, words=words, encoding_errors=asked.encoding_errors)
     return _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
 
 
@@ -61,13 +63,13 @@ def _examples(
     ids = {label: i for i, label in enumerate(labels)}
     token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
     for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
-        spans, place = windows.pieces.spans[start:end], np.append(places[start:end], -1)
-        at.append(place[first_pieces(spans, sentence.words)])
-        parts = in_parts(sentence)  # what prediction asks for a tag, of text that nobody has cut into columns
-        tags = np.array([_id(ids, tag) for tag in tags_of(parts.entities, len(parts.words))], np.int32)
-        # Of two parts that one piece shows, the first has its label.
-        shown, first = np.unique(place[first_pieces(spans, parts.words)], return_index=True)
+        token = first_pieces(windows.pieces.spans[start:end], sentence.words)
+        own = np.where(token < 0, -1, places[start:end][token]) if end > start else token
+        tags = np.array([_id(ids, tag) for tag in tags_of(sentence.entities, len(sentence.words))], np.int32)
+        # Of two words that one piece shows, the first has its label.
+        shown, first = np.unique(own, return_index=True)
         token_labels[shown[shown >= 0]] = tags[first[shown >= 0]]
+        at.append(own)
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
     return Examples(
         encoded,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.convert.pretrained import Pretrained
-from bert_jax.data.entities import first_pieces, spans_of_tags, words_of
+from bert_jax.data.entities import WORDS, WRITTEN, first_pieces, spans_of_tags
 from bert_jax.data.rows import Columns, Rows, rows_of
 from bert_jax.data.windows import Windows, windows_of_texts
 from bert_jax.inference.model import require_tokenizer
@@ -46,6 +46,7 @@ class Tagger:
         self.labels = list(about.labels or ())
         self.task = about.task
         self.overlap: int | None = about.task.get("overlap")
+        self.words = WORDS[about.task.get("words", WRITTEN)]  # models from elsewhere mostly learned from columns
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """The columns to read."""
@@ -57,7 +58,7 @@ class Tagger:
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Entities]:
         windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length, self.overlap)
-        words = [words_of(text) for text in rows.texts]
+        words = [self.words(text) for text in rows.texts]
         tags, scores = self.tags(windows, words, batch_size)
         found = []
         for text, places, of_words, sure in zip(rows.texts, words, tags, scores, strict=True):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax.data.conll import in_parts, read_sentences, tags_of
-from bert_jax.data.entities import Span, spans_of_tags, words_of
+from bert_jax.data.conll import read_sentences, tags_of
+from bert_jax.data.entities import Span, spans_of_tags
 from bert_jax.errors import UserError
 from bert_jax.tasks.scores import entity_scores
 
@@ -63,20 +63,6 @@ def test_a_file_without_any_list_of_entities_is_told(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "Ada", "ents": [[0, 3, "PER"]]}\n')
     with pytest.raises(UserError, match=r"no line has a list of entities\. Call it 'entities'"):
         read_sentences(tmp_path / "a.jsonl")
-
-
-def test_words_of_columns_are_cut_as_those_of_plain_text(tmp_path):
-    lines = ["the O", "O'Brien-Smith B-PER", "Jr. I-PER", "of O", "U.S. B-LOC", "(EU) B-LOC", "1.5 O"]
-    (tmp_path / "a.conll").write_text("\n".join(lines))
-    sentence = read_sentences(tmp_path / "a.conll").items[0]
-    cut = in_parts(sentence)
-    assert cut.words == words_of(sentence.text)
-    assert [cut.text[cut.words[span.first][0] : cut.words[span.last - 1][1]] for span in cut.entities] == [
-        "O'Brien-Smith Jr.",
-        "U.S.",
-        "(EU)",
-    ]
-    assert [span.label for span in cut.entities] == ["PER", "LOC", "LOC"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bert_jax.data.entities import Span, first_pieces, spans_of_tags, words_of
+from bert_jax.data.entities import Span, first_pieces, spans_of_tags, words_as_written, words_of
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,29 @@ def test_words_of_ascii_are_those_of_the_library(text):
 def test_words_of_other_scripts():
     text = "U.S. 北京は naïve GLP-1"
     assert [text[a:b] for a, b in words_of(text)] == ["U", ".", "S", ".", "北", "京", "は", "naïve", "GLP", "-", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(O'Brien), well-known: 1.5%.", "( O'Brien ) , well-known : 1.5 % ."),
+        ("the U.S. of R&D's AT&T, e.g. 3...", "the U.S. of R&D 's AT&T , e.g. 3 . . ."),
+        ("Ada 's cat, they'LL \u201cgo\u201d!", "Ada 's cat , they 'LL \u201c go \u201d !"),
+        ("@ada_l: #ai ... :) http://a.b/c/", "@ada_l : #ai ... :) http://a.b/c/"),
+        ("北京は naïve", "北 京 は naïve"),
+        ("# @ 's ' @_", "# @ 's ' @_"),
+    ],
+)
+def test_words_as_written(text, words):
+    assert [text[a:b] for a, b in words_as_written(text)] == words.split()
+
+
+@given(st.text())
+def test_words_as_written_lose_nothing_and_begin_where_parts_do(text):
+    words = words_as_written(text)
+    assert "".join(text[a:b] for a, b in words) == "".join(text.split())
+    assert [end for _, end in words[:-1]] <= [start for start, _ in words[1:]]
+    assert {start for start, _ in words} <= {start for start, _ in words_of(text)}
 
 
 def test_the_piece_that_shows_a_word_starts():
