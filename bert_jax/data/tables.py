@@ -16,6 +16,7 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TEXT_SUFFIX = ".txt"  # a text a line
 MAX_FIELD_CHARS = 1 << 30  # the csv module's own limit is 128 KiB
 PARQUET_ROWS = 1024  # read at a time
+ELSE_REPLACE = "Save it as UTF-8, or go on with --encoding-errors replace"
 BOM = b"\xef\xbb\xbf"
 STDIN = "-"
 
@@ -89,10 +90,7 @@ def _decoded(stream: BinaryIO, path: Path, encoding_errors: str) -> Iterator[str
             line = content.decode("utf-8", encoding_errors)
         except UnicodeDecodeError as error:
             at = offset + len(raw) - len(content) + error.start
-            raise UserError(
-                f"{path} line {number}: not UTF-8 at byte {at}. "
-                "Save it as UTF-8, or go on with --encoding-errors replace"
-            ) from None
+            raise UserError(f"{path} line {number}: not UTF-8 at byte {at}. {ELSE_REPLACE}") from None
         if "\0" in line and encoding_errors == "strict":
             raise UserError(f"{path} line {number}: a NUL character, so this is not plain text. Is it UTF-16?")
         offset += len(raw)
@@ -188,8 +186,7 @@ def _text_of(value: Any, path: Path, row: int, encoding_errors: str) -> Any:
         return value.decode("utf-8", encoding_errors)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path} line {row}: not UTF-8 at byte {error.start} of {value[:20]!r}. "
-            "Save it as UTF-8, or go on with --encoding-errors replace"
+            f"{path} line {row}: not UTF-8 at byte {error.start} of {value[:20]!r}. {ELSE_REPLACE}"
         ) from None
 
 

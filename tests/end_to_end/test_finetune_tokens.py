@@ -68,7 +68,7 @@ def test_entities_are_learned_scored_and_found(tagged, tmp_path):
     assert entities[1] == []
 
 
-def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained, tmp_path, capsys):
+def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained, tmp_path):
     """O'Brien is one word in columns, so it is one in plain text: of its parts only the first was trained."""
     (tmp_path / "data").mkdir()
     surnames, others, sentences = WORDS[6:12], WORDS[12:], []
