@@ -131,23 +131,26 @@ def prediction_batches(
     """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up.
 
     A batch has about as many tokens as `batch_size` rows of 32: of shorter rows more, of longer ones fewer, a power of
-    two, so that a length is compiled once. The last has no more than it needs: one text is not computed 64 times. The
-    number of rows is a multiple of `multiple`.
+    two, so that a length is compiled once. The last rows fill up a batch of the shape before, if they all have room in
+    it; rows that are one batch in all have one no larger than they need: one text is not computed 64 times. The number
+    of rows is a multiple of `multiple`.
 
-    Padded to lengths that any texts share, or, for what is run once, to the best `shapes` lengths for these rows.
+    Padded to lengths that any texts share, or, for rows of a run alone, to the best `shapes` lengths for them.
     """
     order = np.argsort(-encoded.lengths, kind="stable")
     widths = batch_lengths(encoded.max_length)
     if shapes is not None and len(order):
         widths = best_lengths(encoded.lengths[order[::batch_size]], shapes)
-    start = 0
+    start = size = width = 0
     while start < len(order):
-        width = _width(widths, encoded.lengths[order[start]])
-        most = 1 << max(0, (batch_size * ROW_TOKENS // width).bit_length() - 1)
-        size = min(most, 1 << (len(order) - start - 1).bit_length())
+        left = len(order) - start
+        if left > size:
+            width = _width(widths, encoded.lengths[order[start]])
+            most = 1 << max(0, (batch_size * ROW_TOKENS // width).bit_length() - 1)
+            size = min(most, 1 << (left - 1).bit_length())
         rows = order[start : start + size]
         start += size
-        yield rows, _rows(encoded, _filled(rows, -(-size // multiple) * multiple)[0], widths)
+        yield rows, _rows(encoded, _filled(rows, -(-size // multiple) * multiple)[0], (width,))
 
 
 def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

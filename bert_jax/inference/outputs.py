@@ -70,10 +70,15 @@ def onnx_compute(model: OnnxModel) -> Compute:
     return compute
 
 
-def predict_rows(program: Program, params: Params, encoded: Encoded, batch_size: int) -> np.ndarray:
-    """What the task's model gives for each row, or for each token, in their order; computed longest first."""
+def predict_rows(
+    program: Program, params: Params, encoded: Encoded, batch_size: int, shapes: int | None = None
+) -> np.ndarray:
+    """What the task's model gives for each row, or for each token, in their order; computed longest first.
+
+    `shapes`: see prediction_batches.
+    """
     waiting = []
-    for rows, batch in prediction_batches(encoded, batch_size, multiple=batch_shards(program.mesh)):
+    for rows, batch in prediction_batches(encoded, batch_size, shapes, batch_shards(program.mesh)):
         waiting.append((rows, program.outputs(params, program.place(batch))))
     collected = Collected(encoded)
     for rows, outputs in waiting:

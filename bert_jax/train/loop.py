@@ -19,7 +19,7 @@ from bert_jax.train.run import RunFolder
 from bert_jax.train.signals import StopRequest
 from bert_jax.train.task import Batch, Source, Sums
 
-Evaluate = Callable[[Params], dict[str, float]]
+Evaluate = Callable[[int, Params], dict[str, float]]  # after so many steps
 PREFETCHED_BATCHES = 8
 
 
@@ -169,7 +169,7 @@ class _Loop:
     def _evaluate(self, step: int, state: TrainState) -> None:
         assert self.evaluation
         with self.clock.paused():
-            scores = self.evaluation.evaluate(state.params)
+            scores = self.evaluation.evaluate(step, state.params)
         self.log.write(step, self.evaluation.split, scores)
         shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items())
         self.progress.say(f"step {step} {self.evaluation.split}: {shown}")

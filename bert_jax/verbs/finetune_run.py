@@ -16,28 +16,26 @@ from bert_jax.config import ModelConfig, OptimConfig, with_dropout
 from bert_jax.convert.pretrained import Pretrained, outputs_of
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
-from bert_jax.data.long_texts import WAYS
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.plan import PlannedRun
 from bert_jax.finetuning.shares import take_share
 from bert_jax.finetuning.tasks import read_task_data
-from bert_jax.inference.outputs import make_task, predict_rows
+from bert_jax.inference.outputs import make_task
 from bert_jax.model.encoder import summary_reads
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash, read_params
+from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
-from bert_jax.train.program import Params, Program, TrainState
+from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.verbs.dev_scoring import DevScoring
 from bert_jax.verbs.reporting import is_reported, write_run_report
 from bert_jax.verbs.starting import start_from
-
-SCORING_ROWS = 64  # of full length in a batch of dev rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +111,12 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         task=_describe(config, data),
         data=_fingerprint(prepared),
     )
-    if run.result() is not None:
+    scoring = DevScoring(program, data)
+    if (result := run.result()) is not None:
         print(f"{run.path}: finished before", file=sys.stderr)
-        if not is_reported(run) and (run.result() or {})["best_step"] in checkpoint_steps(run.checkpoints):
-            write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
+        best_step = result["best_step"]
+        if not is_reported(run) and best_step in checkpoint_steps(run.checkpoints):
+            write_run_report(run, data, prepared.pretrained, scoring.outputs_at(run, best_step))
         return run
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
@@ -126,7 +126,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         run,
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
         start=functools.partial(_start, program, config, prepared.pretrained),
-        evaluation=Evaluation("dev", functools.partial(_evaluate, program, data), "main"),
+        evaluation=Evaluation("dev", scoring.score, "main"),
         flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
         title=f"{config.task} {planned.name}",
     )
@@ -139,11 +139,11 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "train_rows": training.count,
             "dev_rows": data.dev.count,
             "parameters_sha256": parameter_hash(outcome.state.params),
-            **_in_ways(program, data, run, outcome.best_step),
+            **scoring.in_ways(run, outcome.best_step),
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
-    write_run_report(run, data, prepared.pretrained, program, batch_size=SCORING_ROWS)
+    write_run_report(run, data, prepared.pretrained, scoring.outputs_at(run, outcome.best_step))
     _keep_best(run, outcome.best_step)
     return run
 
@@ -165,29 +165,6 @@ def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> 
     if config.from_scratch:
         return program.init()
     return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
-
-
-def _evaluate(program: Program, data: TaskData, params: Params) -> dict[str, float]:
-    """The task's metrics on the dev examples, and `main`, the one that decides; those of other sets by their name."""
-
-    def scored(examples: Examples) -> dict[str, float]:
-        return examples.score(predict_rows(program, params, examples.encoded, SCORING_ROWS))
-
-    scores = scored(data.dev)
-    for name, examples in data.also.items():
-        scores |= {f"{name}_{metric}": value for metric, value in scored(examples).items() if metric != "main"}
-    return scores
-
-
-def _in_ways(
-    program: Program, data: TaskData, run: RunFolder, best_step: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Where dev texts are longer than a row: the scores of the best checkpoint for each way to read them."""
-    if data.dev.in_ways is None:
-        return {}
-    params = program.place_params(read_params(run.checkpoints / str(best_step)))
-    compute = functools.partial(predict_rows, program, params, batch_size=SCORING_ROWS)
-    return {"long_texts": data.dev.in_ways(tuple(WAYS), compute)}
 
 
 def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         run,
         Schedule(config.steps, config.save_every, config.evaluate_every, config.log_every, config.keep),
         start=functools.partial(begin.state, program),
-        evaluation=Evaluation("held_out", functools.partial(evaluate, program, held_out)) if held_out else None,
+        evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params)) if held_out else None,
         flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
         title="pre-training",
     )

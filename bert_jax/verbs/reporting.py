@@ -1,4 +1,4 @@
-"""The report of a run: its best checkpoint answers the dev examples once more, and what it says is written down."""
+"""The report of a run: what its best checkpoint gives for the dev examples, written down."""
 
 import json
 import tomllib
@@ -6,43 +6,36 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.convert.pretrained import Pretrained, encoder_params
-from bert_jax.finetuning.data import Examples, TaskData
+from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.drift import measure_drift
 from bert_jax.finetuning.report.build import (
     MARKDOWN,
     NUMBERS,
     PAGE,
-    Findings,
     describe_run,
     findings,
     numbers_of,
     write_document,
 )
-from bert_jax.inference.outputs import predict_rows
 from bert_jax.train.checkpoint import read_params
-from bert_jax.train.program import Program
 from bert_jax.train.run import RunFolder
 from bert_jax.verbs.command_line import write_output
+from bert_jax.verbs.dev_scoring import Outputs
 
 
-def write_run_report(
-    run: RunFolder, data: TaskData, pretrained: Pretrained, program: Program, *, batch_size: int = 32
-) -> dict[str, Any]:
+def write_run_report(run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: Outputs) -> dict[str, Any]:
     """report.md, report.html and report.json of a run whose result is written; what the last one holds.
 
-    The same run leaves the same bytes, so that a report which was cut short is written again.
+    `outputs` are those of its best checkpoint. The same run leaves the same bytes, so that a report which was cut short
+    is written again.
     """
-    params = read_params(run.checkpoints / str((run.result() or {})["best_step"]))
-    placed = program.place_params(params)
-
-    def found(examples: Examples) -> Findings:
-        return findings(examples.review(predict_rows(program, placed, examples.encoded, batch_size)))
-
-    dev, also = found(data.dev), {name: found(examples) for name, examples in data.also.items()}
+    dev = findings(data.dev.review(outputs.dev))
+    also = {name: findings(examples.review(outputs.also[name])) for name, examples in data.also.items()}
     if tomllib.loads(run.settings()).get("from_scratch"):
         start, drift = f"random weights, in the shape of {pretrained.where}", []
     else:
         start = pretrained.where
+        params = read_params(run.checkpoints / str((run.result() or {})["best_step"]))
         drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
     write_document(describe_run(run, data, dev, also, drift, start), run.path)
     numbers = numbers_of(dev, drift)

@@ -177,7 +177,15 @@ def test_prediction_computes_no_more_rows_than_it_must():
     assert shapes([1], 64) == [(1, 4)]
     assert shapes([1] * 5, 64) == [(8, 4)]
     assert shapes([6] * 1000, 16) == [(64, 8)] * 15 + [(64, 8)]
-    assert shapes([30] * 3 + [6] * 2, 2) == [(2, 32), (2, 32), (1, 8)]
+    assert shapes([30] * 3 + [6] * 20, 2) == [(2, 32), (2, 32), (8, 8), (8, 8), (8, 8)]
+
+
+def test_the_last_rows_make_no_shape_of_their_own():
+    def shapes(lengths):
+        return [batch["tokens"].shape for _, batch in prediction_batches(numbered(lengths), 2)]
+
+    assert shapes([30] * 3 + [6] * 2) == [(2, 32)] * 3
+    assert shapes([30] * 2 + [6] * 3) == [(2, 32), (4, 8)]
 
 
 def test_batch_lengths_are_few_and_end_at_the_largest():

@@ -12,6 +12,7 @@ import pytest
 from runs import WORDS
 
 from bert_jax.cli import main
+from bert_jax.train.run import LOCK
 from data_prep.build import build_shards
 from data_prep.config import ShardsConfig
 
@@ -42,6 +43,8 @@ def once(common: Path) -> Once:
             if not finished.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 make(folder)
+                for held in folder.rglob(LOCK):  # until this worker ends, which would keep the others out
+                    held.unlink()
                 finished.touch()
         return folder
 

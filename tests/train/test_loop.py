@@ -64,8 +64,7 @@ def go(program, tmp_path) -> Callable[..., Outcome]:
     def went(source: Lines | None = None, scores: Callable[[int], float] | None = None, **schedule: int) -> Outcome:
         evaluation = None
         if scores:
-            # the step is not told: the evaluation knows it by how often it was called, from the log
-            evaluation = Evaluation("dev", lambda params: {"main": scores(next_evaluation(tmp_path))}, "main")
+            evaluation = Evaluation("dev", lambda step, params: {"main": scores(step)}, "main")
         settings = {"steps": STEPS, "save_every": 4, "evaluate_every": 2, "log_every": 1, "keep": 1}
         return train(
             program,
@@ -77,10 +76,6 @@ def go(program, tmp_path) -> Callable[..., Outcome]:
         )
 
     return went
-
-
-def next_evaluation(folder: Path) -> int:
-    return max([step for step, split, _ in read_metrics(folder) if split == "dev"], default=0) + 2
 
 
 class Killed(BaseException):
@@ -142,7 +137,7 @@ def test_a_run_whose_last_step_is_saved_trains_no_more(go, tmp_path):
 
 def test_without_a_score_that_decides_the_last_step_counts(program, tmp_path):
     values = iter(range(6))
-    evaluation = Evaluation("held_out", lambda params: {"loss": float(next(values))})
+    evaluation = Evaluation("held_out", lambda step, params: {"loss": float(next(values))})
     outcome = train(
         program, Lines(), RunFolder(tmp_path), Schedule(STEPS, 4, 2, 1), start=program.init, evaluation=evaluation
     )
