@@ -1,7 +1,9 @@
 """What a process sets up before it first uses a device. The only caller of jax.distributed."""
 
 import ctypes
+import hashlib
 import os
+import platform
 from pathlib import Path
 
 import jax
@@ -14,11 +16,35 @@ def prepare() -> None:
     program that was compiled once on this machine is read back in a fraction of the time: resumed runs, other commands.
     """
     if jax.config.values.get("jax_compilation_cache_dir") is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "bert_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache_of_this_machine()))
     _keep_freed_memory()
     if _is_one_of_several() and not jax.distributed.is_initialized():
         jax.distributed.initialize()
+
+
+def cache_of_this_machine() -> Path:
+    """Where compiled programs are kept: a folder for each kind of CPU and number of cores.
+
+    XLA cuts a CPU's loops for as many cores as the process may use, and JAX's key of a program does not hold their
+    number: what a job of one core has compiled would run on one core everywhere. Homes are shared between machines.
+    """
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_jax"
+    return caches / "xla" / f"{platform.machine()}-{_instructions()}-{_cores()}"
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _instructions() -> str:
+    """A short name of what this CPU understands: Linux lists it, elsewhere it goes by the name of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    known = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
 def _is_one_of_several() -> bool:
