@@ -1,9 +1,11 @@
-"""Random words for dropout: two for each call of a forward pass, in its order."""
+"""What is drawn: words for dropout, two for each call of a forward pass in its order, and keys for fresh weights."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, UInt
 
 Words = tuple[Array, Array]  # uint32
@@ -39,3 +41,21 @@ def mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "..."]:
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B) ^ salt
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
+
+
+def weight_keys(seed: Array | int) -> nnx.Rngs:
+    """Keys for the parameters of a module, of a seed or a key: those that nnx.Rngs gives, one after another.
+
+    They are counted by a number. NNX counts by an array: under a trace each parameter then takes the longer, the more
+    came before, a large model's two seconds.
+    """
+    return cast(nnx.Rngs, _Keys(jax.random.key(seed) if isinstance(seed, int) else seed))
+
+
+class _Keys:
+    def __init__(self, key: Array) -> None:
+        self._key, self._given = key, 0
+
+    def params(self) -> Array:
+        self._given += 1
+        return jax.random.fold_in(self._key, jnp.uint32(self._given - 1))

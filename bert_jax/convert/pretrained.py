@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.rules import Flat, Shape, flatten, unflatten
+from bert_jax.draws import weight_keys
 from bert_jax.errors import UserError
 from bert_jax.model.heads import (
     DiscriminatorModel,
@@ -98,7 +99,7 @@ KINDS: dict[str, Callable[..., nnx.Module]] = {
 
 def shapes_of(kind: str, model: ModelConfig, *, outputs: int = 1, pooler: bool = True) -> dict[str, Shape]:
     """The shape of every parameter by its path; nothing is computed."""
-    module = nnx.eval_shape(lambda: build(kind, model, outputs=outputs, pooler=pooler, rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: build(kind, model, outputs=outputs, pooler=pooler, rngs=weight_keys(0)))
     abstract = nnx.to_pure_dict(nnx.state(module, nnx.Param))
     return {path: tuple(leaf.shape) for path, leaf in flatten(abstract).items()}
 
@@ -112,7 +113,7 @@ def module_of(pretrained: Pretrained, params: Any, dtype: DTypeLike = jnp.float3
             outputs=pretrained.outputs,
             pooler=pretrained.pooler,
             dtype=dtype,
-            rngs=nnx.Rngs(0),
+            rngs=weight_keys(0),
         )
     )
     return nnx.merge(nnx.graphdef(module), jax.tree.map(jnp.asarray, params))

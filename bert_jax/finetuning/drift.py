@@ -15,6 +15,7 @@ from jax import Array
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded, pick_rows
+from bert_jax.draws import weight_keys
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.train.program import Params
 
@@ -70,7 +71,7 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
 @functools.cache
 def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], Array]:
     """Parameters, tokens, segments and mask to the states of all layers (layers B L D): compiled once for all runs."""
-    graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=nnx.Rngs(0))))
+    graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=weight_keys(0))))
 
     @jax.jit
     def states(params: Params, tokens: Array, segments: Array, mask: Array) -> Array:

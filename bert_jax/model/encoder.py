@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws
+from bert_jax.draws import Draws, weight_keys
 from bert_jax.model.block import BLOCKS
 from bert_jax.model.embeddings import Embeddings
 from bert_jax.model.layers import ACTIVATIONS, identity, layer_norm, linear
@@ -136,6 +136,6 @@ def document_places(starts: Bool[Array, "B L"]) -> Int[Array, "B L"]:
 
 def parameter_count(config: ModelConfig, *, pooler: bool = True) -> int:
     """Parameters of the encoder, as published: the padding of the token table not counted."""
-    shapes = jax.eval_shape(lambda: nnx.state(Encoder(config, pooler=pooler, rngs=nnx.Rngs(0)), nnx.Param))
+    shapes = jax.eval_shape(lambda: nnx.state(Encoder(config, pooler=pooler, rngs=weight_keys(0)), nnx.Param))
     total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     return total - (config.padded_vocab_size - config.vocab_size) * config.table_width

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
-from bert_jax.draws import Draws, Words, draw_words, words_of_part
+from bert_jax.draws import Draws, Words, draw_words, weight_keys, words_of_part
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
 from bert_jax.train.optimizer import Pace
 from bert_jax.train.task import Answers, Batch, Sums, Task
@@ -49,7 +49,7 @@ class Program:
         self.task: Any = task
         self.mesh, self.seed, self.pace, self.accumulate = mesh, seed, pace, accumulate
         self.optimizer = optax.with_extra_args_support(optimizer or optax.identity())
-        module = nnx.eval_shape(lambda: task.build(nnx.Rngs(0)))
+        module = nnx.eval_shape(lambda: task.build(weight_keys(0)))
         self.graph, abstract = nnx.split(module)
         shardings = parameter_shardings(abstract, mesh)
         shapes = nnx.to_pure_dict(abstract)
@@ -115,7 +115,7 @@ class Program:
         return nnx.merge(self.graph, params)
 
     def _fresh_state(self, key: Array, given: Params) -> TrainState:
-        params = _replaced(nnx.to_pure_dict(nnx.state(self.task.build(nnx.Rngs(key)))), given)
+        params = _replaced(nnx.to_pure_dict(nnx.state(self.task.build(weight_keys(key)))), given)
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
 
     def _count_calls(self, batch: Batch) -> int:

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from tiny import TINY, pretraining_batch
 
-from bert_jax.draws import Draws, draw_words
+from bert_jax.draws import Draws, draw_words, weight_keys
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.model.heads import PretrainingModel
 
@@ -31,6 +31,17 @@ def hidden(model):
         return nnx.merge(graph, params)(tokens, segments, mask, None if key is None else Draws(draw_words(key, 20)))
 
     return apply
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_fresh_weights_are_those_of_nnx_keys(seed):
+    found, expected = (
+        nnx.to_pure_dict(nnx.state(PretrainingModel(TINY, rngs=keys)))
+        for keys in (weight_keys(jax.random.key(seed)), nnx.Rngs(seed))
+    )
+    assert jax.tree.all(jax.tree.map(np.array_equal, found, expected))
+    again = nnx.to_pure_dict(nnx.state(PretrainingModel(TINY, rngs=weight_keys(seed))))
+    assert jax.tree.all(jax.tree.map(np.array_equal, again, expected))
 
 
 def test_segments_and_mask_follow_from_the_lengths():
