@@ -55,7 +55,7 @@ _multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
 class LayerNorm(nnx.LayerNorm):
-    """Ba et al. 2016, over the last axis, in float32 whatever comes in; NNX's parameters, its values, and less work."""
+    """Ba et al. 2016, over the last axis, in float32 whatever comes in. NNX's own keeps more for its gradient."""
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:  # type: ignore[override]  # it takes no mask
         assert self.scale is not None
@@ -85,7 +85,7 @@ def _normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> t
 def _normalise_backward(
     epsilon: float, kept: tuple[Array, ...], dy: Float[Array, "*B D"]
 ) -> tuple[Array, Array, Array]:
-    """From `x` and two numbers a token: to work the rest out again costs less than to write it down and read it."""
+    """From `x` and two numbers a token, of which the rest is worked out again."""
     x, mean, inverse, scale = kept
     unit, scaled = (x - mean) * inverse, dy * scale
     along = unit * (scaled * unit).mean(axis=-1, keepdims=True)
@@ -119,7 +119,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _gelu_backward(x: Float[Array, "..."], dy: Float[Array, "..."]) -> tuple[Array]:
-    """From `x` alone, for the same reason."""
+    """From `x` alone: to work its share out again costs less than to write it down and read it."""
     density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
     return (dy * (_normal_share(x) + x * density),)
 

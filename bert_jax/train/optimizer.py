@@ -64,7 +64,7 @@ def clip_to_norm(most: float) -> optax.GradientTransformation:
     """
 
     def clip(gradients: optax.Updates, params: optax.Params | None) -> optax.Updates:
-        factor = most / jnp.maximum(optax.tree_utils.tree_norm(gradients), most)
+        factor = jnp.minimum(1.0, most / optax.tree_utils.tree_norm(gradients))
         return jax.tree.map(lambda leaf: leaf * factor, gradients)
 
     return optax.stateless(clip)

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,7 @@ import optax
 import pytest
 
 from bert_jax.config import OptimConfig
-from bert_jax.train.optimizer import Layers, Pace, decayed, make_optimizer
+from bert_jax.train.optimizer import Layers, Pace, clip_to_norm, decayed, make_optimizer
 
 STEPS = 10
 CONFIG = OptimConfig(peak_lr=0.1, warmup=0.3, weight_decay=0.2, clip_norm=1.0)
@@ -89,6 +91,22 @@ def test_ten_steps_equal_those_of_torch():
         optimizer.step()
     for name, value in trained().items():
         np.testing.assert_allclose(value, params[name].detach().numpy(), rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("most", "of", "factor"), [(1.0, 5.0, 0.2), (1.0, 0.5, 1.0), (1.0, 0.0, 1.0), (math.inf, 5.0, 1.0)]
+)
+def test_clipping_by_the_norm_and_by_none(most, of, factor):
+    gradients = {"a": jnp.array([0.6 * of]), "b": jnp.array([[0.0, 0.8 * of]])}
+    clipped, _ = clip_to_norm(most).update(gradients, optax.EmptyState())
+    for name, leaf in gradients.items():
+        np.testing.assert_allclose(clipped[name], factor * leaf, rtol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_does_not_become_so():
+    for bad in (math.inf, math.nan):
+        clipped, _ = clip_to_norm(1.0).update({"a": jnp.array([bad, 1.0])}, optax.EmptyState())
+        assert not np.isfinite(clipped["a"]).all()
 
 
 def test_tables_and_matrices_decay_biases_and_norms_do_not():
