@@ -112,12 +112,9 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         data=_fingerprint(prepared),
     )
     scoring = DevScoring(program, data)
-    if (result := run.result()) is not None:
+    if run.result() is not None:
         print(f"{run.path}: finished before", file=sys.stderr)
-        best_step = result["best_step"]
-        if not is_reported(run) and best_step in checkpoint_steps(run.checkpoints):
-            write_run_report(run, data, prepared.pretrained, scoring.outputs_at(run, best_step))
-        return run
+        return _with_report_and_best_alone(run, prepared, scoring)
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
     outcome = train(
@@ -143,16 +140,22 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
-    write_run_report(run, data, prepared.pretrained, scoring.outputs_at(run, outcome.best_step))
-    _keep_best(run, outcome.best_step)
+    return _with_report_and_best_alone(run, prepared, scoring)
+
+
+def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring) -> RunFolder:
+    """A run with its result, and what follows from that; a kill in between is made good by the same command.
+
+    The last checkpoint, where it is not the best, is for nothing: a sweep would fill a disk.
+    """
+    best, steps = (run.result() or {})["best_step"], checkpoint_steps(run.checkpoints)
+    if best in steps:
+        if not is_reported(run):
+            write_run_report(run, prepared.task, prepared.pretrained, scoring.outputs_at(run, best))
+        for step in steps:
+            if step != best:
+                shutil.rmtree(run.checkpoints / str(step))
     return run
-
-
-def _keep_best(run: RunFolder, best_step: int) -> None:
-    """The last checkpoint of a finished run, where it is not the best, is for nothing: a sweep would fill a disk."""
-    for step in checkpoint_steps(run.checkpoints):
-        if step != best_step:
-            shutil.rmtree(run.checkpoints / str(step))
 
 
 def _reads(data: TaskData, model: ModelConfig) -> int | None:

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,10 @@ def test_every_kind_leaves_a_report_and_the_same_command_repairs_it(reported, ki
     before = result(run)
     (run / "report.html").unlink()
     (run / "report.md").write_text("an older one")
+    best = run / "checkpoints" / str(before["best_step"])
+    shutil.copytree(best, best.with_name("99999"))  # as of a run that was killed after its result
     assert main(words) == 0
+    assert [folder.name for folder in best.parent.iterdir() if folder.name.isdigit()] == [best.name]
     assert pages(run) == found and result(run) == before
     assert not list(run.glob("*.tmp")) and not list(run.glob(".*.writing"))
 
