@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from bert_jax.errors import Stopped, UserError
+from bert_jax.terminal import clipped, one_line, say
 
 VERBS = {
     "demo": ("bert_jax.verbs.demo", "text to a model that answers, on this machine, in minutes; writes demo/"),
@@ -42,25 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code; a user's mistake is one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
+        say(usage())
         return DONE if arguments else USAGE
     verb, rest = arguments[0], arguments[1:]
     if verb == "--version":
         from bert_jax import __version__
 
-        print(__version__)
+        say(__version__)
         return DONE
     if verb not in VERBS:
         import difflib
 
         close = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        print(f"bert-jax: unknown verb {verb!r}{hint}\n\n{usage()}", file=sys.stderr)
+        say(f"bert-jax: unknown verb {verb!r}{hint}\n\n{usage()}", to_stderr=True)
         return USAGE
     try:
         return importlib.import_module(VERBS[verb][0]).main(rest)
     except UserError as error:
-        print(f"bert-jax {verb}: {error}", file=sys.stderr)
+        say(f"bert-jax {verb}: {clipped(one_line(error))}", to_stderr=True)
         return MISTAKE
     except BrokenPipeError:  # whoever read the output has enough: no mistake, and nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,13 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         hint = ". Make room and start the same command again" if error.errno == errno.ENOSPC else ""
-        print(f"bert-jax {verb}: {where}{os.strerror(error.errno)}{hint}", file=sys.stderr)
+        say(f"bert-jax {verb}: {where}{os.strerror(error.errno)}{hint}", to_stderr=True)
         return MISTAKE
     except Stopped as stopped:
-        print(f"bert-jax {verb}: {stopped}", file=sys.stderr)
+        say(f"bert-jax {verb}: {stopped}", to_stderr=True)
         return STOPPED
     except KeyboardInterrupt:
-        print(f"bert-jax {verb}: interrupted", file=sys.stderr)
+        say(f"bert-jax {verb}: interrupted", to_stderr=True)
         return 130
 
 

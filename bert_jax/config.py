@@ -1,17 +1,17 @@
-"""Settings: frozen dataclasses, read from and written to TOML. Standard library only."""
+"""Settings: frozen dataclasses, read from and written to TOML. Needs nothing but the standard library."""
 
 import dataclasses
 import difflib
 import json
 import keyword
 import math
-import tomllib
 import types
 import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from bert_jax.errors import UserError
+from bert_jax.files import read_toml_table
 
 T = TypeVar("T")
 
@@ -134,19 +134,7 @@ def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
 
 def read_toml(cls: type[T], path: Path, **overrides: Any) -> T:
     """`cls` from a TOML file; an unknown key or a value of the wrong type is an error that names both."""
-    return from_table(cls, {**read_table(path), **overrides}, str(path))
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """A TOML file as nested dicts."""
-    try:
-        return tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, where a TOML file is expected") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
+    return from_table(cls, {**read_toml_table(path), **overrides}, str(path))
 
 
 def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any = None) -> T:

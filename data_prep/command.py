@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bert_jax.data.record import Manifest
+from bert_jax.terminal import say
 from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
 
 # tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
@@ -21,8 +22,8 @@ FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False
 MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
 
 
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def report_progress(line: str) -> None:
+    say(line, to_stderr=True)
 
 
 def main(argv: list[str]) -> int:
@@ -47,7 +48,7 @@ def vocab(config: VocabConfig) -> int:
     """
     from data_prep.vocab import train_vocab
 
-    train_vocab(config, say=say)
+    train_vocab(config, say=report_progress)
     return 0
 
 
@@ -58,7 +59,7 @@ def report(config: ReportConfig) -> int:
     """
     from data_prep.report import RULE, WORD, report_vocabularies, word_row
 
-    found = report_vocabularies(config, say=say)
+    found = report_vocabularies(config, say=report_progress)
     console = Console(width=None if sys.stdout.isatty() else 120)
     title = f"{found.words:,} words in {found.characters:,} characters of {found.files:,} files"
     console.print(_table(title, ["", *(m.tokenizer for m in found.measurements)], found.rows()))
@@ -89,13 +90,13 @@ def shards(config: ShardsConfig) -> int:
     """
     from data_prep.build import run_job
 
-    run = run_job(config, say=say)
+    run = run_job(config, say=report_progress)
     cost = run.cost()
     for folder, manifest in run.manifests.items():
         print_summary(folder, manifest, cost)
         cost = {}
     if cost and run.parts:
-        say(", ".join(f"{name} {value}" for name, value in cost.items()))
+        report_progress(", ".join(f"{name} {value}" for name, value in cost.items()))
     return 0
 
 

@@ -1,11 +1,12 @@
 """How far a job is: a bar on a terminal, a line now and then elsewhere. Always on stderr."""
 
-import sys
 import time
 from typing import Self
 
 from rich import progress as rich_progress
 from rich.console import Console
+
+from bert_jax.terminal import say
 
 LINE_EVERY_SECONDS = 15.0
 
@@ -66,4 +67,4 @@ class Progress:
         else:
             self.told = now
             left = (self.total - done) / max(1.0, speed)
-            print(f"{done / self.total:4.0%}  {rate}, {left:.0f} s left", file=sys.stderr, flush=True)
+            say(f"{done / self.total:4.0%}  {rate}, {left:.0f} s left", to_stderr=True)

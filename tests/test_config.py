@@ -115,7 +115,7 @@ def test_a_value_out_of_its_range_is_named(cls, values, says):
 @pytest.mark.parametrize("read", [read_toml, lambda cls, path: parse(cls, [str(path)], prog="x")], ids=["file", "verb"])
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b'a = "\xe9"', "not TOML"), (b"a = = 1", "not TOML"), (None, "no such file"), ("", "a folder")],
+    [(b'a = "\xe9"', "not UTF-8"), (b"a = = 1", "not TOML"), (None, "no such file"), ("", "a folder")],
 )
 def test_a_file_that_cannot_be_read_is_named(read, content, says, tmp_path):
     path = tmp_path / "run.toml"

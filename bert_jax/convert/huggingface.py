@@ -23,8 +23,9 @@ from bert_jax.convert.rules import Shape, read_tensors, to_theirs
 from bert_jax.convert.torch_pickle import BFLOAT16
 from bert_jax.convert.weight_files import Weights, open_weights, write_weights
 from bert_jax.errors import UserError
+from bert_jax.files import read_json
 from bert_jax.text import load_tokenizer
-from bert_jax.text.files import SETTINGS, read_json
+from bert_jax.text.files import SETTINGS
 from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, read_json_if_there, token_text
+from bert_jax.files import read_json_if_there
+from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, token_text
 from bert_jax.text.layout import Layout
 from bert_jax.text.recipes import Described, control_token
 

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
+from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
-from bert_jax.text.files import SETTINGS, TOKENIZER, read_json, read_json_if_there
+from bert_jax.text.files import SETTINGS, TOKENIZER
 from bert_jax.text.layout import read_layout
 from bert_jax.text.library_files import MERGES, PIECES
 from bert_jax.text.recipes import Described, flattened

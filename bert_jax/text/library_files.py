@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
+from bert_jax.files import read_json, read_json_if_there, read_text
 from bert_jax.text import recipes
 from bert_jax.text.control import control_names, with_added
-from bert_jax.text.files import CONTROL_KEYS, SETTINGS, TOKENIZER, read_json, read_json_if_there, read_text
+from bert_jax.text.files import CONTROL_KEYS, SETTINGS, TOKENIZER
 from bert_jax.text.layout import read_layout
 from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.recipes import Described

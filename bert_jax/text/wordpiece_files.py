@@ -8,7 +8,8 @@ import tokenizers
 from tokenizers import decoders, processors
 
 from bert_jax.errors import UserError
-from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, read_text, token_text, write_whole
+from bert_jax.files import read_text
+from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, token_text, write_whole
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer
 
 VOCAB = "vocab.txt"

@@ -1,7 +1,6 @@
 """Where numbers go: one JSON line an entry, TensorBoard, and a progress line for the person who waits."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +8,8 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bert_jax.terminal import say
 
 PLAIN_LINE_SECONDS = 10.0  # between two lines where standard error is no terminal
 
@@ -90,11 +91,11 @@ class TrainingProgress:
         elif time.monotonic() - self._last > PLAIN_LINE_SECONDS or step == self.steps:
             self._last = time.monotonic()
             left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
-            print(f"{self.title} {step}/{self.steps} {text} left {left}", file=sys.stderr, flush=True)
+            say(f"{self.title} {step}/{self.steps} {text} left {left}", to_stderr=True)
 
     def say(self, text: str) -> None:
         """A line that stays above the bar."""
         if self._bar:
             self._bar.console.print(text, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text, to_stderr=True)

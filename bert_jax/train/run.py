@@ -16,8 +16,9 @@ from typing import Any
 
 import jax
 
-from bert_jax.config import ModelConfig, read_table, read_toml, to_toml
+from bert_jax.config import ModelConfig, read_toml, to_toml
 from bert_jax.errors import UserError
+from bert_jax.files import read_toml_table
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps
@@ -224,7 +225,7 @@ def _require_same(run: RunFolder, files: dict[str, Any], kind: str, task: dict[s
     before, now = run.about()["task"].get("examples"), task.get("examples")
     differences = [f"examples {before!r}, now {now!r}"] if before and before != now else []
     for name, settings in files.items():
-        old, new = _flat(read_table(run.path / name)), _settings(settings)
+        old, new = _flat(read_toml_table(run.path / name)), _settings(settings)
         usual = _settings(read_toml(type(settings), run.path / name))  # what the file leaves out
         differences += [
             f"{key} {old.get(key)!r}, now {new.get(key)!r}"

@@ -4,12 +4,12 @@ import contextlib
 import errno
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from bert_jax.errors import UserError
+from bert_jax.terminal import say
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[Te
                 held.truncate(0)  # before the note, so that no job takes another's lines for its own
                 note.write_text(job)
             else:
-                print(f"going on after {finished} rows", file=sys.stderr)
+                say(f"going on after {finished} rows", to_stderr=True)
             with beside.open("a", encoding="utf-8") as file:
                 yield file, finished
             beside.replace(output)

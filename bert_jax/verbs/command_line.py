@@ -1,16 +1,17 @@
 """Flags over TOML over defaults, by tyro, for a verb's dataclass."""
 
-import sys
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
-from bert_jax.config import from_table, read_table
+from bert_jax.config import from_table
 from bert_jax.data.tables import STDIN
-from bert_jax.errors import UserError
+from bert_jax.files import read_toml_table
+from bert_jax.output import write_text
+from bert_jax.terminal import encodable, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
     extra: dict[str, Any] = {}
     if arguments and arguments[0].endswith(".toml"):
         path = Path(arguments.pop(0))
-        extra["default"] = from_table(cls, read_table(path), str(path), stand_in=tyro.MISSING)
+        extra["default"] = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
     return tyro.cli(cls, args=arguments, prog=prog, description=cls.__doc__, **extra)
 
 
@@ -33,24 +34,11 @@ def _either_or(cls: type) -> dict[str, str]:
     return {f"--{name}": f"--{name}=True" for name in names} | {f"--no-{name}": f"--{name}=False" for name in names}
 
 
-def standard_output() -> TextIO:
-    """Raises UserError where whoever started the command has closed it."""
-    if sys.stdout is None:
-        raise UserError("standard output is closed. Name a file to write to")
-    return sys.stdout
-
-
 def write_output(path: Path, text: str) -> None:
-    """The text in a file, whole or not at all, or on standard output; U+FFFD for half a character."""
+    """Write the text to a file, whole or not at all, or to standard output; U+FFFD for half a character."""
     text = replace_surrogates(text)
     if str(path) == STDIN:
-        standard_output().write(text)
-        return
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Make room, or choose another place") from None
-    finally:
-        beside.unlink(missing_ok=True)
+        stream = standard_output()
+        stream.write(encodable(text, stream))
+    else:
+        write_text(path, text)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,6 +19,7 @@ from bert_jax.convert.sentence_transformers import encoder_folder, write_sentenc
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
+from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.run import is_run
 from bert_jax.verbs.command_line import parse
@@ -84,17 +84,15 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
             for parent in parents:
                 parent.rmdir()
     if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
-        print(
-            f"note: {to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
+        note(
+            f"{to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
             "no answer: who reads the export compares the score of [CLS] with it",
-            file=sys.stderr,
         )
     way = pretrained.task.get("long_texts") or "cut"
     if to in LOSE_THE_TASK and way != "cut":
-        print(
-            f"note: {to} has no place for how long texts are read, {way!r} here: who reads the export sees their first "
+        note(
+            f"{to} has no place for how long texts are read, {way!r} here: who reads the export sees their first "
             f"{pretrained.max_length} tokens only, as --long-texts cut. A run folder and onnx keep it",
-            file=sys.stderr,
         )
     return differences
 
@@ -161,21 +159,21 @@ def _say_int8(pretrained: Pretrained, folder: Path) -> None:
     batch = random_batch(pretrained)
     pair = OnnxModel(folder / MODEL), OnnxModel(folder / MODEL_INT8)
     sizes = [(folder / name).stat().st_size / 1e6 for name in (MODEL, MODEL_INT8)]
-    print(f"{folder / MODEL_INT8}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {MODEL}:")
+    say(f"{folder / MODEL_INT8}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {MODEL}:")
     for name, lost in compare_onnx(*pair, batch.tokens, batch.segments, batch.mask).items():
         same = "" if lost.same_argmax is None else f"   same decision {lost.same_argmax:.1%}"
-        print(f"  {name:24} largest difference {lost.largest:.2e}   mean {lost.mean:.2e}{same}")
-    print("  Score both on your own rows before you serve it: `bert-jax evaluate --model` takes either file.")
+        say(f"  {name:24} largest difference {lost.largest:.2e}   mean {lost.mean:.2e}{same}")
+    say("  Score both on your own rows before you serve it: `bert-jax evaluate --model` takes either file.")
 
 
 def main(arguments: Sequence[str]) -> int:
     config = parse(ConvertConfig, arguments, prog="bert-jax convert")
     differences = convert(config)
-    print(f"{config.target}: written and read back")
+    say(f"{config.target}: written and read back")
     if differences is None:
-        print("not run on both sides: no other library here runs this. pip install 'bert_jax[parity]' compares with HF")
+        say("not run on both sides: no other library here runs this. pip install 'bert_jax[parity]' compares with HF")
     for found in differences or ():
-        print(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
+        say(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
     if config.int8 and config.to == "onnx":
         _say_int8(read_model(config.source), config.target)
     return 0

@@ -15,6 +15,7 @@ from bert_jax.config import ModelConfig, to_toml
 from bert_jax.demo.report import DemoResults, Prediction, write_report
 from bert_jax.demo.task import DemoData, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
+from bert_jax.terminal import say
 from bert_jax.verbs.command_line import parse
 
 MINUTES = 7  # on two cores of a server CPU; said at the start
@@ -68,7 +69,7 @@ def demo(config: DemoConfig) -> DemoResults:
     def run(stage: str, *words: object) -> None:
         arguments = [str(word) for word in words]
         commands.append("bert-jax " + " ".join(arguments))
-        print(f"\n$ {commands[-1]}", flush=True)
+        say(f"\n$ {commands[-1]}")
         with _timed(stages, stage):
             code = cli.main(arguments)
         if code == cli.STOPPED:
@@ -76,8 +77,8 @@ def demo(config: DemoConfig) -> DemoResults:
         if code:
             raise UserError(f"the demo ended at `{commands[-1]}`, see above")
 
-    print(f"Text to a model that answers, in about {MINUTES} minutes on two CPU cores. Everything goes to {folder}/.")
-    print("Reading the documentation of the installed Python packages ...", flush=True)
+    say(f"Text to a model that answers, in about {MINUTES} minutes on two CPU cores. Everything goes to {folder}/.")
+    say("Reading the documentation of the installed Python packages ...")
     with _timed(stages, "corpus"):
         data = write_corpus_and_task(folder / "data", SEED)
     _say_data(data)
@@ -125,7 +126,7 @@ def _timed(stages: dict[str, float], name: str) -> Iterator[None]:
 
 def _say_data(data: DemoData) -> None:
     counts = data.corpus_counts
-    print(
+    say(
         f"{counts.documents:,} modules, {counts.words:,} words to pre-train on. The task: which of {len(data.labels)} "
         f"libraries does a docstring come from? {data.train_rows} rows to learn it, {data.dev_rows} held out."
     )
@@ -203,18 +204,18 @@ def _device() -> str:
 def main(arguments: Sequence[str]) -> int:
     config = parse(DemoConfig, arguments, prog="bert-jax demo")
     results = demo(config)
-    print("\nHeld-out accuracy:")
+    say("\nHeld-out accuracy:")
     for name, value in (
         ("majority class", results.majority_accuracy),
         ("random weights, fine-tuned", results.scratch_accuracy),
         ("pre-trained, fine-tuned", results.pretrained_accuracy),
     ):
-        print(f"  {name:28} {value:.1%}")
-    print("\nA few held-out lines:")
+        say(f"  {name:28} {value:.1%}")
+    say("\nA few held-out lines:")
     for prediction in results.predictions:
         mark = "right" if prediction.label == prediction.truth else f"it was {prediction.truth}"
         sure = max(prediction.probabilities.values())
-        print(f"  {prediction.label:14} {sure:4.0%}  {mark:20} {prediction.text[:70]}")
-    print(f"\n{results.seconds:.0f} seconds. Read {config.output}/report.md, look at {config.output}/curves.png.")
+        say(f"  {prediction.label:14} {sure:4.0%}  {mark:20} {prediction.text[:70]}")
+    say(f"\n{results.seconds:.0f} seconds. Read {config.output}/report.md, look at {config.output}/curves.png.")
     sys.stdout.flush()
     return 0

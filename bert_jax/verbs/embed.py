@@ -13,6 +13,7 @@ from bert_jax.config import check_ranges
 from bert_jax.data.rows import Columns, stream_rows
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
+from bert_jax.terminal import say
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.predict import CHUNK_ROWS
 
@@ -73,5 +74,5 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
 def main(arguments: Sequence[str]) -> int:
     config = parse(EmbedConfig, arguments, prog="bert-jax embed")
     rows, width = embed(config)
-    print(f"{config.output}: {rows} vectors of {width}")
+    say(f"{config.output}: {rows} vectors of {width}")
     return 0

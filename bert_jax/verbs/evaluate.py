@@ -31,6 +31,7 @@ from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.tasks.squad_scores import squad_scores
+from bert_jax.terminal import note, say
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
@@ -113,8 +114,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         encoding_errors=config.encoding_errors,
     )
     examples = read_dev(about.kind, asked)
-    for note in examples.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for remark in examples.notes:
+        note(remark)
 
     def run(encoded: Encoded) -> np.ndarray:
         return compute(encoded, config.batch_size)
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
     intervals, ways = scores.pop("intervals"), scores.pop("long_texts", {})
     for name, value in scores.items():
         between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
-        print(f"{name:12} {value:.4f}{between}" if isinstance(value, float) else f"{name:12} {value}")
+        say(f"{name:12} {value:.4f}{between}" if isinstance(value, float) else f"{name:12} {value}")
     if ways:
         show_ways(ways, f"{config.model}: long texts read in several ways", "")
     return 0

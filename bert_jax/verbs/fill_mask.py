@@ -7,6 +7,7 @@ from pathlib import Path
 import tyro
 
 from bert_jax.inference.mask_filler import load_mask_filler
+from bert_jax.terminal import say
 from bert_jax.verbs.command_line import parse
 
 
@@ -28,5 +29,5 @@ class FillMaskConfig:
 def main(arguments: Sequence[str]) -> int:
     config = parse(FillMaskConfig, arguments, prog="bert-jax fill-mask")
     for filling in load_mask_filler(config.model, best=config.best).fill(config.text):
-        print(f"{filling.probability:7.2%}  {filling.token:16}  {filling.text}")
+        say(f"{filling.probability:7.2%}  {filling.token:16}  {filling.text}")
     return 0

@@ -15,6 +15,7 @@ from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
 from bert_jax.finetuning.report.runs import describe_runs, is_curve
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
+from bert_jax.terminal import say
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
@@ -56,7 +57,7 @@ def _run_all(plan: Sequence[PlannedRun], prepared: Prepared) -> dict[str, RunFol
         except Diverged as error:
             if planned is plan[-1] and not runs:
                 raise
-            print(f"{planned.name} failed: {error}", file=sys.stderr)
+            say(f"{planned.name} failed: {error}", to_stderr=True)
     return runs
 
 
@@ -91,14 +92,14 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
         table.add_row(*tried, *values, f"{setting.best}{mark}", str(len(setting.failed)))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if summary.failed:
-        print(
+        say(
             f"failed, no better than {summary.baseline:.4f}, the score without reading, or diverged: "
             f"{', '.join(summary.failed)}. "
             "Leave them out, try another rate or more epochs"
         )
     if is_curve(summary):
-        print(curve_verdict(summary.settings))
-    print(
+        say(curve_verdict(summary.settings))
+    say(
         f"best: {config.output / summary.best}, with which {config.output} answers. It was chosen on the dev rows: "
         "expect the mean of its setting, not its own score"
     )
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
-        print(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
+        say(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
         if "long_texts" in result:
             title = f"{run.path}: the same weights, dev texts longer than a row read in each way"
             show_ways(result["long_texts"], title, config.long_texts)

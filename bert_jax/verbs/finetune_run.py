@@ -5,7 +5,6 @@ import functools
 import hashlib
 import json
 import shutil
-import sys
 import time
 from typing import Any
 
@@ -26,6 +25,7 @@ from bert_jax.inference.outputs import make_task
 from bert_jax.model.encoder import summary_reads
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
+from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
 from bert_jax.train.flops import training_flops
@@ -66,8 +66,8 @@ def prepare(config: FinetuneConfig) -> Prepared:
             f"{model.depth} layers"
         )
     task = read_task_data(config, tokenizer)
-    for note in task.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for remark in task.notes:
+        note(remark)
     return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
 
 
@@ -113,7 +113,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     )
     scoring = DevScoring(program, data)
     if run.result() is not None:
-        print(f"{run.path}: finished before", file=sys.stderr)
+        say(f"{run.path}: finished before", to_stderr=True)
         return _with_report_and_best_alone(run, prepared, scoring)
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)

@@ -15,6 +15,7 @@ from bert_jax.data.glue import GLUE, glue_file, has_file, set_name
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.leaderboard import SUBMISSION, check_tests, write_submission
 
@@ -72,7 +73,7 @@ def _tasks(config: FinetuneConfig) -> list[str]:
         raise UserError(f"{config.data}: no {'train split' if asked else 'train.tsv'} in any of {folders}")
     for name in GLUE.keys() - set(there):
         where = asked.named(f"glue/{name}") if asked else f"{config.data / GLUE[name].folder}: no train.tsv"
-        print(f"note: {where}{' is not prepared' if asked else ''}; {name} is left out", file=sys.stderr)
+        note(f"{where}{' is not prepared' if asked else ''}; {name} is left out")
     return there
 
 

@@ -14,6 +14,7 @@ from bert_jax.convert.source import read_model
 from bert_jax.data.record import MANIFEST, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.inference.load import ANSWERERS, is_onnx
+from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.verbs.command_line import parse
 
@@ -144,8 +145,8 @@ def main(arguments: Sequence[str]) -> int:
     config = parse(InspectConfig, arguments, prog="bert-jax inspect")
     found = inspect(config.path)
     if config.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        say(json.dumps(found, indent=2, ensure_ascii=False))
         return 0
     for name, value in found.items():
-        print(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
+        say(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
     return 0

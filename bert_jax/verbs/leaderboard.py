@@ -1,11 +1,11 @@
 """Answers to GLUE's test files as gluebenchmark.com takes them."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from bert_jax.data.glue import GLUE, LEADERBOARD, read_glue, rows_to_answer
 from bert_jax.inference.load import load
+from bert_jax.terminal import note
 from bert_jax.verbs.command_line import write_output
 
 SUBMISSION = "submission"
@@ -50,4 +50,4 @@ def write_submission(data: Path, runs: dict[str, Path], output: Path, *, encodin
         output.mkdir(parents=True, exist_ok=True)
         write_output(output / f"{entry}.tsv", told)
     if missing and output.is_dir():
-        print(f"note: {output}: without {', '.join(missing)}, which the leaderboard wants too", file=sys.stderr)
+        note(f"{output}: without {', '.join(missing)}, which the leaderboard wants too")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from bert_jax.terminal import say
+
 Scores = Mapping[str, Mapping[str, float]]
 
 
@@ -17,5 +19,5 @@ def show_ways(scores: Scores, title: str, own: str) -> None:
         table.add_column(name, justify="right")
     for way, found in scores.items():
         table.add_row(f"{way} (as trained)" if way == own else way, *(f"{found[name]:.4f}" for name in metrics))
-    print(title)
+    say(title)
     Console(width=100).print(table)

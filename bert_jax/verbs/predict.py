@@ -22,9 +22,10 @@ from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
 from bert_jax.tasks.spans import BEST
+from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.verbs.answer_file import answer_file
-from bert_jax.verbs.command_line import parse, standard_output, write_output
+from bert_jax.verbs.command_line import parse, write_output
 from bert_jax.verbs.leaderboard import answer_test
 
 CHUNK_ROWS = 8192  # sorted by length together
@@ -178,5 +179,5 @@ def main(arguments: Sequence[str]) -> int:
     count = predict(config)
     seconds = time.perf_counter() - began
     told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"
-    print(told, file=sys.stderr if str(config.output) == STDIN else sys.stdout)
+    say(told, to_stderr=str(config.output) == STDIN)
     return 0

@@ -22,6 +22,7 @@ from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
@@ -212,5 +213,5 @@ def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Par
 def main(arguments: Sequence[str]) -> int:
     run = pretrain(parse(PretrainConfig, arguments, prog="bert-jax pretrain"))
     result = run.result() or {}
-    print(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
+    say(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
     return 0

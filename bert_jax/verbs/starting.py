@@ -1,11 +1,11 @@
 """Where a run begins that does not begin from nothing: at step 0, with the parameters of a checkpoint."""
 
-import sys
 from collections.abc import Sequence, Set
 from typing import Any
 
 from bert_jax.convert.pretrained import Pretrained, encoder_params
 from bert_jax.convert.rules import unflatten
+from bert_jax.terminal import note
 from bert_jax.train.checkpoint import require_same_shapes
 from bert_jax.train.program import Program, TrainState
 
@@ -33,16 +33,16 @@ def start_from(program: Program, pretrained: Pretrained, parts: Sequence[str], *
                 taken, shapes = _lower_layers(taken, kept), _lower_layers(shapes, kept)
             given[part] = program.place_params(taken, shapes)
         elif part in program.params:
-            _note(f"{pretrained.where} has no {NAMES[part]}; a fresh one is trained")
+            note(f"{pretrained.where} has no {NAMES[part]}; a fresh one is trained")
         elif part in found:
-            _note(f"the {NAMES[part]} of {pretrained.where} is not trained here and stays behind")
+            note(f"the {NAMES[part]} of {pretrained.where} is not trained here and stays behind")
     return program.init(given)
 
 
 def _with_pooler(encoder: dict[Any, Any], shapes: dict[Any, Any], where: str) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """The encoder, and the shapes of the task's, with a pooler where both have one."""
     if "pooler" in shapes and "pooler" not in encoder:
-        _note(f"{where} has no pooler; a fresh one is trained")
+        note(f"{where} has no pooler; a fresh one is trained")
     alone = (encoder.keys() ^ shapes.keys()) & {"pooler"}
     return _without(encoder, alone), _without(shapes, alone)
 
@@ -55,7 +55,3 @@ def _lower_layers(encoder: dict[Any, Any], count: int) -> dict[Any, Any]:
 
 def _without(tree: dict[Any, Any], names: Set[str]) -> dict[Any, Any]:
     return {name: part for name, part in tree.items() if name not in names}
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
