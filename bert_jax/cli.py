@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from bert_jax.errors import Stopped, UserError
-from bert_jax.terminal import clipped, one_line, say
+from bert_jax.terminal import clipped, escape_unencodable, one_line, say
 
 VERBS = {
     "demo": ("bert_jax.verbs.demo", "text to a model that answers, on this machine, in minutes; writes demo/"),
@@ -41,6 +41,7 @@ def usage() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns its exit code; a user's mistake is one line on standard error."""
+    escape_unencodable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(usage())

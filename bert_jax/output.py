@@ -28,20 +28,23 @@ def check_new_folder(path: Path, *, flag: str = "--output") -> None:
     There may be nothing, or an empty folder; what an interrupted `whole_folder` left counts as nothing.
     """
     folder = Path(os.path.realpath(path))
-    if os.path.lexists(folder):
-        if not folder.is_dir():
-            raise UserError(f"{path} exists and is not a folder. Choose another {flag}")
-        if entries := _entries(folder):
-            shown = ", ".join(sorted(entries)[:3])
-            raise UserError(f"{path} exists and is not empty ({shown}). Choose another {flag}, or remove it")
-        _require_writable(folder, path, flag)
-        return
-    parent = folder.parent
-    while not os.path.lexists(parent):
-        parent = parent.parent
-    if not parent.is_dir():
-        raise UserError(f"{path} cannot be made: {parent} is not a folder. Choose another {flag}")
-    _require_writable(parent, path, flag)
+    check_folder(path, flag=flag)
+    if folder.is_dir() and (entries := _entries(folder)):
+        shown = ", ".join(sorted(entries)[:3])
+        raise UserError(f"{path} exists and is not empty ({shown}). Choose another {flag}, or remove it")
+
+
+def check_folder(path: Path, *, flag: str = "--output") -> None:
+    """Raise UserError where no files can be written into a folder at `path`, which need not be there or be empty."""
+    folder = Path(os.path.realpath(path))
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{path} exists and is not a folder. Choose another {flag}")
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    if not there.is_dir():
+        raise UserError(f"{path} cannot be made: {there} is not a folder. Choose another {flag}")
+    _require_writable(there, path, flag)
 
 
 def check_new_file(path: Path, *, flag: str = "--output", overwrite: bool = False) -> None:
@@ -97,6 +100,13 @@ def clear_leftovers(folder: Path) -> None:
     for name in _moved(folder):
         _remove(folder / name)
     shutil.rmtree(making, ignore_errors=True)
+
+
+def remove_content(folder: Path) -> None:
+    """Empty a folder, which stays: it may be a mount point, or what a link leads to."""
+    for entry in list(folder.iterdir()):
+        if entry.name not in FOREIGN:
+            _remove(entry)
 
 
 @contextlib.contextmanager
@@ -173,9 +183,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _require_writable(folder: Path, path: Path, flag: str) -> None:
-    if not os.access(folder, os.W_OK):
-        reason = "the file system is read-only" if os.statvfs(folder).f_flag & os.ST_RDONLY else "no permission"
+def _require_writable(there: Path, path: Path, flag: str) -> None:
+    if not os.access(there, os.W_OK):
+        reason = "the file system is read-only" if os.statvfs(there).f_flag & os.ST_RDONLY else "no permission"
         raise UserError(f"{path} cannot be written: {reason}. Choose another {flag}")
 
 

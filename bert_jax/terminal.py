@@ -5,6 +5,7 @@ the screen, recolour it or reorder a line, so they are written as escapes. Stand
 """
 
 import codecs
+import io
 import re
 import sys
 from typing import TextIO
@@ -58,6 +59,13 @@ def encodable(text: str, stream: TextIO) -> str:
     """Return the text with escapes for what the encoding of the stream does not have."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, ESCAPE).decode(encoding)
+
+
+def escape_unencodable() -> None:
+    """Make standard output and standard error escape what their encoding does not have, whoever writes to them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPE)
 
 
 def standard_output() -> TextIO:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bert_jax.data.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER
 from bert_jax.errors import UserError
+from bert_jax.output import FOREIGN, check_folder
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ShardsConfig
 from data_prep.job import LENIENCE, PARTS_FOLDER, TRANSIENT
@@ -78,8 +79,8 @@ def claimed(folder: Path, job: dict[str, object], share: Share, parts: int) -> I
     shard is finished leaves nothing.
     """
     job_path = folder / PARTS_FOLDER / JOB_FILE
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: a file, where a folder for the shards is expected")
+    check_folder(folder)
+    made = not folder.is_dir()  # by us, so to be removed by us
     if _holds_other_things(folder) and not job_path.is_file():
         raise UserError(f"{folder}: not empty, and not from this command. Choose another --output")
     if job_path.is_file():
@@ -98,7 +99,7 @@ def claimed(folder: Path, job: dict[str, object], share: Share, parts: int) -> I
         except BaseException:
             claim.clear_partial()
             if share.whole and not any(path.name.startswith("train-") for path in records(folder)):
-                _remove_beginnings(folder)
+                _remove_beginnings(folder, made=made)
             raise
     finally:
         os.close(handle)
@@ -134,7 +135,7 @@ def _holds_other_things(folder: Path) -> bool:
     if not folder.exists():
         return False
     beginnings = [path.name for path in (folder / PARTS_FOLDER).glob("*")]
-    return bool({path.name for path in folder.iterdir()} - {PARTS_FOLDER}) or not all(
+    return bool({path.name for path in folder.iterdir()} - {PARTS_FOLDER} - FOREIGN) or not all(
         name.startswith((JOB_FILE, INPUT_FILE, LOCK_FILE)) for name in beginnings
     )
 
@@ -206,9 +207,9 @@ def _remove(paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _remove_beginnings(folder: Path) -> None:
+def _remove_beginnings(folder: Path, *, made: bool) -> None:
     _remove([folder / PARTS_FOLDER, *_found(folder, [TOKENIZER_FOLDER]), *records(folder)])
-    for one in [*(path for path in folder.iterdir() if path.is_dir()), folder]:
+    for one in [*(path for path in folder.iterdir() if path.is_dir()), *([folder] if made else [])]:
         with contextlib.suppress(OSError):
             one.rmdir()
 

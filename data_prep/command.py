@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bert_jax.data.record import Manifest
-from bert_jax.terminal import say
+from bert_jax.terminal import say, visible
 from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
 
 # tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
@@ -69,16 +69,21 @@ def report(config: ReportConfig) -> int:
                 head = ["word", "times", "pieces", "tokens beyond one"]
                 console.print(_table(f"words that {title} in {measurement.tokenizer}", head, map(word_row, words)))
     for text in (found.verdict, RULE, WORD):
-        console.print(text, markup=False, highlight=False)
+        console.print(visible(text), markup=False, highlight=False)
     return 0
 
 
+def shown(text: str) -> str:
+    """Return the text as a cell of a table takes it: nothing in it is markup, and nothing steers the terminal."""
+    return escape(visible(text))
+
+
 def _table(title: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=shown(title), title_justify="left")
     for i, name in enumerate(head):
-        table.add_column(escape(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
+        table.add_column(shown(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(shown, row))
     return table
 
 
@@ -145,5 +150,5 @@ def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = Ma
     for name, told in cost.items():
         table.add_row(name, told)
     console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(escape(str(folder)), style="bold", soft_wrap=True)
+    console.print(shown(str(folder)), style="bold", soft_wrap=True)
     console.print(table)

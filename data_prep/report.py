@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bert_jax.errors import UserError
+from bert_jax.output import check_folder
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ReportConfig
@@ -80,8 +81,10 @@ def report_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = la
             f"{', '.join(map(str, files))}: page, picture and JSON go to different files. Choose other names"
         )
     for path in files:
+        flag = "--json" if str(path) == config.json else "--output"
+        check_folder(path.parent, flag=flag)
         if path.exists():
-            raise UserError(f"{path}: exists already. Choose another name")
+            raise UserError(f"{path} exists. Choose another {flag}, or remove it")
     if not config.tokenizer:
         raise UserError("no tokenizer given. Name one or more with --tokenizer")
     tokenizers = [load_tokenizer(Path(given)) for given in config.tokenizer]

@@ -8,6 +8,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from rich.text import Text
 
 from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, document_starts
+from bert_jax.terminal import visible
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
@@ -88,12 +89,12 @@ def _one(token: int, tokenizer: Tokenizer) -> str:
     """A token as text; as it stands in the vocabulary where it is a control token, or no text by itself."""
     entry = tokenizer.tokens([token])[0]
     text = "" if token in tokenizer.special.all() else tokenizer.decode([token]).strip()
-    return text if text and BROKEN not in text else entry
+    return visible(text if text and BROKEN not in text else entry)
 
 
 def _word(ids: list[int], tokenizer: Tokenizer) -> str:
     tokens = tokenizer.tokens(ids)
     if isinstance(tokenizer, WordPieceTokenizer):
-        return "".join(token.removeprefix(tokenizer.rules.prefix) for token in tokens)
+        return visible("".join(token.removeprefix(tokenizer.rules.prefix) for token in tokens))
     text = tokenizer.decode(ids).strip()
-    return text if text and BROKEN not in text else "".join(tokens)
+    return visible(text if text and BROKEN not in text else "".join(tokens))

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bert_jax.errors import UserError
+from bert_jax.output import check_new_folder, whole_folder
 from bert_jax.text import load_tokenizer
 from bert_jax.text.byte_level_training import train_byte_level
 from bert_jax.text.extension_training import extend_wordpiece
+from bert_jax.text.files import TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.training import Wanted
 from bert_jax.text.unigram_training import train_unigram
@@ -15,7 +17,6 @@ from bert_jax.text.wordpiece_training import train_wordpiece
 from data_prep.config import VocabConfig
 from data_prep.reading import Losses, reading_of
 from data_prep.sample import sample_texts, told_losses
-from data_prep.shards import disk_errors
 from data_prep.sources import find_sources
 
 Say = Callable[[str], None]
@@ -33,14 +34,12 @@ def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokeniz
     Of a corpus larger than `sample_mb` a sample is read.
     """
     output = Path(config.output)
-    if output.exists():
-        raise UserError(f"{output}: exists already. Choose another --output")
+    check_new_folder(output)
     sources, counts = find_sources(config.input, reading_of(config))
     texts = sample_texts(sources, config, counts)
     tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
-    with disk_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(output)
+    with whole_folder(output, last=(TOKENIZER,)) as folder:
+        tokenizer.save(folder)
     say(
         f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
         f"in {len(sources):,} files"

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bert_jax.output import write_text
 from bert_jax.pictures import BLUE, GREY, INK, ORANGE, Line, percent, picture, rule, say_empty, series, smooth
 from bert_jax.train.metrics import read_metrics
 
@@ -67,9 +68,9 @@ def write_report(folder: Path, results: DemoResults) -> None:
         "device": results.device,
         "versions": library_versions(),
     }
-    (folder / "results.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "results.json", json.dumps(numbers, indent=2) + "\n")
     draw_curves(folder / "curves.png", results)
-    (folder / "report.md").write_text(report_text(results), encoding="utf-8")
+    write_text(folder / "report.md", report_text(results))
 
 
 def _lines(run: Path | None) -> list[Line]:

@@ -1,11 +1,11 @@
 """Names in the files of tokenizer folders, and writing such files whole."""
 
-import os
-import shutil
-import tempfile
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from bert_jax.output import whole_folder, write_text
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 CONTROL_KEYS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
@@ -18,27 +18,10 @@ def token_text(token: str | dict[str, Any] | None) -> str:
 
 
 def write_whole(folder: Path, contents: Mapping[str, str]) -> None:
-    """Leaves files of the given names and texts in the folder: a new one appears whole.
+    """Write files of the given names and texts into the folder; a new folder appears whole.
 
-    In a folder that is there, each file is replaced at one stroke; others are left alone.
+    In a folder that is there, each file is replaced at one stroke, and others are left alone.
     """
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        temporary.chmod(0o777 & ~_umask())
+    with contextlib.nullcontext(folder) if folder.is_dir() else whole_folder(folder) as place:
         for name, content in contents.items():
-            (temporary / name).write_text(content, encoding="utf-8", newline="\n")
-        if folder.is_dir():
-            for name in contents:
-                (temporary / name).replace(folder / name)
-        else:
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+            write_text(place / name, content)

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bert_jax.terminal import say
+from bert_jax.terminal import say, visible
 
 PLAIN_LINE_SECONDS = 10.0  # between two lines where standard error is no terminal
 
@@ -96,6 +96,6 @@ class TrainingProgress:
     def say(self, text: str) -> None:
         """A line that stays above the bar."""
         if self._bar:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(visible(text), markup=False, highlight=False)
         else:
             say(text, to_stderr=True)

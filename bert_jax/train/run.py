@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import sys
 import time
 import tomllib
@@ -19,6 +18,7 @@ import jax
 from bert_jax.config import ModelConfig, read_toml, to_toml
 from bert_jax.errors import UserError
 from bert_jax.files import read_toml_table
+from bert_jax.output import check_new_folder, whole_folder, write_text
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import checkpoint_steps
@@ -101,9 +101,7 @@ class RunFolder:
         return table
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        temporary = self.path / f"{name}.tmp"
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
-        temporary.replace(self.path / name)
+        write_text(self.path / name, json.dumps(value, indent=2) + "\n")
 
 
 def open_run(path: Path) -> RunFolder:
@@ -153,6 +151,12 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
 FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every")
 
 
+def check_run_output(path: Path) -> None:
+    """Raise UserError where `start_or_resume` can neither begin a run at `path` nor go on with one."""
+    if not (path / "run.toml").is_file():
+        check_new_folder(path)
+
+
 def start_or_resume(
     path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> RunFolder:
@@ -167,8 +171,6 @@ def start_or_resume(
         if run.tokenizer().fingerprint != tokenizer.fingerprint:
             raise UserError(f"{path} was started with another tokenizer. Choose another --output")
         return run
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} exists and is not a run folder. Choose another --output")
     run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
     run.lock()
     return run
@@ -190,20 +192,11 @@ def start_run(
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
-    making = path.absolute().with_name(f".{path.absolute().name}.making")
-    try:
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
+    with whole_folder(path, last=("run.toml",)) as making:
         tokenizer.save(making / "tokenizer")
-        (making / "run.toml").write_text(to_toml(config))
-        (making / "model.toml").write_text(to_toml(model))
+        write_text(making / "run.toml", to_toml(config))
+        write_text(making / "model.toml", to_toml(model))
         RunFolder(making)._write_json("run.json", about)
-        if path.is_dir():
-            path.rmdir()
-        making.rename(path)
-    except OSError as error:
-        shutil.rmtree(making, ignore_errors=True)
-        raise UserError(f"{path} cannot be made: {error}") from None
     return RunFolder(path)
 
 

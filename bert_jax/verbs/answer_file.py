@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from bert_jax.errors import UserError
+from bert_jax.output import replace_file
 from bert_jax.terminal import say
 
 
@@ -20,8 +21,9 @@ def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[Te
     and so does one that is not `resumable`. A mistake in the input leaves nothing; a full disk keeps what is there.
     Raises UserError where another process is writing the same file.
     """
-    beside = output.with_name(f".{output.name}.writing")
-    note = output.with_name(f".{output.name}.job")
+    target = Path(os.path.realpath(output))
+    beside = target.with_name(f".{target.name}.writing")
+    note = target.with_name(f".{target.name}.job")
     try:
         with beside.open("a+b") as held:
             _lock(held, beside, output)
@@ -33,7 +35,7 @@ def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[Te
                 say(f"going on after {finished} rows", to_stderr=True)
             with beside.open("a", encoding="utf-8") as file:
                 yield file, finished
-            beside.replace(output)
+            replace_file(beside, target)
             note.unlink()
     except UserError:
         _remove(beside, note)

@@ -1,8 +1,6 @@
 """bert-jax convert: a model from one format to another, and the proof that nothing changed on the way."""
 
-import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,6 +17,7 @@ from bert_jax.convert.sentence_transformers import encoder_folder, write_sentenc
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
+from bert_jax.output import check_new_folder, whole_folder
 from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.run import is_run
@@ -54,10 +53,7 @@ class ConvertConfig:
 
 def convert(config: ConvertConfig) -> list[Difference] | None:
     """Makes the target, whole or not at all. Returns how far the two sides lie apart, None where that was not run."""
-    if config.target.exists() and (not config.target.is_dir() or any(config.target.iterdir())):
-        raise UserError(f"{config.target} exists. Choose another target, or remove it")
-    if config.target.is_symlink():
-        raise UserError(f"{config.target} is a link. Name the folder to make")
+    check_new_folder(config.target, flag="target")
     if config.int8 and config.to != "onnx":
         raise UserError("--int8 is for --to onnx")
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
@@ -65,24 +61,12 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     hosts.prepare()
     pretrained = read_model(config.source)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
-    making = config.target.absolute().with_name(f".{config.target.absolute().name}.converting")
-    parents = [parent for parent in making.parents if not parent.exists()]
-    try:
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
+    with whole_folder(config.target, last=LAST, flag="target") as making:
         WRITERS[to](pretrained, making, config)
         kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
         if to in READ_BACK:
             _require_same(kept.params, read_model(making).params)
         differences = _prove(kept, to, config.source, making)
-        if config.target.is_dir():
-            config.target.rmdir()
-        making.rename(config.target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the target is there
-            for parent in parents:
-                parent.rmdir()
     if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
         note(
             f"{to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
@@ -97,6 +81,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     return differences
 
 
+LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")  # by which a model is known
 LOSE_THE_TASK = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
     "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from bert_jax.config import ModelConfig, to_toml
 from bert_jax.demo.report import DemoResults, Prediction, write_report
 from bert_jax.demo.task import DemoData, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
+from bert_jax.output import check_new_folder, remove_content, write_text
 from bert_jax.terminal import say
 from bert_jax.verbs.command_line import parse
 
@@ -89,7 +89,7 @@ def demo(config: DemoConfig) -> DemoResults:
         *("--length", LENGTH, "--dupe-factor", 2, "--mask-rate", MASK_RATE, "--held-out", 0.02),
     )
     shape = folder / "model.toml"
-    shape.write_text(to_toml(MODEL))
+    write_text(shape, to_toml(MODEL))
     run("pre-training", "pretrain", "--data", shards, "--output", pretrained, "--model", shape, *_flags(PRETRAIN))
     line = ("finetune", "--from", pretrained, "--data", folder / "data", *_flags(FINETUNE))
     tuned, scratch = folder / "finetuned", folder / "from-scratch"
@@ -103,12 +103,11 @@ def demo(config: DemoConfig) -> DemoResults:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what an earlier demo left, and nothing else."""
-    if folder.exists():
-        if any(folder.iterdir()) and not (folder / "data" / "corpus.jsonl").exists():
-            raise UserError(f"{folder} exists and is not an earlier demo. Move it, or choose another --output")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    """Remove what an earlier demo left, and nothing else; the folder itself may be a mount point."""
+    if not (folder / "data" / "corpus.jsonl").exists():
+        check_new_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_content(folder)
 
 
 def _flags(settings: Mapping[str, object]) -> Iterator[object]:

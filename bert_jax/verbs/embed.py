@@ -13,6 +13,7 @@ from bert_jax.config import check_ranges
 from bert_jax.data.rows import Columns, stream_rows
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
+from bert_jax.output import check_new_file, whole_file
 from bert_jax.terminal import say
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.predict import CHUNK_ROWS
@@ -43,12 +44,9 @@ class EmbedConfig:
 
 def embed(config: EmbedConfig) -> tuple[int, int]:
     """Writes the array, whole or not at all; returns its shape."""
-    if config.output.exists():
-        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
     if config.output.suffix != ".npy":
         raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
-    if not config.output.absolute().parent.is_dir():
-        raise UserError(f"{config.output}: its folder is not there. Make it first")
+    check_new_file(config.output)
     check_ranges(config, batch_size=(1, None))
     chunks = stream_rows(
         config.input, Columns(config.text, None, None), CHUNK_ROWS, encoding_errors=config.encoding_errors
@@ -61,13 +59,9 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     if not vectors:
         raise UserError(f"{config.input}: no text")
     array = np.concatenate(vectors)
-    temporary = config.output.with_name(f".{config.output.name}.writing")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, array)
-        temporary.replace(config.output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(config.output) as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)  # np.save would not say that the disk is full
     return array.shape
 
 

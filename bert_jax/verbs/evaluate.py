@@ -30,6 +30,7 @@ from bert_jax.finetuning.tasks import read_dev
 from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
+from bert_jax.output import check_folder, check_new_file
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
 from bert_jax.verbs.command_line import parse
@@ -81,14 +82,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     With several ways to read long texts, the metrics of each under `long_texts`.
     """
     check_ranges(config, batch_size=(1, None))
-    if config.json and config.json.is_dir():
-        raise UserError(f"{config.json}: a folder, where --json names the file to write")
-    if config.json and not config.json.absolute().parent.is_dir():
-        raise UserError(f"{config.json}: its folder is not there. Make it first")
+    if config.json and str(config.json) != STDIN:
+        check_new_file(config.json, flag="--json", overwrite=True)
     if (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions with answers to score")
-    if config.report and config.report.exists() and not config.report.is_dir():
-        raise UserError(f"{config.report}: a file, where --report names a folder")
+    if config.report:
+        check_folder(config.report, flag="--report")
     if config.predictions is not None:
         return _score_predictions(config, config.predictions)
     assert config.model is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bert_jax import hosts
@@ -15,8 +16,9 @@ from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
 from bert_jax.finetuning.report.runs import describe_runs, is_curve
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
-from bert_jax.terminal import say
-from bert_jax.train.run import RUNS, RunFolder
+from bert_jax.output import FOREIGN, check_folder, check_new_folder
+from bert_jax.terminal import say, visible
+from bert_jax.train.run import RUNS, RunFolder, check_run_output
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
@@ -36,6 +38,8 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     plan = plan_runs(config)
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
+    else:
+        check_run_output(config.output)
     prepared = prepare(config)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:
@@ -64,8 +68,10 @@ def _run_all(plan: Sequence[PlannedRun], prepared: Prepared) -> dict[str, RunFol
 def _check_folder_of_runs(output: Path) -> None:
     if (output / "run.toml").exists():
         raise UserError(f"{output} is one run. Choose another --output for several")
-    if output.exists() and not (output.is_dir() and all(map(_of_runs, output.iterdir()))):
-        raise UserError(f"{output} exists and is not a folder of runs. Choose another --output")
+    if output.is_dir() and all(path.name in FOREIGN or _of_runs(path) for path in output.iterdir()):
+        check_folder(output)
+    else:
+        check_new_folder(output)
 
 
 def _of_runs(path: Path) -> bool:
@@ -80,7 +86,7 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
     metrics = [name for name in first.mean if name != "main"]
     seeds = len(config.seeds)
     spread = f"mean +- deviation of {seeds} seeds" if seeds > 1 else "one seed"
-    table = Table(title=f"{config.output}: dev scores, {spread}", title_justify="left")
+    table = Table(title=escape(visible(f"{config.output}: dev scores, {spread}")), title_justify="left")
     for heading in (*(WORDS[name] for name in first.tried), *metrics, "best run", "failed"):
         table.add_column(heading, justify="left" if heading == "best run" else "right")
     for setting in summary.settings:

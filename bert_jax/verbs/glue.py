@@ -15,6 +15,7 @@ from bert_jax.data.glue import GLUE, glue_file, has_file, set_name
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.output import write_text
 from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.verbs.leaderboard import SUBMISSION, check_tests, write_submission
@@ -44,9 +45,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
         scores[name]["score"] = _spread([task_score(name, one) for one in found])
     averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
     summary = {**averages, "tasks": scores, "left_out": sorted(GLUE.keys() - set(there)), "seeds": config.seeds}
-    temporary = config.output / f"{SUMMARY}.tmp"
-    temporary.write_text(json.dumps(summary, indent=2) + "\n")
-    temporary.replace(config.output / SUMMARY)
+    write_text(config.output / SUMMARY, json.dumps(summary, indent=2) + "\n")
     _show(config, scores, averages)
     best = {name: config.output / name for name in there}
     write_submission(config.data, best, config.output / SUBMISSION, encoding_errors=config.encoding_errors)

@@ -21,6 +21,7 @@ from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
+from bert_jax.output import check_new_file
 from bert_jax.tasks.spans import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
@@ -73,10 +74,8 @@ class PredictConfig:
 def predict(config: PredictConfig) -> int:
     """Writes one line a row to the output, whole or not at all; returns how many."""
     check_ranges(config, batch_size=(1, None), n_best=(0, BEST))
-    if str(config.output) != STDIN and config.output.exists():
-        raise UserError(f"{config.output} exists. Choose another --output, or remove it")
-    if not config.output.absolute().parent.is_dir():
-        raise UserError(f"{config.output}: its folder is not there. Make it first")
+    if str(config.output) != STDIN:
+        check_new_file(config.output)
     model = load(config.model)
     if config.n_best and not isinstance(model, Reader):
         raise UserError(f"--n-best {config.n_best}: {config.model} does not answer questions. Leave it out")

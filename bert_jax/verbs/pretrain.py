@@ -30,7 +30,7 @@ from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
-from bert_jax.train.run import RunFolder, open_run, start_or_resume
+from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.starting import PARTS, start_from
 
@@ -88,6 +88,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     """Runs to the last step and returns the run folder. Raises UserError, or Stopped after a signal."""
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
+    check_run_output(config.output)
     hosts.prepare()
     manifest = read_manifest(config.data)
     check_files(config.data, manifest)

@@ -224,7 +224,7 @@ def test_a_target_that_exists_is_left_alone(pretrained, tmp_path, capsys):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "mine").write_text("mine")
     assert run("convert", pretrained, tmp_path / "target") == 1
-    assert "exists. Choose another target" in capsys.readouterr().err
+    assert "exists and is not empty (mine). Choose another target" in capsys.readouterr().err
     assert (tmp_path / "target" / "mine").read_text() == "mine"
     assert run("convert", tmp_path / "nowhere", tmp_path / "other") == 1
     assert "nowhere: no such file or folder" in capsys.readouterr().err

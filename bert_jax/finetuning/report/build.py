@@ -38,6 +38,7 @@ from bert_jax.finetuning.report.sections import (
 )
 from bert_jax.finetuning.review import Review
 from bert_jax.finetuning.statistics import Interval, calibration, intervals
+from bert_jax.output import write_text
 from bert_jax.pictures import Line, series
 from bert_jax.train.metrics import read_metrics
 from bert_jax.train.run import RunFolder
@@ -122,9 +123,7 @@ def numbers_of(found: Findings, drift: Sequence[LayerDrift] = ()) -> dict[str, A
 def write_document(document: Document, folder: Path) -> None:
     """report.md and report.html in `folder`, each whole at any moment."""
     for name, text in ((MARKDOWN, to_markdown(document)), (PAGE, to_html(document))):
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(folder / name)
+        write_text(folder / name, text)
 
 
 def _model(run: RunFolder) -> str:
