@@ -145,7 +145,7 @@ def test_the_padding_that_positions_are_counted_from_stays(pretrained, tmp_path)
         ({"num_hidden_layers": 400}, "400 layers, and all of"),
         ({"quantization_config": {"load_in_8bit": True}}, "quantised models are not read"),
         ({"note": "\ud800"}, "surrogates not allowed"),
-        ({"note": json.loads("[" * 200 + "]" * 200)}, "not a configuration"),
+        ({"note": json.loads("[" * 200 + "]" * 200)}, "brackets within brackets"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -259,12 +259,12 @@ def test_an_onnx_file_of_others_beside_the_weights_is_passed_over(tmp_path):
 
 
 def test_what_cannot_be_is_said_before_the_work_and_nothing_is_left(pretrained, tmp_path, capsys):
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / "texts.txt")
     output = tmp_path / "nowhere" / "vectors.npy"
     (tmp_path / "texts.txt").write_text("word1\n")
     write_other(tmp_path / "roberta", ROBERTA, "masked_lm")
     for words, says in (
-        (("convert", pretrained, tmp_path / "link"), "is a link"),
+        (("convert", pretrained, tmp_path / "link"), "exists and is not a folder"),
         (("convert", pretrained, tmp_path / "out", "--to", "hf", "--int8"), "--int8 is for --to onnx"),
         (("convert", pretrained, tmp_path / "out", "--pooling", "cls"), "for --to sentence-transformers"),
         (("convert", tmp_path / "roberta", tmp_path / "a" / "b" / "out", "--to", "tf"), "computes BERT only"),
@@ -276,3 +276,15 @@ def test_what_cannot_be_is_said_before_the_work_and_nothing_is_left(pretrained, 
         assert run(*words) == 1
         assert says in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "link", "roberta", "texts.txt", "vocab.txt"]
+
+
+@pytest.mark.parametrize("place", ["empty", "link", "dangling"])
+def test_a_target_that_cannot_be_renamed_over_is_filled(pretrained, tmp_path, place):
+    """What a container mounts is there already, and what a link leads to is meant."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    (tmp_path / "dangling").symlink_to(tmp_path / "made")
+    assert run("convert", pretrained, tmp_path / place, "--to", "hf") == 0
+    assert (tmp_path / place / "config.json").is_file()
+    assert run("convert", tmp_path / place, tmp_path / "run" / ".") == 0
+    assert sorted(path.name for path in (tmp_path / place).iterdir() if path.name.startswith(".")) == []

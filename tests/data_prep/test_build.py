@@ -119,7 +119,7 @@ def test_another_job_or_a_foreign_folder_is_refused(tmp_path, configure):
     with pytest.raises(UserError, match=r"mine: not empty"):
         build_shards(configure("mine"))
     assert folder_bytes(tmp_path / "mine") == {"thesis.txt": b"precious"}
-    with pytest.raises(UserError, match=r"a file, where a folder"):
+    with pytest.raises(UserError, match=r"03.txt exists and is not a folder"):
         build_shards(configure("corpus/03.txt"))
 
 

@@ -85,5 +85,5 @@ def test_a_vocabulary_of_nothing_is_refused(tmp_path, text, says):
 
 
 def test_a_vocabulary_that_exists_is_not_touched(tmp_path, corpus):
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="exists and is not empty"):
         main(["vocab", "--input", str(corpus), "--output", str(corpus)])

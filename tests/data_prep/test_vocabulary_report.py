@@ -153,7 +153,7 @@ def test_the_command_writes_page_picture_and_numbers(files, capsys):
     table = json.loads(numbers.read_text())
     assert table["measurements"][1]["saved_against_the_first"] == pytest.approx(4 / 26)
     assert sorted(path.name for path in (files / "out").iterdir()) == ["numbers.json", "page.md", "page.png"]
-    with pytest.raises(UserError, match=r"page.md: exists already"):
+    with pytest.raises(UserError, match=r"page.md exists. Choose another --output"):
         main(command)
 
 
