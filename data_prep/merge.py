@@ -36,6 +36,7 @@ def merge(
         settings={key: value for key, value in dataclasses.asdict(config).items() if key not in TRANSIENT},
         kind=config.examples,
         separators=tokenizer.separators,
+        segments=tokenizer.segments,
     )
 
 

@@ -69,6 +69,8 @@ def _require_extension(old: Tokenizer, new: Tokenizer, where_old: str, where_new
         problem = f"it has {old.vocab_size} entries there and {new.vocab_size} here"
     elif (old.special, old.separators) != (new.special, new.separators):
         problem = "other control tokens"
+    elif old.segments != new.segments:
+        problem = f"a pair has {old.segments} segments there and {new.segments} here"
     elif _reading(old) != _reading(new):
         problem = "they treat case, accents or the like differently"
     else:

@@ -17,7 +17,7 @@ class Encoded:
 
     tokens     int32, all rows in a row
     offsets    int64, one more than rows
-    segment_b  int32, where the second text of a row starts; its length where there is none
+    segment_b  int32, where the second segment of a row starts; its length where there is none
     labels     of each row, or group of rows: int32 class ids, float32 scores, or int32 (rows, 2) places; zeros where
                nothing is known
     pad        the id that fills a batch up
@@ -69,13 +69,15 @@ def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
     np.cumsum(lengths, out=offsets[1:])
     tokens = np.full(offsets[-1], special.sep, np.int32)
     tokens[offsets[:-1]] = special.cls
+    segment_b = lengths
     copy_runs(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
     if rows.pairs is not None:
+        segment_b = kept + 1 + separators if tokenizer.segments > 1 else lengths
         copy_runs(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
     return Encoded(
         tokens=tokens,
         offsets=offsets,
-        segment_b=(kept + 1 + separators if rows.pairs is not None else lengths).astype(np.int32),
+        segment_b=segment_b.astype(np.int32),
         labels=label_array(rows),
         pad=special.pad,
         max_length=max_length,

@@ -55,6 +55,8 @@ class Shards:
     def batch(self, indices: NDArray[np.int64], seed: int, epoch: NDArray[np.int64] | int = 0) -> dict[str, np.ndarray]:
         """The examples at `indices` as a batch. Dynamic masks depend on seed, epoch and index of each alone."""
         batch = as_batch(self.read(indices))
+        if self.manifest.segments == 1:
+            batch["segment_b"] = batch["length"]
         if self._masker is None:
             return batch
         draws = RowDraws(row_keys(indices, seed, epoch))

@@ -106,6 +106,7 @@ class Manifest:
     settings: dict[str, object]  # the resolved configuration that made them
     kind: ExampleKind = "pairs"
     separators: int = 1  # between the two texts of a pair
+    segments: int = 2  # of a pair, for the model: 1 where it is not told which text a token is of
     schema: int = SCHEMA_VERSION
 
     @property
@@ -114,10 +115,12 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the data: sha256 over the hashes of all shards, in order, and the rule of dynamic masks."""
+        """Identifies the data: sha256 over the hashes of all shards in order, the rule of dynamic masks, segments."""
         decisive = [shard.sha256 for split in sorted(self.splits) for shard in self.splits[split]]
         if self.masking.when == "dynamic":
             decisive.append(json.dumps([dataclasses.asdict(self.masking), self.seed], sort_keys=True))
+        if self.segments == 1 and self.kind in PAIR_LOSSES:
+            decisive.append("one segment")
         return hashlib.sha256("\n".join(decisive).encode()).hexdigest()
 
     def examples(self, split: str) -> int:

@@ -48,8 +48,8 @@ class KeepingTokenizer:
 
     def __init__(self, inner: Tokenizer, folder: Path, *, least_chars: int = LEAST_CHARS, most_bytes: int = MOST_BYTES):
         self.inner, self.folder, self.least_chars, self.most_bytes = inner, folder, least_chars, most_bytes
-        self.vocab_size, self.special, self.separators = inner.vocab_size, inner.special, inner.separators
-        self.fingerprint = inner.fingerprint
+        self.vocab_size, self.special, self.fingerprint = inner.vocab_size, inner.special, inner.fingerprint
+        self.separators, self.segments = inner.separators, inner.segments
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         return self.inner.ids(texts)

@@ -153,7 +153,7 @@ def _rows(
     encoded = Encoded(
         tokens=tokens,
         offsets=offsets,
-        segment_b=(before if separators else sizes).astype(np.int32),
+        segment_b=(before if separators and tokenizer.segments > 1 else sizes).astype(np.int32),
         labels=np.zeros(len(owner), np.int32),
         pad=tokenizer.special.pad,
         max_length=max_length,

@@ -48,15 +48,16 @@ def encode_texts(
     *,
     special: SpecialIds,
     separators: int,
+    segments: int,
     max_length: int,
 ) -> list[Encoding]:
-    """Each text (with its pair) between control tokens, cut at the end to `max_length`, the longer first."""
+    """Return each text (with its pair) between control tokens, cut at the end to `max_length`, the longer first."""
     check_max_length(max_length, pair=pairs is not None, separators=separators)
     first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
     if pairs is None:
         return [_single(a, special, max_length) for a in first]
     second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
-    return [_pair(a, b, special, separators, max_length) for a, b in zip(first, second, strict=True)]
+    return [_pair(a, b, special, separators, segments, max_length) for a, b in zip(first, second, strict=True)]
 
 
 def _single(a: tokenizers.Encoding, special: SpecialIds, max_length: int) -> Encoding:
@@ -66,13 +67,18 @@ def _single(a: tokenizers.Encoding, special: SpecialIds, max_length: int) -> Enc
 
 
 def _pair(
-    a: tokenizers.Encoding, b: tokenizers.Encoding, special: SpecialIds, separators: int, max_length: int
+    a: tokenizers.Encoding,
+    b: tokenizers.Encoding,
+    special: SpecialIds,
+    separators: int,
+    segments: int,
+    max_length: int,
 ) -> Encoding:
     keep_a, keep_b = (int(keep) for keep in truncated_lengths(len(a), len(b), max_length - 2 - separators))
     none = (0, 0)
     return Encoding(
         ids=[special.cls, *a.ids[:keep_a], *[special.sep] * separators, *b.ids[:keep_b], special.sep],
-        segments=[0] * (keep_a + 1 + separators) + [1] * (keep_b + 1),
+        segments=[0] * (keep_a + 1 + separators) + [segments - 1] * (keep_b + 1),
         offsets=[none, *a.offsets[:keep_a], *[none] * separators, *b.offsets[:keep_b], none],
         dropped=len(a) + len(b) - keep_a - keep_b,
     )

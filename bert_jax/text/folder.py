@@ -7,7 +7,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
 from bert_jax.text.files import SETTINGS, TOKENIZER
-from bert_jax.text.layout import read_layout
+from bert_jax.text.layout import BERT, CLASSES, Layout, class_of, read_layout, segments_fed
 from bert_jax.text.library_files import MERGES, PIECES
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Tokenizer
@@ -32,9 +32,17 @@ def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tok
     if path.is_file():
         described = read_json(path)
         if _is_wordpiece(path, described):
-            return wordpiece_files.read_described(path, described, settings, lowercase=lowercase)
+            layout = _wordpiece_layout(folder, described, settings)
+            if layout is None or layout.separators == 1:
+                segments = segments_fed(layout, class_of(folder, settings), folder, settings)
+                return wordpiece_files.read_described(
+                    path, described, settings, layout, segments=segments, lowercase=lowercase
+                )
     elif (folder / wordpiece_files.VOCAB).is_file():
-        return wordpiece_files.read_vocab(folder / wordpiece_files.VOCAB, lowercase=lowercase, settings=settings)
+        segments = segments_fed(None, class_of(folder, settings) or BERT, folder, settings)
+        return wordpiece_files.read_vocab(
+            folder / wordpiece_files.VOCAB, lowercase=lowercase, settings=settings, segments=segments
+        )
     if lowercase is not None:
         raise UserError(f"{folder}: lowercase={lowercase} was asked for, which only a WordPiece tokenizer can be told")
     if path.is_file():
@@ -63,7 +71,7 @@ def _is_wordpiece(path: Path, described: Described) -> bool:
     kinds = [(described[name] or {}).get("type") for name in PARTS]
     cutters = [step.get("type") for step in flattened(described["pre_tokenizer"])]
     if kinds == ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
-        return not _has_two_separators(described.get("post_processor"))
+        return True
     if (kinds[0] == "BPE" and "ByteLevel" in cutters) or (kinds[0] == "Unigram" and "Metaspace" in cutters):
         return False
     found = " / ".join(map(str, kinds))
@@ -80,10 +88,16 @@ def _kind_of_early(model: dict[str, Any]) -> str | None:
     return "WordPiece" if "vocab" in model and "continuing_subword_prefix" in model else None
 
 
-def _has_two_separators(post_processor: dict[str, Any] | None) -> bool:
-    """As MPNet, whose pieces are BERT's and whose pairs are RoBERTa's."""
-    try:
-        layout = read_layout(post_processor, TOKENIZER)
-    except (UserError, KeyError, TypeError, AttributeError):
-        return False  # our WordPiece has a layout of its own
-    return layout is not None and layout.separators == 2
+def _wordpiece_layout(folder: Path, described: Described, settings: dict[str, Any]) -> Layout | None:
+    """Return the layout of a WordPiece file's post-processor, None where it is left to the class that the folder names.
+
+    With two separators it is as MPNet, whose pieces are BERT's and whose pairs are RoBERTa's.
+    """
+    layout = read_layout(described.get("post_processor"), str(folder / TOKENIZER))
+    of_class = CLASSES.get(class_of(folder, settings) or "")
+    if layout is None and (of_class is None or of_class.separators > 1):
+        raise UserError(
+            f"{folder / TOKENIZER}: no post_processor, so that no control tokens stand around a text. If they are to "
+            f'be BERT\'s, say so in {SETTINGS}: "tokenizer_class": "{BERT}"'
+        )
+    return layout

@@ -17,7 +17,7 @@ from tokenizers import models
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, write_whole
-from bert_jax.text.layout import read_layout
+from bert_jax.text.layout import TYPES, read_layout
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described, flattened
 from bert_jax.text.tokenizer import Encoding, SpecialIds
 
@@ -31,8 +31,8 @@ class LibraryTokenizer:
     """All that a tokenizer.json describes, with ids as Hugging Face's class `library_class` gives them.
 
     Implements `Tokenizer`. Control tokens spelled out in a text stay text; other added tokens are found in it.
-    `described` is the content of a tokenizer.json, `control` the texts of pad, unk and mask, `settings` what else a
-    tokenizer_config.json is to say. Raises UserError, naming `source`, for what cannot serve.
+    `described` is the content of a tokenizer.json, `control` the texts of pad, unk and mask, `segments` how many a pair
+    has, `settings` what else a tokenizer_config.json is to say. Raises UserError, naming `source`, for others.
     """
 
     def __init__(
@@ -41,10 +41,11 @@ class LibraryTokenizer:
         control: Mapping[str, str],
         *,
         library_class: str,
+        segments: int = 1,
         settings: Mapping[str, Any] | None = None,
         source: str = TOKENIZER,
     ) -> None:
-        self.library_class = library_class
+        self.library_class, self.segments = library_class, segments
         self._described = json.dumps(described, ensure_ascii=False)
         self._settings = dict(settings or {})
         self._control = dict(control)
@@ -63,11 +64,11 @@ class LibraryTokenizer:
         special = {token["id"] for token in described.get("added_tokens") or () if token.get("special")}
         self._control_ids = special | set(self.special.all())
         exact = library_class == XLM_ROBERTA
-        self.fingerprint = _fingerprint(described, self.special, self.separators, self._control_ids, exact)
+        self.fingerprint = _fingerprint(described, self.special, layout.separators, segments, self._control_ids, exact)
         self._backend = _backend(described, self._control_ids, exact, source)
 
     def __reduce__(self) -> tuple:
-        return _unpickle, (self._described, self._control, self.library_class, self._settings)
+        return _unpickle, (self._described, self._control, self.library_class, self.segments, self._settings)
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text (int32), with no control tokens."""
@@ -88,7 +89,13 @@ class LibraryTokenizer:
         Offsets are as the library's post-processor leaves them: for RoBERTa without the blank before a word.
         """
         return encode_texts(
-            self._backend, texts, pairs, special=self.special, separators=self.separators, max_length=max_length
+            self._backend,
+            texts,
+            pairs,
+            special=self.special,
+            separators=self.separators,
+            segments=self.segments,
+            max_length=max_length,
         )
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
@@ -120,7 +127,8 @@ class LibraryTokenizer:
         """Leaves a folder that `load_tokenizer` and Hugging Face open to the same ids, whole or not at all."""
         described = json.loads(self._described)
         settings = _settings(described, self._control, self._entries, self.special, self.library_class)
-        contents = {TOKENIZER: described, SETTINGS: {**self._settings, **settings}}
+        settings = {**self._settings, **settings, **_input_names(described, self._settings, self.segments)}
+        contents = {TOKENIZER: described, SETTINGS: settings}
         write_whole(
             folder,
             {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()},
@@ -228,7 +236,9 @@ def _check_charsmaps(described: Described, source: str) -> None:
                 raise UserError(f"{source}: its precompiled_charsmap is damaged ({len(table)} bytes)")
 
 
-def _fingerprint(described: Described, special: SpecialIds, separators: int, control_ids: set[int], exact: bool) -> str:
+def _fingerprint(
+    described: Described, special: SpecialIds, separators: int, segments: int, control_ids: set[int], exact: bool
+) -> str:
     model = dict(described["model"])
     if isinstance(model.get("merges"), list):
         model["merges"] = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
@@ -244,6 +254,7 @@ def _fingerprint(described: Described, special: SpecialIds, separators: int, con
         "special": dataclasses.asdict(special),
         "separators": separators,
         "exact": exact,
+        **({"segments": segments} if segments > 1 else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -269,7 +280,18 @@ def _settings(
     return table
 
 
+def _input_names(described: Described, settings: Mapping[str, Any], segments: int) -> dict[str, list[str]]:
+    """Return the `model_input_names` by which a model is given these segments, where they must be said."""
+    layout = read_layout(described.get("post_processor"), TOKENIZER)
+    names = settings.get("model_input_names")
+    if segments > 1:
+        return {} if names and TYPES in names else {"model_input_names": ["input_ids", TYPES, "attention_mask"]}
+    return {} if names or (layout and layout.segments == 1) else {"model_input_names": ["input_ids", "attention_mask"]}
+
+
 def _unpickle(
-    described: str, control: dict[str, str], library_class: str, settings: dict[str, Any]
+    described: str, control: dict[str, str], library_class: str, segments: int, settings: dict[str, Any]
 ) -> LibraryTokenizer:
-    return LibraryTokenizer(json.loads(described), control, library_class=library_class, settings=settings)
+    return LibraryTokenizer(
+        json.loads(described), control, library_class=library_class, segments=segments, settings=settings
+    )

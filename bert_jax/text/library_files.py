@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.files import read_json, read_json_if_there, read_text
+from bert_jax.files import read_json, read_text
 from bert_jax.text import recipes
 from bert_jax.text.control import control_names, with_added
 from bert_jax.text.files import CONTROL_KEYS, SETTINGS, TOKENIZER
-from bert_jax.text.layout import read_layout
+from bert_jax.text.layout import class_of, read_layout, segments_fed
 from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.recipes import Described
 from bert_jax.text.sentencepiece_files import read_pieces
 
 VOCAB, MERGES, PIECES = "vocab.json", "merges.txt", "sentencepiece.bpe.model"
 ROBERTA_CLASSES = ("RobertaTokenizer", "LongformerTokenizer")
-CLASS_OF_MODEL = {"roberta": recipes.ROBERTA, "longformer": recipes.ROBERTA, "xlm-roberta": recipes.XLM_ROBERTA}
 # What of a tokenizer_config.json a saved one says again.
 CARRIED = (
     "model_max_length",
@@ -36,7 +35,7 @@ def read_described(folder: Path, described: Described, settings: dict[str, Any])
     """
     path = folder / TOKENIZER
     source = str(path)
-    named = _class_name(folder, settings)
+    named = class_of(folder, settings)
     model = described["model"]
     if model["type"] == "Unigram" and model.get("unk_id") is None:
         raise UserError(f"{path}: a unigram model without unk_id, so that unknown characters have no id")
@@ -50,7 +49,8 @@ def read_described(folder: Path, described: Described, settings: dict[str, Any])
     known = recipes.library_class(described, layout.separators if layout else 1)
     if named is not None and named not in (*ROBERTA_CLASSES, recipes.XLM_ROBERTA):
         known = recipes.GENERAL
-    return _tokenizer(with_added(described, folder, settings, names), names, settings, known, source)
+    segments = segments_fed(layout, named, folder, settings)
+    return _tokenizer(with_added(described, folder, settings, names), names, settings, known, source, segments)
 
 
 def _as_roberta_is_told(described: Described, settings: dict[str, Any]) -> Described:
@@ -96,7 +96,12 @@ def read_sentencepiece(folder: Path, settings: dict[str, Any]) -> LibraryTokeniz
 
 
 def _tokenizer(
-    described: Described, names: Mapping[str, str], settings: dict[str, Any], library_class: str, source: str
+    described: Described,
+    names: Mapping[str, str],
+    settings: dict[str, Any],
+    library_class: str,
+    source: str,
+    segments: int = 1,
 ) -> LibraryTokenizer:
     missing = [CONTROL_KEYS[field] for field in ("pad", "unk", "mask") if field not in names]
     if missing:
@@ -105,16 +110,10 @@ def _tokenizer(
         described,
         {field: names[field] for field in ("pad", "unk", "mask")},
         library_class=library_class,
+        segments=segments,
         settings={key: settings[key] for key in CARRIED if settings.get(key) is not None},
         source=source,
     )
-
-
-def _class_name(folder: Path, settings: dict[str, Any]) -> str | None:
-    """The class that the folder names for its tokenizer, or its model for it; None where it names none."""
-    config = read_json_if_there(folder / "config.json")
-    named = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    return str(named).removesuffix("Fast") if named else CLASS_OF_MODEL.get(str(config.get("model_type")))
 
 
 def _processor(

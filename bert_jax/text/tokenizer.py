@@ -26,7 +26,7 @@ class SpecialIds:
 class Encoding:
     """One text or pair, ready for the encoder: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, the separator perhaps twice.
 
-    ids, segments  one entry a token; segments is 1 from where the second text starts, for models that tell them apart
+    ids, segments  one entry a token; segments is 1 from where the second text starts, if that is one of its own
     offsets        (start, end) of each token in characters of the text it came from; (0, 0) for control tokens
     dropped        tokens that did not fit into max_length
     """
@@ -43,6 +43,7 @@ class Tokenizer(Protocol):
     vocab_size: int
     special: SpecialIds
     separators: int  # control tokens between the two texts of a pair: 1 for BERT, 2 for RoBERTa and its kin
+    segments: int  # of a pair: 2 where the second text is one of its own (BERT), 1 where all is one (RoBERTa)
     fingerprint: str  # sha256 of everything that decides the ids
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:

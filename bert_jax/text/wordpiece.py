@@ -37,7 +37,7 @@ class AddedToken:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """All that decides the ids, but for the vocabulary."""
+    """All that decides the ids and the segments, but for the vocabulary."""
 
     lowercase: bool
     strip_accents: bool | None = None  # None: as `lowercase`
@@ -51,6 +51,7 @@ class Rules:
     sep: str = "[SEP]"
     mask: str = "[MASK]"
     added: tuple[AddedToken, ...] = ()
+    segments: int = 2  # of a pair; 1: the model is not told which text a token is of
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
@@ -74,7 +75,7 @@ class WordPieceTokenizer:
         self.vocab = tuple(vocab)
         self._entries = self.vocab + tuple(token.content for token in rules.added if token.id >= len(self.vocab))
         ids = _check_vocabulary(self.vocab, rules, source)
-        self.vocab_size = len(self._entries)
+        self.vocab_size, self.segments = len(self._entries), rules.segments
         self.special = SpecialIds(*(ids[name] for name in rules.control_tokens))
         self.fingerprint = _fingerprint(self.vocab, rules)
         self._backend = library_tokenizer(ids, rules)
@@ -120,7 +121,13 @@ class WordPieceTokenizer:
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first."""
         return encode_texts(
-            self._backend, texts, pairs, special=self.special, separators=self.separators, max_length=max_length
+            self._backend,
+            texts,
+            pairs,
+            special=self.special,
+            separators=self.separators,
+            segments=self.segments,
+            max_length=max_length,
         )
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
@@ -210,6 +217,8 @@ def _fingerprint(vocab: tuple[str, ...], rules: Rules) -> str:
     decisive = dataclasses.asdict(rules)
     if rules.strip_accents is None:
         decisive["strip_accents"] = rules.lowercase
+    if rules.segments == 2:  # as it was before there were others
+        del decisive["segments"]
     content = {"kind": "wordpiece", "vocab": vocab, "rules": decisive}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

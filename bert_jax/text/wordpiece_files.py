@@ -10,6 +10,7 @@ from tokenizers import decoders, processors
 from bert_jax.errors import UserError
 from bert_jax.files import read_text
 from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, token_text, write_whole
+from bert_jax.text.layout import Layout
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer
 
 VOCAB = "vocab.txt"
@@ -17,7 +18,7 @@ GENERAL_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 
 
 def read_vocab(
-    path: Path, *, lowercase: bool | None = None, settings: dict[str, Any] | None = None
+    path: Path, *, lowercase: bool | None = None, settings: dict[str, Any] | None = None, segments: int = 2
 ) -> WordPieceTokenizer:
     """The tokenizer of a vocab.txt, cased where an entry has a capital letter, unless told."""
     lines = read_text(path).split("\n")
@@ -36,19 +37,34 @@ def read_vocab(
         lowercase=lowercase,
         strip_accents=settings.get("strip_accents"),
         split_chinese=settings.get("tokenize_chinese_chars", True),
+        segments=segments,
         **names,
     )
     return WordPieceTokenizer(vocab, rules, source=str(path))
 
 
 def read_described(
-    path: Path, described: dict[str, Any], settings: dict[str, Any], *, lowercase: bool | None = None
+    path: Path,
+    described: dict[str, Any],
+    settings: dict[str, Any],
+    layout: Layout | None,
+    *,
+    segments: int,
+    lowercase: bool | None = None,
 ) -> WordPieceTokenizer:
     """The tokenizer of a tokenizer.json that was read, and of what tokenizer_config.json says beside it.
 
-    Raises UserError where a vocab.txt in the folder says otherwise.
+    `layout` is that of its post-processor, `segments` those of a pair. Raises UserError where a vocab.txt in the folder
+    says otherwise, and where the control tokens are not those that the post-processor puts around a text.
     """
-    tokenizer = _from_json(path, described, settings, lowercase)
+    tokenizer = _from_json(path, described, settings, segments, lowercase)
+    special = tokenizer.special
+    if layout is not None and (layout.cls, layout.sep) != (special.cls, special.sep):
+        cls, sep = tokenizer.rules.cls, tokenizer.rules.sep
+        raise UserError(
+            f"{path}: its post_processor puts the ids {layout.cls} and {layout.sep} around a text, {cls} and {sep} are "
+            f"{special.cls} and {special.sep}. Name cls_token and sep_token in {SETTINGS}"
+        )
     folder = path.parent
     if (folder / VOCAB).is_file():
         beside = tuple(line.removesuffix("\r") for line in read_text(folder / VOCAB).removesuffix("\n").split("\n"))
@@ -58,7 +74,7 @@ def read_described(
 
 
 def _from_json(
-    path: Path, described: dict[str, Any], settings: dict[str, Any], lowercase: bool | None
+    path: Path, described: dict[str, Any], settings: dict[str, Any], segments: int, lowercase: bool | None
 ) -> WordPieceTokenizer:
     model, normalizer = described["model"], described["normalizer"]
     # BERT's classes let their settings overrule the file, the general one does not look at them.
@@ -87,6 +103,7 @@ def _from_json(
             prefix=model["continuing_subword_prefix"],
             max_word_chars=model["max_input_chars_per_word"],
             added=tuple(sorted(added, key=lambda token: token.id)),
+            segments=segments,
             **names,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -114,6 +131,7 @@ def _settings(rules: Rules) -> dict[str, Any]:
         "strip_accents": rules.strip_accents,
         "tokenize_chinese_chars": rules.split_chinese,
         **{key: getattr(rules, field) for field, key in CONTROL_KEYS.items()},
+        **({"model_input_names": ["input_ids", "attention_mask"]} if rules.segments == 1 else {}),
     }
 
 

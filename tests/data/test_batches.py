@@ -46,15 +46,16 @@ def test_encoded_rows_equal_the_tokenizers_encoding(tokenizer, rows, pair, max_l
     assert len(encoded) == len(expected) == len(encoded.lengths)
     for i, row in enumerate(expected):
         assert encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]].tolist() == row.ids
-        assert encoded.segment_b[i] == (row.segments.index(1) if pair else len(row.ids))
+        assert encoded.segment_b[i] == (row.segments.index(1) if 1 in row.segments else len(row.ids))
+        assert (1 in row.segments) == (pair and tokenizer.segments == 2)
     assert encoded.dropped == sum(row.dropped for row in expected)
     assert encoded.truncated == sum(row.dropped > 0 for row in expected)
 
 
-def test_second_text_starts_after_all_separators():
+def test_a_pair_of_one_segment_has_all_separators():
     encoded = encode_rows(rows_of(["a b"], ["c d"]), ROBERTA, 32)
     assert ROBERTA.tokens(encoded.tokens) == ["<s>", "a", "Ġ", "b", "</s>", "</s>", "c", "Ġ", "d", "</s>"]
-    assert encoded.segment_b.tolist() == [6]
+    assert encoded.segment_b.tolist() == [10]
 
 
 @settings(deadline=None)

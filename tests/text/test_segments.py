@@ -1,0 +1,184 @@
+"""Which text a token is of, as the tokenizer's own files say it: equal to what Hugging Face's models are given."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
+from library_folders import write
+from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.rows import rows_of
+from bert_jax.data.windows import windows_of_pairs
+from bert_jax.errors import UserError
+from bert_jax.text import load_tokenizer
+from bert_jax.text.layout import Layout
+from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##d"]
+CLS, SEP = ("[CLS]", 2), ("[SEP]", 3)
+
+
+def template(pair: str) -> processors.PostProcessor:
+    return processors.TemplateProcessing(single="[CLS] $A [SEP]", pair=pair, special_tokens=[CLS, SEP])
+
+
+PROCESSORS = {
+    "bert": processors.BertProcessing(SEP, CLS),
+    "roberta": processors.RobertaProcessing(SEP, CLS),
+    "two": template("[CLS] $A [SEP] $B:1 [SEP]:1"),
+    "one": template("[CLS] $A [SEP] $B [SEP]"),
+    "two-apart": template("[CLS] $A [SEP] [SEP] $B:1 [SEP]:1"),
+    "odd": template("[CLS] $A [SEP] $B:1 [SEP]"),
+    "early": template("[CLS] $A [SEP]:1 $B:1 [SEP]:1"),
+    "none": None,
+}
+CLASSES = ["BertTokenizerFast", "ElectraTokenizer", "DistilBertTokenizer", "PreTrainedTokenizerFast", "MPNetTokenizer"]
+WITHOUT, WITH = ["input_ids", "attention_mask"], ["input_ids", "token_type_ids", "attention_mask"]
+
+
+def make(folder: Path, processor: str, named: str | None, names: list[str] | None = None, model: str = "bert") -> Path:
+    backend = tokenizers.Tokenizer(models.WordPiece({text: i for i, text in enumerate(VOCAB)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    if PROCESSORS[processor] is not None:
+        backend.post_processor = PROCESSORS[processor]
+    backend.add_special_tokens(VOCAB[:5])
+    said = {f"{name[1:-1].lower()}_token": name for name in VOCAB[:5]}
+    said |= {"tokenizer_class": named} if named else {}
+    said |= {"model_input_names": names} if names else {}
+    return write(folder, tokenizer=backend.to_str(), tokenizer_config=said, config={"model_type": model})
+
+
+def types(theirs, ids: list[int]) -> list[int]:
+    """What the model is given: zeros where the tokenizer gives nothing."""
+    return theirs.get("token_type_ids") or [0] * len(ids)
+
+
+@pytest.mark.parametrize(("named", "processor"), itertools.product([*CLASSES, None], PROCESSORS))
+def test_segments_equal_hugging_face_or_are_refused(tmp_path, named, processor):
+    transformers = pytest.importorskip("transformers")
+    read = 0
+    for names in (None, WITHOUT, WITH):
+        folder = make(tmp_path / str(names), processor, named, names)
+        try:
+            ours = load_tokenizer(folder)
+        except UserError as error:
+            assert "\n" not in str(error) and "post_processor" in str(error)
+            continue
+        read += 1
+        ours.save(tmp_path / "saved" / str(names))
+        again = load_tokenizer(tmp_path / "saved" / str(names))
+        assert again.fingerprint == ours.fingerprint
+        for tokenizer, path in ((ours, folder), (again, tmp_path / "saved" / str(names))):
+            expected = transformers.AutoTokenizer.from_pretrained(path)("a cd", "b a c")
+            encoding = tokenizer.encode(["a cd"], ["b a c"], max_length=20)[0]
+            assert encoding.ids == expected["input_ids"]
+            assert encoding.segments == types(expected, encoding.ids)
+    published = {"bert": [*CLASSES[:4], None], "two": [*CLASSES[:4], None], "roberta": CLASSES[3:], "one": CLASSES[3:4]}
+    assert read == 3 or named not in published.get(processor, [])
+
+
+def test_what_two_versions_of_the_library_read_differently_is_refused(tmp_path):
+    def refused(processor, named, names=None):
+        with pytest.raises(UserError) as caught:
+            load_tokenizer(make(tmp_path / f"{processor}{named}{names}", processor, named, names))
+        return str(caught.value)
+
+    assert (
+        "1 control tokens between two texts, which are 2 segments; its post_processor puts 1, of types 0 0 0 0 0"
+        in (refused("one", "BertTokenizer"))
+    )
+    assert "its post_processor puts 2" in refused("roberta", "BertTokenizer", WITHOUT)
+    assert "the types 0 0 0 1 0; 0 up to the second text" in refused("odd", "PreTrainedTokenizerFast", WITH)
+    assert "the types 0 0 1 1 1" in refused("early", "PreTrainedTokenizerFast", WITH)
+    assert "no post_processor, so that no control tokens stand around a text" in refused("none", "TokenizersBackend")
+
+
+@pytest.mark.parametrize(
+    ("single", "pair", "reason"),
+    [
+        ("$A [SEP]", "$A [SEP] $B [SEP]", "'A 3' and 'A 3 B 3', which no BERT takes"),
+        ("[CLS] $A", "[CLS] $A $B", "'2 A' and '2 A B', which no BERT takes"),
+        ("[CLS] $B [SEP]", "[CLS] $B [SEP] $A [SEP]", "which no BERT takes"),
+        ("[CLS]:1 $A:1 [SEP]:1", "[CLS] $A [SEP] $B:1 [SEP]:1", "a single text the types 1 1 1; 0 is expected"),
+    ],
+)
+def test_templates_that_no_bert_takes_are_refused(tmp_path, single, pair, reason):
+    folder = make(tmp_path / "t", "two", "PreTrainedTokenizerFast")
+    table = json.loads((folder / "tokenizer.json").read_text())
+    made = processors.TemplateProcessing(single=single.replace("$B", "$A"), pair=pair, special_tokens=[CLS, SEP])
+    table["post_processor"] = json.loads(made.__getstate__())
+    if "$B" in single:
+        table["post_processor"]["single"][1]["Sequence"]["id"] = "B"
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match=reason):
+        load_tokenizer(folder)
+
+
+def test_control_tokens_of_the_file_are_those_of_the_settings(tmp_path):
+    folder = make(tmp_path / "t", "bert", "BertTokenizer")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(said | {"sep_token": "c"}))
+    with pytest.raises(UserError, match=r"puts the ids 2 and 3 around a text, \[CLS\] and c are 2 and 7"):
+        load_tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("named", "names", "segments"),
+    [
+        (None, None, 2),
+        ("BertTokenizer", None, 2),
+        ("BertTokenizer", WITHOUT, 1),
+        ("DistilBertTokenizer", None, 1),
+        ("DistilBertTokenizer", WITH, 2),
+    ],
+)
+def test_a_folder_without_tokenizer_json_has_the_segments_of_its_class(tmp_path, named, names, segments):
+    said = {"tokenizer_class": named, "model_input_names": names}
+    folder = write(tmp_path / "t", tokenizer_config={key: value for key, value in said.items() if value})
+    (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+    assert load_tokenizer(folder).segments == segments
+    if named is not None and (transformers := pytest.importorskip("transformers")):
+        (folder / "config.json").write_text('{"model_type": "bert"}')
+        expected = transformers.AutoTokenizer.from_pretrained(folder)("a", "b")
+        assert (
+            types(expected, expected["input_ids"])
+            == load_tokenizer(folder).encode(["a"], ["b"], max_length=9)[0].segments
+        )
+
+
+def test_a_tokenizer_alone_has_the_segments_of_its_template(tmp_path):
+    for processor, segments in (("two", 2), ("one", 1), ("two-apart", 2), ("roberta", 1)):
+        folder = make(tmp_path / processor, processor, None)
+        (folder / "config.json").unlink()
+        assert load_tokenizer(folder).segments == segments
+
+
+def test_fingerprints_are_those_of_before_where_segments_are_as_before():
+    two, one = (WordPieceTokenizer(VOCAB, Rules(lowercase=True, segments=segments)) for segments in (2, 1))
+    assert two.fingerprint == "e0af7fd6e64aa97172f2b534326fbde1e737f75d324903b9ede5188431513b8b"
+    assert one.fingerprint != two.fingerprint
+
+
+TEXT = st.lists(st.sampled_from("abc"), max_size=9).map(" ".join)
+
+
+@given(a=TEXT, b=TEXT, segments=st.sampled_from([1, 2]), max_length=st.integers(7, 20))
+def test_all_rows_have_the_segments_of_the_tokenizer(a, b, segments, max_length):
+    tokenizer = WordPieceTokenizer(VOCAB, Rules(lowercase=True, segments=segments))
+    expected = tokenizer.encode([a], [b], max_length=max_length)[0].segments
+    encoded = encode_rows(rows_of([a], [b]), tokenizer, max_length)
+    assert expected == [int(i >= encoded.segment_b[0]) for i in range(len(expected))]
+    windows = windows_of_pairs(tokenizer, [a], [b], max_length)
+    starts = windows.before if segments == 2 else windows.encoded.lengths
+    assert windows.encoded.segment_b.tolist() == starts.tolist()
+
+
+def test_a_layout_counts_its_segments():
+    assert Layout(1, 2, 1, (0, 0, 0, 1, 1)).segments == 2
+    assert Layout(1, 2, 2, (0, 0, 0, 0, 0, 0)).segments == 1
+    assert Layout(1, 2, 1, (0, 0, 0, 2, 2)).segments is None
