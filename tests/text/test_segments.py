@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from library_folders import write
 from tokenizers import models, normalizers, pre_tokenizers, processors
@@ -167,6 +167,7 @@ def test_fingerprints_are_those_of_before_where_segments_are_as_before():
 TEXT = st.lists(st.sampled_from("abc"), max_size=9).map(" ".join)
 
 
+@settings(deadline=None)
 @given(a=TEXT, b=TEXT, segments=st.sampled_from([1, 2]), max_length=st.integers(7, 20))
 def test_all_rows_have_the_segments_of_the_tokenizer(a, b, segments, max_length):
     tokenizer = WordPieceTokenizer(VOCAB, Rules(lowercase=True, segments=segments))
