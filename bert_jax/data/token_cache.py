@@ -14,7 +14,7 @@ import numpy as np
 
 from bert_jax.text.tokenizer import Encoding, Tokenizer
 
-FORMAT = 1  # of the files
+FORMAT = 2  # of the files, and of the rules by which spans are made of what the library gives
 LEAST_CHARS = 1_000_000  # fewer are cut in the time that it takes to look for them
 MOST_BYTES = 2 << 30  # of all files; those that were used longest ago go first
 SUFFIX, WRITING = ".tokens", ".writing"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tokenizers
 
+from bert_jax.text.places import whole_spans
 from bert_jax.text.tokenizer import Encoding, SpecialIds
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import replace_surrogates
@@ -34,9 +35,9 @@ def flat_spans(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.
     ids, spans, counts = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [0]
     for first in range(0, len(texts), CHUNK_PLACED):
         chunk = list(map(replace_surrogates, texts[first : first + CHUNK_PLACED]))
-        for encoding in backend.encode_batch(chunk, add_special_tokens=False):
+        for text, encoding in zip(chunk, backend.encode_batch(chunk, add_special_tokens=False), strict=True):
             ids.append(np.array(encoding.ids, np.int32))
-            spans.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
+            spans.append(whole_spans(text, np.array(encoding.offsets, np.int32).reshape(-1, 2)))
             counts.append(len(encoding))
     return np.concatenate(ids), np.concatenate(spans), np.cumsum(counts, dtype=np.int64)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.recipes import Described, library_class, user_token
+from bert_jax.text.recipes import Described, flattened, library_class, user_token
 from bert_jax.text.training import Wanted, case_normalizer, stands_alone
 
 
@@ -22,8 +22,8 @@ def cased_tokenizer(
     """The tokenizer that sees texts as `wanted` says; of the general class where RoBERTa's classes do not do that."""
     normalizer = case_normalizer(wanted)
     if normalizer is not None:
-        steps = [json.loads(normalizer.__getstate__()), described["normalizer"]]
-        described = {**described, "normalizer": {"type": "Sequence", "normalizers": [step for step in steps if step]}}
+        steps = [json.loads(normalizer.__getstate__()), *flattened(described["normalizer"])]
+        described = {**described, "normalizer": {"type": "Sequence", "normalizers": steps}}
     return LibraryTokenizer(
         described,
         {field: control[field] for field in ("pad", "unk", "mask")},

@@ -10,7 +10,7 @@ from bert_jax.errors import UserError
 from bert_jax.text.byte_level_training import CONTROL
 from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.library_training import cased_tokenizer, with_user_tokens
-from bert_jax.text.recipes import Described, control_token
+from bert_jax.text.recipes import Described, control_token, flattened
 from bert_jax.text.sentencepiece_files import described_pieces
 from bert_jax.text.training import (
     Wanted,
@@ -66,6 +66,10 @@ def train_unigram(texts: Iterable[str], wanted: Wanted, left_out: Counter[str]) 
     except (RuntimeError, OSError) as error:
         raise UserError(_told(str(error), wanted.size, beyond)) from None
     described = described_pieces(written.getvalue(), "vocabulary")
+    # SentencePiece composes Hangul, the library's charsmap does not: stripped accents, and input that is decomposed,
+    # would leave all of Korean unknown.
+    steps = [{"type": "NFC"}, *flattened(described["normalizer"])]
+    described["normalizer"] = {"type": "Sequence", "normalizers": steps}
     left_out["rare_characters"] += _count_unknown(lines, described)
     entries = len(described["model"]["vocab"])
     special = [control_token(i, name) for i, name in enumerate(wanted.special_tokens, entries)]

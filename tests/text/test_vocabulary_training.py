@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -126,6 +127,14 @@ def test_trained_vocabulary_covers_its_texts():
     assert tokenizer.vocab_size <= 120
     assert "cat" in tokenizer.vocab and "the" in tokenizer.vocab
     assert all(tokenizer.special.unk not in ids for ids in tokenizer.ids(TEXTS)) and not left_out.total()
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_unigram_knows_korean_composed_or_not(lowercase):
+    tokenizer = learn("unigram", ["그는 서울에서 태어났고 Seoul 이다"] * 9, 60, lowercase)
+    texts = [unicodedata.normalize(form, "그는 서울에서 났고") for form in ("NFC", "NFD")]
+    composed, decomposed = tokenizer.ids(texts)
+    assert composed.tolist() == decomposed.tolist() and tokenizer.special.unk not in composed
 
 
 def naive_merges(texts, size):
