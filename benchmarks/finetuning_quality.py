@@ -242,16 +242,17 @@ def read_questions(task: str, checkpoint: Path, data: Path, seed: int, recipe: A
     from bert_jax.tasks.squad_scores import squad_scores
 
     tokenizer, model = load("QuestionAnswering", checkpoint, recipe, seed)
-    train, dev = (read_squad(data / f"{name}.json").items for name in ("train", "dev"))
+    train, questions = read_squad(data / "train.json").items, read_squad(data / "dev.json")
+    dev = questions.items
     shown = windows(tokenizer, dev)
-    golds = {item.id: [text for text, _ in item.answers] for item in dev}
+    golds = {item.id: item.golds for item in dev}
 
     def scored(logits: list[np.ndarray]) -> Scores:
         best: dict[str, tuple[float, str]] = {item.id: (-np.inf, "") for item in dev}
         for window, scores in zip(shown, logits, strict=True):
             item = dev[window["owner"]]
             best[item.id] = max(best[item.id], best_answer(window, item.context, scores), key=lambda found: found[0])
-        scores = squad_scores({name: text for name, (_, text) in best.items()}, golds)
+        scores = squad_scores({name: text for name, (_, text) in best.items()}, golds, questions.version)
         return {**scores, "main": scores["f1"]}
 
     inputs = []

@@ -40,7 +40,8 @@ def answer_questions(
     refused = np.array([none - spans[0].score if spans else np.inf for spans, none in found])
     if no_answer and threshold is None:
         ids, texts = [item.id for item in items], Answers(best, refused, None).by_id(questions)
-        threshold, _ = best_threshold(dict(zip(ids, refused.tolist(), strict=True)), texts, golds_of(questions))
+        sureness = dict(zip(ids, refused.tolist(), strict=True))
+        threshold, _ = best_threshold(sureness, texts, golds_of(questions), questions.version)
     if not no_answer:
         threshold = None
     confidence = np.ones(len(items))
@@ -54,47 +55,49 @@ def answer_questions(
 
 
 def golds_of(questions: Questions) -> dict[str, list[str]]:
-    """The texts of the right answers by id."""
-    return {item.id: [text for text, _ in item.answers] for item in questions.items}
+    """Return the texts of the right answers by id, as the file has them."""
+    return {item.id: list(item.golds) for item in questions.items}
 
 
 def answer_scores(questions: Questions, answers: Answers) -> dict[str, float]:
-    """Official exact match and F1, the threshold where there is one, and "main"."""
-    scores = squad_scores(answers.by_id(questions), golds_of(questions))
+    """Return the official exact match and F1, the threshold where there is one, and "main"."""
+    scores = squad_scores(answers.by_id(questions), golds_of(questions), questions.version)
     threshold = {} if answers.threshold is None else {"threshold": float(answers.threshold)}
     return {**scores, **threshold, "main": scores["f1"]}
 
 
 def review_texts(questions: Questions, given: dict[str, str]) -> Review:
-    """Anyone's answers by id, without probabilities. Questions that were not answered count as the scripts have it."""
-    by_question = scores_by_question(given, golds_of(questions))
+    """Return the review of anyone's answers by id. Questions that were not answered count as the script has it."""
+    by_question = scores_by_question(given, golds_of(questions), questions.version)
     items = [item for item in questions.items if item.id in by_question]
     table = np.array([by_question[item.id] for item in items]).reshape(-1, 2)
-    return _review(items, [given.get(item.id, "") for item in items], table, [None] * len(items), None)
+    answered = dataclasses.replace(questions, items=items)
+    return _review(answered, [given.get(item.id, "") for item in items], table, [None] * len(items), None)
 
 
 def review_answers(questions: Questions, answers: Answers) -> Review:
-    """The questions with their answers."""
+    """Return the review of the questions with a model's answers."""
     given = answers.by_id(questions)
-    by_question = scores_by_question(given, golds_of(questions))
+    by_question = scores_by_question(given, golds_of(questions), questions.version)
     table = np.array([by_question[item.id] for item in questions.items])
-    return _review(questions.items, list(given.values()), table, answers.spans, answers.confidence)
+    return _review(questions, list(given.values()), table, answers.spans, answers.confidence)
 
 
 def _review(
-    items: list[Question],
+    questions: Questions,
     given: list[str],
     table: np.ndarray,
     spans: list[Candidate | None] | list[None],
     confidence: np.ndarray | None,
 ) -> Review:
-    answered = np.array([bool(item.answers) for item in items])
-    refusing = np.repeat(~answered[:, None], 2, axis=1).astype(float)
+    items, golds = questions.items, golds_of(questions)
+    answered = np.array([bool(item.golds) for item in items])
+    refusing = np.array(list(scores_by_question(dict.fromkeys(golds, ""), golds, questions.version).values()))
     sure = np.ones(len(items)) if confidence is None else confidence
 
     def case(i: int) -> Case:
         item, span = items[i], spans[i]
-        right = list(dict.fromkeys(text for text, _ in item.answers))
+        right = list(dict.fromkeys(filter(str.strip, item.golds)))
         return Case(
             item.id,
             (Part("question", item.question), _context(item, span)),

@@ -4,20 +4,22 @@ import itertools
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bert_jax.data.squad import Version
 from bert_jax.errors import UserError
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 Golds = Mapping[str, Sequence[str]]  # question id to the texts of its answers; none: it has no answer
+Scores = tuple[float, float]  # exact match and F1
 
 
 def normalize_answer(text: str) -> str:
-    """Lower case, without punctuation, articles and more than one blank."""
+    """Return the text in lower case, without punctuation and articles, words parted by one blank."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -26,10 +28,8 @@ def exact_match(answer: str, gold: str) -> float:
 
 
 def f1(answer: str, gold: str) -> float:
-    """Of the words that both have. Where one has none, 1 if the other has none either."""
+    """Return the F1 of the words that both have: 0 where they share none, as where either has none."""
     given, expected = normalize_answer(answer).split(), normalize_answer(gold).split()
-    if not given or not expected:
-        return float(given == expected)
     same = sum((Counter(given) & Counter(expected)).values())
     if not same:
         return 0.0
@@ -37,30 +37,47 @@ def f1(answer: str, gold: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def scores_by_question(answers: Mapping[str, str], golds: Golds) -> dict[str, tuple[float, float]]:
-    """(exact match, F1) of each question, the best over its answers.
+def _score_1_1(answer: str | None, golds: Sequence[str]) -> Scores | None:
+    """Return the scores of one question as evaluate-v1.1.py has them: (0, 0) for one that was not answered.
 
-    One that was not answered has 0 by the script of SQuAD 1.1; that of 2.0 leaves it out.
+    Golds without a word count, by exact match alone: no word is shared, so their F1 is 0.
     """
-    found = {}
-    two = not all(golds.values())
-    for name, texts in golds.items():
-        if name not in answers:
-            if not two:
-                found[name] = (0.0, 0.0)
-            continue
-        expected = [text for text in texts if normalize_answer(text)] or [""]
-        answer = answers[name]
-        found[name] = (
-            max(exact_match(answer, text) for text in expected),
-            max(f1(answer, text) for text in expected),
-        )
-    return found
+    if answer is None:
+        return 0.0, 0.0
+    return _best(answer, golds, f1)
 
 
-def squad_scores(answers: Mapping[str, str], golds: Golds) -> dict[str, float]:
-    """`exact_match` and `f1` over all questions; with some that have no answer, also apart for those and the others."""
-    by_question = scores_by_question(answers, golds)
+def _score_2_0(answer: str | None, golds: Sequence[str]) -> Scores | None:
+    """Return the scores of one question as evaluate-v2.0.py has them: None for one that was not answered.
+
+    Golds without a word are left out; where none is left, an answer without a word is right.
+    """
+    if answer is None:
+        return None
+    return _best(answer, [gold for gold in golds if normalize_answer(gold)] or [""], _f1_or_empty)
+
+
+def _f1_or_empty(answer: str, gold: str) -> float:
+    """Return the F1, 1 where neither has a word."""
+    return f1(answer, gold) or float(not normalize_answer(answer) and not normalize_answer(gold))
+
+
+def _best(answer: str, golds: Sequence[str], overlap: Callable[[str, str], float]) -> Scores:
+    return max(exact_match(answer, gold) for gold in golds), max(overlap(answer, gold) for gold in golds)
+
+
+SCRIPTS: dict[Version, Callable[[str | None, Sequence[str]], Scores | None]] = {"1.1": _score_1_1, "2.0": _score_2_0}
+
+
+def scores_by_question(answers: Mapping[str, str], golds: Golds, version: Version) -> dict[str, Scores]:
+    """Return (exact match, F1) of each question that counts, the best over its golds."""
+    scores = {name: SCRIPTS[version](answers.get(name), texts) for name, texts in golds.items()}
+    return {name: pair for name, pair in scores.items() if pair is not None}
+
+
+def squad_scores(answers: Mapping[str, str], golds: Golds, version: Version) -> dict[str, float]:
+    """Return `exact_match` and `f1` over all questions; of those that have an answer and the others apart, too."""
+    by_question = scores_by_question(answers, golds, version)
     if not by_question:
         raise UserError("none of the questions has an answer in the predictions. Do the two files belong together?")
     answered = np.array([bool(golds[name]) for name in by_question])
@@ -68,7 +85,7 @@ def squad_scores(answers: Mapping[str, str], golds: Golds) -> dict[str, float]:
 
 
 def mean_scores(by_question: np.ndarray, answered: np.ndarray) -> dict[str, float]:
-    """The same from (exact match, F1) of each question, and whether it has an answer."""
+    """Return the same from (exact match, F1) of each question, and whether it has an answer."""
     scores: dict[str, float] = {}
     for prefix, those in (("", np.ones_like(answered)), ("has_answer_", answered), ("no_answer_", ~answered)):
         if not those.any() or (prefix and those.all()):
@@ -79,14 +96,14 @@ def mean_scores(by_question: np.ndarray, answered: np.ndarray) -> dict[str, floa
 
 
 def best_threshold(
-    no_answer: Mapping[str, float], answers: Mapping[str, str], golds: Golds
+    no_answer: Mapping[str, float], answers: Mapping[str, str], golds: Golds, version: Version
 ) -> tuple[float, dict[str, float]]:
-    """The threshold on `no_answer` above which an answer is better withheld, for the best F1, and the best scores.
+    """Return the threshold on `no_answer` above which an answer is better withheld for F1, and the best scores.
 
     `answers` are those given if all are. As find_best_thresh of the official script, but half-way between two
     questions, so that rounding does not decide. Finite, as JSON has it, also where `no_answer` is not.
     """
-    by_question = scores_by_question(answers, golds)
+    by_question = scores_by_question(answers, golds, version)
     none = sum(not texts for texts in golds.values())
     order = sorted(golds, key=lambda name: no_answer[name])
     upper = dict(zip(order, [(no_answer[a] + no_answer[b]) / 2 for a, b in itertools.pairwise(order)], strict=False))

@@ -32,6 +32,7 @@ def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
     assert [note.split(": ", 1)[1] for note in found.notes] == [
         "2 answers stood elsewhere in the context and were found, the first of id 2",
         "1 answers are nowhere, the first of id 4",
+        "no version is given; scored as SQuAD 1.1, as every question has an answer",
     ]
 
 
@@ -39,7 +40,8 @@ def test_what_is_said_of_impossible_questions_is_checked(tmp_path):
     both = {**entry(), "is_impossible": True}
     found = read_squad(write(tmp_path / "a.json", both))
     assert found.items[0].answers == ()
-    assert "1 questions marked as impossible have answers, which were left out" in found.notes[0]
+    assert found.items[0].impossible and found.items[0].golds == ("London",)
+    assert "1 questions marked as impossible have answers: they are scored by, and not learned from" in found.notes[0]
     with pytest.raises(UserError, match=r"id .*: is_impossible is 'false', where true or false is expected"):
         read_squad(write(tmp_path / "b.json", {**entry(), "is_impossible": "false"}))
 
@@ -113,9 +115,23 @@ def test_the_official_files_are_found_by_their_names(tmp_path):
         read_splits(tmp_path, (".json",), read_squad, 0.1)
 
 
+def test_a_file_of_2_0_needs_no_mark_where_no_answer_is_listed(tmp_path):
+    path = write(tmp_path / "a.json", {"id": "x", "question": "Why?", "answers": []})
+    path.write_text(json.dumps({"version": "v2.0", **json.loads(path.read_text())}))
+    found = read_squad(path)
+    assert found.version == "2.0" and found.has_no_answer and found.items[0].impossible and found.notes == []
+
+
+def test_empty_answers_are_kept_to_score_by(tmp_path):
+    both = {**entry(), "answers": [{"text": " ", "answer_start": 0}, {"text": "Ada", "answer_start": 0}]}
+    found = read_squad(write(tmp_path / "a.json", both, {**entry("2"), "answers": [{"text": "", "answer_start": 0}]}))
+    assert [(item.answers, item.golds) for item in found.items] == [((("Ada", 0),), (" ", "Ada")), ((), ("",))]
+    assert not found.has_no_answer and "2 answers are empty" in found.notes[0]
+
+
 def test_empty_contexts_are_told(tmp_path):
     found = read_squad(write(tmp_path / "a.json", entry(), context=""))
-    assert found.notes[-1].endswith("1 questions have an empty context")
+    assert found.notes[-2].endswith("1 questions have an empty context, the first of id 1")
 
 
 def test_predictions_are_texts_by_id_each_once(tmp_path):

@@ -83,7 +83,7 @@ def test_marks_in_an_excerpt_stand_on_the_answers(right, given, long, wide, size
     right, given = right % size, given % size
     text = context[right : right + long]
     span = Candidate(context[given : given + wide], given, min(given + wide, size), 1.0)
-    part = _context(Question("q", "?", context, ((text, right),)), span)
+    part = _context(Question("q", "?", context, ((text, right),), (text,)), span)
     shown = {mark.kind: part.text[mark.start : mark.end] for mark in part.marks}
     assert shown == {"expected": text, "given": span.text}
     assert (part.text == context) == (size <= MOST_CONTEXT) or part.heading == "context (excerpt)"
@@ -91,9 +91,9 @@ def test_marks_in_an_excerpt_stand_on_the_answers(right, given, long, wide, size
 
 
 def test_answers_of_anyone_score_as_the_official_script():
-    items = [Question(str(i), "?", "the cat sat", (("cat", 4),) if i % 2 else ()) for i in range(5)]
+    here, none = ((("cat", 4),), ("cat",)), ((), (), True)
+    items = [Question(str(i), "?", "the cat sat", *(here if i % 2 else none)) for i in range(5)]
     given = {"0": "", "1": "the cat", "2": "dog", "4": ""}
-    review = review_texts(Questions("dev.json", items, True, []), given)
-    golds = {item.id: [text for text, _ in item.answers] for item in items}
-    assert review.scores == squad_scores(given, golds) and len(review) == 4
+    review = review_texts(Questions("dev.json", items, True, [], "2.0"), given)
+    assert review.scores == squad_scores(given, {item.id: item.golds for item in items}, "2.0") and len(review) == 4
     assert [case.where for case in review.worst()] == ["2"] and review.certainty is None

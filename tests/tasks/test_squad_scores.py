@@ -1,47 +1,114 @@
 """SQuAD's scores are those of the official scripts, to the last digit."""
 
-import re
-import string
-from collections import Counter
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from official_squad import evaluate_1_1, evaluate_2_0
 
+from bert_jax.cli import main
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
+from bert_jax.finetuning.answer_review import Answers, answer_scores, golds_of
+from bert_jax.tasks.spans import Candidate
 from bert_jax.tasks.squad_scores import best_threshold, normalize_answer, squad_scores
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "squad"
-words = st.lists(st.sampled_from(["the", "a", "An", "cat", "Cat.", "d'og", "dog", "-", "", "1,000", "ÉTÉ"]), max_size=5)
+OFFICIAL = {"1.1": evaluate_1_1, "2.0": evaluate_2_0}
+words = st.lists(
+    st.sampled_from(
+        ["the", "a", "An", "cat", "Cat.", "d'og", "dog", "-", "", "1,000", "ÉTÉ", "...", "\u00a0", "THE", "«a»"]
+    ),
+    max_size=4,
+)
 texts = words.map(" ".join)
+answers = st.none() | texts  # None: not among the predictions
+FEWEST = {"1.1": 1, "2.0": 0}  # golds of a question
 
 
-def plain_f1(answer, gold):
-    """A word at a time, as the script has it."""
-
-    def cut(text):
-        text = "".join(c for c in text.lower() if c not in set(string.punctuation))
-        return re.sub(r"\b(a|an|the)\b", " ", text).split()
-
-    given, expected = cut(answer), cut(gold)
-    common = Counter(given) & Counter(expected)
-    if len(given) == 0 or len(expected) == 0:
-        return int(given == expected)
-    if sum(common.values()) == 0:
-        return 0
-    precision, recall = sum(common.values()) / len(given), sum(common.values()) / len(expected)
-    return (2 * precision * recall) / (precision + recall)
+@st.composite
+def scored(draw, version):
+    """Golds by id and answers to some of them, at least to one."""
+    golds = draw(
+        st.dictionaries(st.text(max_size=3), st.lists(texts, min_size=FEWEST[version], max_size=3), min_size=1)
+    )
+    given = {name: draw(answers) for name in golds}
+    given = {name: answer for name, answer in given.items() if answer is not None}
+    return golds, given or dict.fromkeys(golds, "a cat")
 
 
-@given(st.dictionaries(st.text(max_size=3), st.tuples(texts, st.lists(texts, min_size=1, max_size=3)), min_size=1))
-def test_every_question_has_the_best_over_its_answers(table):
-    answers = {name: answer for name, (answer, _) in table.items()}
-    golds = {name: given for name, (_, given) in table.items()}
-    found = squad_scores(answers, golds)
-    expected = [max(plain_f1(a, g) for g in [g for g in gs if normalize_answer(g)] or [""]) for a, gs in table.values()]
-    assert found["f1"] == pytest.approx(100 * sum(expected) / len(expected))
+@pytest.mark.parametrize("version", OFFICIAL)
+@given(data=st.data())
+def test_scores_are_those_of_the_script_of_each_version(version, data):
+    golds, given = data.draw(scored(version))
+    found, expected = squad_scores(given, golds, version), OFFICIAL[version](list(golds.items()), given)
+    if len(given) < len(golds):  # the script of 2.0 then raises for the two parts
+        found = {name: value for name, value in found.items() if name in expected}
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def table_of(golds, version, *, marked):
+    """A SQuAD file of contexts that hold the golds."""
+    paragraphs = []
+    for name, known in golds.items():
+        context = " | ".join(known)
+        places = [len(" | ".join(known[:i])) + 3 * (i > 0) for i in range(len(known))]
+        listed = [{"text": text, "answer_start": place} for text, place in zip(known, places, strict=True)]
+        entry = {"id": name, "question": "Why?", "answers": listed}
+        paragraphs.append({"context": context, "qas": [entry | ({"is_impossible": not known} if marked else {})]})
+    return {"data": [{"paragraphs": paragraphs}]} | ({} if version is None else {"version": version})
+
+
+NOTHING = {
+    "1": ["the"],  # an article
+    "2": ["...", "cat"],  # a mark, and a word
+    "3": [""],
+    "4": ["a dog"],
+    "5": ["-"],
+}
+GIVEN = {"1": "a", "2": "!", "3": "", "4": "", "5": "the dog"}
+
+
+@pytest.mark.parametrize(
+    ("version", "marked", "script", "says"),
+    [
+        ("1.1", False, "1.1", ""),
+        ("v2.0", True, "2.0", ""),
+        ("2.0", False, "2.0", ""),
+        (None, False, "1.1", "scored as SQuAD 1.1, as every question has an answer"),
+        (None, True, "2.0", "scored as SQuAD 2.0, as its questions say is_impossible"),
+    ],
+)
+def test_the_data_decide_which_script_scores(tmp_path, capsys, version, marked, script, says):
+    (tmp_path / "dev.json").write_text(json.dumps(table_of(NOTHING, version, marked=marked)))
+    (tmp_path / "p.json").write_text(json.dumps(GIVEN))
+    expected = OFFICIAL[script](list(NOTHING.items()), GIVEN)
+    given = [f"--predictions={tmp_path}/p.json", f"--data={tmp_path}/dev.json", f"--json={tmp_path}/s.json"]
+    assert main(["evaluate", *given]) == 0
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    told = capsys.readouterr().err
+    assert ("no version is given" in told) == bool(says) and says in told
+    # in training, the same from the spans of a model
+    questions = read_squad(tmp_path / "dev.json")
+    spans = [Candidate(GIVEN[item.id], 0, 0, 1.0) if GIVEN[item.id] else None for item in questions.items]
+    trained = answer_scores(questions, Answers(spans, [1.0] * len(spans), None))
+    assert {name: trained[name] for name in expected} == pytest.approx(expected)
+    assert evaluate_1_1(list(NOTHING.items()), GIVEN) != evaluate_2_0(list(NOTHING.items()), GIVEN)
+
+
+def test_impossible_questions_in_a_file_of_1_1_are_scored_as_2_0(tmp_path, capsys):
+    table = table_of({"1": ["cat"], "2": []}, "1.1", marked=True)
+    table["data"][0]["paragraphs"][0]["qas"][0]["is_impossible"] = True  # though it has an answer
+    (tmp_path / "dev.json").write_text(json.dumps(table))
+    questions = read_squad(tmp_path / "dev.json")
+    assert questions.version == "2.0" and any("its version is 1.1" in line for line in questions.notes)
+    assert golds_of(questions) == {"1": ["cat"], "2": []} and questions.items[0].answers == ()
+    expected = evaluate_2_0(list(golds_of(questions).items()), {"1": "cat", "2": "x"})
+    assert squad_scores({"1": "cat", "2": "x"}, golds_of(questions), "2.0") == pytest.approx(expected)
+    assert expected["exact_match"] == 50.0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published predictions are not here")
@@ -55,15 +122,18 @@ def test_every_question_has_the_best_over_its_answers(table):
     ],
 )
 def test_published_predictions_have_the_official_scores(predictions, questions, exact, overlap):
-    golds = {item.id: [text for text, _ in item.answers] for item in read_squad(DATA / questions).items}
-    found = squad_scores(read_predictions(DATA / "predictions" / f"{predictions}.dev-v1.1.json"), golds)
+    golds = golds_of(read_squad(DATA / questions))
+    found = squad_scores(read_predictions(DATA / "predictions" / f"{predictions}.dev-v1.1.json"), golds, "1.1")
     assert (round(found["exact_match"], 4), round(found["f1"], 4)) == (exact, overlap)
 
 
 spoken = texts.filter(lambda text: not text or normalize_answer(text))  # the script counts "the" as an answer
 
 
-@given(st.lists(st.tuples(st.floats(-5, 5), spoken, st.lists(texts.filter(normalize_answer), max_size=2)), min_size=1))
+rows = st.tuples(st.floats(-5, 5), spoken, st.lists(texts.filter(normalize_answer), max_size=2))
+
+
+@given(st.lists(rows, min_size=1, max_size=6))
 def test_no_other_threshold_is_better(rows):
     golds = {str(i): given for i, (_, _, given) in enumerate(rows)}
     answers = {str(i): answer for i, (_, answer, _) in enumerate(rows)}
@@ -73,9 +143,9 @@ def test_no_other_threshold_is_better(rows):
 
     def at(threshold):
         kept = {name: "" if refused[name] > threshold else answer for name, answer in answers.items()}
-        return squad_scores(kept, golds)["f1"]
+        return squad_scores(kept, golds, "2.0")["f1"]
 
-    threshold, found = best_threshold(refused, answers, golds)
+    threshold, found = best_threshold(refused, answers, golds, "2.0")
     best = max(at(value) for value in [-6.0, *refused.values(), *[value + 1e-9 for value in refused.values()]])
     assert found["best_f1"] >= best - 1e-6
     assert at(threshold) == pytest.approx(found["best_f1"])
@@ -83,14 +153,14 @@ def test_no_other_threshold_is_better(rows):
 
 def test_the_threshold_is_a_number_also_where_nothing_can_be_found_in_a_context():
     refused, golds = {"a": 1.0, "b": float("inf")}, {"a": ["cat"], "b": []}
-    threshold, found = best_threshold(refused, {"a": "cat", "b": ""}, golds)
+    threshold, found = best_threshold(refused, {"a": "cat", "b": ""}, golds, "2.0")
     assert 1.0 < threshold < float("inf") and found["best_f1"] == 100.0
-    threshold, found = best_threshold({"b": float("inf")}, {"b": ""}, {"b": []})
+    threshold, found = best_threshold({"b": float("inf")}, {"b": ""}, {"b": []}, "2.0")
     assert threshold == 0.0 and found["best_f1"] == 100.0
 
 
 def test_unanswered_questions():
-    assert squad_scores({}, {"a": ["x"]})["f1"] == 0.0  # 1.1 counts them
+    assert squad_scores({}, {"a": ["x"]}, "1.1")["f1"] == 0.0  # 1.1 counts them
     with pytest.raises(UserError, match="none of the questions"):
-        squad_scores({}, {"a": ["x"], "b": []})  # 2.0 leaves them out
-    assert squad_scores({"b": ""}, {"a": ["x"], "b": []})["f1"] == 100.0
+        squad_scores({}, {"a": ["x"], "b": []}, "2.0")  # 2.0 leaves them out
+    assert squad_scores({"b": ""}, {"a": ["x"], "b": []}, "2.0")["f1"] == 100.0
