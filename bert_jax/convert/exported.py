@@ -16,7 +16,19 @@ from bert_jax.errors import UserError
 
 DESCRIPTION = "bert_jax.json"
 # Of a fine-tuned run, what predicting and scoring need.
-TASK = ("name", "pair", "columns", "metrics", "main", "max_length", "long_texts", "overlap", "no_answer", "threshold")
+TASK = (
+    "name",
+    "pair",
+    "columns",
+    "metrics",
+    "main",
+    "max_length",
+    "long_texts",
+    "overlap",
+    "max_answer_length",
+    "no_answer",
+    "threshold",
+)
 
 
 @dataclasses.dataclass(frozen=True)

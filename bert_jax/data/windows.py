@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bert_jax.data.answer_lengths import answer_limits
 from bert_jax.data.encoded import Encoded, copy_runs
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
@@ -31,8 +32,13 @@ class Pieces:
 
 
 def cut(tokenizer: Tokenizer, texts: Sequence[str]) -> Pieces:
-    """The tokens of whole texts with their places."""
+    """Return the tokens of whole texts with their places."""
     return Pieces(*tokenizer.spans_flat(texts))
+
+
+def character_counts(texts: Sequence[str]) -> np.ndarray:
+    """Return the characters of each text: int64."""
+    return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Windows:
     """Row i of `encoded` shows `length[i]` tokens of text `owner[i]` from its token `start[i]` on.
 
     They stand `before[i]` tokens after the start of the row. Every token of every text is in some row, and rows of one
-    text follow each other. `cut_questions` counts the questions that were cut.
+    text follow each other. An answer from text j may have `longest[j]` tokens. `cut_questions` counts the questions
+    that were cut.
     """
 
     encoded: Encoded
@@ -49,6 +56,7 @@ class Windows:
     start: np.ndarray
     length: np.ndarray
     before: np.ndarray
+    longest: np.ndarray
     cut_questions: int = 0
 
     def places(self) -> np.ndarray:
@@ -92,7 +100,7 @@ def windows_of_ids(
 def _text_rows(tokenizer: Tokenizer, pieces: Pieces, max_length: int, overlap: int | None) -> Windows:
     none = np.zeros(len(pieces.lengths), np.int64)
     head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(none) + 1, np.int64))
-    return _rows(tokenizer, head, none, pieces, max_length, overlap, separators=0)
+    return _rows(tokenizer, head, none, pieces, none, max_length, overlap, separators=0)
 
 
 def _check_room(max_length: int, overlap: int | None) -> None:
@@ -101,18 +109,43 @@ def _check_room(max_length: int, overlap: int | None) -> None:
 
 
 def windows_of_pairs(
-    tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str], max_length: int, overlap: int | None = None
+    tokenizer: Tokenizer,
+    questions: Sequence[str],
+    contexts: Sequence[str],
+    max_length: int,
+    overlap: int | None = None,
+    longest: int | None = None,
 ) -> Windows:
-    """Rows `[CLS] question [SEP] window of the context [SEP]`; of a question at most 64 tokens and half of the row."""
+    """Return rows `[CLS] question [SEP] window of the context [SEP]`; of a question at most 64 tokens, half of the row.
+
+    An answer may have `longest` tokens; where not said, what its context takes for 250 characters. Windows overlap by
+    a quarter of the room, at most 128 tokens, and by more where answers may be longer, up to half of the room: so an
+    answer that is allowed stands whole in some window. `overlap` overrules that.
+    """
+    pieces = cut(tokenizer, contexts)
+    if longest is None:
+        limits = answer_limits(pieces.lengths, character_counts(contexts))
+    else:
+        limits = np.full(len(contexts), longest)
+    return windows_of_pieces(tokenizer, questions, pieces, limits, max_length, overlap)
+
+
+def windows_of_pieces(
+    tokenizer: Tokenizer,
+    questions: Sequence[str],
+    pieces: Pieces,
+    longest: np.ndarray,
+    max_length: int,
+    overlap: int | None,
+) -> Windows:
+    """Return the same of contexts that were cut before, with the tokens that an answer from each may have."""
     check_max_length(max_length, pair=True, separators=tokenizer.separators)
     room = max_length - 2 - tokenizer.separators
     most = min(LONGEST_QUESTION, room // 2)
     _check_overlap(overlap, room - most)  # so that what the questions of training leave, others leave, too
     head = cut(tokenizer, questions)
     kept = np.minimum(head.lengths, most)
-    windows = _rows(
-        tokenizer, head, kept, cut(tokenizer, contexts), max_length, overlap, separators=tokenizer.separators
-    )
+    windows = _rows(tokenizer, head, kept, pieces, longest, max_length, overlap, separators=tokenizer.separators)
     return dataclasses.replace(windows, cut_questions=int((head.lengths > most).sum()))
 
 
@@ -129,13 +162,15 @@ def _rows(
     head: Pieces,
     head_kept: np.ndarray,
     pieces: Pieces,
+    longest: np.ndarray,
     max_length: int,
     overlap: int | None,
     separators: int,
 ) -> Windows:
-    """`[CLS] head [SEP]x separators window [SEP]`, as many rows as each text needs."""
+    """Return `[CLS] head [SEP]x separators window [SEP]`, as many rows as each text needs."""
     room = max_length - 2 - separators - head_kept
-    step = room - (np.minimum(128, room // 4) if overlap is None else overlap)
+    shared = np.maximum(np.minimum(128, room // 4), np.minimum(longest - 1, room // 2))
+    step = room - (shared if overlap is None else overlap)
     lengths = pieces.lengths
     count = 1 + np.maximum(0, -(-(lengths - room) // step))
     owner = np.repeat(np.arange(len(lengths)), count)
@@ -160,4 +195,4 @@ def _rows(
         dropped=0,
         truncated=0,
     )
-    return Windows(encoded, pieces, owner, start, length, before)
+    return Windows(encoded, pieces, owner, start, length, before, longest)

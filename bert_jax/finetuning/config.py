@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
+from bert_jax.data.answer_lengths import MOST_TOKENS
 from bert_jax.data.glue import TASKS
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.errors import UserError
@@ -22,6 +23,7 @@ OF_TASKS = {  # settings that say something of the user's own files, and the tas
     "text": ("rows", "choice"),
     "label": ("rows", "choice"),
     "group": ("rows", "choice"),
+    "max_answer_length": ("squad",),
 }
 WINDOWED = ("squad", "ner")
 NOT_SINGLE_TEXTS = {"squad": "has windows", "ner": "has windows", "choice": "has pairs", "glue": "has pairs"}
@@ -129,6 +131,9 @@ class FinetuneConfig:
     overlap: int | None = None
     """Tokens that two windows share, of squad, ner, or --long-texts mean and max. Default: a quarter of the room, at
     most 128."""
+    max_answer_length: int | None = None
+    """For squad: the most tokens of an answer. Default: what 250 characters take in the vocabulary, or more where the
+    training answers are longer."""
     seeds: tuple[int, ...] = (0,)
     """One run for each: fresh head, order of the rows, dropout."""
     sweep: SweepConfig = SweepConfig()
@@ -154,9 +159,12 @@ class FinetuneConfig:
         if not seeds or len(seeds) != len(self.seeds) or min(seeds) < low or max(seeds) > high:
             raise UserError(f"seeds {self.seeds}: give one or more, each once, between {low} and {high}")
         check_ranges(self, epochs=(1e-9, 1e6), learning_rate=(0.0, 10.0), batch_size=(1, MAX_BATCH_SIZE))
-        check_ranges(self, **dict.fromkeys(("max_length", "evaluate_every", "log_every"), (1, None)))
+        check_ranges(
+            self, **dict.fromkeys(("max_length", "max_answer_length", "evaluate_every", "log_every"), (1, None))
+        )
         check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), weight_decay=(0.0, 10.0))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
+        check_ranges(self, max_answer_length=(1, MOST_TOKENS))
         for name, values in self.sweep.grid.items():
             for value in values:
                 own: dict[str, Any] = {name: value, "sweep": SweepConfig()}
@@ -171,7 +179,7 @@ class FinetuneConfig:
             value = getattr(self, name)
             if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):
                 shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value
-                flag = f"--{name} {shown}".strip()
+                flag = f"--{name.replace('_', '-')} {shown}".strip()
                 raise UserError(f"{flag}: for task {' and '.join(tasks)}, this is {self.task}. Leave it out")
         if self.overlap is not None and self.task not in WINDOWED and self.long_texts not in ("mean", "max"):
             raise UserError(f"--overlap {self.overlap}: there are windows with --long-texts mean or max. Leave it out")

@@ -51,7 +51,10 @@ class SpanAnswer:
 
 
 class Reader:
-    """A span model. Contexts of any length are read in windows; answers are cut from the context as it is."""
+    """A span model. Contexts of any length are read in windows; answers are cut from the context as it is.
+
+    `max_answer_length` is the most tokens of an answer; None: as many as 250 characters of the context take.
+    """
 
     def __init__(self, about: Pretrained, compute: Compute) -> None:
         self.where, self.compute = about.where, compute
@@ -59,6 +62,7 @@ class Reader:
         self.task = about.task
         self.max_length = about.task.get("max_length") or min(LENGTH, about.max_length)
         self.overlap: int | None = about.task.get("overlap")
+        self.max_answer_length: int | None = about.task.get("max_answer_length")
         self.threshold: float | None = about.task.get("threshold")  # None: there always is an answer
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
@@ -71,7 +75,9 @@ class Reader:
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[SpanAnswer]:
         contexts = rows.pairs or []
-        windows = windows_of_pairs(self.tokenizer, rows.texts, contexts, self.max_length, self.overlap)
+        windows = windows_of_pairs(
+            self.tokenizer, rows.texts, contexts, self.max_length, self.overlap, self.max_answer_length
+        )
         logits = self.compute(windows.encoded, batch_size)
         return [self._choose(found, none) for found, none in read_spans(windows, logits, contexts)]
 

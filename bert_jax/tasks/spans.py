@@ -9,7 +9,6 @@ import numpy as np
 from bert_jax.data.windows import Windows
 
 BEST = 20  # starts and ends of a window that are tried with each other; as google-research/bert
-LONGEST_ANSWER = 30  # tokens
 IMPOSSIBLE = -1e30
 
 
@@ -24,14 +23,14 @@ class Candidate:
 
 
 def read_spans(
-    windows: Windows, logits: np.ndarray, contexts: Sequence[str], *, best: int = BEST, longest: int = LONGEST_ANSWER
+    windows: Windows, logits: np.ndarray, contexts: Sequence[str], *, best: int = BEST
 ) -> list[tuple[list[Candidate], float]]:
-    """For each context the `best` spans, best first, and the score of no answer: the least of its windows'.
+    """Return for each context the `best` spans, best first, and the score of no answer: the least of its windows'.
 
     logits  (tokens of the windows, 2): start and end. A span starts and ends in the context, within one window, and has
-    at most `longest` tokens. Devlin et al. 2018, 4.2 and 4.3.
+    at most as many tokens as `windows.longest` says. Devlin et al. 2018, 4.2 and 4.3.
     """
-    rows, first, last, scores = _best_spans(windows, logits, best, longest)
+    rows, first, last, scores = _best_spans(windows, logits, best)
     none = logits[windows.encoded.offsets[:-1]].sum(axis=-1)  # at [CLS]
     bounds = np.searchsorted(windows.owner, np.arange(len(contexts) + 1))
     spans, starts = windows.pieces.spans, windows.pieces.bounds
@@ -56,11 +55,12 @@ def read_spans(
 
 
 def _best_spans(
-    windows: Windows, logits: np.ndarray, best: int, longest: int
+    windows: Windows, logits: np.ndarray, best: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Row, first and last token of the text, and score of the spans worth looking at: at most `best` a row."""
+    """Return row, first and last token of the text, and score of the spans worth looking at: at most `best` a row."""
     found = []
     offsets = windows.encoded.offsets
+    longest = windows.longest[windows.owner].tolist()
     for row in range(len(windows.owner)):
         size = int(windows.length[row])
         if not size:
@@ -71,7 +71,7 @@ def _best_spans(
         starts = np.argpartition(-begin, few - 1)[:few]
         ends = np.argpartition(-close, few - 1)[:few]
         length = ends - starts[:, None] + 1
-        scores = np.where((length >= 1) & (length <= longest), begin[starts][:, None] + close[ends], IMPOSSIBLE)
+        scores = np.where((length >= 1) & (length <= longest[row]), begin[starts][:, None] + close[ends], IMPOSSIBLE)
         flat = np.argsort(-scores, axis=None, kind="stable")[:best]
         flat = flat[scores.ravel()[flat] > IMPOSSIBLE]
         base = int(windows.start[row])

@@ -10,6 +10,7 @@ import numpy as np
 
 from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
+from bert_jax.data.answer_lengths import MOST_TOKENS
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.glue import GLUE
 from bert_jax.data.long_texts import LongTexts
@@ -68,6 +69,8 @@ class EvaluateConfig:
     json: Path | None = None
     """Write the scores here too, with the 95 % interval of each under "intervals". `-` is standard output, which then
     has nothing else."""
+    max_answer_length: int | None = None
+    """For models of spans: the most tokens of an answer, where not as in training."""
     report: Path | None = None
     """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
@@ -81,7 +84,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     With several ways to read long texts, the metrics of each under `long_texts`.
     """
-    check_ranges(config, batch_size=(1, None))
+    check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_TOKENS))
     if config.json and str(config.json) != STDIN:
         check_new_file(config.json, flag="--json", overwrite=True)
     if (config.model is None) == (config.predictions is None):
@@ -89,6 +92,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.report:
         check_folder(config.report, flag="--report")
     if config.predictions is not None:
+        if config.max_answer_length:
+            raise UserError(f"--max-answer-length {config.max_answer_length}: --predictions are scored as they are")
         return _score_predictions(config, config.predictions)
     assert config.model is not None
     about, compute = open_model(config.model)
@@ -101,11 +106,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")
     if set(config.long_texts) - {"cut"} and (about.task.get("pair") or config.pair):
         raise UserError(f"--long-texts {config.long_texts[0]}: {config.model} reads pairs of texts, which are cut only")
+    if config.max_answer_length and about.kind != "span":
+        raise UserError(f"--max-answer-length is for models of spans, {config.model} is one of kind {about.kind}")
     way = config.long_texts[0] if config.long_texts else about.task.get("long_texts")
     longest = LENGTH if about.kind == "span" else about.max_length
     asked = Asked(
         data=config.data,
-        record={**about.task, "columns": {**known, **given}, "long_texts": way},
+        record={
+            **about.task,
+            "columns": {**known, **given},
+            "long_texts": way,
+            "max_answer_length": config.max_answer_length or about.task.get("max_answer_length"),
+        },
         labels=None if about.problem == REGRESSION else about.labels,
         problem=about.problem,
         tokenizer=require_tokenizer(about),
@@ -139,10 +151,12 @@ def _without_main(scores: dict[str, float]) -> dict[str, float]:
 def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, Any]:
     """The official scores of SQuAD, and how many questions have no answer in the predictions."""
     questions = read_squad(config.data, encoding_errors=config.encoding_errors)
+    for remark in questions.notes:
+        note(remark)
     answers = read_predictions(predictions)
     golds = golds_of(questions)
     missing = sum(name not in answers for name in golds)
-    scores = squad_scores(answers, golds)
+    scores = squad_scores(answers, golds, questions.version)
     found = findings(review_texts(questions, answers))
     _report(config, str(predictions), found, None)
     return {**scores, "rows": len(golds), "rows_missing": missing, "intervals": found.intervals}

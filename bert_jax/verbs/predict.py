@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import check_ranges
+from bert_jax.data.answer_lengths import MOST_TOKENS
 from bert_jax.data.glue import GLUE
 from bert_jax.data.rows import Columns, Rows, stream_rows
 from bert_jax.data.squad import read_squad
@@ -63,6 +64,9 @@ class PredictConfig:
     """For multiple choice: a column for each choice, or one with a list."""
     n_best: int = 0
     """Of a span model: also this many of its likeliest answers to each question, 20 at most."""
+    max_answer_length: int | None = None
+    """Of a span model: the most tokens of an answer. Default: as in training; of a model from elsewhere as many as 250
+    characters of the context take."""
     format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
     """Of standard input."""
     batch_size: int = 64
@@ -73,12 +77,15 @@ class PredictConfig:
 
 def predict(config: PredictConfig) -> int:
     """Writes one line a row to the output, whole or not at all; returns how many."""
-    check_ranges(config, batch_size=(1, None), n_best=(0, BEST))
+    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_TOKENS))
     if str(config.output) != STDIN:
         check_new_file(config.output)
     model = load(config.model)
-    if config.n_best and not isinstance(model, Reader):
-        raise UserError(f"--n-best {config.n_best}: {config.model} does not answer questions. Leave it out")
+    for flag, value in (("n-best", config.n_best), ("max-answer-length", config.max_answer_length)):
+        if value and not isinstance(model, Reader):
+            raise UserError(f"--{flag} {value}: {config.model} does not answer questions. Leave it out")
+    if config.max_answer_length:
+        model.max_answer_length = config.max_answer_length
     if config.n_best and config.output.suffix == SQUAD_SUFFIX:
         raise UserError(f"{config.output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
     if config.input.suffix == SQUAD_SUFFIX:
@@ -126,7 +133,7 @@ def _written(config: PredictConfig, columns: Columns) -> contextlib.AbstractCont
 def _job(config: PredictConfig, columns: Columns) -> str:
     """What makes two commands the same."""
     about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
-    about += [config.encoding_errors, config.n_best]
+    about += [config.encoding_errors, config.n_best, config.max_answer_length]
     inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
     for path in (config.input, config.model, *inside):
         if path.exists():

@@ -1,10 +1,13 @@
 """Texts of any length in rows that fit, and back."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bert_jax.data.answer_lengths import default_longest
 from bert_jax.data.windows import cut, windows_of_pairs, windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
@@ -57,6 +60,36 @@ def test_questions_stand_before_every_window(contexts, max_length):
         assert encoded.segment_b[row] == kept + 2 == windows.before[row]
     assert windows.cut_questions == (len(contexts) if kept < 8 else 0)
     assert np.array_equal(encoded.tokens[windows.places()], windows.pieces.ids)
+
+
+@given(texts, st.integers(11, 40), st.integers(1, 40))
+def test_an_answer_that_is_allowed_stands_whole_in_a_window(contexts, max_length, longest):
+    windows = windows_of_pairs(TOKENIZER, ["w1 w2"] * len(contexts), contexts, max_length, longest=longest)
+    room = max_length - 3 - 4
+    allowed = min(longest, room // 2 + 1)
+    assert windows.longest.tolist() == [longest] * len(contexts)
+    for text, tokens in enumerate(windows.pieces.lengths.tolist()):
+        rows = windows.owner == text
+        for first in range(max(0, tokens - allowed + 1)):
+            begins, ends = windows.start[rows], windows.start[rows] + windows.length[rows]
+            assert ((begins <= first) & (first + allowed <= ends)).any()
+
+
+def test_how_long_an_answer_may_be_depends_on_its_own_context_alone():
+    one, two = "w1 " * 90, "w12 w13 wwww " * 90
+    both = windows_of_pairs(TOKENIZER, ["w1", "w1"], [one, two], 64)
+    alone = [windows_of_pairs(TOKENIZER, ["w1"], [text], 64) for text in (one, two)]
+    assert both.longest.tolist() == [*alone[0].longest, *alone[1].longest]
+    assert both.longest.tolist() == [167, math.ceil(250 * 450 / len(two))]  # 180 tokens for 270 characters
+    assert windows_of_pairs(TOKENIZER, ["w1"], [""], 64).longest.tolist() == [30]
+
+
+def test_the_default_length_of_answers_holds_those_of_training():
+    tokens, characters = np.array([100, 300]), np.array([300, 900])
+    assert default_longest(tokens, characters, np.array([], int)) == 84  # 250 characters, a token for three
+    assert default_longest(tokens, characters, np.array([2, 5])) == 84
+    assert default_longest(tokens, characters, np.array([2, 101])) == 127
+    assert default_longest(tokens, characters, np.array([*[80] * 2999, 4000])) == 100  # one odd answer does not decide
 
 
 def test_places_in_the_text():

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from gold import gold_answers, write_squad
 from runs import WORDS, result
 
 import bert_jax
@@ -135,7 +136,8 @@ def squad(path, seed, count, *, impossible=False):
             answers = [{"text": words[at], "answer_start": len(" ".join(words[:at])) + (at > 0)}]
         entry = {"id": f"{seed}-{i}", "question": "gon?", "answers": answers, "is_impossible": none}
         questions.append({"context": " ".join(words), "qas": [entry]})
-    path.write_text(json.dumps({"data": [{"title": "words", "paragraphs": questions}]}))
+    version = "v2.0" if impossible else "1.1"
+    path.write_text(json.dumps({"version": version, "data": [{"title": "words", "paragraphs": questions}]}))
 
 
 @pytest.fixture(scope="session")
@@ -189,8 +191,68 @@ def test_a_reader_exported_to_onnx_answers_and_refuses_as_the_run_does(read, tmp
     run, exported = bert_jax.load(read / "run"), bert_jax.load(tmp_path / "onnx")
     assert run.threshold is not None and exported.threshold == run.threshold
     assert (exported.max_length, exported.overlap) == (run.max_length, run.overlap) == (20, 5)
+    assert exported.max_answer_length == run.max_answer_length >= 30
     scores = evaluated(read / "run", read / "data", tmp_path)
     assert evaluated(tmp_path / "onnx", read / "data", tmp_path) == pytest.approx(scores)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_answers_have_no_more_tokens_than_is_said(read, tmp_path, suffix):
+    run, data = str(read / "run"), read / "data" / "dev.json"
+    given = ["predict", "--model", run, "--input", str(data), "--output", str(tmp_path / f"out{suffix}")]
+    assert main([*given, "--max-answer-length", "1"]) == 0
+    text = (tmp_path / f"out{suffix}").read_text()
+    answers = json.loads(text).values() if suffix == ".json" else [json.loads(x)["answer"] for x in text.splitlines()]
+    tokenizer = bert_jax.load(run).tokenizer
+    assert any(answers) and max(len(ids) for ids in tokenizer.ids(list(answers))) == 1
+    assert main(["evaluate", "--model", run, "--data", str(data), "--max-answer-length", "1"]) == 0
+
+
+def test_a_length_of_answers_is_refused_where_there_are_none(tagged, tmp_path, capsys):
+    run = ["--model", str(tagged / "run"), "--max-answer-length", "9"]
+    assert main(["evaluate", *run, "--data", str(tagged / "data" / "dev.conll")]) == 1
+    (tmp_path / "in.txt").write_text("ba\n")
+    assert main(["predict", *run, "--input", str(tmp_path / "in.txt"), "--output", str(tmp_path / "out.jsonl")]) == 1
+    told = capsys.readouterr().err
+    assert "--max-answer-length is for models of spans" in told and "does not answer questions" in told
+    assert told.count("\n") == 2
+
+
+def test_answers_that_cannot_be_given_are_told_in_training(pretrained, tmp_path):
+    from bert_jax.finetuning.config import FinetuneConfig
+    from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.train.run import open_run
+
+    rng = random.Random(3)
+    for split, count in (("train", 8), ("dev", 5)):
+        rows = []
+        for i in range(count):
+            words = [rng.choice(WORDS) for _ in range(260)]
+            first, size = (90, 40) if i % 4 == 0 else (rng.randrange(250), 2)  # 115 words in a window
+            rows.append((" ".join(words), " ".join(words[first : first + size])))
+        write_squad(tmp_path / f"{split}.json", *rows)
+    tokenizer = open_run(pretrained).tokenizer()
+
+    def read(**more):
+        config = FinetuneConfig(pretrained, tmp_path, tmp_path / "run", task="squad", max_length=120, **more)
+        data = read_task_data(config, tokenizer)
+        return data.record["max_answer_length"], [line.split(": ", 1)[1] for line in data.notes]
+
+    longest, notes = read()
+    assert longest >= 50 and not any("longer than" in line for line in notes)
+    longest, notes = read(max_answer_length=39)
+    told = [line for line in notes if "--max-answer-length" in line]
+    assert longest == 39 and [line.split(" are ")[0] for line in told] == [
+        "2 of 8 training answers (25.00%)",
+        "2 of 5 dev answers (40.00%)",
+    ]
+    assert all("longer than 39 tokens and cannot be given" in line for line in told)
+    _, notes = read(overlap=3)
+    assert any("stand whole in no window and cannot be given" in line for line in notes)
+    scores, _ = gold_answers(tmp_path / "dev.json", tokenizer, 120, max_answer_length=read()[0])
+    assert scores["exact_match"] == 100.0
+    scores, _ = gold_answers(tmp_path / "dev.json", tokenizer, 120, max_answer_length=39)
+    assert scores["exact_match"] == 60.0
 
 
 def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):

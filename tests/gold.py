@@ -1,0 +1,52 @@
+"""A model of spans that is always right: gold places go through the code of `evaluate` and `predict`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from bert_jax.convert.pretrained import Pretrained
+from bert_jax.data.encoded import Encoded
+from bert_jax.data.squad import read_squad
+from bert_jax.finetuning.data import Asked
+from bert_jax.finetuning.reading import read_reading_dev
+from bert_jax.inference.reader import Reader
+
+
+def write_squad(path: Path, *rows: tuple[str, str], version: str | None = "1.1") -> Path:
+    """Write a file of (context, answer); the answer is a question's own, and stands in the context."""
+    paragraphs = []
+    for i, (context, answer) in enumerate(rows):
+        answers = [{"text": answer, "answer_start": context.index(answer)}]
+        paragraphs.append({"context": context, "qas": [{"id": str(i), "question": "What?", "answers": answers}]})
+    table = {"data": [{"title": "gold", "paragraphs": paragraphs}]}
+    path.write_text(json.dumps(table if version is None else {"version": version, **table}))
+    return path
+
+
+def gold_scores(encoded: Encoded) -> np.ndarray:
+    """Return start and end scores of a model that knows the answers: 9 at their places, [CLS] where there is none."""
+    scores = np.zeros((len(encoded.tokens), 2), np.float32)
+    for side in (0, 1):
+        scores[encoded.offsets[:-1] + encoded.labels[:, side], side] = 9.0
+    return scores
+
+
+def gold_answers(path: Path, tokenizer, length: int = 384, **record) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the scores that `evaluate` gives for gold places, and the answers of `predict` by id.
+
+    record  what a run knows of its task, such as max_answer_length
+    """
+    task = {"max_length": length, **record}
+    examples = read_reading_dev(Asked(path, task, None, "single_label", tokenizer, length))
+    scores = gold_scores(examples.encoded)
+
+    def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
+        assert np.array_equal(encoded.tokens, examples.encoded.tokens)
+        return scores
+
+    reader = Reader(Pretrained("gold", "span", None, tokenizer, {}, task=task), compute)
+    items = read_squad(path).items
+    answers = reader.predict([item.question for item in items], [item.context for item in items])
+    assert all(item.context[one.start : one.end] == one.text for item, one in zip(items, answers, strict=True))
+    return examples.score(scores), {item.id: one.text for item, one in zip(items, answers, strict=True)}
