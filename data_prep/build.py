@@ -96,7 +96,7 @@ def run_job(config: ShardsConfig, *, say: Say = lambda line: None) -> Run:
 
 def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
     share, engine = find_share(config), _engine(config, say)
-    tokenizer = load_tokenizer(Path(config.tokenizer))
+    tokenizer = load_tokenizer(Path(config.tokenizer), lowercase=config.lowercase)
     if tokenizer.vocab_size <= len(set(tokenizer.special.all())):
         raise UserError(f"{config.tokenizer}: {tokenizer.vocab_size} entries, control tokens and nothing else")
     use_tokenizer(tokenizer)

@@ -56,7 +56,8 @@ class VocabConfig(SampleConfig):
     size: int | None = None
     """Entries of the vocabulary, control tokens included. Default: 30522."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: as the uncased models, or not. Default: yes for wordpiece, no for the others."""
+    """--lowercase or --no-lowercase: as the uncased models, or not. Default: yes for wordpiece, no for the others. With
+    --extend: how texts are read for the vocabulary that is there, in place of what its files say or it looks like."""
     accents: Literal["keep", "strip"] | None = None
     """Whether é stays or becomes e. Default: as BERT, stripped where the text is lower-cased."""
     special_tokens: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ class VocabConfig(SampleConfig):
         super().__post_init__()
         if not 0 <= self.add <= 1_000_000:
             raise UserError(f"add is {self.add}; it must lie between 0 and 1000000")
-        decided = [name for name in ("kind", "size", "lowercase", "accents") if getattr(self, name) is not None]
+        decided = [name for name in ("kind", "size", "accents") if getattr(self, name) is not None]
         if self.extend is not None and decided:
             flags = ", ".join(f"--{name}" for name in decided)
             raise UserError(f"{flags}: {self.extend} decides that already. Leave it out, or leave out --extend")
@@ -94,6 +95,9 @@ class ReportConfig(SampleConfig):
 
     tokenizer: tuple[str, ...]
     """Tokenizer folders or bare vocab.txt files. The first is what the others are measured against."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: whether texts are lower-cased for the bare vocab.txt files, in place of what they
+    look like."""
     output: str | None = None
     """Markdown file to write, with a picture beside it."""
     json: str | None = None
@@ -115,6 +119,9 @@ class ShardsConfig(CorpusConfig):
 
     tokenizer: str
     """Tokenizer folder, or a bare vocab.txt."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
+    files say or it looks like."""
     output: str
     """Folder for the shards, the manifest and a copy of the tokenizer."""
     examples: ExampleKind = "pairs"

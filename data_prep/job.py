@@ -32,7 +32,8 @@ BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
 PARTS_FOLDER = "parts"
 LAYOUT = 2  # goes up where the same text and settings come to other shards
-TRANSIENT = ("output", "workers", "part", "parts", "dask")  # settings that do not change a byte of the shards
+# Settings that do not change a byte of the shards; what `lowercase` changes the tokenizer's fingerprint stands for.
+TRANSIENT = ("output", "workers", "part", "parts", "dask", "lowercase")
 LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
 FORGIVEN = {
     "encoding_errors": BROKEN_TEXT,

@@ -87,7 +87,10 @@ def report_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = la
             raise UserError(f"{path} exists. Choose another {flag}, or remove it")
     if not config.tokenizer:
         raise UserError("no tokenizer given. Name one or more with --tokenizer")
-    tokenizers = [load_tokenizer(Path(given)) for given in config.tokenizer]
+    tokenizers = [
+        load_tokenizer(path, lowercase=config.lowercase if path.is_file() else None)
+        for path in map(Path, config.tokenizer)
+    ]
     sources, counts = find_sources(config.input, reading_of(config))
     sample = make_sample(list(sample_texts(sources, config, counts)))
     if not sample.words:

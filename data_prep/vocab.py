@@ -65,7 +65,7 @@ def _learned(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Say
 
 
 def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
-    old = load_tokenizer(Path(config.extend or ""))
+    old = load_tokenizer(Path(config.extend or ""), lowercase=config.lowercase)
     if not isinstance(old, WordPieceTokenizer):
         raise UserError(f"{config.extend}: only WordPiece can be extended, this is another kind. Train one of its kind")
     extension = extend_wordpiece(

@@ -25,16 +25,13 @@ from bert_jax.convert.weight_files import Weights, open_weights, write_weights
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
 from bert_jax.text import load_tokenizer
+from bert_jax.text.classes import has_tokenizer
 from bert_jax.text.files import SETTINGS
 from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
 CONFIG = "config.json"
-OLD_CLASSES = (  # of which files older than tokenizer.json are read
-    *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "RobertaTokenizer", "XLMRobertaTokenizer"),
-    *("LongformerTokenizer", "MobileBertTokenizer", "PreTrainedTokenizer", "TokenizersBackend"),
-)
 MAX_CONFIG_BYTES = 50_000_000
 MOST_LEVELS = 32
 MOST_CLASSES = 1 << 16
@@ -52,9 +49,10 @@ def is_huggingface(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def read_huggingface(folder: Path) -> Pretrained:
+def read_huggingface(folder: Path, *, lowercase: bool | None = None) -> Pretrained:
     """The model in a folder, with the head that its weights have.
 
+    `lowercase` is for the tokenizer, as in `load_tokenizer`.
     Raises one UserError with all that is wrong with its configuration, weights and vocabulary; a tensor that is there
     for nothing is wrong, too.
     """
@@ -62,7 +60,7 @@ def read_huggingface(folder: Path) -> Pretrained:
     where = str(folder / CONFIG)
     problems: list[str] = []
     weights = _noted(problems, lambda: _Renamed(open_weights(folder)))
-    tokenizer = _noted(problems, lambda: read_tokenizer(folder))
+    tokenizer = _noted(problems, lambda: read_tokenizer(folder, lowercase=lowercase))
     family = _noted(problems, lambda: _family(table, weights.names() if weights else (), where))
     model = _noted(problems, lambda: family.read(table, where)) if family else None
     if model and tokenizer:
@@ -182,26 +180,9 @@ def _deeper_than(levels: int, value: Any) -> bool:
     return bool(level)
 
 
-def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """The tokenizer beside the weights, or None where no file of one is there."""
-    kinds = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
-    if not any((folder / name).is_file() for name in kinds):
-        return None
-    if not (folder / kinds[0]).is_file():
-        _check_class(folder)
-    return load_tokenizer(folder)
-
-
-def _check_class(folder: Path) -> None:
-    """Raises UserError where the older files are of a tokenizer that makes something else of them."""
-    said = [read_table(path) for name in ("tokenizer_config.json", CONFIG) if (path := folder / name).is_file()]
-    named = next((table["tokenizer_class"] for table in said if table.get("tokenizer_class")), None)
-    if named is None and any(table.get("model_type") == "camembert" for table in said):
-        named = "CamembertTokenizer"
-    if named is not None and str(named).removesuffix("Fast") not in OLD_CLASSES:
-        raise UserError(
-            f"{folder}: the older files of {named}, which are not read. Save it with its tokenizer.json, if it has one"
-        )
+def read_tokenizer(folder: Path, *, lowercase: bool | None = None) -> Tokenizer | None:
+    """Return the tokenizer beside the weights, or None where no file of one is there."""
+    return load_tokenizer(folder, lowercase=lowercase) if has_tokenizer(folder) else None
 
 
 def _tokenizer_length(folder: Path) -> int:

@@ -22,11 +22,13 @@ from bert_jax.model.heads import (
     SequenceModel,
     TokenModel,
 )
+from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
 
 MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_label"
 ALPHABET = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
+PADDED_TO = 8  # a table is padded to a multiple of it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +155,22 @@ def lowercases(tokenizer: Tokenizer | None) -> bool:
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:
-    """Raises UserError where the tokenizer and the token table were not made for each other."""
-    if tokenizer.vocab_size > rows or rows - tokenizer.vocab_size > MOST_ROWS_OF_PADDING:
+    """Raise UserError where the tokenizer and the token table were not made for each other.
+
+    Blank entries at the end need no row. A table with some rows more is usual, and padded to a round number; a note
+    says where it is not.
+    """
+    entries = tokenizer.vocab_size
+    while entries > rows and not tokenizer.tokens([entries - 1])[0]:
+        entries -= 1
+    spare = rows - entries
+    if not 0 <= spare <= MOST_ROWS_OF_PADDING:
         raise UserError(
             f"{where}: the tokenizer has {tokenizer.vocab_size} entries, the token table {rows} rows. "
             "Put the tokenizer there that the model was trained with"
+        )
+    if spare and rows % PADDED_TO:
+        note(
+            f"{where}: the token table has {rows:,} rows, the tokenizer {entries:,} entries. If tokens were added to "
+            "it, the files that name them are missing"
         )

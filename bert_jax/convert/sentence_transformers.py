@@ -34,7 +34,7 @@ def encoder_folder(folder: Path) -> Path:
     return folder / _read_modules(folder / MODULES)[0][1] if is_sentence_transformers(folder) else folder
 
 
-def read_sentence_transformers(folder: Path) -> Pretrained:
+def read_sentence_transformers(folder: Path, *, lowercase: bool | None = None) -> Pretrained:
     """The encoder, with pooling, normalisation and longest text in its `origin["embedding"]`.
 
     Raises UserError for modules other than Transformer, Pooling and Normalize in this order.
@@ -52,7 +52,7 @@ def read_sentence_transformers(folder: Path) -> Pretrained:
         embedding["about"] = read_table(folder / ABOUT)
         embedding["prompt"] = _default_prompt(embedding["about"], folder / ABOUT)
     length = read_table(inner / LENGTH) if (inner / LENGTH).is_file() else {}
-    model = as_encoder(read_huggingface(inner))
+    model = as_encoder(read_huggingface(inner, lowercase=lowercase))
     if length.get("do_lower_case") and not lowercases(model.tokenizer):
         raise UserError(f"{inner / LENGTH}: do_lower_case, and the tokenizer itself does not; that is not supported")
     most = length.get("max_seq_length")

@@ -16,6 +16,8 @@ from bert_jax.convert.tensor_bundle import Entry, find_prefix, read_index, write
 from bert_jax.convert.tensor_bundle import read_tensors as read_bundle
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
+from bert_jax.text.files import TOKENIZER
+from bert_jax.text.tokenizer import Tokenizer
 
 CONFIG, VOCAB, PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
 # what training leaves beside the weights: moments, counters, the state of loss scaling
@@ -37,7 +39,7 @@ def is_tf_bert(path: Path) -> bool:
     return any(folder.glob("*.ckpt*.index")) if path.is_dir() else (folder / f"{prefix}.index").is_file()
 
 
-def read_tf_bert(path: Path) -> Pretrained:
+def read_tf_bert(path: Path, *, lowercase: bool | None = None) -> Pretrained:
     """The model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt; optimizer slots passed over.
 
     A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on.
@@ -56,12 +58,18 @@ def read_tf_bert(path: Path) -> Pretrained:
     has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
     params = read_tensors(rules, source, shapes, vocab_size=model.vocab_size, where=where)
-    vocab = prefix.parent / VOCAB
-    tokenizer = load_tokenizer(vocab, lowercase=table.get("do_lower_case")) if vocab.is_file() else None
+    tokenizer = _read_tokenizer(prefix.parent, table.get("do_lower_case") if lowercase is None else lowercase)
     if tokenizer is not None:
-        check_vocabulary(tokenizer, model.vocab_size, str(vocab))
+        check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
     origin = {"format": "tf", "config": table}
     return Pretrained(str(path), kind, model, tokenizer, params, labels, max_length=model.max_length, origin=origin)
+
+
+def _read_tokenizer(folder: Path, lowercase: bool | None) -> Tokenizer | None:
+    """The tokenizer that we left beside a checkpoint, or that of its vocabulary; None where there is none."""
+    if (folder / TOKENIZER).is_file():
+        return load_tokenizer(folder, lowercase=lowercase)
+    return load_tokenizer(folder / VOCAB, lowercase=lowercase) if (folder / VOCAB).is_file() else None
 
 
 def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:

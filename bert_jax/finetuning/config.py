@@ -78,6 +78,9 @@ class FinetuneConfig:
     by TensorFlow Datasets in its folder or another: tfds:glue, tfds:squad/v2.0, tfds:imdb_reviews."""
     output: Path
     """Run folder to make, or to go on with. With several seeds, a sweep or a learning curve: a folder of runs."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from, in place of
+    what its files say or it looks like."""
     task: str = "rows"
     """rows, squad (1.1 and 2.0), ner, choice, swag, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli;
     glue for all of them that are in the folder, with a table, and the leaderboard's answers to their test files."""

@@ -10,11 +10,10 @@ def load_tokenizer(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
     """The tokenizer of a folder (ours or Hugging Face's) or of a bare vocab.txt; `lowercase` overrules what they say.
 
     A folder may hold WordPiece (BERT, DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT) or SentencePiece's
-    unigram (XLM-RoBERTa, multilingual E5). A bare vocabulary is taken as cased where an ordinary entry has a capital
-    letter.
+    unigram (XLM-RoBERTa, multilingual E5). Where no file says whether a vocabulary is cased, the vocabulary as a whole
+    decides, and a note tells. Raises UserError for tokenizers that are not read rightly.
     """
-    from bert_jax.text.folder import read_folder  # what it imports is not needed where only the protocol is
-    from bert_jax.text.wordpiece_files import read_vocab
+    from bert_jax.text.folder import read_folder, read_vocab_file  # what it imports is needed by few
 
     path = Path(path)
     if not path.exists():
@@ -23,4 +22,4 @@ def load_tokenizer(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
         return read_folder(path, lowercase=lowercase)
     if path.suffix in (".json", ".model"):
         raise UserError(f"{path}: give the folder that it is in, for the files beside it")
-    return read_vocab(path, lowercase=lowercase)
+    return read_vocab_file(path, lowercase=lowercase)

@@ -6,19 +6,21 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
+from bert_jax.text.classes import MERGES, VOCAB, VOCAB_JSON, check_described, named_class, old_file
 from bert_jax.text.files import SETTINGS, TOKENIZER
-from bert_jax.text.layout import BERT, CLASSES, Layout, class_of, read_layout, segments_fed
-from bert_jax.text.library_files import MERGES, PIECES
+from bert_jax.text.layout import BERT, CLASSES, Layout, read_layout, segments_fed
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Tokenizer
 
 PARTS = ("model", "normalizer", "pre_tokenizer")
+CUTTERS = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits")  # that WordPiece may follow
 
 
 def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
     """The tokenizer of a folder with tokenizer.json, or with the older files of BERT, RoBERTa or XLM-RoBERTa.
 
-    Reads files only: nothing that a folder holds is ever run.
+    Reads files only: nothing that a folder holds is ever run. Raises UserError for the files of classes that make other
+    ids of them than are made here.
     """
     settings = read_json_if_there(folder / SETTINGS)
     try:
@@ -27,37 +29,55 @@ def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
         raise UserError(f"{folder}: not a tokenizer folder, or a damaged one ({error!r})") from None
 
 
+def read_vocab_file(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
+    """Return the tokenizer of a WordPiece vocabulary; one named vocab.txt is read with the files beside it."""
+    if path.name != VOCAB:
+        return wordpiece_files.read_vocab(path, {}, lowercase=lowercase)
+    folder = path.parent
+    settings = read_json_if_there(folder / SETTINGS)
+    try:
+        named = named_class(folder, settings)
+        if old_file(folder, named) != path:
+            raise UserError(
+                f"{path}: the class that {folder} names for its tokenizer reads another file. Give the folder"
+            )
+        return _read_vocab(path, settings, named, lowercase)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: its folder is damaged ({error!r})") from None
+
+
 def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tokenizer:
-    path = folder / TOKENIZER
+    path, named = folder / TOKENIZER, named_class(folder, settings)
     if path.is_file():
+        check_described(path, named)
         described = read_json(path)
-        if _is_wordpiece(path, described):
-            layout = _wordpiece_layout(folder, described, settings)
+        if _is_wordpiece(path, described, settings, named):
+            layout = _wordpiece_layout(path, described, named)
             if layout is None or layout.separators == 1:
-                segments = segments_fed(layout, class_of(folder, settings), folder, settings)
+                segments = segments_fed(layout, named, folder, settings)
                 return wordpiece_files.read_described(
-                    path, described, settings, layout, segments=segments, lowercase=lowercase
+                    path, described, settings, named, layout, segments=segments, lowercase=lowercase
                 )
-    elif (folder / wordpiece_files.VOCAB).is_file():
-        segments = segments_fed(None, class_of(folder, settings) or BERT, folder, settings)
-        return wordpiece_files.read_vocab(
-            folder / wordpiece_files.VOCAB, lowercase=lowercase, settings=settings, segments=segments
-        )
+    else:
+        vocabulary = old_file(folder, named)
+        if vocabulary.name == VOCAB:
+            return _read_vocab(vocabulary, settings, named, lowercase)
     if lowercase is not None:
         raise UserError(f"{folder}: lowercase={lowercase} was asked for, which only a WordPiece tokenizer can be told")
     if path.is_file():
         return library_files.read_described(folder, described, settings)
-    if any((folder / name).is_file() for name in (library_files.VOCAB, MERGES)):
+    if vocabulary.name in (VOCAB_JSON, MERGES):
         return library_files.read_byte_level(folder, settings)
-    if (folder / PIECES).is_file():
-        return library_files.read_sentencepiece(folder, settings)
-    raise UserError(
-        f"{folder}: no {TOKENIZER} and no {wordpiece_files.VOCAB}, {library_files.VOCAB} with {MERGES} or {PIECES}; "
-        "not a tokenizer folder"
-    )
+    return library_files.read_sentencepiece(vocabulary, settings)
 
 
-def _is_wordpiece(path: Path, described: Described) -> bool:
+def _read_vocab(path: Path, settings: dict[str, Any], named: str | None, lowercase: bool | None) -> Tokenizer:
+    folder = path.parent
+    segments = segments_fed(None, named or BERT, folder, settings)
+    return wordpiece_files.read_vocab(path, settings, lowercase=lowercase, folder=folder, segments=segments)
+
+
+def _is_wordpiece(path: Path, described: Described, settings: dict[str, Any], named: str | None) -> bool:
     """Whether a tokenizer.json is of our own WordPiece; raises UserError for kinds that nothing here opens.
 
     Says in `described` which model it is where an early file does not.
@@ -70,8 +90,11 @@ def _is_wordpiece(path: Path, described: Described) -> bool:
         described["model"] = model = {"type": kind, **model}
     kinds = [(described[name] or {}).get("type") for name in PARTS]
     cutters = [step.get("type") for step in flattened(described["pre_tokenizer"])]
-    if kinds == ["WordPiece", "BertNormalizer", "BertPreTokenizer"]:
-        return True
+    if kinds[0] == "WordPiece":
+        if wordpiece_files.bert_normalizer_of(described, settings, named) is not None:
+            return True
+        if cutters and set(cutters) <= set(CUTTERS):
+            return False
     if (kinds[0] == "BPE" and "ByteLevel" in cutters) or (kinds[0] == "Unigram" and "Metaspace" in cutters):
         return False
     found = " / ".join(map(str, kinds))
@@ -88,16 +111,16 @@ def _kind_of_early(model: dict[str, Any]) -> str | None:
     return "WordPiece" if "vocab" in model and "continuing_subword_prefix" in model else None
 
 
-def _wordpiece_layout(folder: Path, described: Described, settings: dict[str, Any]) -> Layout | None:
+def _wordpiece_layout(path: Path, described: Described, named: str | None) -> Layout | None:
     """Return the layout of a WordPiece file's post-processor, None where it is left to the class that the folder names.
 
     With two separators it is as MPNet, whose pieces are BERT's and whose pairs are RoBERTa's.
     """
-    layout = read_layout(described.get("post_processor"), str(folder / TOKENIZER))
-    of_class = CLASSES.get(class_of(folder, settings) or "")
+    layout = read_layout(described.get("post_processor"), str(path))
+    of_class = CLASSES.get(named or "")
     if layout is None and (of_class is None or of_class.separators > 1):
         raise UserError(
-            f"{folder / TOKENIZER}: no post_processor, so that no control tokens stand around a text. If they are to "
+            f"{path}: no post_processor, so that no control tokens stand around a text. If they are to "
             f'be BERT\'s, say so in {SETTINGS}: "tokenizer_class": "{BERT}"'
         )
     return layout

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.files import read_json_if_there
+from bert_jax.text.classes import BERT_CLASSES, ROBERTA_CLASSES
 from bert_jax.text.files import SETTINGS
-from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, flattened
+from bert_jax.text.recipes import XLM_ROBERTA, flattened
 
 BERT = "BertTokenizer"
 TYPES = "token_type_ids"  # the input of Hugging Face's models that tells segments
@@ -46,30 +46,10 @@ class ClassLayout:
 
 _LIKE_BERT, _LIKE_ROBERTA = ClassLayout(1, 2, True), ClassLayout(2, 1, False)
 CLASSES = {
-    **dict.fromkeys(("BertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "SqueezeBertTokenizer"), _LIKE_BERT),
-    **dict.fromkeys(("ConvBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer"), _LIKE_BERT),
-    **dict.fromkeys(("DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer"), _LIKE_BERT),
+    **dict.fromkeys(BERT_CLASSES, _LIKE_BERT),
     "DistilBertTokenizer": ClassLayout(1, 2, False),
-    **dict.fromkeys((ROBERTA, "LongformerTokenizer", XLM_ROBERTA, "MPNetTokenizer"), _LIKE_ROBERTA),
+    **dict.fromkeys((*ROBERTA_CLASSES, XLM_ROBERTA, "MPNetTokenizer"), _LIKE_ROBERTA),
 }
-CLASS_OF_MODEL = {
-    **dict.fromkeys(("bert", "electra", "distilbert", "megatron-bert", "nomic_bert", "ernie", "nezha"), BERT),
-    **dict.fromkeys(("roberta", "longformer", "roberta-prelayernorm", "data2vec-text"), ROBERTA),
-    "xlm-roberta": XLM_ROBERTA,
-    "mpnet": "MPNetTokenizer",
-}
-
-
-def class_of(folder: Path, settings: dict[str, Any]) -> str | None:
-    """Return the class that a folder names for its tokenizer, or its model for it; None where nothing names one.
-
-    A model whose class is not known here has the general one.
-    """
-    config = read_json_if_there(folder / "config.json")
-    named = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    if named:
-        return str(named).removesuffix("Fast")
-    return CLASS_OF_MODEL.get(str(config.get("model_type")))
 
 
 def read_layout(post_processor: dict[str, Any] | None, source: str) -> Layout | None:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from tokenizers import models
 
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
-from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, write_whole
+from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, TOKENIZER, write_whole
 from bert_jax.text.layout import TYPES, read_layout
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described, flattened
 from bert_jax.text.tokenizer import Encoding, SpecialIds
@@ -31,8 +31,9 @@ class LibraryTokenizer:
     """All that a tokenizer.json describes, with ids as Hugging Face's class `library_class` gives them.
 
     Implements `Tokenizer`. Control tokens spelled out in a text stay text; other added tokens are found in it.
-    `described` is the content of a tokenizer.json, `control` the texts of pad, unk and mask, `segments` how many a pair
-    has, `settings` what else a tokenizer_config.json is to say. Raises UserError, naming `source`, for others.
+    `described` is the content of a tokenizer.json, `control` the texts of pad, unk and mask, `hidden` those of further
+    tokens that stay text, `segments` how many a pair has, `settings` what else a tokenizer_config.json is to say.
+    Raises UserError, naming `source`, for others.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LibraryTokenizer:
         *,
         library_class: str,
         segments: int = 1,
+        hidden: Collection[str] = (),
         settings: Mapping[str, Any] | None = None,
         source: str = TOKENIZER,
     ) -> None:
@@ -61,14 +63,15 @@ class LibraryTokenizer:
         self.special = SpecialIds(
             pad=ids[control["pad"]], unk=ids[control["unk"]], cls=layout.cls, sep=layout.sep, mask=ids[control["mask"]]
         )
-        special = {token["id"] for token in described.get("added_tokens") or () if token.get("special")}
-        self._control_ids = special | set(self.special.all())
+        self._hidden = frozenset(hidden)
+        self._control_ids = {ids[text] for text in self._hidden if text in ids} | set(self.special.all())
         exact = library_class == XLM_ROBERTA
         self.fingerprint = _fingerprint(described, self.special, layout.separators, segments, self._control_ids, exact)
         self._backend = _backend(described, self._control_ids, exact, source)
 
     def __reduce__(self) -> tuple:
-        return _unpickle, (self._described, self._control, self.library_class, self.segments, self._settings)
+        state = self._described, self._control, self.library_class, self.segments, self._settings, self._hidden
+        return _unpickle, state
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text (int32), with no control tokens."""
@@ -126,7 +129,7 @@ class LibraryTokenizer:
     def save(self, folder: Path) -> None:
         """Leaves a folder that `load_tokenizer` and Hugging Face open to the same ids, whole or not at all."""
         described = json.loads(self._described)
-        settings = _settings(described, self._control, self._entries, self.special, self.library_class)
+        settings = _settings(described, self._control, self._entries, self.special, self._hidden, self.library_class)
         settings = {**self._settings, **settings, **_input_names(described, self._settings, self.segments)}
         contents = {TOKENIZER: described, SETTINGS: settings}
         write_whole(
@@ -260,10 +263,16 @@ def _fingerprint(
 
 
 def _settings(
-    described: Described, control: Mapping[str, str], entries: Sequence[str], special: SpecialIds, library_class: str
+    described: Described,
+    control: Mapping[str, str],
+    entries: Sequence[str],
+    special: SpecialIds,
+    hidden: Collection[str],
+    library_class: str,
 ) -> dict[str, Any]:
     """The tokenizer_config.json, but for what is carried over."""
     names = {**control, "cls": entries[special.cls], "sep": entries[special.sep]}
+    roles = set(names.values())
     table: dict[str, Any] = {
         "tokenizer_class": library_class,
         **{key: names[field] for field, key in CONTROL_KEYS.items()},
@@ -272,6 +281,11 @@ def _settings(
             for token in described.get("added_tokens") or ()
         },
     }
+    if never_found := sorted(set(hidden) - roles):
+        table[NEVER_FOUND] = never_found
+    found = [token["content"] for token in described.get("added_tokens") or () if token.get("special")]
+    if extra := [text for text in found if text not in roles.union(hidden)]:
+        table[EXTRA_SPECIAL] = extra
     if library_class in (ROBERTA, XLM_ROBERTA):
         table |= {"bos_token": names["cls"], "eos_token": names["sep"]}
     if library_class == ROBERTA:
@@ -290,8 +304,18 @@ def _input_names(described: Described, settings: Mapping[str, Any], segments: in
 
 
 def _unpickle(
-    described: str, control: dict[str, str], library_class: str, segments: int, settings: dict[str, Any]
+    described: str,
+    control: dict[str, str],
+    library_class: str,
+    segments: int,
+    settings: dict[str, Any],
+    hidden: frozenset[str],
 ) -> LibraryTokenizer:
     return LibraryTokenizer(
-        json.loads(described), control, library_class=library_class, segments=segments, settings=settings
+        json.loads(described),
+        control,
+        library_class=library_class,
+        segments=segments,
+        settings=settings,
+        hidden=hidden,
     )

@@ -1,21 +1,20 @@
 """Byte-level BPE and unigram tokenizers on disk, as tokenizer.json or in RoBERTa's and XLM-RoBERTa's older files."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_text
 from bert_jax.text import recipes
-from bert_jax.text.control import control_names, with_added
+from bert_jax.text.classes import MERGES, ROBERTA_CLASSES, named_class
+from bert_jax.text.classes import VOCAB_JSON as VOCAB
+from bert_jax.text.control import BERTS, ROBERTAS, NamedTokens, read_named_tokens
 from bert_jax.text.files import CONTROL_KEYS, SETTINGS, TOKENIZER
-from bert_jax.text.layout import class_of, read_layout, segments_fed
+from bert_jax.text.layout import Layout, read_layout, segments_fed
 from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.recipes import Described
 from bert_jax.text.sentencepiece_files import read_pieces
 
-VOCAB, MERGES, PIECES = "vocab.json", "merges.txt", "sentencepiece.bpe.model"
-ROBERTA_CLASSES = ("RobertaTokenizer", "LongformerTokenizer")
 # What of a tokenizer_config.json a saved one says again.
 CARRIED = (
     "model_max_length",
@@ -35,22 +34,30 @@ def read_described(folder: Path, described: Described, settings: dict[str, Any])
     """
     path = folder / TOKENIZER
     source = str(path)
-    named = class_of(folder, settings)
+    named = named_class(folder, settings)
     model = described["model"]
     if model["type"] == "Unigram" and model.get("unk_id") is None:
         raise UserError(f"{path}: a unigram model without unk_id, so that unknown characters have no id")
     if named in ROBERTA_CLASSES:
         described = _as_roberta_is_told(described, settings)
     layout = read_layout(described.get("post_processor"), source)
-    names = control_names(folder, settings, described, layout)
+    tokens = read_named_tokens(folder, settings, described, spellings=_spellings(described, layout))
+    described = tokens.described
     if layout is None and named in (*ROBERTA_CLASSES, recipes.XLM_ROBERTA):
-        described = {**described, "post_processor": _processor(described, names, named, settings, path)}
+        described = {**described, "post_processor": _processor(described, tokens.control, named, settings, path)}
         layout = read_layout(described["post_processor"], source)
     known = recipes.library_class(described, layout.separators if layout else 1)
     if named is not None and named not in (*ROBERTA_CLASSES, recipes.XLM_ROBERTA):
         known = recipes.GENERAL
     segments = segments_fed(layout, named, folder, settings)
-    return _tokenizer(with_added(described, folder, settings, names), names, settings, known, source, segments)
+    return _tokenizer(described, tokens, settings, known, source, segments)
+
+
+def _spellings(described: Described, layout: Layout | None) -> tuple[dict[str, str], ...]:
+    """How control tokens are likely spelled: as that is which the layout begins with."""
+    by_id = {token["id"]: token["content"] for token in described.get("added_tokens") or ()}
+    bert_like = layout is not None and by_id.get(layout.cls, "").startswith("[")
+    return (BERTS, ROBERTAS) if bert_like else (ROBERTAS, BERTS)
 
 
 def _as_roberta_is_told(described: Described, settings: dict[str, Any]) -> Described:
@@ -71,7 +78,7 @@ def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
             raise UserError(f"{folder}: no {name} beside {other}; byte-level BPE needs both")
     path = folder / VOCAB
     vocab = read_json(path)
-    names = control_names(folder, settings, {"model": {"vocab": vocab}}, None)
+    names = read_named_tokens(folder, settings, {"model": {"vocab": vocab}}).control
     for field, key in CONTROL_KEYS.items():
         if type(vocab.get(names.get(field, ""))) is not int:
             raise UserError(f"{path}: {key} {names.get(field, '')!r} has no id among {len(vocab)} entries")
@@ -82,33 +89,34 @@ def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
         add_prefix_space=bool(settings.get("add_prefix_space", False)),
         trim_offsets=bool(settings.get("trim_offsets", True)),
     )
-    described = with_added(described, folder, settings, names)
-    return _tokenizer(described, names, settings, recipes.ROBERTA, str(path))
+    tokens = read_named_tokens(folder, settings, described)
+    return _tokenizer(tokens.described, tokens, settings, recipes.ROBERTA, str(path))
 
 
-def read_sentencepiece(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
-    """The tokenizer of a folder of XLM-RoBERTa's that has SentencePiece's file alone."""
-    path = folder / PIECES
+def read_sentencepiece(path: Path, settings: dict[str, Any]) -> LibraryTokenizer:
+    """Return the tokenizer of a folder of XLM-RoBERTa's that has SentencePiece's file, `path`, alone."""
     described = read_pieces(path)
-    names = control_names(folder, settings, described, None)
-    described = with_added(described, folder, settings, names)
-    return _tokenizer(described, names, settings, recipes.XLM_ROBERTA, str(path))
+    control = [token["content"] for token in described["added_tokens"] if token["special"]]
+    tokens = read_named_tokens(path.parent, settings, described, hidden=control)
+    return _tokenizer(tokens.described, tokens, settings, recipes.XLM_ROBERTA, str(path))
 
 
 def _tokenizer(
     described: Described,
-    names: Mapping[str, str],
+    tokens: NamedTokens,
     settings: dict[str, Any],
     library_class: str,
     source: str,
     segments: int = 1,
 ) -> LibraryTokenizer:
+    names = tokens.control
     missing = [CONTROL_KEYS[field] for field in ("pad", "unk", "mask") if field not in names]
     if missing:
         raise UserError(f"{source}: no {', '.join(missing)}; name one of the vocabulary in {SETTINGS}")
     return LibraryTokenizer(
         described,
         {field: names[field] for field in ("pad", "unk", "mask")},
+        hidden=tokens.hidden,
         library_class=library_class,
         segments=segments,
         settings={key: settings[key] for key in CARRIED if settings.get(key) is not None},
@@ -117,7 +125,7 @@ def _tokenizer(
 
 
 def _processor(
-    described: Described, names: Mapping[str, str], named: str, settings: dict[str, Any], path: Path
+    described: Described, names: dict[str, str], named: str, settings: dict[str, Any], path: Path
 ) -> dict[str, Any]:
     """The post-processor of the class that the folder names, for a file that has none."""
     vocab = described["model"]["vocab"]

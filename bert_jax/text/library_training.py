@@ -28,5 +28,6 @@ def cased_tokenizer(
         described,
         {field: control[field] for field in ("pad", "unk", "mask")},
         library_class=library_class(described, separators),
+        hidden={*control.values(), *wanted.special_tokens},
         source="vocabulary",
     )

@@ -5,7 +5,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class AddedToken:
     lstrip: bool = False
     rstrip: bool = False
     normalized: bool = False
+    special: bool = False  # how others call it; it decides no id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Rules:
 class WordPieceTokenizer:
     """Words, then the longest pieces from the left. Implements `Tokenizer`.
 
-    Control tokens spelled out in a text stay text. Raises UserError for a vocabulary that cannot serve.
+    Control tokens spelled out in a text stay text. Of an entry that is there twice the last one has the text, and a
+    blank entry stands for none. Raises UserError for a vocabulary that cannot serve.
     """
 
     separators = 1
@@ -77,7 +79,8 @@ class WordPieceTokenizer:
         ids = _check_vocabulary(self.vocab, rules, source)
         self.vocab_size, self.segments = len(self._entries), rules.segments
         self.special = SpecialIds(*(ids[name] for name in rules.control_tokens))
-        self.fingerprint = _fingerprint(self.vocab, rules)
+        self.fingerprint = _fingerprint(self.vocab, ids, rules)
+        ids = with_every_id(ids, len(self.vocab))
         self._backend = library_tokenizer(ids, rules)
         self._cut_by_word = all(_within_a_word(token, len(self.vocab)) for token in rules.added)
         self._words = WordCache(
@@ -191,15 +194,17 @@ def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer
     return backend
 
 
+def with_every_id(ids: Mapping[str, int], size: int) -> dict[str, int]:
+    """Return the vocabulary with texts that are in no word for the ids that have none: others count its entries."""
+    without = set(range(size)).difference(ids.values())
+    return {**ids, **{f" {i} ": i for i in without}}
+
+
 def _check_vocabulary(vocab: tuple[str, ...], rules: Rules, source: str) -> dict[str, int]:
-    """The id of each entry; raises UserError for an empty or doubled entry or a missing control token."""
-    if not vocab:
+    """Return the id of each text; raises UserError where there is none or a control token is missing."""
+    if not any(vocab):
         raise UserError(f"{source}: an empty vocabulary. One entry a line is expected")
-    ids: dict[str, int] = {}
-    for i, entry in enumerate(vocab):
-        if entry in ids:
-            raise UserError(f"{source} line {i + 1}: {entry!r} is there twice, first on line {ids[entry] + 1}")
-        ids[entry] = i
+    ids = {entry: i for i, entry in enumerate(vocab)}
     missing = [name for name in rules.control_tokens if name not in ids]
     if missing:
         raise UserError(f"{source}: no {', '.join(missing)} among its {len(vocab)} entries; not a BERT vocabulary")
@@ -213,8 +218,11 @@ def _check_vocabulary(vocab: tuple[str, ...], rules: Rules, source: str) -> dict
     return ids
 
 
-def _fingerprint(vocab: tuple[str, ...], rules: Rules) -> str:
+def _fingerprint(vocab: tuple[str, ...], ids: Mapping[str, int], rules: Rules) -> str:
     decisive = dataclasses.asdict(rules)
+    for token in decisive["added"]:
+        del token["special"]
+    vocab = tuple(entry if ids[entry] == i else "" for i, entry in enumerate(vocab))
     if rules.strip_accents is None:
         decisive["strip_accents"] = rules.lowercase
     if rules.segments == 2:  # as it was before there were others

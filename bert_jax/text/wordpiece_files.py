@@ -1,6 +1,7 @@
 """WordPiece tokenizers on disk: a bare vocab.txt, our folder, a folder of Hugging Face."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,92 +10,131 @@ from tokenizers import decoders, processors
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_text
-from bert_jax.text.files import CONTROL_KEYS, FLAGS, SETTINGS, TOKENIZER, token_text, write_whole
+from bert_jax.terminal import note
+from bert_jax.text.casing import guess_lowercase
+from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
+from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
+from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, TOKENIZER, write_whole
 from bert_jax.text.layout import Layout
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer
+from bert_jax.text.recipes import Described, flattened
+from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer, with_every_id
 
-VOCAB = "vocab.txt"
-GENERAL_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
+# What the library takes for blanks at the end of a line. They belong to no entry.
+BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
+# The steps that a tokenizer.json of the kind may have, and what BERT's class does where it does not look at them.
+NORMALIZER, PRE_TOKENIZER = "BertNormalizer", "BertPreTokenizer"
+USUAL = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
 
 
 def read_vocab(
-    path: Path, *, lowercase: bool | None = None, settings: dict[str, Any] | None = None, segments: int = 2
+    path: Path,
+    settings: dict[str, Any],
+    *,
+    lowercase: bool | None = None,
+    folder: Path | None = None,
+    segments: int = 2,
 ) -> WordPieceTokenizer:
-    """The tokenizer of a vocab.txt, cased where an entry has a capital letter, unless told."""
-    lines = read_text(path).split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    vocab = [line.removesuffix("\r") for line in lines]
-    settings = settings or {}
-    names: dict[str, Any] = {
-        field: token_text(settings[key]) for field, key in CONTROL_KEYS.items() if settings.get(key)
-    }
+    """Return the tokenizer of a vocab.txt, with what a tokenizer_config.json and other files of its `folder` say.
+
+    Texts are lower-cased where `lowercase` says so, else where the settings do, else where the vocabulary as a whole
+    looks uncased, which a note tells.
+    """
+    vocab = _read_lines(path)
+    ids = {entry: i for i, entry in enumerate(vocab)}
+    _note_unused(vocab, ids, path)
+    described: Described = {"model": {"vocab": ids}, "added_tokens": []}
+    tokens = read_named_tokens(folder, settings, described, spellings=(BERTS,))
     if lowercase is None:
         lowercase = settings.get("do_lower_case")
-    if lowercase is None:
-        lowercase = not any(entry.lower() != entry for entry in vocab if entry[:1] != "[" or entry[-1:] != "]")
+    if lowercase is None and _may_serve(ids, tokens):
+        lowercase = guess_lowercase(vocab, str(path))
     rules = Rules(
-        lowercase=lowercase,
+        lowercase=bool(lowercase),
         strip_accents=settings.get("strip_accents"),
         split_chinese=settings.get("tokenize_chinese_chars", True),
         segments=segments,
-        **names,
     )
-    return WordPieceTokenizer(vocab, rules, source=str(path))
+    return _tokenizer(vocab, rules, tokens, str(path))
+
+
+def _read_lines(path: Path) -> list[str]:
+    lines = read_text(path).split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    lines = [line.removesuffix("\r") for line in lines]
+    return [line.rstrip(BLANKS) or line for line in lines]
+
+
+def _note_unused(vocab: Sequence[str], ids: dict[str, int], path: Path) -> None:
+    """Say which entries have no id of their own: blank ones, and all but the last of the same text."""
+    doubled = [i for i, entry in enumerate(vocab) if entry and ids[entry] != i]
+    if doubled:
+        i = doubled[0]
+        note(
+            f"{path}: {len(doubled):,} entries are there again further down, line {i + 1} {vocab[i]!r} on line "
+            f"{ids[vocab[i]] + 1}: the last one has the id, as Hugging Face reads it"
+        )
+    if blank := [i for i, entry in enumerate(vocab) if not entry]:
+        note(f"{path}: {len(blank):,} blank entries, the first on line {blank[0] + 1}: their ids are never used")
+
+
+def _may_serve(ids: dict[str, int], tokens: NamedTokens) -> bool:
+    """Whether the vocabulary has the control tokens; for another file nothing is to be guessed."""
+    return all(tokens.control.get(field) in ids for field in ("cls", "sep"))
+
+
+def _tokenizer(vocab: list[str], rules: Rules, tokens: NamedTokens, source: str) -> WordPieceTokenizer:
+    """Return the tokenizer of a vocabulary and of what is named beside it.
+
+    Control tokens that are named beside the vocabulary have a place in it: they are not found in a text.
+    """
+    added = sorted(tokens.described["added_tokens"], key=lambda token: token["id"])
+    hidden = [token["id"] for token in added if token["content"] in tokens.hidden]
+    for token in added:
+        if len(vocab) <= token["id"] <= max(hidden, default=-1):
+            if token["id"] != len(vocab):
+                raise UserError(
+                    f"{source}: no entry has id {len(vocab)}, though {token['content']!r} has {token['id']}"
+                )
+            vocab = [*vocab, token["content"]]
+    found = tuple(
+        AddedToken(token["content"], token["id"], **{flag: token[flag] for flag in (*FLAGS, "special")})
+        for token in added
+        if token["content"] not in tokens.hidden
+    )
+    names: dict[str, Any] = {field: tokens.control.get(field, BERTS[field]) for field in CONTROL_KEYS}
+    return WordPieceTokenizer(vocab, rules.changed(added=found, **names), source=source)
 
 
 def read_described(
     path: Path,
-    described: dict[str, Any],
+    described: Described,
     settings: dict[str, Any],
+    named: str | None,
     layout: Layout | None,
     *,
     segments: int,
     lowercase: bool | None = None,
 ) -> WordPieceTokenizer:
-    """The tokenizer of a tokenizer.json that was read, and of what tokenizer_config.json says beside it.
+    """Return the tokenizer of a tokenizer.json that was read, and of what the files beside it say.
 
-    `layout` is that of its post-processor, `segments` those of a pair. Raises UserError where a vocab.txt in the folder
-    says otherwise, and where the control tokens are not those that the post-processor puts around a text.
+    `named` is the class that the folder names. BERT's classes let their settings overrule the file, the general ones do
+    not look at them. `layout` is that of its post-processor, `segments` those of a pair. Raises UserError where a
+    vocab.txt in the folder says otherwise, and where the control tokens are not those that the post-processor puts
+    around a text.
     """
-    tokenizer = _from_json(path, described, settings, segments, lowercase)
-    special = tokenizer.special
-    if layout is not None and (layout.cls, layout.sep) != (special.cls, special.sep):
-        cls, sep = tokenizer.rules.cls, tokenizer.rules.sep
-        raise UserError(
-            f"{path}: its post_processor puts the ids {layout.cls} and {layout.sep} around a text, {cls} and {sep} are "
-            f"{special.cls} and {special.sep}. Name cls_token and sep_token in {SETTINGS}"
-        )
-    folder = path.parent
-    if (folder / VOCAB).is_file():
-        beside = tuple(line.removesuffix("\r") for line in read_text(folder / VOCAB).removesuffix("\n").split("\n"))
-        if beside[: len(tokenizer.vocab)] != tokenizer.vocab[: len(beside)] or len(beside) < len(tokenizer.vocab):
-            raise UserError(f"{folder}: {TOKENIZER} and {VOCAB} hold different vocabularies. Take away the stale one")
-    return tokenizer
-
-
-def _from_json(
-    path: Path, described: dict[str, Any], settings: dict[str, Any], segments: int, lowercase: bool | None
-) -> WordPieceTokenizer:
-    model, normalizer = described["model"], described["normalizer"]
-    # BERT's classes let their settings overrule the file, the general one does not look at them.
-    said = settings if str(settings.get("tokenizer_class", "")).removesuffix("Fast") not in GENERAL_CLASSES else {}
+    model, normalizer = described["model"], bert_normalizer_of(described, settings, named)
+    said = {} if named in GENERAL_CLASSES else settings
     try:
+        assert normalizer is not None
         if lowercase is None:
             lowercase = bool(said.get("do_lower_case", normalizer["lowercase"]))
-        ids = {str(entry): int(i) for entry, i in model["vocab"].items()}
-        vocab = sorted(ids, key=ids.__getitem__)
-        if [ids[entry] for entry in vocab] != list(range(len(vocab))):
-            raise UserError(f"{path}: the ids of its {len(vocab)} entries are not 0 to {len(vocab) - 1}, each once")
-        names: dict[str, Any] = {
-            field: token_text(settings.get(key)) or f"[{field.upper()}]" for field, key in CONTROL_KEYS.items()
-        }
-        names["unk"] = model["unk_token"]
-        added = [
-            AddedToken(token["content"], token["id"], **{flag: token[flag] for flag in FLAGS})
-            for token in described.get("added_tokens") or ()
-            if token["content"] not in names.values()
-        ]
+            if lowercase != _lowercases(described):
+                note(
+                    f"{path}: texts are {'' if lowercase else 'not '}lower-cased, as do_lower_case of {SETTINGS} says; "
+                    f"this file says otherwise, and {named or 'a class of BERT'} does not look at it"
+                )
+        vocab = _vocabulary(path, {str(entry): int(i) for entry, i in model["vocab"].items()})
         rules = Rules(
             lowercase=lowercase,
             strip_accents=said.get("strip_accents", normalizer["strip_accents"]),
@@ -102,13 +142,72 @@ def _from_json(
             clean_text=normalizer["clean_text"],
             prefix=model["continuing_subword_prefix"],
             max_word_chars=model["max_input_chars_per_word"],
-            added=tuple(sorted(added, key=lambda token: token.id)),
             segments=segments,
-            **names,
         )
+        tokens = read_named_tokens(
+            path.parent, {**settings, "unk_token": model["unk_token"]}, described, spellings=(BERTS,)
+        )
+        tokenizer = _tokenizer(vocab, rules, tokens, str(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: not a tokenizer file ({error!r})") from None
-    return WordPieceTokenizer(vocab, rules, source=str(path))
+    special = tokenizer.special
+    if layout is not None and (layout.cls, layout.sep) != (special.cls, special.sep):
+        cls, sep = tokenizer.rules.cls, tokenizer.rules.sep
+        raise UserError(
+            f"{path}: its post_processor puts the ids {layout.cls} and {layout.sep} around a text, {cls} and {sep} are "
+            f"{special.cls} and {special.sep}. Name cls_token and sep_token in {SETTINGS}"
+        )
+    return tokenizer
+
+
+def bert_normalizer_of(described: Described, settings: dict[str, Any], named: str | None) -> dict[str, Any] | None:
+    """Return BERT's normaliser that does what the class makes of a tokenizer.json; None where it is of another kind.
+
+    Sentence-transformers sets a `Lowercase` before the normaliser. BERT's own classes make theirs by the settings,
+    whatever the file says.
+    """
+    steps = flattened(described["normalizer"])
+    kinds = [step.get("type") for step in steps]
+    if (described["pre_tokenizer"] or {}).get("type") == PRE_TOKENIZER and kinds[-1:] == [NORMALIZER]:
+        normalizer = steps[-1]
+        if len(kinds) == 1:
+            return normalizer
+        if set(kinds[:-1]) == {"Lowercase"}:
+            accents = normalizer["strip_accents"]
+            if accents is None and "do_lower_case" not in settings:
+                accents = normalizer["lowercase"]
+            return {**normalizer, "lowercase": True, "strip_accents": accents}
+    if named in BERT_CLASSES and "do_lower_case" in settings:
+        return {**USUAL, "lowercase": _lowercases(described)}
+    return None
+
+
+def _lowercases(described: Described) -> bool:
+    """Whether the steps of a tokenizer.json make small letters of capitals."""
+    return any(
+        step.get("type") == "Lowercase" or (step.get("type") == NORMALIZER and step["lowercase"])
+        for step in flattened(described["normalizer"])
+    )
+
+
+def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
+    """Return the entries in the order of their ids, as a vocab.txt beside it has them where an id has no text.
+
+    Raises UserError where that file holds another vocabulary.
+    """
+    size = 1 + max(ids.values(), default=-1)
+    texts = {i: entry for entry, i in ids.items()}
+    if len(texts) < len(ids) or min(texts, default=0) < 0 or size > 2 * len(ids):
+        raise UserError(f"{path}: the ids of its {len(ids)} entries are not 0 to {len(ids) - 1}, each once")
+    beside = path.parent / VOCAB
+    if beside.is_file():
+        lines = _read_lines(beside)
+        if len(lines) < size or any(lines[i] != entry.rstrip(BLANKS) for i, entry in texts.items()):
+            raise UserError(
+                f"{path.parent}: {TOKENIZER} and {VOCAB} hold different vocabularies. Take away the stale one"
+            )
+        texts = dict(enumerate(lines[:size])) | texts
+    return [texts.get(i, "") for i in range(size)]
 
 
 def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path) -> None:
@@ -125,6 +224,7 @@ def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path) -> None:
 
 
 def _settings(rules: Rules) -> dict[str, Any]:
+    special = [token.content for token in rules.added if token.special]
     return {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": rules.lowercase,
@@ -132,12 +232,15 @@ def _settings(rules: Rules) -> dict[str, Any]:
         "tokenize_chinese_chars": rules.split_chinese,
         **{key: getattr(rules, field) for field, key in CONTROL_KEYS.items()},
         **({"model_input_names": ["input_ids", "attention_mask"]} if rules.segments == 1 else {}),
+        **({EXTRA_SPECIAL: special} if special else {}),
     }
 
 
 def _described(vocab: tuple[str, ...], rules: Rules) -> str:
     ids = {entry: i for i, entry in enumerate(vocab)}
-    whole = library_tokenizer(ids, rules)
+    # Others count entries to number those that are added behind them.
+    behind = any(token.id >= len(vocab) for token in rules.added)
+    whole = library_tokenizer(with_every_id(ids, len(vocab)) if behind else ids, rules)
     whole.decoder = decoders.WordPiece(prefix=rules.prefix)
     whole.post_processor = processors.BertProcessing((rules.sep, ids[rules.sep]), (rules.cls, ids[rules.cls]))
     whole.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in rules.control_tokens])

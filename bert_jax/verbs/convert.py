@@ -43,6 +43,9 @@ class ConvertConfig:
     """Folder to make."""
     to: Format | None = None
     """hf is Hugging Face, tf the original BERT code. Where not said: hf for a run, run for everything else."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
+    files say or it looks like."""
     pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = None
     """For sentence-transformers: how a vector is made of the tokens. The model's own where not said, else mean."""
     normalize: bool = False
@@ -59,7 +62,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
-    pretrained = read_model(config.source)
+    pretrained = read_model(config.source, lowercase=config.lowercase)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     with whole_folder(config.target, last=LAST, flag="target") as making:
         WRITERS[to](pretrained, making, config)
@@ -160,5 +163,5 @@ def main(arguments: Sequence[str]) -> int:
     for found in differences or ():
         say(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
     if config.int8 and config.to == "onnx":
-        _say_int8(read_model(config.source), config.target)
+        _say_int8(read_model(config.source, lowercase=config.lowercase), config.target)
     return 0

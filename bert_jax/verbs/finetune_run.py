@@ -51,7 +51,7 @@ class Prepared:
 
 def prepare(config: FinetuneConfig) -> Prepared:
     """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
-    pretrained = read_model(config.from_)
+    pretrained = read_model(config.from_, lowercase=config.lowercase)
     model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
     if tokenizer is None:
         raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")

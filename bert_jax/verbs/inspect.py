@@ -16,6 +16,7 @@ from bert_jax.errors import UserError
 from bert_jax.inference.load import ANSWERERS, is_onnx
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
+from bert_jax.text.classes import has_tokenizer
 from bert_jax.verbs.command_line import parse
 
 FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
@@ -77,6 +78,8 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
     try:
         tokenizer = load_tokenizer(path)
     except UserError:
+        if path.is_file() or has_tokenizer(path):
+            raise
         raise UserError(f"{path}: neither a model, nor shards, nor a tokenizer") from None
     return {
         "what": "tokenizer",

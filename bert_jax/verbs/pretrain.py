@@ -57,6 +57,9 @@ class PretrainConfig:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Model to go on from, in place of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
     TensorFlow 1 checkpoint. The shards' tokenizer is its own, or what `bert-jax prep vocab --extend` made of it."""
+    lowercase: bool | None = None
+    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from, in place of
+    what its files say or it looks like."""
     batch_size: int = 256
     """Sequences an update, over all devices."""
     accumulate: int = 1
@@ -107,6 +110,8 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     config = dataclasses.replace(config, next_sentence=pair_loss is not None)
     if config.from_ is not None and config.model is not None:
         raise UserError(f"--model {config.model}: {config.from_} decides the model's shape. Leave out one of the two")
+    if config.from_ is None and config.lowercase is not None:
+        raise UserError("--lowercase and --no-lowercase are for the vocabulary of --from. The shards settle theirs")
     if config.from_ is None:
         config = dataclasses.replace(config, model=config.model or DEFAULT_MODEL)
     begin = _Beginning(config, tokenizer)
@@ -183,7 +188,8 @@ class _Beginning:
     @functools.cached_property
     def pretrained(self) -> Pretrained:
         assert self.config.from_
-        return grow(read_model(self.config.from_), self.tokenizer, str(self.config.data))
+        pretrained = read_model(self.config.from_, lowercase=self.config.lowercase)
+        return grow(pretrained, self.tokenizer, str(self.config.data))
 
     def shape(self) -> ModelConfig:
         """Of a run that has checkpoints its own: what it began from may be gone by now."""

@@ -87,7 +87,6 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path):
     assert "no such file" in refused(tmp_path / "absent.txt", None)
     assert "empty vocabulary" in refused(tmp_path / "empty.txt", b"")
     assert "no [PAD]" in refused(tmp_path / "prose.txt", b"hello\nworld\n")
-    assert "line 7: 'a' is there twice" in refused(tmp_path / "twice.txt", "\n".join([*VOCAB[:6], "a"]).encode())
     assert "not UTF-8 at byte 2" in refused(tmp_path / "latin.txt", b"a\n\xe9\n")
     assert "no tokenizer.json and no vocab.txt" in refused(tmp_path / "a" / "other.json", b"{}")
     assert "not JSON" in refused(tmp_path / "b" / "tokenizer.json", b"{")
