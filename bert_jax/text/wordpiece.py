@@ -195,9 +195,14 @@ def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer
 
 
 def with_every_id(ids: Mapping[str, int], size: int) -> dict[str, int]:
-    """Return the vocabulary with texts that are in no word for the ids that have none: others count its entries."""
+    """Return the vocabulary with fillers for the ids that have no text: others count its entries."""
     without = set(range(size)).difference(ids.values())
-    return {**ids, **{f" {i} ": i for i in without}}
+    return {**ids, **{filler(i): i for i in without}}
+
+
+def filler(i: int) -> str:
+    """Return a text for an id that is in no word."""
+    return f" {i} "
 
 
 def _check_vocabulary(vocab: tuple[str, ...], rules: Rules, source: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
 from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, TOKENIZER, write_whole
 from bert_jax.text.layout import Layout
 from bert_jax.text.recipes import Described, flattened
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, library_tokenizer, with_every_id
+from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
 
 # What the library takes for blanks at the end of a line. They belong to no entry.
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
@@ -174,7 +174,7 @@ def bert_normalizer_of(described: Described, settings: dict[str, Any], named: st
             return normalizer
         if set(kinds[:-1]) == {"Lowercase"}:
             accents = normalizer["strip_accents"]
-            if accents is None and "do_lower_case" not in settings:
+            if accents is None and (named in GENERAL_CLASSES or "do_lower_case" not in settings):
                 accents = normalizer["lowercase"]
             return {**normalizer, "lowercase": True, "strip_accents": accents}
     if named in BERT_CLASSES and "do_lower_case" in settings:
@@ -196,17 +196,17 @@ def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
     Raises UserError where that file holds another vocabulary.
     """
     size = 1 + max(ids.values(), default=-1)
-    texts = {i: entry for entry, i in ids.items()}
+    texts = {i: "" if entry == filler(i) else entry for entry, i in ids.items()}
     if len(texts) < len(ids) or min(texts, default=0) < 0 or size > 2 * len(ids):
         raise UserError(f"{path}: the ids of its {len(ids)} entries are not 0 to {len(ids) - 1}, each once")
     beside = path.parent / VOCAB
     if beside.is_file():
         lines = _read_lines(beside)
-        if len(lines) < size or any(lines[i] != entry.rstrip(BLANKS) for i, entry in texts.items()):
+        if len(lines) < size or any(entry and lines[i] != entry.rstrip(BLANKS) for i, entry in texts.items()):
             raise UserError(
                 f"{path.parent}: {TOKENIZER} and {VOCAB} hold different vocabularies. Take away the stale one"
             )
-        texts = dict(enumerate(lines[:size])) | texts
+        texts = dict(enumerate(lines[:size])) | {i: entry for i, entry in texts.items() if entry}
     return [texts.get(i, "") for i in range(size)]
 
 

@@ -201,6 +201,48 @@ def test_old_files_of_other_tokenizers_are_not_taken_for_bert_s(pretrained):
         read_model(pretrained)
 
 
+def test_tokens_that_were_added_to_a_tokenizer_go_with_its_model(pretrained, tmp_path, capsys):
+    rows = TINY.vocab_size
+    (pretrained / "tokenizer.json").unlink()
+    vocab = (pretrained / "vocab.txt").read_text().split("\n")[: rows - 2]
+    (pretrained / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    added = pretrained / "added_tokens.json"
+    added.write_text(json.dumps({"[E1]": rows - 2, "[/E1]": rows - 1}))
+    (pretrained / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["[E1]", "[/E1]"]}))
+    assert run("convert", pretrained, tmp_path / "out", "--to", "hf") == 0
+    for folder in (pretrained, tmp_path / "out"):
+        tokenizer = read_model(folder).tokenizer
+        assert tokenizer.vocab_size == rows
+        assert tokenizer.ids(["[E1]word1[/E1]"])[0].tolist() == [rows - 2, tokenizer.ids(["word1"])[0][0], rows - 1]
+    capsys.readouterr()
+    added.write_text(json.dumps({"[E1]": rows - 2, "[/E1]": rows - 1, "[E2]": rows}))
+    for words in (
+        ("convert", pretrained, tmp_path / "more", "--to", "hf"),
+        ("finetune", "--from", pretrained, "--data", pretrained, "--output", tmp_path / "more"),
+    ):
+        assert run(*words) == 1
+        assert f"the tokenizer has {rows + 1} entries, the token table {rows} rows" in capsys.readouterr().err
+    added.unlink()
+    (pretrained / "special_tokens_map.json").unlink()
+    assert run("inspect", pretrained) == 0
+    assert "If tokens were added to it, the files that name them are missing" in capsys.readouterr().err
+    (pretrained / "vocab.txt").write_text("\n".join([*vocab, "last", "last", "", ""]) + "\n")
+    assert read_model(pretrained).tokenizer.vocab_size == rows + 2  # of which two are blank and need no row
+
+
+def test_a_flag_says_whether_a_vocabulary_is_cased(pretrained, tmp_path, capsys):
+    (pretrained / "tokenizer.json").unlink()
+    (pretrained / "tokenizer_config.json").unlink()
+    assert read_model(pretrained).tokenizer.rules.lowercase
+    assert "taken as uncased: 0 of its 32 entries" in capsys.readouterr().err
+    assert run("convert", pretrained, tmp_path / "out", "--to", "hf", "--no-lowercase") == 0
+    assert "taken as" not in capsys.readouterr().err
+    assert not read_model(tmp_path / "out").tokenizer.rules.lowercase
+    assert run("convert", pretrained, tmp_path / "run") == 0
+    assert run("convert", tmp_path / "run", tmp_path / "back", "--lowercase") == 1
+    assert "its tokenizer is as the run was trained" in capsys.readouterr().err
+
+
 def test_the_mask_takes_the_blanks_before_it(tmp_path):
     from bert_jax import load_mask_filler
 
