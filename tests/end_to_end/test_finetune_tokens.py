@@ -322,4 +322,4 @@ def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
     config = FinetuneConfig(pretrained, tmp_path, tmp_path / "run", task="squad", max_length=24)
     data = read_task_data(config, open_run(pretrained).tokenizer())
     assert (data.train.encoded.truncated, data.dev.encoded.truncated) == (0, 2)
-    assert len(data.notes) == 1 and "dev.json: 2 questions are longer than what a row has for them" in data.notes[0]
+    assert len(data.notes) == 1 and "dev.json: 2 dev questions are longer than what a row has for them" in data.notes[0]
