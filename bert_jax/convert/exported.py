@@ -13,6 +13,7 @@ from bert_jax.config import ModelConfig, from_table
 from bert_jax.convert.outputs import head_outputs
 from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained
 from bert_jax.errors import UserError
+from bert_jax.model.vectors import VectorConfig
 
 DESCRIPTION = "bert_jax.json"
 # Of a fine-tuned run, what predicting and scoring need.
@@ -41,6 +42,7 @@ class Description:
     problem: str = SINGLE_LABEL
     max_length: int = 512
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: VectorConfig | None = None
 
     def to_json(self) -> str:
         """As a JSON object; None is left out."""
@@ -67,7 +69,13 @@ def describe(pretrained: Pretrained) -> Description:
     """What is to be kept of a model."""
     task = {name: value for name, value in pretrained.task.items() if name in TASK}
     return Description(
-        pretrained.kind, pretrained.model, pretrained.labels, pretrained.problem, pretrained.max_length, task
+        pretrained.kind,
+        pretrained.model,
+        pretrained.labels,
+        pretrained.problem,
+        pretrained.max_length,
+        task,
+        pretrained.vectors,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from bert_jax.config import ModelConfig
 from bert_jax.convert.exported import describe
 from bert_jax.convert.onnx_builder import ACTIVATIONS, Dims, GraphBuilder
+from bert_jax.convert.onnx_vectors import add_vectors
 from bert_jax.convert.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def _outputs(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> dict[str, 
             found: dict[str, tuple[str, Dims]] = {"last_hidden_state": (hidden, (BATCH, LENGTH, config.width))}
             if pretrained.pooler:
                 found["pooler_output"] = (_pool(g, config, hidden), (BATCH, config.width))
+            if (vectors := pretrained.vectors) and vectors.pools_whole_rows:
+                found["sentence_embedding"] = (add_vectors(g, vectors, hidden), (BATCH, vectors.entries(config.width)))
             return found
         case "masked_lm":
             return {"logits": (_masked_lm(g, config, hidden), (BATCH, LENGTH, config.vocab_size))}

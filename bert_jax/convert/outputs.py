@@ -18,13 +18,17 @@ def head_outputs(
 ) -> dict[str, jax.Array]:
     """What the head makes of the hidden states.
 
-    pooler_output (B D) of a bare encoder that has one; prediction_logits (B L V) and seq_relationship_logits (B 2) of a
-    pre-training model; start_logits and end_logits (B L) of a span model; else logits. Vocabulary scores are of every
-    position, and end where the vocabulary ends.
+    pooler_output (B D) of a bare encoder that has one, and sentence_embedding (B E) of one that says how its vectors
+    are made; prediction_logits (B L V) and seq_relationship_logits (B 2) of a pre-training model; start_logits and
+    end_logits (B L) of a span model; else logits. Vocabulary scores are of every position, and end where the vocabulary
+    ends.
     """
     match pretrained.kind:
         case "encoder":
-            return {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
+            found = {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
+            if (vectors := pretrained.vectors) and vectors.pools_whole_rows:
+                found["sentence_embedding"] = vectors.of(hidden, mask)
+            return found
         case "masked_lm" | "pretrain":
             scores = module.masked_lm(hidden, module.encoder.embeddings.tokens[...])
             scores = scores[..., : pretrained.model.vocab_size]

@@ -22,6 +22,7 @@ from bert_jax.model.heads import (
     SequenceModel,
     TokenModel,
 )
+from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -43,6 +44,7 @@ class Pretrained:
     max_length tokens that a text is cut to
     origin     what the format it was read from says beyond that, so that writing it again loses nothing
     task       what a fine-tuned run of ours knows of its rows: name, columns, metrics, how long texts are read
+    vectors    how one vector is made of a text; None where nothing says it
     """
 
     where: str
@@ -55,6 +57,7 @@ class Pretrained:
     max_length: int = 512
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
+    vectors: VectorConfig | None = None
 
     @property
     def pooler(self) -> bool:
@@ -63,6 +66,11 @@ class Pretrained:
     def changed(self, **fields: Any) -> "Pretrained":
         """The same model with other fields."""
         return dataclasses.replace(self, **fields)
+
+    @property
+    def vector_length(self) -> int:
+        """Tokens that a text is cut to whose vector is made."""
+        return (self.vectors and self.vectors.max_length) or self.max_length
 
     @property
     def outputs(self) -> int:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.config import ModelConfig
+from bert_jax.config import ModelConfig, from_table
 from bert_jax.convert.pretrained import SINGLE_LABEL, Pretrained, outputs_of, shapes_of
 from bert_jax.convert.rules import Flat, flatten, unflatten
 from bert_jax.errors import UserError
+from bert_jax.model.vectors import VectorConfig
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
 from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
 
@@ -27,6 +28,7 @@ def read_run(path: Path) -> Pretrained:
         task.setdefault("threshold", threshold)
     kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
     _require_described(params, kind, model, labels, path)
+    origin = task.pop("origin", {})
     return Pretrained(
         where=str(path),
         kind=kind,
@@ -36,9 +38,20 @@ def read_run(path: Path) -> Pretrained:
         labels=None if labels is None else tuple(labels),
         problem=task.get("problem", "regression" if labels is None and kind == "sequence" else SINGLE_LABEL),
         max_length=task.get("max_length", model.max_length),
-        origin=task.pop("origin", {}),
+        vectors=_vectors(task.pop("vectors", None), origin.pop("embedding", None), f"{run.path / 'run.json'}: vectors"),
+        origin=origin,
         task=task,
     )
+
+
+def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: str) -> VectorConfig | None:
+    """Return how vectors are made; `early` is what the first version wrote down of it."""
+    if table is None and early is not None:
+        about = early.get("about") or {}
+        names = {"prompts": about.get("prompts"), "prompt": about.get("default_prompt_name")}
+        table = {"pooling": [early["pooling"]], "normalize": early["normalize"]}
+        table |= {name: value for name, value in names.items() if value is not None}
+    return None if table is None else from_table(VectorConfig, table, where)
 
 
 def _clear_padding(params: Flat, vocab_size: int) -> None:
@@ -61,6 +74,11 @@ def _require_described(params: Flat, kind: str, model: ModelConfig, labels: list
         )
 
 
+def vector_record(pretrained: Pretrained | None) -> dict[str, Any]:
+    """Return what the record of a run's task says of the vectors of the model that it begins with."""
+    return {"vectors": pretrained.vectors.as_table()} if pretrained and pretrained.vectors else {}
+
+
 def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
     """Leaves a run folder with one checkpoint, of step 0, in `folder`, which is there and empty."""
     if pretrained.tokenizer is None:
@@ -73,6 +91,7 @@ def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
         "labels": None if pretrained.labels is None else list(pretrained.labels),
         "problem": pretrained.problem,
         "max_length": pretrained.max_length,
+        **vector_record(pretrained),
         "origin": json.loads(json.dumps(pretrained.origin)),
     }
     digest = parameter_hash(params)

@@ -1,28 +1,34 @@
-"""Folders of sentence-transformers: a Hugging Face encoder with how its tokens become one vector."""
+"""Folders of sentence-transformers: an embedder makes one vector of a text, a cross-encoder scores a text or a pair."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from bert_jax.convert.huggingface import read_huggingface, read_table, write_huggingface
 from bert_jax.convert.pretrained import Pretrained, as_encoder, lowercases
-from bert_jax.errors import UserError
-
-MODULES, POOLING, LENGTH, ABOUT = (
-    "modules.json",
-    "1_Pooling",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
+from bert_jax.convert.sentence_transformers_settings import (
+    ABOUT,
+    CROSS_ENCODER,
+    MODULE_KEYS,
+    NORMALIZE_KEYS,
+    TRANSFORMER,
+    about_table,
+    check_keys,
+    pooling_table,
+    prompts_of,
+    read_about,
+    read_pooling,
+    read_transformer,
 )
-MODES = {  # their flag by our name
-    "cls": "pooling_mode_cls_token",
-    "mean": "pooling_mode_mean_tokens",
-    "max": "pooling_mode_max_tokens",
-    "mean_sqrt_len": "pooling_mode_mean_sqrt_len_tokens",
-}
-OTHER_MODES = ("pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken")
-TYPES = ("Transformer", "Pooling", "Normalize")
-IMPORTS = "sentence_transformers.models."
+from bert_jax.errors import UserError
+from bert_jax.files import parse_json_value, read_text
+from bert_jax.model.vectors import VectorConfig
+from bert_jax.terminal import note
+
+MODULES, POOLING, NORMALIZE = "modules.json", "1_Pooling", "2_Normalize"
+PACKAGE = "sentence_transformers."
+AFTER_POOLING = ("Normalize", "Dropout")  # dropout is for training
 
 
 def is_sentence_transformers(folder: Path) -> bool:
@@ -30,100 +36,115 @@ def is_sentence_transformers(folder: Path) -> bool:
 
 
 def encoder_folder(folder: Path) -> Path:
-    """Where the encoder's own files lie: in the folder, or in early layouts in one inside it."""
+    """Return where the encoder's own files lie: in the folder, or in early layouts in one inside it."""
     return folder / _read_modules(folder / MODULES)[0][1] if is_sentence_transformers(folder) else folder
 
 
 def read_sentence_transformers(folder: Path, *, lowercase: bool | None = None) -> Pretrained:
-    """The encoder, with pooling, normalisation and longest text in its `origin["embedding"]`.
+    """Return the encoder of an embedder, with how its vectors are made, or the classifier of a cross-encoder.
 
-    Raises UserError for modules other than Transformer, Pooling and Normalize in this order.
+    Raises UserError for modules and settings that are not computed here.
     """
+    kind, about = read_about(folder)
     modules = _read_modules(folder / MODULES)
+    inner = folder / modules[0][1]
+    settings, path = read_transformer(inner, kind)
+    vectors = None
+    if kind == CROSS_ENCODER:
+        _check_cross_encoder(folder, about, modules)
+    else:
+        vectors = _read_vectors(folder, about, modules)
+    model = read_huggingface(inner, lowercase=lowercase)
+    if kind == CROSS_ENCODER and model.kind != "sequence":
+        raise UserError(f"{folder}: a {CROSS_ENCODER} over a {model.kind} model; a sequence classifier is supported")
+    if settings.get("do_lower_case") and not lowercases(model.tokenizer):
+        raise UserError(f"{path}: do_lower_case, and the tokenizer itself does not; that is not supported")
+    longest = settings.get("max_seq_length") or model.max_length
+    if longest > model.model.max_length:
+        note(f"{path}: max_seq_length is {longest}, the model reads {model.model.max_length} tokens: texts end there")
+        longest = model.model.max_length
+    if vectors is not None:
+        model, vectors = as_encoder(model), dataclasses.replace(vectors, max_length=longest)
+    return model.changed(where=str(folder), max_length=longest, vectors=vectors)
+
+
+def _read_vectors(folder: Path, about: dict[str, Any], modules: list[tuple[str, str]]) -> VectorConfig:
+    """Return how an embedder makes its vectors."""
     kinds = [kind for kind, _ in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise UserError(f"{folder / MODULES}: modules {', '.join(kinds)}; {', '.join(TYPES)} are supported")
-    inner, pooling = (folder / path for _, path in modules[:2])
-    embedding: dict[str, Any] = {
-        "pooling": _read_pooling(pooling / "config.json"),
-        "normalize": "Normalize" in kinds,
-    }
-    if (folder / ABOUT).is_file():
-        embedding["about"] = read_table(folder / ABOUT)
-        embedding["prompt"] = _default_prompt(embedding["about"], folder / ABOUT)
-    length = read_table(inner / LENGTH) if (inner / LENGTH).is_file() else {}
-    model = as_encoder(read_huggingface(inner, lowercase=lowercase))
-    if length.get("do_lower_case") and not lowercases(model.tokenizer):
-        raise UserError(f"{inner / LENGTH}: do_lower_case, and the tokenizer itself does not; that is not supported")
-    most = length.get("max_seq_length")
-    if most is not None and (type(most) is not int or not 2 < most <= model.model.max_length):
-        raise UserError(f"{inner / LENGTH}: max_seq_length {most!r}; the model takes up to {model.model.max_length}")
-    return model.changed(
-        where=str(folder), max_length=most or model.max_length, origin={**model.origin, "embedding": embedding}
+    if kinds[:2] != ["Transformer", "Pooling"] or not set(kinds[2:]) <= set(AFTER_POOLING):
+        raise UserError(
+            f"{folder / MODULES}: modules {', '.join(kinds)}; Transformer and Pooling are supported, "
+            f"and {' and '.join(AFTER_POOLING)} after them"
+        )
+    for kind, inner in modules:
+        path = folder / inner / "config.json"
+        if kind == "Normalize" and path.is_file():
+            check_keys(read_table(path), NORMALIZE_KEYS, str(path))
+    pooling, include_prompt = read_pooling(folder / modules[1][1] / "config.json")
+    return VectorConfig(
+        pooling,
+        normalize="Normalize" in kinds,
+        width=about.get("truncate_dim"),
+        prompts=prompts_of(about, folder / ABOUT),
+        prompt=about.get("default_prompt_name"),
+        include_prompt=include_prompt,
+        similarity=about.get("similarity_fn_name") or "cosine",
     )
 
 
-def write_sentence_transformers(
-    pretrained: Pretrained, folder: Path, *, pooling: str | None = None, normalize: bool = False
-) -> None:
-    """Leaves a folder that SentenceTransformer opens, in `folder`, which is there and empty; a head is left out.
+def _check_cross_encoder(folder: Path, about: dict[str, Any], modules: list[tuple[str, str]]) -> None:
+    """Raise UserError for modules of a cross-encoder, and prompts, that are not computed here."""
+    kinds = [kind for kind, _ in modules]
+    if kinds != ["Transformer"]:
+        raise UserError(f"{folder / MODULES}: a {CROSS_ENCODER} of {', '.join(kinds)}; one Transformer is supported")
+    name = about.get("default_prompt_name")
+    if name is not None and prompts_of(about, folder / ABOUT)[name]:
+        raise UserError(f"{folder / ABOUT}: default_prompt_name {name!r}; prompts of a {CROSS_ENCODER} are not read")
 
-    Pooling is the model's own where it is not given, else the mean; normalised where asked or where the model does.
+
+def write_sentence_transformers(pretrained: Pretrained, folder: Path) -> None:
+    """Leave a folder that SentenceTransformer opens, in `folder`, which is there and empty; a head is left out.
+
+    Vectors are made as `pretrained.vectors` says, else they are the mean over the tokens.
     """
     if pretrained.tokenizer is None:
         raise UserError(f"{pretrained.where}: no tokenizer, and such a folder needs one. Put its files there")
-    said = pretrained.origin.get("embedding", {})
-    pooling = pooling or said.get("pooling", "mean")
-    normalize = normalize or said.get("normalize", False)
-    encoder = as_encoder(pretrained)
+    vectors = pretrained.vectors or VectorConfig()
+    max_length = pretrained.vector_length
+    encoder = as_encoder(pretrained).changed(max_length=max_length)
     write_huggingface(encoder, folder)
-    modules = [("Transformer", ""), ("Pooling", POOLING)] + [("Normalize", "2_Normalize")] * normalize
-    _write(
-        folder / MODULES,
-        [{"idx": i, "name": str(i), "path": path, "type": IMPORTS + kind} for i, (kind, path) in enumerate(modules)],
-    )
+    modules = [("Transformer", ""), ("Pooling", POOLING)] + [("Normalize", NORMALIZE)] * vectors.normalize
+    entries = [
+        {"idx": i, "name": str(i), "path": path, "type": f"{PACKAGE}models.{kind}"}
+        for i, (kind, path) in enumerate(modules)
+    ]
     for _, path in modules:
         (folder / path).mkdir(exist_ok=True)
-    flags = {flag: mode == pooling for mode, flag in MODES.items()} | dict.fromkeys(OTHER_MODES, False)
-    _write(folder / POOLING / "config.json", {"word_embedding_dimension": encoder.model.width, **flags})
-    _write(folder / LENGTH, {"max_seq_length": pretrained.max_length, "do_lower_case": False})
-    about: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
-    _write(folder / ABOUT, said.get("about", about))
+    _write(folder / MODULES, entries)
+    _write(folder / POOLING / "config.json", pooling_table(vectors, encoder.model.width))
+    _write(folder / TRANSFORMER, {"max_seq_length": max_length, "do_lower_case": False})
+    _write(folder / ABOUT, about_table(vectors))
 
 
 def _read_modules(path: Path) -> list[tuple[str, str]]:
-    """Kind and folder of each module; none of them may lead outside."""
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-        modules = [(str(entry["type"]).rpartition(".")[2], str(entry["path"])) for entry in entries]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UserError(f"{path}: not a list of modules with type and path: {error!r}") from None
-    for kind, inner in modules:
+    """Return the kind and the folder of each module. Raises UserError for one that is somebody's own code."""
+    entries = parse_json_value(read_text(path), str(path))
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path}: not a list of modules")
+    modules = []
+    for entry in entries:
+        check_keys(entry, MODULE_KEYS, str(path))
+        name, inner = entry.get("type"), entry.get("path")
+        if not isinstance(name, str) or not isinstance(inner, str):
+            raise UserError(f"{path}: a module of type {name!r} at path {inner!r}; two texts are expected")
+        if not name.startswith(PACKAGE):
+            raise UserError(f"{path}: {name} is code of the folder's own, which is not run")
+        kind = name.rpartition(".")[2]
         if inner in (".", "..") or "/" in inner or "\\" in inner:
             raise UserError(f"{path}: the path {inner!r} of {kind} is not the name of a folder beside it")
+        modules.append((kind, inner))
     return modules
 
 
-def _read_pooling(path: Path) -> str:
-    table = read_table(path)
-    on = [mode for mode, flag in MODES.items() if table.get(flag)] + [flag for flag in OTHER_MODES if table.get(flag)]
-    if "pooling_mode" in table:  # newer files name it
-        named = table["pooling_mode"]
-        on = list(map(str, named)) if isinstance(named, list) else [str(named)]
-    if len(on) != 1 or on[0] not in MODES:
-        raise UserError(f"{path}: pooling by {', '.join(on) or 'nothing'}; one of {', '.join(MODES)} is read")
-    return on[0]
-
-
-def _default_prompt(about: dict[str, Any], path: Path) -> str:
-    """What stands before every text where nothing else is asked for."""
-    name, prompts = about.get("default_prompt_name"), about.get("prompts") or {}
-    if name is None:
-        return ""
-    if not isinstance(prompts, dict) or not isinstance(name, str) or not isinstance(prompts.get(name), str):
-        raise UserError(f"{path}: default_prompt_name {name!r} is not among its prompts")
-    return prompts[name]
-
-
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

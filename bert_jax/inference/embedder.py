@@ -1,6 +1,8 @@
 """Texts to vectors: `bert_jax.load_embedder(path).embed(texts)`."""
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -9,56 +11,152 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig
+from bert_jax.convert.onnx_file import OnnxModel
 from bert_jax.convert.pretrained import Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.source import read_model
-from bert_jax.data.encoded import encode_rows
+from bert_jax.data.encoded import Encoded, encode_rows
 from bert_jax.data.rows import rows_of
 from bert_jax.errors import UserError
-from bert_jax.inference.outputs import predict_rows
+from bert_jax.inference.load import is_onnx, read_onnx
+from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.outputs import Collected, onnx_outputs, predict_rows
+from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.reading import POOLINGS, EmbeddingTask
+from bert_jax.tasks.reading import EmbeddingTask
 from bert_jax.train.program import Program
+
+# Rows, the tokens of each that are not pooled and a batch size to vectors, in the order of the rows.
+MakeVectors = Callable[[Encoded, int, int], np.ndarray]
+# How vectors are made, to a function that makes them.
+Runner = Callable[[VectorConfig], MakeVectors]
 
 
 class Embedder:
-    """An encoder that gives one vector a text. `pooling` None: the model's own where it says one, else the mean.
+    """An encoder that gives one vector a text.
 
-    Vectors have length 1 where asked, or where the model's own do. The model's default prompt stands before each text.
+    vectors     how it makes them
+    guessed     whether that is a guess: the model says nothing of it, and nothing was asked for
+    max_length  tokens that a text is cut to, those of the prompt among them; the model reads at most `most_tokens`
+    width       entries of a vector
     """
 
     def __init__(
         self,
-        pretrained: Pretrained,
+        about: Pretrained,
+        runner: Runner | None = None,
         *,
-        pooling: str | None = None,
+        pooling: str | Sequence[str] | None = None,
         normalize: bool = False,
+        max_length: int | None = None,
         dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> None:
-        said = pretrained.origin.get("embedding", {})
-        self.pooling = pooling or said.get("pooling", "mean")
-        self.normalize = normalize or said.get("normalize", False)
-        self.prompt = said.get("prompt", "")
-        if self.pooling not in POOLINGS:
-            raise UserError(f"unknown pooling {self.pooling!r}; known: {', '.join(POOLINGS)}")
-        if pretrained.tokenizer is None:
-            raise UserError(f"{pretrained.where}: no tokenizer beside the weights. Put its files there")
-        self.tokenizer, self.max_length = pretrained.tokenizer, pretrained.max_length
-        task = EmbeddingTask(pretrained.model, dtype, self.pooling, self.normalize)
-        self.program = Program(task, make_mesh(MeshConfig(data=1)))
-        encoder = {**unflatten(pretrained.params)["encoder"]}
-        encoder.pop("pooler", None)
-        self.params = self.program.place_params({"encoder": encoder})
+        """Where something is not given it is as the model's own vectors have it, and the mean where it says nothing.
 
-    def embed(self, texts: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
-        """Vectors (texts, D), float32, in order. Texts longer than `max_length` are cut."""
-        rows = rows_of([self.prompt + text for text in texts])
-        if not len(rows):
-            return np.empty((0, self.program.task.model.width), np.float32)
-        return predict_rows(self.program, self.params, encode_rows(rows, self.tokenizer, self.max_length), batch_size)
+        `runner` stands for another program than that of the parameters of `about`, which then has none.
+        """
+        self.where, self.tokenizer = about.where, require_tokenizer(about)
+        self.guessed = about.vectors is None and not pooling
+        self.vectors = about.vectors or VectorConfig()
+        if pooling:
+            names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+            self.vectors = dataclasses.replace(self.vectors, pooling=names)
+        self.max_length = about.vector_length if max_length is None else max_length
+        self.most_tokens = about.model.max_length
+        if not 3 <= self.max_length <= self.most_tokens:
+            raise UserError(f"max_length {self.max_length}: {self.where} reads 3 to {self.most_tokens} tokens")
+        self.width = self.vectors.entries(about.model.width)
+        self._make = (runner or functools.partial(_by_jax, about, dtype))(self.vectors)
+        self._normalize = normalize
+
+    def prompt(self, *, name: str | None = None, text: str | None = None) -> str:
+        """Return the prompt of this name, or the text itself; the model's default one where neither is given."""
+        if name is not None and text is not None:
+            raise UserError(f"the prompt named {name!r} and the prompt {text!r}: give one of the two")
+        if text is not None:
+            return text
+        return self.vectors.prompt_text(self.vectors.prompt if name is None else name)
+
+    def encode(self, texts: Sequence[str], prompt: str = "") -> Encoded:
+        """Return the tokens of texts, each with the prompt before it, cut to `max_length`."""
+        return encode_rows(rows_of([prompt + text for text in texts]), self.tokenizer, self.max_length)
+
+    def vectors_of(self, encoded: Encoded, prompt: str = "", *, batch_size: int = 64) -> np.ndarray:
+        """Return the vectors of encoded texts, which begin with the prompt, in order: (texts, width), float32."""
+        if not len(encoded):
+            return np.empty((0, self.width), np.float32)
+        found = self._make(encoded, self._first_pooled(prompt), batch_size)
+        return np.asarray(unit(jnp.asarray(found))) if self._normalize else found
+
+    def embed(
+        self, texts: Sequence[str], *, prompt_name: str | None = None, prompt: str | None = None, batch_size: int = 64
+    ) -> np.ndarray:
+        """Return one vector a text, in order: (texts, width), float32. Longer texts than `max_length` are cut."""
+        before = self.prompt(name=prompt_name, text=prompt)
+        return self.vectors_of(self.encode(texts, before), before, batch_size=batch_size)
+
+    def _first_pooled(self, prompt: str) -> int:
+        """Return how many tokens at the beginning of a row are not pooled: of a prompt that does not count, and [CLS].
+
+        The tokens of the prompt are counted where it stands alone, as sentence-transformers counts them.
+        """
+        if self.vectors.include_prompt or not prompt:
+            return 0
+        return int(self.encode([prompt]).lengths[0]) - 1
 
 
-def load_embedder(path: str | Path, *, pooling: str | None = None, normalize: bool = False) -> Embedder:
-    """The encoder at `path`: a run folder, one of its checkpoints, or a foreign folder."""
+def _by_jax(about: Pretrained, dtype: jax.typing.DTypeLike, vectors: VectorConfig) -> MakeVectors:
+    """Return a function that runs the encoder on JAX's first device."""
+    mesh = make_mesh(MeshConfig(data=1))
+    encoder = {name: part for name, part in unflatten(about.params)["encoder"].items() if name != "pooler"}
+
+    @functools.cache
+    def program(first: int) -> Program:
+        return Program(EmbeddingTask(about.model, dtype, vectors, first), mesh)
+
+    placed = program(0).place_params({"encoder": encoder})
+
+    def make(encoded: Encoded, first: int, batch_size: int) -> np.ndarray:
+        return predict_rows(program(first), placed, encoded, batch_size)
+
+    return make
+
+
+def _by_onnx(model: OnnxModel, vectors: VectorConfig) -> MakeVectors:
+    """Return a function that runs the encoder by onnxruntime, and pools what it gives here."""
+    pool = jax.jit(vectors.of, static_argnums=2)
+
+    def make(encoded: Encoded, first: int, batch_size: int) -> np.ndarray:
+        collected = Collected(encoded)
+        for rows, mask, found in onnx_outputs(model, encoded, batch_size):
+            collected.add(rows, np.asarray(pool(found["last_hidden_state"], mask, first)))
+        return collected.values
+
+    return make
+
+
+def load_embedder(
+    path: str | Path,
+    *,
+    pooling: str | Sequence[str] | None = None,
+    normalize: bool = False,
+    max_length: int | None = None,
+) -> Embedder:
+    """Return the encoder at `path`: a run folder, one of its checkpoints, a foreign folder, or the ONNX of an encoder.
+
+    pooling     in place of the model's own: one of `bert_jax.model.vectors.POOLINGS`, or several, side by side
+    normalize   vectors of length 1, also where the model's own are not
+    max_length  tokens that a text is cut to, in place of the model's own
+    """
+    path = Path(path)
     hosts.prepare()
-    return Embedder(read_model(Path(path)), pooling=pooling, normalize=normalize)
+    if not is_onnx(path):
+        return Embedder(read_model(path), pooling=pooling, normalize=normalize, max_length=max_length)
+    about, model = read_onnx(path)
+    if "last_hidden_state" not in model.shapes:
+        raise UserError(
+            f"{path}: the ONNX of a {about.kind} model, which gives no hidden states. Embed the model that it was made "
+            "of, or convert that --to sentence-transformers, and what comes out --to onnx"
+        )
+    runner = functools.partial(_by_onnx, model)
+    return Embedder(about, runner, pooling=pooling, normalize=normalize, max_length=max_length)

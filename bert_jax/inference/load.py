@@ -32,9 +32,9 @@ def load(path: str | Path) -> Any:
 def open_model(path: Path) -> tuple[Pretrained, Compute]:
     """What is at `path`, and how it is run; raises UserError for a model without a task."""
     if is_onnx(path):
-        about, compute = _read_onnx(path)
+        about, model = read_onnx(path)
         _require_task(about)
-        return about, compute
+        return about, onnx_compute(model)
     hosts.prepare()
     about = read_model(path)
     _require_task(about)
@@ -53,7 +53,8 @@ def _require_task(about: Pretrained) -> None:
         )
 
 
-def _read_onnx(path: Path) -> tuple[Pretrained, Compute]:
+def read_onnx(path: Path) -> tuple[Pretrained, OnnxModel]:
+    """Return what an ONNX file says of its model, without parameters, and the model ready to run."""
     model = OnnxModel(path)
     said = model.description
     about = Pretrained(
@@ -66,5 +67,6 @@ def _read_onnx(path: Path) -> tuple[Pretrained, Compute]:
         said.problem,
         said.max_length,
         task=said.task,
+        vectors=said.vectors,
     )
-    return about, onnx_compute(model)
+    return about, model

@@ -1,6 +1,6 @@
 """What a model gives for encoded rows, run by JAX or by onnxruntime."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -55,11 +55,7 @@ def onnx_compute(model: OnnxModel) -> Compute:
 
     def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
         collected = Collected(encoded)
-        for rows, batch in prediction_batches(encoded, batch_size):
-            place = np.arange(batch["tokens"].shape[1])
-            mask = place < batch["length"][:, None]
-            segments = (place >= batch["segment_b"][:, None]) & mask
-            found = model.outputs(batch["tokens"], segments, mask)
+        for rows, _, found in onnx_outputs(model, encoded, batch_size):
             if "logits" in found:
                 logits = found["logits"]
             else:  # of a span
@@ -68,6 +64,17 @@ def onnx_compute(model: OnnxModel) -> Compute:
         return collected.values
 
     return compute
+
+
+def onnx_outputs(
+    model: OnnxModel, encoded: Encoded, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """Yield the rows of each batch, its mask, and the outputs by name; more rows than those may fill it up."""
+    for rows, batch in prediction_batches(encoded, batch_size):
+        place = np.arange(batch["tokens"].shape[1])
+        mask = place < batch["length"][:, None]
+        segments = (place >= batch["segment_b"][:, None]) & mask
+        yield rows, mask, model.outputs(batch["tokens"], segments, mask)
 
 
 def predict_rows(

@@ -11,17 +11,18 @@ from bert_jax import hosts
 from bert_jax.convert.huggingface import write_huggingface
 from bert_jax.convert.pretrained import Pretrained, as_encoder
 from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers, random_batch
-from bert_jax.convert.rules import Flat
 from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError
+from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
 from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.run import is_run
 from bert_jax.verbs.command_line import parse
+from bert_jax.verbs.embed import Pooling
 
 Format = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
 
@@ -46,8 +47,9 @@ class ConvertConfig:
     lowercase: bool | None = None
     """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
     files say or it looks like."""
-    pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = None
-    """For sentence-transformers: how a vector is made of the tokens. The model's own where not said, else mean."""
+    pooling: tuple[Pooling, ...] = ()
+    """For sentence-transformers: how a vector is made of the tokens, by several side by side. The model's own where not
+    said, else mean."""
     normalize: bool = False
     """For sentence-transformers: vectors of length 1."""
     int8: bool = False
@@ -62,19 +64,20 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
-    pretrained = read_model(config.source, lowercase=config.lowercase)
+    pretrained = _with_asked(read_model(config.source, lowercase=config.lowercase), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     with whole_folder(config.target, last=LAST, flag="target") as making:
         WRITERS[to](pretrained, making, config)
         kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
         if to in READ_BACK:
-            _require_same(kept.params, read_model(making).params)
+            _require_same(kept, read_model(making))
         differences = _prove(kept, to, config.source, making)
     if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
         note(
             f"{to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
             "no answer: who reads the export compares the score of [CLS] with it",
         )
+    _note_lost_vectors(pretrained, to, config.target)
     way = pretrained.task.get("long_texts") or "cut"
     if to in LOSE_THE_TASK and way != "cut":
         note(
@@ -85,13 +88,12 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
 
 
 LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")  # by which a model is known
+WITHOUT_VECTORS = ("hf", "tf")
 LOSE_THE_TASK = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
     "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
     "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),
-    "sentence-transformers": lambda pretrained, folder, config: write_sentence_transformers(
-        pretrained, folder, pooling=config.pooling, normalize=config.normalize
-    ),
+    "sentence-transformers": lambda pretrained, folder, config: write_sentence_transformers(pretrained, folder),
     "tf": lambda pretrained, folder, config: write_tf_bert(pretrained, folder),
     "onnx": lambda pretrained, folder, config: _write_onnx(pretrained, folder, config.int8),
     "stablehlo": lambda pretrained, folder, config: _write_stablehlo(pretrained, folder),
@@ -113,9 +115,40 @@ def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
     write_stablehlo(pretrained, folder)
 
 
-def _require_same(before: Flat, after: Flat) -> None:
+def _with_asked(pretrained: Pretrained, config: ConvertConfig) -> Pretrained:
+    """Return the model with its vectors made as the command asks for."""
+    if not (config.pooling or config.normalize):
+        return pretrained
+    vectors = pretrained.vectors or VectorConfig()
+    pooling, normalize = config.pooling or vectors.pooling, config.normalize or vectors.normalize
+    return pretrained.changed(vectors=dataclasses.replace(vectors, pooling=pooling, normalize=normalize))
+
+
+def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
+    """Say what the target cannot hold of how vectors are made, or what it had to be told without being asked."""
+    vectors = pretrained.vectors
+    if vectors is None:
+        if to == "sentence-transformers":
+            note(f"{pretrained.where} does not say how vectors are made; {target} says: the mean over the tokens")
+        return
+    if to in WITHOUT_VECTORS:
+        prompts = ", ".join(repr(name) for name, text in vectors.prompts.items() if text)
+        lost = [vectors.told(), f"prompts {prompts}" * bool(prompts)]
+        lost += [f"texts cut to {pretrained.vector_length} tokens"] * (to == "tf")
+        note(
+            f"{to} has no place for how vectors are made: {', '.join(filter(None, lost))}. "
+            "sentence-transformers, onnx, stablehlo and run folders keep it"
+        )
+    elif to in ("onnx", "stablehlo") and pretrained.kind == "encoder" and not vectors.pools_whole_rows:
+        note(
+            f"{to} has no output sentence_embedding, because the tokens of the prompt are not pooled; `bert-jax embed` "
+            "leaves them out"
+        )
+
+
+def _require_same(before: Pretrained, after: Pretrained) -> None:
     """Raises UserError where reading the target again does not give the same parameters, bit for bit."""
-    if parameter_hash(dict(before)) != parameter_hash(dict(after)):
+    if parameter_hash(dict(before.params)) != parameter_hash(dict(after.params)):
         raise UserError("what was written does not read back as it was; is the disk sound? Nothing was left behind")
 
 
@@ -124,9 +157,9 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
     if to in ("onnx", "stablehlo"):
         return against_exported(pretrained, _open_exported(to, target))
     if to in ("hf", "sentence-transformers"):
-        return against_transformers(pretrained, target)
+        return against_transformers(pretrained.changed(vectors=None), target)
     if pretrained.origin.get("format") == "hf" and not is_run(source):
-        return against_transformers(pretrained, encoder_folder(source))
+        return against_transformers(pretrained.changed(vectors=None), encoder_folder(source))
     return None
 
 

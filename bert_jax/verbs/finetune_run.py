@@ -13,6 +13,7 @@ import numpy as np
 
 from bert_jax.config import ModelConfig, OptimConfig, with_dropout
 from bert_jax.convert.pretrained import Pretrained, outputs_of
+from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
 from bert_jax.errors import UserError
@@ -108,7 +109,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         model,
         prepared.tokenizer,
         kind="finetune",
-        task=_describe(config, data),
+        task=_describe(config, prepared),
         data=_fingerprint(prepared),
     )
     scoring = DevScoring(program, data)
@@ -170,14 +171,16 @@ def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> 
     return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
 
 
-def _describe(config: FinetuneConfig, data: TaskData) -> dict[str, Any]:
+def _describe(config: FinetuneConfig, prepared: Prepared) -> dict[str, Any]:
     """What prediction and evaluation need to know of the task."""
+    data = prepared.task
     return {
         **data.record,
         "head": data.kind,
         "labels": None if data.labels is None else list(data.labels),
         "problem": data.problem,
         "max_length": config.length,
+        **({} if config.from_scratch else vector_record(prepared.pretrained)),
     }
 
 

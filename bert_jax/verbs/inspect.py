@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bert_jax.convert.source import read_model
 from bert_jax.data.record import MANIFEST, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.inference.load import ANSWERERS, is_onnx
+from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.classes import has_tokenizer
@@ -104,7 +106,7 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
     except UserError:
         family = "of its own"
     found: dict[str, str | int | list[str]] = {
-        "what": FORMATS.get(pretrained.origin.get("format"), "run") if not pretrained.task else "run",
+        "what": _format(pretrained),
         "family": family,
         "head": HEADS[pretrained.kind],
         "layers": model.depth,
@@ -115,7 +117,9 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         "vocabulary": model.vocab_size,
         "encoder": f"{parameters['encoder'] - padding:,} parameters",
         "with head": f"{parameters['encoder'] + parameters['head'] - padding:,} parameters",
+        "dtype": _dtypes(pretrained),
         "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
+        **_described_vectors(pretrained.vectors, pretrained.max_length),
     }
     if pretrained.labels is not None:
         found["labels"] = _shown(pretrained.labels)
@@ -133,11 +137,41 @@ def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:
         "width": said.model.width,
         "longest text": f"{said.max_length} tokens",
         "vocabulary": said.model.vocab_size,
+        **_described_vectors(said.vectors, said.max_length),
     }
     if said.labels is not None:
         found["labels"] = _shown(said.labels)
-    found["can"] = ["predict", "evaluate"] if said.kind in ANSWERERS else []
+    embeds = ["embed"] if "last_hidden_state" in model.shapes else []
+    found["can"] = ["predict", "evaluate"] if said.kind in ANSWERERS else embeds
     return found
+
+
+def _format(pretrained: Pretrained) -> str:
+    if pretrained.task:
+        return FORMATS[None]
+    if pretrained.vectors is not None:
+        return "sentence-transformers folder"
+    return FORMATS.get(pretrained.origin.get("format"), "run")
+
+
+def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[str, str | int | list[str]]:
+    """How one vector is made of a text, and the prompts that may stand before it."""
+    if vectors is None:
+        return {"vectors": "not said; the mean of the tokens is taken"}
+    prompts = [
+        f"{name}{' (default)' if name == vectors.prompt else ''} {text!r}"
+        for name, text in vectors.prompts.items()
+        if text
+    ]
+    longest = f", of at most {vectors.max_length} tokens" if vectors.max_length not in (None, max_length) else ""
+    return {"vectors": f"{vectors.told()}{longest}; {vectors.similarity}", **({"prompts": prompts} if prompts else {})}
+
+
+def _dtypes(pretrained: Pretrained) -> str:
+    """What the weights are stored in: of most, and of how many others what else."""
+    others = Counter(pretrained.origin.get("other_dtypes", {}).values())
+    usual = pretrained.origin.get("dtype", "float32") if not pretrained.task else "float32"
+    return ", ".join([usual, *(f"{count} tensors {name}" for name, count in others.items())])
 
 
 def _shown(labels: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from bert_jax import hosts, models
 from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
 from bert_jax.convert.growth import grow
 from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
 from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_files, read_manifest
@@ -140,7 +141,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
     )
     head = "pretrain" if pair_loss else "masked_lm"
-    task_record = {"name": "pretrain", "head": head, "examples": manifest.kind}
+    task_record = {"name": "pretrain", "head": head, "examples": manifest.kind, **begin.vectors()}
     run = start_or_resume(
         config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
@@ -198,6 +199,11 @@ class _Beginning:
         if checkpoint_steps(RunFolder(self.config.output).checkpoints):
             return open_run(self.config.output).model()
         return self.pretrained.model
+
+    def vectors(self) -> dict[str, Any]:
+        """Return the record of how the model at --from makes vectors, for a run that is not on disk yet."""
+        begun = self.config.from_ is None or checkpoint_steps(RunFolder(self.config.output).checkpoints)
+        return {} if begun else vector_record(self.pretrained)
 
     def state(self, program: Program) -> TrainState:
         if self.config.from_ is None:

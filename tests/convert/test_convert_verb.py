@@ -120,7 +120,7 @@ def test_sentence_transformers_folders_keep_how_vectors_are_made(pretrained, tmp
     target = tmp_path / "st"
     assert run("convert", pretrained, target, "--to", "sentence-transformers", "--pooling", "cls", *flags) == 0
     embedder = bert_jax.load_embedder(target)
-    assert (embedder.pooling, embedder.normalize, embedder.max_length) == ("cls", normalize, 17)
+    assert (embedder.vectors.pooling, embedder.vectors.normalize, embedder.max_length) == (("cls",), normalize, 17)
     expected = bert_jax.load_embedder(pretrained, pooling="cls", normalize=normalize).embed(["word1 word2"])
     np.testing.assert_allclose(embedder.embed(["word1 word2"]), expected, atol=1e-6)
     assert run("convert", target, tmp_path / "run") == 0
