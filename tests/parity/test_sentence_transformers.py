@@ -1,0 +1,43 @@
+"""Vectors are those of sentence-transformers: folders that it saves, and folders that we write, read by both sides."""
+
+import numpy as np
+import pytest
+from foreign import write_foreign
+
+import bert_jax
+from bert_jax.convert.sentence_transformers import write_sentence_transformers
+from bert_jax.convert.source import read_model
+
+library = pytest.importorskip("sentence_transformers", minversion="6", reason="vectors are compared with its own")
+modules = pytest.importorskip("sentence_transformers.sentence_transformer.modules")
+
+LONG = " ".join(f"word{i}" for i in range(1, 30))
+TEXTS = ["word3 word4 word5", "word9", LONG, "word1 word2"]
+PROMPTS = {"query": "word1 word2 word7 ", "long": LONG}
+ALL = ("lasttoken", "cls", "max", "weightedmean", "mean_sqrt_len_tokens", "mean")
+
+
+@pytest.mark.parametrize(
+    ("pooling", "include_prompt", "normalize", "width"),
+    [(ALL, True, False, None), (ALL, False, True, 50), ("mean", False, False, 5)],
+)
+def test_vectors_are_the_library_s(tmp_path, pooling, include_prompt, normalize, width):
+    write_foreign(tmp_path / "hf", "encoder")
+    steps = [
+        modules.Transformer(str(tmp_path / "hf"), processor_kwargs={"model_max_length": 13}),
+        modules.Pooling(12, pooling, include_prompt=include_prompt),
+        *[modules.Normalize()] * normalize,
+    ]
+    names = {"prompts": PROMPTS, "default_prompt_name": "query", "truncate_dim": width}
+    library.SentenceTransformer(modules=steps, device="cpu", **names).save(str(tmp_path / "theirs"))
+    ours = read_model(tmp_path / "theirs")
+    assert ours.max_length == 13
+    (tmp_path / "ours").mkdir()
+    write_sentence_transformers(ours, tmp_path / "ours")
+    embedder = bert_jax.load_embedder(tmp_path / "theirs")
+    again = library.SentenceTransformer(str(tmp_path / "ours"), device="cpu")
+    for asked in ({}, {"prompt_name": "document"}, {"prompt_name": "long"}, {"prompt": "word4"}):
+        found = embedder.embed(TEXTS, **asked)
+        np.testing.assert_allclose(found, again.encode(TEXTS, **asked), atol=1e-5)
+        theirs = library.SentenceTransformer(str(tmp_path / "theirs"), device="cpu").encode(TEXTS, **asked)
+        np.testing.assert_allclose(found, theirs, atol=1e-5)
