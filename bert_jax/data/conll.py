@@ -1,20 +1,30 @@
-"""Sentences with entities: CoNLL columns (IOB1, IOB2, IOBES, BILOU) and JSONL with spans."""
+"""Sentences with entities: CoNLL columns with tags of any scheme, and JSONL with spans."""
 
 import dataclasses
+import itertools
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span, spans_of_tags
+from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span
 from bert_jax.data.tables import read_text
+from bert_jax.data.tag_schemes import (
+    BARE,
+    LOWER_UNTYPED,
+    NAMELESS,
+    PREFIX,
+    UNTYPED,
+    Scheme,
+    listed,
+    scheme_of_file,
+    spans_of_tags,
+)
 from bert_jax.errors import UserError
 
 DOCUMENT = "-DOCSTART-"
 SPANS_SUFFIX = ".jsonl"
 SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
-NO_TAG = re.compile(r"[o0]|[BIESLU][-_]|[^BIESLU][-_].*")  # no prefix that is known, or nothing behind it
 SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
 
 
@@ -55,48 +65,100 @@ def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "st
 
     Raises UserError with the line for what is neither.
     """
-    lines = read_text(path, encoding_errors=encoding_errors).split("\n")
-    found = _read_spans(path, lines, words) if path.suffix == SPANS_SUFFIX else _read_columns(path, lines)
-    if not len(found):
+    lines = _lines(path, read_text(path, encoding_errors=encoding_errors))
+    sentences = _read_spans(path, lines, words) if path.suffix == SPANS_SUFFIX else _read_columns(path, lines)
+    if not len(sentences):
         raise UserError(f"{path}: no sentences")
-    return found
+    return sentences
+
+
+def _lines(path: Path, text: str) -> list[str]:
+    """Return the lines of a file that end in line feeds, carriage returns and line feeds, or carriage returns alone.
+
+    Raises UserError for a carriage return within a line of a file that has line feeds, too.
+    """
+    if "\n" not in text:
+        return text.split("\r")
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    for number, line in enumerate(lines, 1):
+        if "\r" in line:
+            raise UserError(f"{path} line {number}: a carriage return within the line. End each line in a line feed")
+    return lines
 
 
 def _read_columns(path: Path, lines: list[str]) -> Sentences:
-    """Words in the first column, tags in the last, blanks or tabs between; a blank line ends a sentence."""
-    sentences: list[Sentence] = []
-    words: list[str] = []
-    tags: list[str] = []
-    first = columns = 0
-    for number, line in enumerate([*lines, ""], 1):
-        fields = line.split("\t") if "\t" in line.strip() else line.split()
-        fields = [field.strip() for field in fields if field.strip()]
-        if fields and fields[0] == DOCUMENT:
-            fields = []
-        if not fields:
-            if words:
-                sentences.append(_sentence(words, tags, first))
-            words, tags = [], []
+    """Return the sentences of columns: words in the first, tags in the last; a blank line ends a sentence."""
+    blocks: list[list[tuple[int, list[str]]]] = [[]]  # of a sentence the lines, each with its number and its fields
+    columns = 0
+    for number, line in enumerate(lines, 1):
+        fields = _fields(line)
+        if not fields or fields[0] == DOCUMENT:
+            blocks.append([])
             continue
         if len(fields) == 1:
             raise UserError(f"{path} line {number}: {fields[0]!r} alone, where a word and its tag are expected")
         columns = columns or len(fields)
         if len(fields) != columns:
             raise UserError(f"{path} line {number}: {len(fields)} columns, the lines before have {columns}")
-        if fields[-1] != "O" and (NO_TAG.fullmatch(fields[-1]) or fields[-1] == fields[0]):
-            raise UserError(f"{path} line {number}: {fields[-1]!r} is no tag. The last column has O, B-PER, I-PER ...")
-        first = first if words else number
-        words.append(fields[0])
-        tags.append(fields[-1])
-    return Sentences(str(path), sentences, [])
+        blocks[-1].append((number, fields))
+    sentences = [block for block in blocks if block]
+    _check_words(path, sentences)
+    where: dict[str, str] = {}  # of each tag
+    for number, fields in itertools.chain.from_iterable(sentences):
+        if fields[-1] not in where:
+            where[fields[-1]] = f"{path} line {number}"
+    scheme = scheme_of_file(where)
+    if scheme is BARE:
+        _check_tags(path, sentences)
+    return Sentences(str(path), [_sentence(block, scheme) for block in sentences], _scheme_notes(path, scheme, where))
 
 
-def _sentence(words: Sequence[str], tags: Sequence[str], line: int) -> Sentence:
-    places, at = [], 0
-    for word in words:
-        places.append((at, at + len(word)))
-        at += len(word) + 1
-    return Sentence(" ".join(words), places, spans_of_tags(tags), line)
+def _fields(line: str) -> list[str]:
+    """Return the columns of a line, parted by tabs where it has some, otherwise by blanks. Other blanks are text."""
+    fields = line.split("\t") if "\t" in line.strip(" \t") else line.replace("\t", " ").split(" ")
+    return [field for field in (field.strip(" ") for field in fields) if field]
+
+
+def _check_words(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> None:
+    """Raise UserError where the first of three or more columns counts the words of each sentence, as in CoNLL-U."""
+    for block in sentences:
+        if len(block[0][1]) < 3 or any(fields[0] != str(i) for i, (_, fields) in enumerate(block, 1)):
+            return
+    if any(len(block) > 1 for block in sentences):
+        number = sentences[0][0][0]
+        raise UserError(f"{path} line {number}: the first column counts the words. Leave it out, words come first")
+
+
+def _check_tags(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> None:
+    """Raise UserError where most tags, which are types without a place, are the words themselves."""
+    lines = list(itertools.chain.from_iterable(sentences))
+    same = [(number, fields) for number, fields in lines if fields[0] == fields[-1]]
+    if 2 * len(same) > len(lines):
+        number, fields = same[0]
+        raise UserError(
+            f"{path} line {number}: {fields[-1]!r} is no tag, nor are most others: the last column repeats the first. "
+            "It has to hold O, B-PER, I-PER ..."
+        )
+
+
+def _scheme_notes(path: Path, scheme: Scheme, tags: Collection[str]) -> list[str]:
+    """Say what the tags of a file were taken for, where it is not the usual prefix."""
+    shown = f"{path}: its tags ({listed(tags)})"
+    if scheme == PREFIX:
+        return []
+    if scheme == BARE:
+        return [f"{shown} have no B- or I-: each is a type, and an entity as far as it repeats"]
+    if scheme in (UNTYPED, LOWER_UNTYPED):
+        return [f"{shown} name no type: the entities are called {NAMELESS}"]
+    return [f"{shown} are read as B-PER is, where it is written {scheme.form}"]
+
+
+def _sentence(block: Sequence[tuple[int, list[str]]], scheme: Scheme) -> Sentence:
+    words = [fields[0] for _, fields in block]
+    ends = list(itertools.accumulate(len(word) + 1 for word in words))
+    places = [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
+    entities = spans_of_tags([scheme.split(fields[-1]) for _, fields in block])
+    return Sentence(" ".join(words), places, entities, block[0][0])
 
 
 def _read_spans(path: Path, lines: list[str], cut: str) -> Sentences:

@@ -1,4 +1,4 @@
-"""Entities in words and in characters: tags to spans as the CoNLL scorer reads them, and the words of plain text."""
+"""Entities in words and in characters, the words of plain text, and the tokens that show them."""
 
 import dataclasses
 import re
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-OUTSIDE = "O"
 _RUN = re.compile(r"\S+")
 # Ideographs, not kana, not hangul, as BERT's BasicTokenizer has it.
 _CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f"
@@ -26,35 +25,6 @@ class Span:
     label: str
     first: int
     last: int
-
-
-def spans_of_tags(tags: Sequence[str]) -> list[Span]:
-    """The entities that tags stand for: IOB1, IOB2, IOBES or BILOU, by the rules of conlleval.
-
-    An entity begins at B, S or U, and where the type changes or nothing came before; it ends at E, L, S or U, and
-    before the next one. Tags of no such form are types on their own, joined where they repeat.
-    """
-    spans: list[Span] = []
-    first, label, before = 0, None, "O"  # label: of the entity that is open
-    for i, tag in enumerate([*tags, OUTSIDE]):
-        prefix, kind = split_tag(tag)
-        starts = kind is not None and (prefix in "BSU" or kind != label or before in "ELSU")
-        if label is not None and (kind is None or starts):
-            spans.append(Span(label, first, i))
-            label = None
-        if starts:
-            first, label = i, kind
-        before = prefix
-    return spans
-
-
-def split_tag(tag: str) -> tuple[str, str | None]:
-    """The prefix of a tag (I where there is none) and its type, None outside of entities."""
-    if tag == OUTSIDE:
-        return "O", None
-    if len(tag) > 1 and tag[1] in "-_" and tag[0] in "BIESLU":
-        return tag[0], tag[2:]
-    return "I", tag
 
 
 def words_of(text: str) -> list[tuple[int, int]]:

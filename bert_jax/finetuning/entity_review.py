@@ -6,29 +6,23 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.data.conll import Sentence, Sentences, tags_of
-from bert_jax.data.entities import Span, spans_of_tags
+from bert_jax.data.entities import Span
+from bert_jax.data.tagset import Tagset, mean_over
 from bert_jax.finetuning.review import Baseline, Case, Certainty, ClassCounts, Mark, Part, Review
 from bert_jax.tasks.probabilities import softmax
 from bert_jax.tasks.scores import entity_counts, scores_of_entity_counts
 
 
-def found_entities(at: list[np.ndarray], labels: tuple[str, ...], tags: np.ndarray) -> list[list[Span]]:
-    """The entities of each sentence. `at`: of each word its place in `tags`, -1 where no token shows it."""
-    outside = _outside(labels)
-    return [spans_of_tags([labels[i] for i in np.where(own < 0, outside, tags[own]).tolist()]) for own in at]
+def tag_counts(sentences: Sentences, tokens: Sequence[np.ndarray], found: Sequence[Sequence[Span]]) -> np.ndarray:
+    """Return int64 (sentences, 5): entities right, given and there (scores.entity_counts), words right, and words.
 
-
-def _outside(labels: tuple[str, ...]) -> int:
-    return labels.index("O") if "O" in labels else 0
-
-
-def tag_counts(sentences: Sentences, found: Sequence[Sequence[Span]]) -> np.ndarray:
-    """int64 (sentences, 5): entities right, given and there (scores.entity_counts), words with the right tag, words."""
+    tokens  of each word of each sentence its token, -1 where no token shows it; such words are not counted
+    """
     counts = np.zeros((len(sentences), 5), np.int64)
-    for i, (sentence, spans) in enumerate(zip(sentences.items, found, strict=True)):
-        expected, given = (tags_of(entities, len(sentence.words)) for entities in (sentence.entities, spans))
-        right = sum(a == b for a, b in zip(expected, given, strict=True))
-        counts[i] = (*entity_counts(sentence.entities, spans), right, len(expected))
+    for i, (sentence, own, spans) in enumerate(zip(sentences.items, tokens, found, strict=True)):
+        expected, given = (np.array(tags_of(entities, len(own)), object) for entities in (sentence.entities, spans))
+        right = (expected == given)[own >= 0]
+        counts[i] = (*entity_counts(sentence.entities, spans), right.sum(), len(right))
     return counts
 
 
@@ -39,13 +33,13 @@ def tag_scores(counts: np.ndarray) -> dict[str, float]:
     return {**scores, "accuracy": right / max(1, words), "main": scores["f1"]}
 
 
-def review_entities(sentences: Sentences, at: list[np.ndarray], labels: tuple[str, ...], outputs: np.ndarray) -> Review:
-    """The sentences with their missed and spurious entities."""
+def review_entities(sentences: Sentences, tokens: Sequence[np.ndarray], tagset: Tagset, outputs: np.ndarray) -> Review:
+    """Return the sentences with their missed and spurious entities. `tokens`: see `tag_counts`."""
     probabilities = softmax(outputs.astype(np.float64))
-    found = found_entities(at, labels, probabilities.argmax(axis=-1))
-    sure = [np.where(own < 0, 1.0, probabilities.max(axis=-1)[own]) for own in at]  # of each word's tag
-    counts = tag_counts(sentences, found)
-    nothing = tag_counts(sentences, [[] for _ in found])
+    classes, sure = probabilities.argmax(axis=-1), probabilities.max(axis=-1)
+    found = [tagset.entities(own, classes) for own in tokens]
+    counts = tag_counts(sentences, tokens, found)
+    nothing = tag_counts(sentences, tokens, [[] for _ in found])
     expected = [sentence.entities for sentence in sentences.items]
 
     def wrong(i: int) -> tuple[list[Span], list[Span]]:
@@ -53,7 +47,7 @@ def review_entities(sentences: Sentences, at: list[np.ndarray], labels: tuple[st
         return missed, [span for span in found[i] if span not in expected[i]]
 
     def wrongness(i: int) -> float:
-        return max((float(sure[i][span.first : span.last].mean()) for spans in wrong(i) for span in spans), default=0.0)
+        return max((mean_over(span, tokens[i], sure) for spans in wrong(i) for span in spans), default=0.0)
 
     wrongnesses = np.array([wrongness(i) for i in range(len(found))])
     answers = [(i, span) for i, spans in enumerate(found) for span in spans]
@@ -66,7 +60,7 @@ def review_entities(sentences: Sentences, at: list[np.ndarray], labels: tuple[st
         baseline=Baseline("no entity anywhere", tag_scores(nothing)),
         classes=_by_type(expected, found),
         certainty=Certainty(
-            np.array([float(sure[i][span.first : span.last].mean()) for i, span in answers]),
+            np.array([mean_over(span, tokens[i], sure) for i, span in answers]),
             np.array([span in expected[i] for i, span in answers], bool),
             "entities found",
         ),

@@ -3,19 +3,21 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
-from bert_jax.data.conll import SUFFIXES, Sentences, read_sentences, tags_of, words_like
+from bert_jax.data.conll import SUFFIXES, Sentence, Sentences, read_sentences, words_like
 from bert_jax.data.encoded import NO_LABEL
-from bert_jax.data.entities import WRITTEN, first_pieces, split_tag
+from bert_jax.data.entities import WRITTEN, first_pieces
 from bert_jax.data.files import find_split_files, read_splits
+from bert_jax.data.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
-from bert_jax.finetuning.entity_review import found_entities, review_entities, tag_counts, tag_scores
+from bert_jax.finetuning.entity_review import review_entities, tag_counts, tag_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 
@@ -27,15 +29,11 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
     record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap, "words": words}
-    return TaskData(
-        "token",
-        labels,
-        SINGLE_LABEL,
-        _examples(train, tokenizer, config.length, config.overlap, labels),
-        _examples(dev, tokenizer, config.length, config.overlap, labels),
-        record,
-        notes,
+    examples, dev_examples = (
+        _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
     )
+    dropped = [note for note in (*examples.notes, *dev_examples.notes) if note not in notes]
+    return TaskData("token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *dropped])
 
 
 def read_tagging_dev(asked: Asked) -> Examples:
@@ -49,46 +47,62 @@ def read_tagging_dev(asked: Asked) -> Examples:
 def _examples(
     sentences: Sentences, tokenizer: Tokenizer, length: int, overlap: int | None, labels: tuple[str, ...]
 ) -> Examples:
-    known = {split_tag(name)[1] or name for name in labels}
+    tagset = Tagset(labels)
     for sentence in sentences.items:
         for span in sentence.entities:
-            if span.label not in known:
+            if span.label not in tagset.types:
                 raise UserError(
                     f"{sentences.source} line {sentence.line}: type {span.label!r} is not among "
-                    f"{', '.join(sorted(known - {'O'}))} (seen in training)"
+                    f"{', '.join(tagset.types)} (seen in training)"
                 )
     windows = windows_of_texts(tokenizer, [sentence.text for sentence in sentences.items], length, overlap)
     places = windows.places()
-    at: list[np.ndarray] = []  # of the first piece of each word: its place in the encoded tokens, -1 where it has none
-    ids = {label: i for i, label in enumerate(labels)}
-    token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
+    tokens: list[np.ndarray] = []  # of each word, the place of its first piece in the encoded tokens, or -1
     for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
-        token = first_pieces(windows.pieces.spans[start:end], sentence.words)
-        own = np.where(token < 0, -1, places[start:end][token]) if end > start else token
-        tags = np.array([_id(ids, tag) for tag in tags_of(sentence.entities, len(sentence.words))], np.int32)
+        piece = first_pieces(windows.pieces.spans[start:end], sentence.words)
+        tokens.append(np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece)
+    sentences = _as_shown(sentences, tokens)
+    token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
+    for sentence, own in zip(sentences.items, tokens, strict=True):
+        classes = tagset.classes(sentence.entities, len(sentence.words))
         # Of two words that one piece shows, the first has its label.
         shown, first = np.unique(own, return_index=True)
-        token_labels[shown[shown >= 0]] = tags[first[shown >= 0]]
-        at.append(own)
+        token_labels[shown[shown >= 0]] = classes[first[shown >= 0]]
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
     return Examples(
         encoded,
         len(sentences),
-        functools.partial(_score, sentences, at, labels),
-        functools.partial(review_entities, sentences, at, labels),
+        functools.partial(_score, sentences, tokens, tagset),
+        functools.partial(review_entities, sentences, tokens, tagset),
         windows.owner,
         notes=sentences.notes,
     )
 
 
-def _id(ids: dict[str, int], tag: str) -> int:
-    """The class of a tag; that of the bare type where a model from elsewhere has no prefixes."""
-    return ids[tag] if tag in ids else ids.get(f"I-{tag[2:]}", ids.get(tag[2:], 0))
+def _as_shown(sentences: Sentences, tokens: Sequence[np.ndarray]) -> Sentences:
+    """Return the sentences with entities from their first to their last word that a token shows.
+
+    What no token shows (zero-width and replacement characters, to WordPiece) can be neither learned nor found: entities
+    of such words alone are left out, and counted in a note. Raises UserError where no entity is left.
+    """
+    items: list[Sentence] = []
+    hidden: list[tuple[int, str]] = []
+    for sentence, own in zip(sentences.items, tokens, strict=True):
+        parts = [(span, shown_part(span, own)) for span in sentence.entities]
+        hidden += [(sentence.line, span.label) for span, part in parts if part is None]
+        items.append(dataclasses.replace(sentence, entities=[part for _, part in parts if part is not None]))
+    if not hidden:
+        return dataclasses.replace(sentences, items=items)
+    line, label = hidden[0]
+    where = f"{sentences.source}: {len(hidden)} entities, the first ({label}) after line {line}, are of characters that"
+    if not any(sentence.entities for sentence in items):
+        raise UserError(f"{where} the tokenizer drops, and no other is there. Use another tokenizer, or other rows")
+    note = f"{where} the tokenizer drops: they are left out"
+    return dataclasses.replace(sentences, items=items, notes=[*sentences.notes, note])
 
 
-def _score(
-    sentences: Sentences, at: list[np.ndarray], labels: tuple[str, ...], outputs: np.ndarray
-) -> dict[str, float]:
-    """Entity-level precision, recall and F1, and the share of words with the right tag."""
-    found = found_entities(at, labels, outputs.argmax(axis=-1))
-    return tag_scores(tag_counts(sentences, found))
+def _score(sentences: Sentences, tokens: Sequence[np.ndarray], tagset: Tagset, outputs: np.ndarray) -> dict[str, float]:
+    """Return precision, recall and F1 of entities, and the share of words with the right tag."""
+    classes = outputs.argmax(axis=-1)
+    found = [tagset.entities(own, classes) for own in tokens]
+    return tag_scores(tag_counts(sentences, tokens, found))

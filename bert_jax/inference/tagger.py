@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from bert_jax.convert.pretrained import Pretrained
-from bert_jax.data.entities import WORDS, WRITTEN, first_pieces, spans_of_tags
+from bert_jax.data.entities import WORDS, WRITTEN, first_pieces
 from bert_jax.data.rows import Columns, Rows, rows_of
-from bert_jax.data.windows import Windows, windows_of_texts
+from bert_jax.data.tagset import Tagset, mean_over
+from bert_jax.data.windows import windows_of_texts
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.outputs import Compute
 from bert_jax.tasks.probabilities import softmax
@@ -43,7 +44,7 @@ class Tagger:
     def __init__(self, about: Pretrained, compute: Compute) -> None:
         self.where, self.compute, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
-        self.labels = list(about.labels or ())
+        self.tagset = Tagset(about.labels or ())
         self.task = about.task
         self.overlap: int | None = about.task.get("overlap")
         self.words = WORDS[about.task.get("words", WRITTEN)]  # models from elsewhere mostly learned from columns
@@ -58,39 +59,22 @@ class Tagger:
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Entities]:
         windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length, self.overlap)
-        words = [self.words(text) for text in rows.texts]
-        tags, scores = self.tags(windows, words, batch_size)
-        found = []
-        for text, places, of_words, sure in zip(rows.texts, words, tags, scores, strict=True):
-            entities = []
-            for span in spans_of_tags(of_words):
-                start, end = places[span.first][0], places[span.last - 1][1]
-                score = float(np.mean(sure[span.first : span.last]))
-                entities.append(Entity(span.label, start, end, text[start:end], score))
-            found.append(Entities(entities))
-        return found
-
-    def tags(
-        self, windows: Windows, words: Sequence[Sequence[tuple[int, int]]], batch_size: int
-    ) -> tuple[list[list[str]], list[np.ndarray]]:
-        """The tag of each word of each text, and its probability. A word that no token shows is outside."""
-        pieces = windows.pieces
         outputs = self.compute(windows.encoded, batch_size)
-        probabilities = softmax(outputs[windows.places()]) if len(outputs) else np.zeros((0, len(self.labels)))
-        outside = self.labels.index("O") if "O" in self.labels else 0
-        tags, scores = [], []
-        for (start, end), places in zip(itertools.pairwise(pieces.bounds.tolist()), words, strict=True):
-            token = first_pieces(pieces.spans[start:end], places)
-            if start == end:
-                tags.append(["O"] * len(places))
-                scores.append(np.zeros(len(places)))
-                continue
-            of_words = probabilities[start:end][token]  # words, labels
-            chosen = np.where(token < 0, outside, of_words.argmax(axis=-1))
-            own = [self.labels[i] for i in chosen.tolist()]
-            for i in np.flatnonzero((token[1:] == token[:-1]) & (token[1:] >= 0)) + 1:
-                if own[i].startswith("B-"):  # one token shows both words: one entity, not two
-                    own[i] = f"I-{own[i][2:]}"
-            tags.append(own)
-            scores.append(of_words.max(axis=-1) if len(of_words) else np.zeros(0))
-        return tags, scores
+        probabilities = softmax(outputs[windows.places()]) if len(outputs) else np.zeros((0, len(self.tagset.tags)))
+        pieces = windows.pieces
+        bounds = itertools.pairwise(pieces.bounds.tolist())
+        return [
+            self._entities(text, pieces.spans[start:end], probabilities[start:end])
+            for text, (start, end) in zip(rows.texts, bounds, strict=True)
+        ]
+
+    def _entities(self, text: str, spans: np.ndarray, probabilities: np.ndarray) -> Entities:
+        """Return the entities of a text from the places of its tokens and the probabilities of their labels."""
+        words = self.words(text)
+        tokens = first_pieces(spans, words)
+        sure = probabilities.max(axis=-1)
+        entities = []
+        for span in self.tagset.entities(tokens, probabilities.argmax(axis=-1)):
+            start, end = words[span.first][0], words[span.last - 1][1]
+            entities.append(Entity(span.label, start, end, text[start:end], mean_over(span, tokens, sure)))
+        return Entities(entities)

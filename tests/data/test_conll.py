@@ -7,11 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data.conll import read_sentences, tags_of
-from bert_jax.data.entities import Span, spans_of_tags
+from bert_jax.data.entities import Span
+from bert_jax.data.tag_schemes import PREFIX, spans_of_tags
 from bert_jax.errors import UserError
 from bert_jax.tasks.scores import entity_scores
 
 tags = st.lists(st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"]), max_size=12)
+
+
+def entities_of(tags):
+    return spans_of_tags([PREFIX.split(tag) for tag in tags])
 
 
 def test_unreadable_bytes_are_replaced_when_told(tmp_path):
@@ -83,17 +88,50 @@ def test_entities_that_cannot_be_are_told(tmp_path, entities, says):
         read_sentences(tmp_path / "a.jsonl")
 
 
-@pytest.mark.parametrize("tag", ["o", "0", "B-", "I_", "X-PER", "b-PER", "M-LOC"])
-def test_tags_of_unknown_form_are_told(tmp_path, tag):
-    (tmp_path / "a.conll").write_text(f"Ada B-PER\nof {tag}\n")
-    with pytest.raises(UserError, match=f"line 2: '{tag}' is no tag"):
-        read_sentences(tmp_path / "a.conll")
+def sentences_of(tmp_path, content: str):
+    (tmp_path / "a.conll").write_bytes(content.encode())
+    return [sentence.text.split(" ") for sentence in read_sentences(tmp_path / "a.conll").items]
+
+
+@pytest.mark.parametrize("between", ["\t", " ", " \t ", "\tNN\t"])
+@pytest.mark.parametrize("word", ["\u00a0", "10\u00a0000", "\u3000", "a\u3000b", "\u2003", "\u0085", "\u2028", "x\x0b"])
+def test_only_tabs_and_ascii_blanks_part_columns(tmp_path, word, between):
+    assert sentences_of(tmp_path, f"{word}{between}B-x\nb{between}O\n") == [[word, "b"]]
+
+
+def test_a_word_in_columns_of_tabs_may_hold_blanks(tmp_path):
+    (tmp_path / "a.conll").write_text("New York\tB-LOC\nis\tO\n")
+    (sentence,) = read_sentences(tmp_path / "a.conll").items
+    assert [sentence.text[a:b] for a, b in sentence.words] == ["New York", "is"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
+def test_lines_end_in_one_way_or_another(tmp_path, end):
+    lines = ["Ada B-PER", "went O", "", "she O", ""]
+    assert sentences_of(tmp_path, end.join(lines)) == [["Ada", "went"], ["she"]]
+    records = [{"text": "Ada", "entities": [[0, 3, "PER"]]}, {"text": "she", "entities": []}]
+    (tmp_path / "a.jsonl").write_bytes("".join(json.dumps(record) + end for record in records).encode())
+    assert len(read_sentences(tmp_path / "a.jsonl")) == 2
+
+
+def test_lines_that_end_in_two_ways_are_told(tmp_path):
+    with pytest.raises(UserError, match="line 2: a carriage return within the line"):
+        sentences_of(tmp_path, "Ada B-PER\nwent O\rhome O\n")
+
+
+def test_a_word_may_equal_its_tag(tmp_path):
+    assert sentences_of(tmp_path, "I\tI\nam\tO\nB\tB\n") == [["I", "am", "B"]]
+
+
+def test_numbers_of_words_are_no_words(tmp_path):
+    with pytest.raises(UserError, match="line 2: the first column counts the words"):
+        sentences_of(tmp_path, "\n1 Ada B-PER O\n2 went O O\n\n1 she O O\n")
 
 
 @given(tags)
 def test_tags_of_entities_give_the_entities_again(tags):
-    spans = spans_of_tags(tags)
-    assert spans_of_tags(tags_of(spans, len(tags))) == spans
+    spans = entities_of(tags)
+    assert entities_of(tags_of(spans, len(tags))) == spans
 
 
 @settings(deadline=None)  # the first call imports
@@ -101,7 +139,7 @@ def test_tags_of_entities_give_the_entities_again(tags):
 def test_scores_are_those_of_seqeval(pairs):
     seqeval = pytest.importorskip("seqeval.metrics", reason="entity scores are compared with seqeval's")
     gold, found = zip(*[(a[: len(b)] + ["O"] * (len(b) - len(a)), b) for a, b in pairs], strict=True)
-    ours = entity_scores([spans_of_tags(one) for one in gold], [spans_of_tags(one) for one in found])
+    ours = entity_scores(list(map(entities_of, gold)), list(map(entities_of, found)))
     if any(any(tag != "O" for tag in one) for one in gold) and any(any(tag != "O" for tag in one) for one in found):
         assert ours["f1"] == pytest.approx(seqeval.f1_score(list(gold), list(found)))
         assert ours["precision"] == pytest.approx(seqeval.precision_score(list(gold), list(found)))

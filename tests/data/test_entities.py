@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bert_jax.data.entities import Span, first_pieces, spans_of_tags, words_as_written, words_of
+from bert_jax.data.entities import Span, first_pieces, words_as_written, words_of
+from bert_jax.data.tag_schemes import PREFIX, spans_of_tags
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from bert_jax.data.entities import Span, first_pieces, spans_of_tags, words_as_w
     ],
 )
 def test_entities_are_those_of_conlleval(tags, spans):
-    assert spans_of_tags(tags.split()) == [Span(*span) for span in spans]
+    assert spans_of_tags([PREFIX.split(tag) for tag in tags.split()]) == [Span(*span) for span in spans]
 
 
 @given(st.text())

@@ -1,5 +1,6 @@
 """Entities, answers and choices: learned from files, scored, asked, exported."""
 
+import dataclasses
 import json
 import math
 import random
@@ -107,6 +108,40 @@ def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
     for model in (tagged / "run", tmp_path / "hf"):
         assert [(one.label, one.start, one.end) for one in bert_jax.load(model).predict([text])[0]] == expected
     assert len(expected) == 2
+
+
+def test_entities_without_a_type_go_everywhere(pretrained, tmp_path):
+    """Columns with B, I and O and carriage returns, a hidden word in a name; out as JSONL, and back; the pipeline."""
+    (tmp_path / "data").mkdir()
+    surnames, others, texts = WORDS[6:12], WORDS[12:], {"train": [], "dev": []}
+    for split, count in (("train", 60), ("dev", 12)):
+        rng, lines = random.Random(split), []
+        for _ in range(count):
+            words = [(rng.choice(others), "O") for _ in range(rng.randint(2, 8))]
+            name = [(rng.choice(PEOPLE), "B"), ("\u200b", "I"), (rng.choice(surnames), "I")]
+            at = rng.randrange(len(words))
+            words[at:at] = name if rng.random() < 0.5 else [name[0], name[2]]
+            lines += [f"{word}\t{tag}" for word, tag in words] + [""]
+            texts[split].append(" ".join(word for word, _ in words))
+        (tmp_path / "data" / f"{split}.conll").write_text("\r".join(lines), newline="")
+    run = finetune(pretrained, "ner", tmp_path / "data", tmp_path / "run", "--evaluate-every", 1000)
+    assert result(run)["dev"]["f1"] == 1.0
+    found = bert_jax.load(run).predict(texts["dev"])
+    assert {entity.label for entities in found for entity in entities} == {"ENTITY"}
+    records = [
+        {"text": text, "entities": [dataclasses.asdict(one) for one in entities]}
+        for text, entities in zip(texts["dev"], found, strict=True)
+    ]
+    (tmp_path / "found.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    for data in (tmp_path / "found.jsonl", tmp_path / "data" / "dev.conll"):
+        assert evaluated(run, data, tmp_path)["f1"] == 1.0
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    assert main(["convert", str(run), str(tmp_path / "hf"), "--to", "hf"]) == 0
+    pipeline = transformers.pipeline("token-classification", model=str(tmp_path / "hf"), aggregation_strategy="simple")
+    for text, entities in zip(texts["dev"], found, strict=True):
+        expected = [(one.label, one.start, one.end) for one in entities]
+        assert [(one["entity_group"], one["start"], one["end"]) for one in pipeline(text)] == expected
 
 
 @pytest.mark.parametrize(
