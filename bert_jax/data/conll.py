@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bert_jax.data.tag_schemes import (
     PREFIX,
     UNTYPED,
     Scheme,
+    Tag,
     listed,
     scheme_of_file,
     spans_of_tags,
@@ -110,13 +111,16 @@ def _read_columns(path: Path, lines: list[str]) -> Sentences:
     scheme = scheme_of_file(where)
     if scheme is BARE:
         _check_tags(path, sentences)
-    return Sentences(str(path), [_sentence(block, scheme) for block in sentences], _scheme_notes(path, scheme, where))
+    tags = {tag: scheme.split(tag) for tag in where}
+    return Sentences(str(path), [_sentence(block, tags) for block in sentences], _scheme_notes(path, scheme, where))
 
 
 def _fields(line: str) -> list[str]:
     """Return the columns of a line, parted by tabs where it has some, otherwise by blanks. Other blanks are text."""
-    fields = line.split("\t") if "\t" in line.strip(" \t") else line.replace("\t", " ").split(" ")
-    return [field for field in (field.strip(" ") for field in fields) if field]
+    line = line.strip(" \t")
+    if "\t" not in line:
+        return [field for field in line.split(" ") if field]
+    return [field for column in line.split("\t") if (field := column.strip(" "))]
 
 
 def _check_words(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> None:
@@ -153,12 +157,13 @@ def _scheme_notes(path: Path, scheme: Scheme, tags: Collection[str]) -> list[str
     return [f"{shown} are read as B-PER is, where it is written {scheme.form}"]
 
 
-def _sentence(block: Sequence[tuple[int, list[str]]], scheme: Scheme) -> Sentence:
+def _sentence(block: Sequence[tuple[int, list[str]]], tags: Mapping[str, Tag]) -> Sentence:
     words = [fields[0] for _, fields in block]
-    ends = list(itertools.accumulate(len(word) + 1 for word in words))
-    places = [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
-    entities = spans_of_tags([scheme.split(fields[-1]) for _, fields in block])
-    return Sentence(" ".join(words), places, entities, block[0][0])
+    places, start = [], 0
+    for word in words:
+        places.append((start, start + len(word)))
+        start += len(word) + 1
+    return Sentence(" ".join(words), places, spans_of_tags([tags[fields[-1]] for _, fields in block]), block[0][0])
 
 
 def _read_spans(path: Path, lines: list[str], cut: str) -> Sentences:

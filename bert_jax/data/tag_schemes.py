@@ -1,8 +1,9 @@
 """Schemes of tags: how a tag spells a place in an entity and a type, and which scheme the tags of a file follow."""
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bert_jax.data.entities import Span
 from bert_jax.errors import UserError
@@ -90,22 +91,26 @@ _TWO_TAGS = re.compile(r".*[|,;/+][BIESLUMW][-_].+")
 _CONTROL = re.compile(r"\[.*\]|<.*>")  # labels that models have for control tokens
 
 
-def spans_of_tags(tags: Sequence[Tag]) -> list[Span]:
-    """Return the entities of a sentence, by the rules of conlleval.
+def runs_of_tags(tags: Iterable[Tag]) -> Iterator[tuple[str, int, int]]:
+    """Yield type, first item and end of each entity that tags stand for, by the rules of conlleval.
 
     An entity begins at B and S, and where the type changes or none is open; it ends at E and S, and before the next.
     """
-    spans: list[Span] = []
-    first, label, before = 0, None, OUTSIDE  # label: of the entity that is open
-    for i, (place, kind) in enumerate([*tags, (OUTSIDE, None)]):
-        begins = kind is not None and (place in "BS" or kind != label or before in "ES")
-        if label is not None and (kind is None or begins):
-            spans.append(Span(label, first, i))
-            label = None
+    open_type: str | None = None
+    first, before = 0, OUTSIDE
+    for i, (place, kind) in enumerate(itertools.chain(tags, ((OUTSIDE, None),))):
+        begins = kind is not None and (kind != open_type or place in "BS" or before in "ES")
+        if open_type is not None and (begins or kind is None):
+            yield open_type, first, i
+            open_type = None
         if begins:
-            first, label = i, kind
+            open_type, first = kind, i
         before = place
-    return spans
+
+
+def spans_of_tags(tags: Iterable[Tag]) -> list[Span]:
+    """Return the entities of `runs_of_tags`."""
+    return list(itertools.starmap(Span, runs_of_tags(tags)))
 
 
 def scheme_of_labels(labels: Collection[str]) -> Scheme:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.entities import Span
-from bert_jax.data.tag_schemes import OUTSIDE, scheme_of_labels, spans_of_tags
+from bert_jax.data.tag_schemes import OUTSIDE, Tag, runs_of_tags, scheme_of_labels
 
 # Where a model lacks the label of a place, the next best of the same type: IOB1 begins with I, IOE2 is whole with E.
 _NEXT_BEST = {"B": "BISE", "I": "IBES", "E": "EIBS", "S": "SBEI"}
@@ -33,12 +33,23 @@ class Tagset:
         A word that no token shows is in an entity where it has words of it on both sides, as if it weren't there; one
         whose token shows the word before it as well goes with that word.
         """
-        shown = np.flatnonzero(tokens >= 0)
-        first = np.append(True, tokens[shown[1:]] != tokens[shown[:-1]])[: len(shown)]
-        heads = np.flatnonzero(first)  # in `shown`
-        spans = spans_of_tags([self.tags[i] for i in classes[tokens[shown[heads]]].tolist()])
-        ends = np.append(heads[1:], len(shown)) - 1  # the last word that shares the token of each head
-        return [Span(span.label, int(shown[heads[span.first]]), int(shown[ends[span.last - 1]]) + 1) for span in spans]
+        if not len(classes):
+            return []
+        tags: list[Tag] = []
+        starts: list[int] = []  # of each word with a token of its own
+        ends: list[int] = []  # behind the last word that shares its token
+        before = -1
+        for word, (token, chosen) in enumerate(zip(tokens.tolist(), classes[tokens].tolist(), strict=True)):
+            if token < 0:
+                continue
+            if token == before:
+                ends[-1] = word + 1
+                continue
+            tags.append(self.tags[chosen])
+            starts.append(word)
+            ends.append(word + 1)
+            before = token
+        return [Span(kind, starts[first], ends[last - 1]) for kind, first, last in runs_of_tags(tags)]
 
     def classes(self, entities: Sequence[Span], words: int) -> np.ndarray:
         """Return the class of each word, NO_LABEL outside of entities where the model has no label for that."""

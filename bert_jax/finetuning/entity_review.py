@@ -20,9 +20,9 @@ def tag_counts(sentences: Sentences, tokens: Sequence[np.ndarray], found: Sequen
     """
     counts = np.zeros((len(sentences), 5), np.int64)
     for i, (sentence, own, spans) in enumerate(zip(sentences.items, tokens, found, strict=True)):
-        expected, given = (np.array(tags_of(entities, len(own)), object) for entities in (sentence.entities, spans))
-        right = (expected == given)[own >= 0]
-        counts[i] = (*entity_counts(sentence.entities, spans), right.sum(), len(right))
+        expected, given = (tags_of(entities, len(own)) for entities in (sentence.entities, spans))
+        right = [a == b for a, b, token in zip(expected, given, own.tolist(), strict=True) if token >= 0]
+        counts[i] = (*entity_counts(sentence.entities, spans), sum(right), len(right))
     return counts
 
 
