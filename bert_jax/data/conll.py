@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,25 +67,16 @@ def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "st
 
     Raises UserError with the line for what is neither.
     """
-    lines = _lines(path, read_text(path, encoding_errors=encoding_errors))
+    lines = _lines(read_text(path, encoding_errors=encoding_errors))
     sentences = _read_spans(path, lines, words) if path.suffix == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(sentences):
         raise UserError(f"{path}: no sentences")
     return sentences
 
 
-def _lines(path: Path, text: str) -> list[str]:
-    """Return the lines of a file that end in line feeds, carriage returns and line feeds, or carriage returns alone.
-
-    Raises UserError for a carriage return within a line of a file that has line feeds, too.
-    """
-    if "\n" not in text:
-        return text.split("\r")
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    for number, line in enumerate(lines, 1):
-        if "\r" in line:
-            raise UserError(f"{path} line {number}: a carriage return within the line. End each line in a line feed")
-    return lines
+def _lines(text: str) -> list[str]:
+    r"""Return the lines of a file: \n, \r\n, \r\r\n and \r end one. The end mark of DOS, a last Ctrl-Z, is no text."""
+    return re.split(r"\r*\n|\r", text.rstrip("\r\n").rstrip("\x1a"))
 
 
 def _read_columns(path: Path, lines: list[str]) -> Sentences:
