@@ -121,7 +121,8 @@ def old_file(folder: Path, named: str | None) -> Path:
     if not fitting:
         known = any(named in classes for _, classes in OLD_FILES)
         problem = f"none of {named}'s own files" if known else f"the older files of {named}, which are not read"
-        raise UserError(f"{folder}: {problem}. Save it with its {TOKENIZER}, if it has one")
+        own = "It cuts texts by rules of its own" if named in WRITTEN_IN_PYTHON else ""
+        raise UserError(f"{folder}: {problem}. {own or f'Save it with its {TOKENIZER}, if it has one'}")
     return fitting[0]
 
 
