@@ -51,9 +51,10 @@ class Encoded:
 
 
 def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
-    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut at the end to `max_length`, longer first.
+    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut to `max_length`, longer first.
 
-    Between text and pair stand as many separators as the tokenizer has there.
+    Between text and pair stand as many separators as the tokenizer has there. Texts are cut at the end, or at the
+    beginning where the tokenizer says so.
     """
     special, separators = tokenizer.special, tokenizer.separators
     check_max_length(max_length, pair=rows.pairs is not None, separators=separators)
@@ -70,9 +71,13 @@ def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
     tokens = np.full(offsets[-1], special.sep, np.int32)
     tokens[offsets[:-1]] = special.cls
     segment_b = lengths
+    if tokenizer.truncation_side == "left":
+        text_starts = text_starts + text_lengths - kept
     copy_runs(tokens, offsets[:-1] + 1, text_ids, text_starts, kept)
     if rows.pairs is not None:
         segment_b = kept + 1 + separators if tokenizer.segments > 1 else lengths
+        if tokenizer.truncation_side == "left":
+            pair_starts = pair_starts + pair_lengths - kept_pair
         copy_runs(tokens, offsets[:-1] + kept + 1 + separators, pair_ids, pair_starts, kept_pair)
     return Encoded(
         tokens=tokens,

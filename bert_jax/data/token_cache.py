@@ -50,6 +50,7 @@ class KeepingTokenizer:
         self.inner, self.folder, self.least_chars, self.most_bytes = inner, folder, least_chars, most_bytes
         self.vocab_size, self.special, self.fingerprint = inner.vocab_size, inner.special, inner.fingerprint
         self.separators, self.segments = inner.separators, inner.segments
+        self.truncation_side = inner.truncation_side
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         return self.inner.ids(texts)

@@ -8,6 +8,7 @@ from typing import Any
 from bert_jax.output import whole_folder, write_text
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+SIDE = "truncation_side"  # a key of SETTINGS
 CONTROL_KEYS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 EXTRA_SPECIAL = "additional_special_tokens"  # found in a text; transformers 5 reads the name, and 4 no newer one
 NEVER_FOUND = "control_tokens"  # ours: further tokens that have ids and are never found in a text

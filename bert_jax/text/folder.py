@@ -7,10 +7,10 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
 from bert_jax.text.classes import MERGES, VOCAB, VOCAB_JSON, check_described, named_class, old_file
-from bert_jax.text.files import SETTINGS, TOKENIZER
+from bert_jax.text.files import SETTINGS, SIDE, TOKENIZER
 from bert_jax.text.layout import BERT, CLASSES, Layout, read_layout, segments_fed
 from bert_jax.text.recipes import Described, flattened
-from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.tokenizer import Side, Tokenizer
 
 PARTS = ("model", "normalizer", "pre_tokenizer")
 CUTTERS = ("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits")  # that WordPiece may follow
@@ -24,7 +24,9 @@ def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
     """
     settings = read_json_if_there(folder / SETTINGS)
     try:
-        return _read(folder, settings, lowercase)
+        tokenizer = _read(folder, settings, lowercase)
+        tokenizer.truncation_side = _truncation_side(folder, settings)
+        return tokenizer
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder}: not a tokenizer folder, or a damaged one ({error!r})") from None
 
@@ -46,11 +48,20 @@ def read_vocab_file(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
         raise UserError(f"{path}: its folder is damaged ({error!r})") from None
 
 
+def _truncation_side(folder: Path, settings: dict[str, Any]) -> Side:
+    """Return the end of a text that is cut off, as the settings say it, or for want of that the tokenizer.json."""
+    side = settings.get(SIDE)
+    if side not in (None, "left", "right"):
+        raise UserError(f"{folder / SETTINGS}: {SIDE} is {side!r}; left or right is expected")
+    return "left" if side == "left" else "right"
+
+
 def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tokenizer:
     path, named = folder / TOKENIZER, named_class(folder, settings)
     if path.is_file():
         check_described(path, named)
         described = read_json(path)
+        settings.setdefault(SIDE, str((described.get("truncation") or {}).get("direction", "right")).lower())
         if _is_wordpiece(path, described, settings, named):
             layout = _wordpiece_layout(path, described, named)
             if layout is None or layout.separators == 1:

@@ -16,10 +16,10 @@ from tokenizers import models
 
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, TOKENIZER, write_whole
+from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import TYPES, read_layout
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described, flattened
-from bert_jax.text.tokenizer import Encoding, SpecialIds
+from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ class LibraryTokenizer:
     tokens that stay text, `segments` how many a pair has, `settings` what else a tokenizer_config.json is to say.
     Raises UserError, naming `source`, for others.
     """
+
+    truncation_side: Side = "right"
 
     def __init__(
         self,
@@ -130,7 +132,8 @@ class LibraryTokenizer:
         """Leaves a folder that `load_tokenizer` and Hugging Face open to the same ids, whole or not at all."""
         described = json.loads(self._described)
         settings = _settings(described, self._control, self._entries, self.special, self._hidden, self.library_class)
-        settings = {**self._settings, **settings, **_input_names(described, self._settings, self.segments)}
+        side = {} if self.truncation_side == "right" else {SIDE: self.truncation_side}
+        settings = {**self._settings, **settings, **side, **_input_names(described, self._settings, self.segments)}
         contents = {TOKENIZER: described, SETTINGS: settings}
         write_whole(
             folder,

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+
+Side = Literal["left", "right"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Tokenizer(Protocol):
     separators: int  # control tokens between the two texts of a pair: 1 for BERT, 2 for RoBERTa and its kin
     segments: int  # of a pair: 2 where the second text is one of its own (BERT), 1 where all is one (RoBERTa)
     fingerprint: str  # sha256 of everything that decides the ids
+    truncation_side: Side  # the end at which a text that is too long is cut
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text (int32), with no control tokens; a spelled-out "[SEP]" stays text. The fast path."""

@@ -15,7 +15,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
-from bert_jax.text.tokenizer import Encoding, SpecialIds
+from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
 from bert_jax.text.word_cache import WORD_BREAK, WordCache
 
 # Python splits a text at these too, BERT deletes them or keeps them inside a word.
@@ -71,6 +71,7 @@ class WordPieceTokenizer:
     """
 
     separators = 1
+    truncation_side: Side = "right"
 
     def __init__(self, vocab: Sequence[str], rules: Rules, *, source: str = "vocabulary") -> None:
         self.rules = rules
@@ -151,7 +152,7 @@ class WordPieceTokenizer:
         """Leaves a folder that `load_tokenizer` and Hugging Face open, whole or not at all."""
         from bert_jax.text.wordpiece_files import write_tokenizer  # which imports this file
 
-        write_tokenizer(self.vocab, self.rules, folder)
+        write_tokenizer(self.vocab, self.rules, folder, truncation_side=self.truncation_side)
 
 
 def _within_a_word(token: AddedToken, entries: int) -> bool:

@@ -14,9 +14,10 @@ from bert_jax.terminal import note
 from bert_jax.text.casing import guess_lowercase
 from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
 from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, TOKENIZER, write_whole
+from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import Layout
 from bert_jax.text.recipes import Described, flattened
+from bert_jax.text.tokenizer import Side
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
 
 # What the library takes for blanks at the end of a line. They belong to no entry.
@@ -210,14 +211,15 @@ def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
     return [texts.get(i, "") for i in range(size)]
 
 
-def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path) -> None:
+def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path, *, truncation_side: Side = "right") -> None:
     """Leaves vocab.txt, tokenizer.json and tokenizer_config.json in the folder: a new one appears whole.
 
     In a folder that is there, each file is replaced at one stroke; others are left alone.
     """
+    settings = {**_settings(rules), **({} if truncation_side == "right" else {SIDE: truncation_side})}
     contents = {
         VOCAB: "".join(entry + "\n" for entry in vocab),
-        SETTINGS: json.dumps(_settings(rules), indent=2, ensure_ascii=False) + "\n",
+        SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
         TOKENIZER: _described(vocab, rules),
     }
     write_whole(folder, contents)

@@ -11,6 +11,8 @@ from bert_jax import load_embedder
 from bert_jax.cli import main
 from bert_jax.convert.sentence_transformers import write_sentence_transformers
 from bert_jax.convert.source import read_model
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.rows import rows_of
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
 
@@ -120,6 +122,31 @@ def test_a_cross_encoder_of_version_6_is_its_classifier(tmp_path, folder):
     says(cross / "config_sentence_transformers.json", **about)
     with pytest.raises(UserError, match="prompts of a CrossEncoder are not read"):
         read_model(cross)
+
+
+def test_texts_are_cut_at_the_beginning_where_the_tokenizer_says_so(tmp_path, folder):
+    says(folder / "tokenizer_config.json", truncation_side="left", model_max_length=5)
+    (folder / "sentence_bert_config.json").unlink()
+    for path in (folder, tmp_path / "again"):
+        model = read_model(path)
+        texts = ["word1 word2 word3 word4", "word9"]
+        encoded = encode_rows(rows_of(texts), model.tokenizer, model.max_length)
+        names = model.tokenizer.tokens(encoded.tokens.tolist())
+        assert names == ["[CLS]", "word2", "word3", "word4", "[SEP]", "[CLS]", "word9", "[SEP]"]
+        pairs = encode_rows(rows_of(texts[:1], ["word5 word6 word7"]), model.tokenizer, 8)
+        names = model.tokenizer.tokens(pairs.tokens.tolist())
+        assert names == ["[CLS]", "word2", "word3", "word4", "[SEP]", "word6", "word7", "[SEP]"]
+        if path == folder:
+            (tmp_path / "again").mkdir()
+            write_sentence_transformers(model, tmp_path / "again")
+    described = json.loads((folder / "tokenizer.json").read_text())
+    described["truncation"] = {"direction": "Left", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
+    says(folder / "tokenizer.json", **described)
+    says(folder / "tokenizer_config.json")
+    assert read_model(folder).tokenizer.truncation_side == "left"
+    says(folder / "tokenizer_config.json", truncation_side="both")
+    with pytest.raises(UserError, match="truncation_side is 'both'"):
+        read_model(folder)
 
 
 @pytest.mark.parametrize("to", ["sentence-transformers", "run"])

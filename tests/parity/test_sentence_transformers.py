@@ -18,13 +18,13 @@ ALL = ("lasttoken", "cls", "max", "weightedmean", "mean_sqrt_len_tokens", "mean"
 
 
 @pytest.mark.parametrize(
-    ("pooling", "include_prompt", "normalize", "width"),
-    [(ALL, True, False, None), (ALL, False, True, 50), ("mean", False, False, 5)],
+    ("pooling", "include_prompt", "normalize", "width", "side"),
+    [(ALL, True, False, None, "left"), (ALL, False, True, 50, "right"), ("mean", False, False, 5, "right")],
 )
-def test_vectors_are_the_library_s(tmp_path, pooling, include_prompt, normalize, width):
+def test_vectors_are_the_library_s(tmp_path, pooling, include_prompt, normalize, width, side):
     write_foreign(tmp_path / "hf", "encoder")
     steps = [
-        modules.Transformer(str(tmp_path / "hf"), processor_kwargs={"model_max_length": 13}),
+        modules.Transformer(str(tmp_path / "hf"), processor_kwargs={"model_max_length": 13, "truncation_side": side}),
         modules.Pooling(12, pooling, include_prompt=include_prompt),
         *[modules.Normalize()] * normalize,
     ]
