@@ -13,7 +13,7 @@ from bert_jax.tasks.probabilities import softmax
 from bert_jax.tasks.scores import entity_counts, scores_of_entity_counts
 
 
-def tag_counts(sentences: Sentences, tokens: Sequence[np.ndarray], found: Sequence[Sequence[Span]]) -> np.ndarray:
+def tag_counts(sentences: Sentences, tokens: Sequence[Sequence[int]], found: Sequence[Sequence[Span]]) -> np.ndarray:
     """Return int64 (sentences, 5): entities right, given and there (scores.entity_counts), words right, and words.
 
     tokens  of each word of each sentence its token, -1 where no token shows it; such words are not counted
@@ -21,7 +21,7 @@ def tag_counts(sentences: Sentences, tokens: Sequence[np.ndarray], found: Sequen
     counts = np.zeros((len(sentences), 5), np.int64)
     for i, (sentence, own, spans) in enumerate(zip(sentences.items, tokens, found, strict=True)):
         expected, given = (tags_of(entities, len(own)) for entities in (sentence.entities, spans))
-        right = [a == b for a, b, token in zip(expected, given, own.tolist(), strict=True) if token >= 0]
+        right = [a == b for a, b, token in zip(expected, given, own, strict=True) if token >= 0]
         counts[i] = (*entity_counts(sentence.entities, spans), sum(right), len(right))
     return counts
 
@@ -33,10 +33,12 @@ def tag_scores(counts: np.ndarray) -> dict[str, float]:
     return {**scores, "accuracy": right / max(1, words), "main": scores["f1"]}
 
 
-def review_entities(sentences: Sentences, tokens: Sequence[np.ndarray], tagset: Tagset, outputs: np.ndarray) -> Review:
+def review_entities(
+    sentences: Sentences, tokens: Sequence[Sequence[int]], tagset: Tagset, outputs: np.ndarray
+) -> Review:
     """Return the sentences with their missed and spurious entities. `tokens`: see `tag_counts`."""
     probabilities = softmax(outputs.astype(np.float64))
-    classes, sure = probabilities.argmax(axis=-1), probabilities.max(axis=-1)
+    classes, sure = probabilities.argmax(axis=-1).tolist(), probabilities.max(axis=-1).tolist()
     found = [tagset.entities(own, classes) for own in tokens]
     counts = tag_counts(sentences, tokens, found)
     nothing = tag_counts(sentences, tokens, [[] for _ in found])

@@ -57,16 +57,16 @@ def _examples(
                 )
     windows = windows_of_texts(tokenizer, [sentence.text for sentence in sentences.items], length, overlap)
     places = windows.places()
-    tokens: list[np.ndarray] = []  # of each word, the place of its first piece in the encoded tokens, or -1
+    tokens: list[list[int]] = []  # of each word, the place of its first piece in the encoded tokens, or -1
     for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
         piece = first_pieces(windows.pieces.spans[start:end], sentence.words)
-        tokens.append(np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece)
+        tokens.append((np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece).tolist())
     sentences = _as_shown(sentences, tokens)
     token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
     for sentence, own in zip(sentences.items, tokens, strict=True):
         classes = tagset.classes(sentence.entities, len(sentence.words))
         # Of two words that one piece shows, the first has its label.
-        shown, first = np.unique(own, return_index=True)
+        shown, first = np.unique(np.array(own, np.int64), return_index=True)
         token_labels[shown[shown >= 0]] = classes[first[shown >= 0]]
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
     return Examples(
@@ -79,7 +79,7 @@ def _examples(
     )
 
 
-def _as_shown(sentences: Sentences, tokens: Sequence[np.ndarray]) -> Sentences:
+def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentences:
     """Return the sentences with entities from their first to their last word that a token shows.
 
     What no token shows (zero-width and replacement characters, to WordPiece) can be neither learned nor found: entities
@@ -101,8 +101,10 @@ def _as_shown(sentences: Sentences, tokens: Sequence[np.ndarray]) -> Sentences:
     return dataclasses.replace(sentences, items=items, notes=[*sentences.notes, note])
 
 
-def _score(sentences: Sentences, tokens: Sequence[np.ndarray], tagset: Tagset, outputs: np.ndarray) -> dict[str, float]:
+def _score(
+    sentences: Sentences, tokens: Sequence[Sequence[int]], tagset: Tagset, outputs: np.ndarray
+) -> dict[str, float]:
     """Return precision, recall and F1 of entities, and the share of words with the right tag."""
-    classes = outputs.argmax(axis=-1)
+    classes = outputs.argmax(axis=-1).tolist()
     found = [tagset.entities(own, classes) for own in tokens]
     return tag_scores(tag_counts(sentences, tokens, found))

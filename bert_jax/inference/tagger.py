@@ -71,10 +71,10 @@ class Tagger:
     def _entities(self, text: str, spans: np.ndarray, probabilities: np.ndarray) -> Entities:
         """Return the entities of a text from the places of its tokens and the probabilities of their labels."""
         words = self.words(text)
-        tokens = first_pieces(spans, words)
-        sure = probabilities.max(axis=-1)
+        tokens: list[int] = first_pieces(spans, words).tolist()
+        classes, sure = probabilities.argmax(axis=-1).tolist(), probabilities.max(axis=-1).tolist()
         entities = []
-        for span in self.tagset.entities(tokens, probabilities.argmax(axis=-1)):
+        for span in self.tagset.entities(tokens, classes):
             start, end = words[span.first][0], words[span.last - 1][1]
             entities.append(Entity(span.label, start, end, text[start:end], mean_over(span, tokens, sure)))
         return Entities(entities)

@@ -61,7 +61,7 @@ def test_missed_and_spurious_entities_are_marked():
     sentence = Sentence(text, words, [Span("name", 0, 1), Span("city", 2, 3)], 7)
     outputs = np.zeros((4, 5))
     outputs[[0, 1, 2, 3], [3, 0, 0, 1]] = 4.0  # Ann is found, York missed, alone spurious
-    review = review_entities(Sentences("dev.conll", [sentence], []), [np.arange(4)], TAGSET, outputs)
+    review = review_entities(Sentences("dev.conll", [sentence], []), [range(4)], TAGSET, outputs)
     (case,) = review.worst()
     assert (case.expected, case.given) == ("missed: York (city)", "spurious: alone (city)")
     marks = {mark.kind: text[mark.start : mark.end] for mark in case.parts[0].marks}
@@ -74,7 +74,7 @@ def test_missed_and_spurious_entities_are_marked():
 
 def test_without_any_entity_found_there_is_nothing_to_calibrate():
     sentence = Sentence("Ann", [(0, 3)], [Span("name", 0, 1)], 1)
-    review = review_entities(Sentences("d", [sentence], []), [np.array([0])], TAGSET, np.zeros((2, 5)))
+    review = review_entities(Sentences("d", [sentence], []), [[0]], TAGSET, np.zeros((2, 5)))
     assert not len(review.certainty.confidence) and review.worst()[0].expected == "missed: Ann (name)"
 
 
