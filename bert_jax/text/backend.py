@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tokenizers
 
+from bert_jax.text.panics import panics_told
 from bert_jax.text.places import whole_spans
 from bert_jax.text.tokenizer import Encoding, SpecialIds
 from bert_jax.text.truncation import check_max_length, truncated_lengths
@@ -23,7 +24,8 @@ def flat_ids(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.nd
     chunks, counts = [np.zeros(0, np.int32)], [0]
     for first in range(0, len(texts), CHUNK_TEXTS):
         chunk = list(map(replace_surrogates, texts[first : first + CHUNK_TEXTS]))
-        found = [encoding.ids for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False)]
+        with panics_told():
+            found = [encoding.ids for encoding in backend.encode_batch_fast(chunk, add_special_tokens=False)]
         lengths = [len(ids) for ids in found]
         chunks.append(np.fromiter(itertools.chain.from_iterable(found), np.int32, sum(lengths)))
         counts += lengths
@@ -35,7 +37,9 @@ def flat_spans(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.
     ids, spans, counts = [np.zeros(0, np.int32)], [np.zeros((0, 2), np.int32)], [0]
     for first in range(0, len(texts), CHUNK_PLACED):
         chunk = list(map(replace_surrogates, texts[first : first + CHUNK_PLACED]))
-        for text, encoding in zip(chunk, backend.encode_batch(chunk, add_special_tokens=False), strict=True):
+        with panics_told():
+            encodings = backend.encode_batch(chunk, add_special_tokens=False)
+        for text, encoding in zip(chunk, encodings, strict=True):
             ids.append(np.array(encoding.ids, np.int32))
             spans.append(whole_spans(text, np.array(encoding.offsets, np.int32).reshape(-1, 2)))
             counts.append(len(encoding))
@@ -54,10 +58,12 @@ def encode_texts(
 ) -> list[Encoding]:
     """Return each text (with its pair) between control tokens, cut at the end to `max_length`, the longer first."""
     check_max_length(max_length, pair=pairs is not None, separators=separators)
-    first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
+    with panics_told():
+        first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
     if pairs is None:
         return [_single(a, special, max_length) for a in first]
-    second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
+    with panics_told():
+        second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
     return [_pair(a, b, special, separators, segments, max_length) for a, b in zip(first, second, strict=True)]
 
 

@@ -27,7 +27,7 @@ def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
         tokenizer = _read(folder, settings, lowercase)
         tokenizer.truncation_side = _truncation_side(folder, settings)
         return tokenizer
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(f"{folder}: not a tokenizer folder, or a damaged one ({error!r})") from None
 
 

@@ -64,11 +64,13 @@ def read_layout(post_processor: dict[str, Any] | None, source: str) -> Layout | 
         kinds = ", ".join(str(step.get("type")) for step in steps)
         raise UserError(f"{source}: a post_processor of {kinds}, where Bert's, Roberta's or a template is expected")
     step = steps[0]
-    if step["type"] == "BertProcessing":
-        return Layout(step["cls"][1], step["sep"][1], 1, types=(0, 0, 0, 1, 1))
-    if step["type"] == "RobertaProcessing":
-        return Layout(step["cls"][1], step["sep"][1], 2, types=(0,) * 6)
-    return _template_layout(step, source)
+    if step["type"] == "TemplateProcessing":
+        return _template_layout(step, source)
+    cls, sep = step["cls"][1], step["sep"][1]
+    if type(cls) is not int or type(sep) is not int:
+        raise UserError(f"{source}: its post_processor has the ids {cls!r} and {sep!r}; whole numbers are expected")
+    bert = step["type"] == "BertProcessing"
+    return Layout(cls, sep, 1, types=(0, 0, 0, 1, 1)) if bert else Layout(cls, sep, 2, types=(0,) * 6)
 
 
 def _template_layout(step: dict[str, Any], source: str) -> Layout | None:

@@ -1,14 +1,12 @@
 """Byte-level BPE and SentencePiece's unigram on the `tokenizers` library: RoBERTa, ModernBERT, XLM-RoBERTa and kin."""
 
-import base64
-import binascii
 import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -18,10 +16,10 @@ from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import TYPES, read_layout
-from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described, flattened
+from bert_jax.text.limits import check_described
+from bert_jax.text.panics import guarded, panics_told
+from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described
 from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
-
-T = TypeVar("T")
 
 # A blank, and the other blanks of ASCII, as byte-level BPE spells them; SentencePiece has one sign for all.
 WORD_STARTS = {"BPE": ("Ġ", "ĉ", "Ċ", "ċ", "Č", "č"), "Unigram": ("▁",)}
@@ -53,6 +51,7 @@ class LibraryTokenizer:
         self._described = json.dumps(described, ensure_ascii=False)
         self._settings = dict(settings or {})
         self._control = dict(control)
+        check_described(described, source)
         self._entries, ids = _entries(described, source)
         self.vocab_size = len(self._entries)
         layout = read_layout(described.get("post_processor"), source)
@@ -126,7 +125,8 @@ class LibraryTokenizer:
         hidden = self._control_ids - {self.special.unk}
         tokens = self.tokens([i for i in ids if i not in hidden])
         decoder = self._backend.decoder
-        return " ".join(tokens) if decoder is None else decoder.decode(tokens)
+        with panics_told():
+            return " ".join(tokens) if decoder is None else decoder.decode(tokens)
 
     def save(self, folder: Path) -> None:
         """Leaves a folder that `load_tokenizer` and Hugging Face open to the same ids, whole or not at all."""
@@ -185,7 +185,6 @@ def _backend(described: Described, control_ids: set[int], exact: bool, source: s
             token["content"] = f" {token['content']} " if token["special"] else token["content"]
     elif model["type"] == "BPE":
         _check_merges(model, source)
-    _check_charsmaps(described, source)
     changed = {**described, "model": model, "added_tokens": added, "truncation": None, "padding": None}
 
     def build() -> tokenizers.Tokenizer:
@@ -204,16 +203,6 @@ def _backend(described: Described, control_ids: set[int], exact: bool, source: s
     return backend
 
 
-def guarded(build: Callable[[], T], source: str) -> T:
-    """What `build` returns; what the library throws, its panics among them, becomes a UserError."""
-    try:
-        return build()
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # a panic is no Exception
-        raise UserError(f"{source}: {' '.join(str(error).split()) or type(error).__name__}") from None
-
-
 def _check_merges(model: dict[str, Any], source: str) -> None:
     """Raises UserError where there are no merges, or one of pieces that the vocabulary lacks."""
     merges, vocab = model.get("merges"), model["vocab"]
@@ -227,19 +216,6 @@ def _check_merges(model: dict[str, Any], source: str) -> None:
         for piece in (*pair, pair[0] + pair[1][prefix:]):
             if piece not in vocab:
                 raise UserError(f"{source}: merge {i} is {' '.join(pair)!r}, but {piece!r} is not in the vocabulary")
-
-
-def _check_charsmaps(described: Described, source: str) -> None:
-    """Raises UserError for a table of SentencePiece's characters that is cut short: the library would panic."""
-    for step in flattened(described.get("normalizer")):
-        if step.get("type") == "Precompiled":
-            try:
-                table = base64.b64decode(step["precompiled_charsmap"], validate=True)
-            except (KeyError, TypeError, binascii.Error) as error:
-                raise UserError(f"{source}: its precompiled_charsmap is damaged ({error!r})") from None
-            size = int.from_bytes(table[:4], "little")
-            if size == 0 or size % 4 or size + 4 > len(table):
-                raise UserError(f"{source}: its precompiled_charsmap is damaged ({len(table)} bytes)")
 
 
 def _fingerprint(

@@ -6,7 +6,7 @@ from typing import Any
 
 ROBERTA, XLM_ROBERTA, GENERAL = "RobertaTokenizer", "XLMRobertaTokenizer", "PreTrainedTokenizerFast"
 Described = dict[str, Any]  # the content of a tokenizer.json
-SEQUENCES = ("normalizers", "pretokenizers", "processors")
+SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
 OTHER_KINDS_OF_BPE = (
     "dropout",
@@ -122,13 +122,12 @@ def template_processor(cls: tuple[str, int], sep: tuple[str, int], *, separators
 
 
 def flattened(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The steps of a normalizer, pre-tokenizer or post-processor, in order, out of their sequences."""
+    """Return the steps of a normalizer, pre-tokenizer, post-processor or decoder, in order, out of their sequences."""
     if not part:
         return []
     if part.get("type") != "Sequence":
         return [part]
-    inner: list[dict[str, Any]] = next((part[key] for key in SEQUENCES if key in part), [])
-    return [step for each in inner for step in flattened(each)]
+    return [step for key in SEQUENCES for each in part.get(key) or () for step in flattened(each)]
 
 
 def library_class(described: Described, separators: int) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.text.library import guarded
+from bert_jax.text.panics import guarded
 from bert_jax.text.recipes import Described, xlm_roberta
 
 CONTROL, USER_DEFINED = 3, 4  # kinds of pieces in sentencepiece_model.proto

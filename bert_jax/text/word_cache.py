@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import numpy as np
 import tokenizers
 
+from bert_jax.text.panics import panics_told
+
 MAX_WORDS = 1 << 20
 MAX_CHARS = 64 << 20
 WORD_BREAK = "\u2e3b"  # a dash three ems wide: punctuation, so it stands alone whatever is beside it
@@ -70,9 +72,9 @@ class WordCache:
             self._chars += len(joined)
 
     def _cut(self, text: str) -> np.ndarray:
-        return np.array(
-            self._backend.encode_batch_fast([replace_surrogates(text)], add_special_tokens=False)[0].ids, np.int32
-        )
+        with panics_told():
+            encodings = self._backend.encode_batch_fast([replace_surrogates(text)], add_special_tokens=False)
+        return np.array(encodings[0].ids, np.int32)
 
     def _append(self, ids: np.ndarray, ends: np.ndarray) -> None:
         start, known = int(self._ends[self._known]), self._known + len(ends)

@@ -16,6 +16,7 @@ from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
 from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
 from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import Layout
+from bert_jax.text.limits import check_described
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Side
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
@@ -124,6 +125,7 @@ def read_described(
     vocab.txt in the folder says otherwise, and where the control tokens are not those that the post-processor puts
     around a text.
     """
+    check_described(described, str(path))
     model, normalizer = described["model"], bert_normalizer_of(described, settings, named)
     said = {} if named in GENERAL_CLASSES else settings
     try:
