@@ -22,7 +22,8 @@ from bert_jax import hosts
 from bert_jax.convert.families import ARCHITECTURES, FAMILIES, family_of
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
 from bert_jax.convert.outputs import outputs
-from bert_jax.convert.proof import compare, random_batch, transformers_outputs
+from bert_jax.convert.proof import compare, transformers_outputs
+from bert_jax.convert.proof_batches import random_batch
 from bert_jax.convert.weight_files import open_weights
 from bert_jax.models import PRESETS
 

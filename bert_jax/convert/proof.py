@@ -1,24 +1,37 @@
-"""Both sides run on the same batch: how far their numbers lie apart."""
+"""Both sides run on the same texts and tokens: how far their numbers lie apart."""
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from bert_jax.convert.families import family_named, family_of
 from bert_jax.convert.outputs import Outputs, outputs
 from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.proof_batches import (
+    Batch,
+    Encoded,
+    Row,
+    batch_of,
+    encode_rows,
+    proof_rows,
+    random_batch,
+    require_same_encodings,
+)
 from bert_jax.errors import UserError
+from bert_jax.text.tokenizer import Tokenizer
+
+T = TypeVar("T")
 
 EXPORTED_LIMIT = 1e-4  # of other programs' kernels
 SHAPES = ((1, 1), (1, 9), (3, 7), (2, 17), (3, 160))  # batch and length
 LIMIT = 2e-5  # of float32, absolute where the largest value is below 1, else relative to it
-ROWS, LENGTH = 3, 160  # longer than ModernBERT's local attention sees
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,29 +46,6 @@ class Difference:
     @property
     def passed(self) -> bool:
         return self.difference <= self.limit * max(1.0, self.largest)  # so that NaN does not
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Random tokens in rows of unequal length."""
-
-    tokens: np.ndarray
-    segments: np.ndarray
-    mask: np.ndarray
-
-
-def random_batch(pretrained: Pretrained, rows: int = ROWS, length: int = LENGTH) -> Batch:
-    """The same batch for the same model. The padding's id stands at padding only."""
-    rng = np.random.default_rng(0)
-    model = pretrained.model
-    length = min(length, model.max_length)
-    pad = pretrained.tokenizer.special.pad if pretrained.tokenizer else max(model.first_position - 1, 0)
-    lengths = np.linspace(length, min(length, 2), rows).astype(int)
-    mask = np.arange(length) < lengths[:, None]
-    tokens = rng.integers(0, model.vocab_size - 1, (rows, length))
-    tokens = np.where(mask, tokens + (tokens >= pad), pad).astype(np.int32)
-    half = np.arange(length) >= lengths[:, None] // 2
-    return Batch(tokens, (half & mask & (model.segments > 1)).astype(np.int32), mask)
 
 
 def compare(ours: Outputs, theirs: Outputs, mask: np.ndarray, limit: float = LIMIT) -> list[Difference]:
@@ -73,19 +63,32 @@ def compare(ours: Outputs, theirs: Outputs, mask: np.ndarray, limit: float = LIM
 
 
 def against_transformers(pretrained: Pretrained, folder: Path) -> list[Difference] | None:
-    """How far `pretrained` here is from the model that transformers opens in `folder`; None where it is not installed.
+    """Return how far `pretrained` here is from the model that transformers opens in `folder`; None without that.
 
+    Of each output, the farthest over random tokens, and texts and pairs that each side encodes by its own tokenizer.
     Raises UserError for a difference over the limit.
     """
     if not (importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")):
         return None
-    batch = random_batch(pretrained)
+    batches = [random_batch(pretrained)]
+    if rows := proof_rows(pretrained):
+        theirs = _run(lambda: transformers_encodings(folder, rows), folder, "does not open its tokenizer")
+        batches.append(batch_of(pretrained, require_same_encodings(pretrained, rows, theirs, str(folder))))
+    model = _run(lambda: open_transformers(pretrained, folder), folder, "does not open it")
+    found = []
+    for batch in batches:
+        expected = _run(functools.partial(model, batch), folder, "does not run it")
+        found += compare(outputs(pretrained, batch.tokens, batch.segments, batch.mask), expected, batch.mask)
+    return require_close(farthest(found))
+
+
+def _run(step: Callable[[], T], folder: Path, fails: str) -> T:
+    """Return what transformers gives; whatever its version makes of a folder becomes a UserError."""
     try:
-        theirs = transformers_outputs(pretrained, folder, batch)
-    except Exception as error:  # whatever its version makes of a folder
+        return step()
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder}: transformers does not run it: {reason}. Nothing was left behind") from None
-    return require_close(compare(outputs(pretrained, batch.tokens, batch.segments, batch.mask), theirs, batch.mask))
+        raise UserError(f"{folder}: transformers {fails}: {reason}. Nothing was left behind") from None
 
 
 class Exported(Protocol):
@@ -94,21 +97,32 @@ class Exported(Protocol):
     def outputs(self, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> Outputs: ...
 
 
-def against_exported(pretrained: Pretrained, exported: Exported) -> list[Difference]:
-    """How far an exported model is from `pretrained` here: of each output, the farthest over five shapes of batch.
+def against_exported(pretrained: Pretrained, exported: Exported, tokenizer: Tokenizer | None) -> list[Difference]:
+    """Return how far an exported model is from `pretrained` here: of each output, the farthest over several batches.
 
-    Raises UserError for a difference over the limit.
+    Five are of random tokens, one of texts and pairs, which each side encodes by its own tokenizer: that of the export
+    is `tokenizer`. Raises UserError for a difference over the limit.
     """
-    farthest: dict[str, Difference] = {}
-    for rows, length in SHAPES:
-        batch = random_batch(pretrained, rows, length)
+    batches = [random_batch(pretrained, rows, length) for rows, length in SHAPES]
+    if tokenizer is not None and (rows := proof_rows(pretrained)):
+        encoded = require_same_encodings(pretrained, rows, encode_rows(tokenizer, rows), "the export")
+        batches.append(batch_of(pretrained, encoded))
+    found = []
+    for batch in batches:
         ours = outputs(pretrained, batch.tokens, batch.segments, batch.mask)
         theirs = exported.outputs(batch.tokens, batch.segments, batch.mask)
         known = {name: value for name, value in ours.items() if name in theirs}
-        for found in compare(known, theirs, batch.mask, EXPORTED_LIMIT):
-            if found.name not in farthest or not found.difference <= farthest[found.name].difference:
-                farthest[found.name] = found
-    return require_close(list(farthest.values()))
+        found += compare(known, theirs, batch.mask, EXPORTED_LIMIT)
+    return require_close(farthest(found))
+
+
+def farthest(differences: Iterable[Difference]) -> list[Difference]:
+    """Return the largest difference of each output; NaN is the largest of all."""
+    known: dict[str, Difference] = {}
+    for found in differences:
+        if found.name not in known or not found.difference <= known[found.name].difference:
+            known[found.name] = found
+    return list(known.values())
 
 
 def require_close(differences: list[Difference]) -> list[Difference]:
@@ -120,7 +134,12 @@ def require_close(differences: list[Difference]) -> list[Difference]:
 
 
 def transformers_outputs(pretrained: Pretrained, folder: Path, batch: Batch) -> Outputs:
-    """What the library's own model gives for the batch, float32."""
+    """Return what the library's own model gives for the batch, float32."""
+    return open_transformers(pretrained, folder)(batch)
+
+
+def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[Batch], Outputs]:
+    """Return the library's own model of a folder, from a batch to its outputs, float32."""
     import torch
     import transformers
 
@@ -130,6 +149,8 @@ def transformers_outputs(pretrained: Pretrained, folder: Path, batch: Batch) -> 
         model: Any = getattr(transformers, family.architecture(pretrained.kind)).from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
+
+    def run(batch: Batch) -> Outputs:
         inputs = {"input_ids": batch.tokens, "attention_mask": batch.mask}
         if pretrained.model.segments > 1:
             inputs["token_type_ids"] = batch.segments
@@ -138,11 +159,26 @@ def transformers_outputs(pretrained: Pretrained, folder: Path, batch: Batch) -> 
         with torch.no_grad():
             tensors = {key: torch.tensor(value).long() for key, value in inputs.items()}
             found = model.eval()(**tensors, output_hidden_states=True)
-    named = {key: value.numpy() for key, value in found.items() if key != "hidden_states" and value is not None}
-    if not pretrained.pooler:
-        named.pop("pooler_output", None)  # of weights that are not in the folder
-    named["last_hidden_state"] = found.hidden_states[-1].numpy()
-    return named
+        named = {key: value.numpy() for key, value in found.items() if key != "hidden_states" and value is not None}
+        if not pretrained.pooler:
+            named.pop("pooler_output", None)  # of weights that are not in the folder
+        named["last_hidden_state"] = found.hidden_states[-1].numpy()
+        return named
+
+    return run
+
+
+def transformers_encodings(folder: Path, rows: Sequence[Row]) -> list[Encoded]:
+    """Return the rows, uncut, as the library's own tokenizer of `folder` encodes them.
+
+    Where it gives no segments its models take 0 for all tokens.
+    """
+    import transformers
+
+    with _quiet():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        found = [dict(tokenizer(*(text for text in row if text is not None))) for row in rows]
+    return [Encoded(row["input_ids"], row.get("token_type_ids") or [0] * len(row["input_ids"])) for row in found]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Which control tokens stand around a text and between the two of a pair, and which segment each token is of."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def segments_fed(layout: Layout | None, named: str | None, folder: Path, setting
     if isinstance(names, list):
         fed = TYPES in names
     elif of_class is None:
-        fed = named is None and not (folder / "config.json").is_file()  # a tokenizer alone: what it says itself
+        fed = named is None and not os.path.lexists(folder / "config.json")  # a tokenizer alone: what it says itself
     else:
         fed = of_class.fed
     if layout is None:

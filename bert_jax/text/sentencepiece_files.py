@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
+from bert_jax.files import read_bytes
 from bert_jax.text.panics import guarded
 from bert_jax.text.recipes import Described, xlm_roberta
 
@@ -13,11 +14,7 @@ UNIGRAM = 1  # kind of model there
 
 def read_pieces(path: Path) -> Described:
     """The tokenizer.json that Hugging Face makes of the file; raises UserError for one damaged or of another kind."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    return described_pieces(content, str(path))
+    return described_pieces(read_bytes(path), str(path))
 
 
 def described_pieces(content: bytes, source: str) -> Described:

@@ -8,9 +8,10 @@ from typing import Literal
 import tyro
 
 from bert_jax import hosts
-from bert_jax.convert.huggingface import write_huggingface
+from bert_jax.convert.huggingface import read_tokenizer, write_huggingface
 from bert_jax.convert.pretrained import Pretrained, as_encoder
-from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers, random_batch
+from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers
+from bert_jax.convert.proof_batches import encode_rows, proof_rows, random_batch, require_same_encodings
 from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.source import read_model
@@ -70,7 +71,10 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         WRITERS[to](pretrained, making, config)
         kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
         if to in READ_BACK:
-            _require_same(kept, read_model(making))
+            again = read_model(making)
+            _require_same(kept, again)
+            if again.tokenizer is not None and (rows := proof_rows(kept)):
+                require_same_encodings(kept, rows, encode_rows(again.tokenizer, rows), f"{config.target} ({to})")
         differences = _prove(kept, to, config.source, making)
     if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
         note(
@@ -155,7 +159,7 @@ def _require_same(before: Pretrained, after: Pretrained) -> None:
 def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[Difference] | None:
     """Against the library whose folder is on one of the two sides."""
     if to in ("onnx", "stablehlo"):
-        return against_exported(pretrained, _open_exported(to, target))
+        return against_exported(pretrained, _open_exported(to, target), read_tokenizer(target))
     if to in ("hf", "sentence-transformers"):
         return against_transformers(pretrained.changed(vectors=None), target)
     if pretrained.origin.get("format") == "hf" and not is_run(source):

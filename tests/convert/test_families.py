@@ -7,7 +7,8 @@ from bert_jax.convert.families import FAMILIES
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
 from bert_jax.convert.outputs import outputs
 from bert_jax.convert.pretrained import module_of
-from bert_jax.convert.proof import compare, random_batch, require_close, transformers_outputs
+from bert_jax.convert.proof import compare, require_close, transformers_outputs
+from bert_jax.convert.proof_batches import random_batch
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.weight_files import open_weights
 

@@ -1,6 +1,8 @@
 """Tokenizer folders that are damaged or of another kind: one line each, never a traceback."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,49 @@ def test_no_damage_to_a_file_ends_in_a_traceback(folders, tmp_path_factory, kind
         load_tokenizer(folder).ids(["a b"])
     except UserError as error:
         assert "\n" not in str(error)
+
+
+NAMES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model")
+NAMES += ("added_tokens.json", "special_tokens_map.json", "config.json")
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+
+
+def make_dangling(path: Path) -> None:
+    path.symlink_to("gone")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_device, make_sparse, make_dangling, Path.mkdir])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_file_is_refused_at_once(tmp_path, folders, name, make):
+    """Never waited for, never read without end, never passed over for another file of the folder."""
+    kind = {
+        "vocab.txt": None,
+        "tokenizer.json": "roberta",
+        "config.json": "roberta",
+        "sentencepiece.bpe.model": "xlm-roberta-old",
+    }
+    source = kind.get(name, "roberta-old")
+    folder = tmp_path / "t"
+    if source is None:
+        folder.mkdir()
+    else:
+        shutil.copytree(folders[source], folder)
+    if name == "tokenizer.json":
+        (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]) + "\n")
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    with pytest.raises(UserError) as caught:
+        load_tokenizer(folder)
+    assert "\n" not in str(caught.value) and name in str(caught.value)
