@@ -40,6 +40,16 @@ SHORT = ("continuing_subword_prefix", "end_of_word_suffix")
 
 def check_described(described: Described, source: str) -> None:
     """Raise UserError, naming `source`, where a tokenizer.json asks for what the library cannot be trusted with."""
+    try:
+        _check_steps(described, source)
+        _check_model(described["model"], source)
+        _check_ids(described, source)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(f"{source}: not a tokenizer file ({error!r})") from None
+
+
+def _check_steps(described: Described, source: str) -> None:
+    """Check the normalizer and the pre-tokenizer, which work on the same text one after the other, and the decoder."""
     growth = 1.0
     for part, known in KNOWN.items():
         steps = flattened(described.get(part))
@@ -55,8 +65,6 @@ def check_described(described: Described, source: str) -> None:
             raise UserError(
                 f"{source}: its {part} makes of one character up to {growth:,.0f}; {MOST_GROWTH} are allowed"
             )
-    _check_model(described["model"], source)
-    _check_ids(described, source)
 
 
 def _check_patterns(step: dict[str, Any], where: str) -> None:
