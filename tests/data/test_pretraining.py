@@ -72,6 +72,18 @@ def test_a_batch_depends_on_its_step_alone(written, shards):
     assert not equal(forward[0], PretrainingBatches(shards, 7, seed=2).batch(0))
 
 
+def test_pairs_of_one_segment_are_read_as_one(written, shards):
+    """As rows of the same tokenizer are in fine-tuning; the shards keep where the second text starts."""
+    manifest = read_manifest(written)
+    assert manifest.segments == 2
+    one = dataclasses.replace(manifest, segments=1)
+    batch, two = (Shards(written, "train", given).batch(np.arange(5), seed=0) for given in (one, manifest))
+    assert (batch["segment_b"] == batch["length"]).all() and (two["segment_b"] < two["length"]).all()
+    assert equal({**two, "segment_b": batch["length"]}, batch)
+    assert one.fingerprint != manifest.fingerprint
+    assert dataclasses.replace(one, kind="packed").fingerprint == manifest.fingerprint
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 16])
 def test_each_example_comes_once_an_epoch_in_a_new_order(shards, batch_size):
     batches, n = PretrainingBatches(shards, batch_size, seed=4), len(shards)

@@ -127,6 +127,7 @@ def two_separators(tmp_path, corpus) -> str:
 def test_pairs_have_the_separators_of_the_tokenizer(tmp_path, configure, two_separators):
     rows, manifest, (special, _) = made(configure, tokenizer=two_separators, mask_unit="word", length=61)
     assert check_shards(tmp_path / "shards") == manifest and manifest.separators == 2
+    assert manifest.segments == 1  # RoBERTa's
     row, b = np.arange(len(rows)), rows["segment_b"].astype(int)
     for place in (b - 1, b - 2, rows["length"].astype(int) - 1):
         assert (rows["tokens"][row, place] == special.sep).all()
