@@ -1,5 +1,6 @@
 """Which tokenizer classes of Hugging Face are read rightly, and from which files."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def named_class(folder: Path, settings: dict[str, Any]) -> str | None:
 def has_tokenizer(folder: Path) -> bool:
     """Return whether any file of a tokenizer lies in the folder."""
     names = (TOKENIZER, VOCAB, VOCAB_JSON, MERGES, PIECES, *OTHER_PIECES)
-    return any((folder / name).is_file() for name in names)
+    return any(os.path.lexists(folder / name) for name in names)
 
 
 def check_described(path: Path, named: str | None) -> None:
@@ -112,7 +113,7 @@ def old_file(folder: Path, named: str | None) -> Path:
                 f"{there[0][0]}: nothing says whose file that is. Where it is XLM-RoBERTa's, write "
                 f'"tokenizer_class": "{XLM_ROBERTA}" into {SETTINGS}'
             )
-        if named is None and usual[0].name == VOCAB and (folder / "bpe.codes").is_file():
+        if named is None and usual[0].name == VOCAB and os.path.lexists(folder / "bpe.codes"):
             raise UserError(
                 f"{usual[0]}: bpe.codes beside it are of a tokenizer that is not read (PhoBERT's, BERTweet's)"
             )
@@ -129,5 +130,5 @@ def old_file(folder: Path, named: str | None) -> Path:
 def _old_files(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     for names, classes in OLD_FILES:
         for name in names:
-            if (folder / name).is_file():
+            if os.path.lexists(folder / name):  # what is no file is refused when it is read
                 yield folder / name, classes

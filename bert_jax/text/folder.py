@@ -1,5 +1,6 @@
 """Which kind of tokenizer a folder holds."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _truncation_side(folder: Path, settings: dict[str, Any]) -> Side:
 
 def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tokenizer:
     path, named = folder / TOKENIZER, named_class(folder, settings)
-    if path.is_file():
+    if os.path.lexists(path):
         check_described(path, named)
         described = read_json(path)
         settings.setdefault(SIDE, str((described.get("truncation") or {}).get("direction", "right")).lower())
@@ -75,7 +76,7 @@ def _read(folder: Path, settings: dict[str, Any], lowercase: bool | None) -> Tok
             return _read_vocab(vocabulary, settings, named, lowercase)
     if lowercase is not None:
         raise UserError(f"{folder}: lowercase={lowercase} was asked for, which only a WordPiece tokenizer can be told")
-    if path.is_file():
+    if os.path.lexists(path):
         return library_files.read_described(folder, described, settings)
     if vocabulary.name in (VOCAB_JSON, MERGES):
         return library_files.read_byte_level(folder, settings)

@@ -16,7 +16,7 @@ from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import TYPES, read_layout
-from bert_jax.text.limits import check_described
+from bert_jax.text.limits import check_limits
 from bert_jax.text.panics import guarded, panics_told
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA, Described
 from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
@@ -51,7 +51,7 @@ class LibraryTokenizer:
         self._described = json.dumps(described, ensure_ascii=False)
         self._settings = dict(settings or {})
         self._control = dict(control)
-        check_described(described, source)
+        check_limits(described, source)
         self._entries, ids = _entries(described, source)
         self.vocab_size = len(self._entries)
         layout = read_layout(described.get("post_processor"), source)

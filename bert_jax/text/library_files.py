@@ -1,5 +1,6 @@
 """Byte-level BPE and unigram tokenizers on disk, as tokenizer.json or in RoBERTa's and XLM-RoBERTa's older files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _as_roberta_is_told(described: Described, settings: dict[str, Any]) -> Descr
 def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
     """The tokenizer of an old folder of RoBERTa's: vocab.json and merges.txt."""
     for name, other in ((VOCAB, MERGES), (MERGES, VOCAB)):
-        if not (folder / name).is_file():
+        if not os.path.lexists(folder / name):
             raise UserError(f"{folder}: no {name} beside {other}; byte-level BPE needs both")
     path = folder / VOCAB
     vocab = read_json(path)

@@ -38,7 +38,7 @@ KNOWN = {"normalizer": NORMALIZERS, "pre_tokenizer": PRE_TOKENIZERS, "decoder": 
 SHORT = ("continuing_subword_prefix", "end_of_word_suffix")
 
 
-def check_described(described: Described, source: str) -> None:
+def check_limits(described: Described, source: str) -> None:
     """Raise UserError, naming `source`, where a tokenizer.json asks for what the library cannot be trusted with."""
     try:
         _check_steps(described, source)

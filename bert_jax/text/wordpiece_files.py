@@ -1,6 +1,7 @@
 """WordPiece tokenizers on disk: a bare vocab.txt, our folder, a folder of Hugging Face."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
 from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
 from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, write_whole
 from bert_jax.text.layout import Layout
-from bert_jax.text.limits import check_described
+from bert_jax.text.limits import check_limits
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Side
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
@@ -125,7 +126,7 @@ def read_described(
     vocab.txt in the folder says otherwise, and where the control tokens are not those that the post-processor puts
     around a text.
     """
-    check_described(described, str(path))
+    check_limits(described, str(path))
     model, normalizer = described["model"], bert_normalizer_of(described, settings, named)
     said = {} if named in GENERAL_CLASSES else settings
     try:
@@ -203,7 +204,7 @@ def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
     if len(texts) < len(ids) or min(texts, default=0) < 0 or size > 2 * len(ids):
         raise UserError(f"{path}: the ids of its {len(ids)} entries are not 0 to {len(ids) - 1}, each once")
     beside = path.parent / VOCAB
-    if beside.is_file():
+    if os.path.lexists(beside):
         lines = _read_lines(beside)
         if len(lines) < size or any(entry and lines[i] != entry.rstrip(BLANKS) for i, entry in texts.items()):
             raise UserError(

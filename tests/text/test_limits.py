@@ -11,7 +11,7 @@ from library_folders import trained_pieces, write
 
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.limits import check_described
+from bert_jax.text.limits import check_limits
 from bert_jax.text.panics import guarded, panics_told
 from bert_jax.text.sentencepiece_files import described_pieces
 
@@ -132,7 +132,7 @@ def test_a_damaged_table_of_characters_is_refused_or_harmless(capfd):
     """A word of the table that is altered: where it is let through, no character makes the library panic."""
     tokenizers = pytest.importorskip("tokenizers")
     whole, rng = charsmap(), np.random.default_rng(0)
-    check_described({"normalizer": normalizer(whole), "model": {"vocab": []}}, "here")
+    check_limits({"normalizer": normalizer(whole), "model": {"vocab": []}}, "here")
     units = int.from_bytes(whole[:4].tobytes(), "little") // 4
     text = "".join(map(chr, [*range(1, 0x250), *range(0x3000, 0x3100), *range(0xFB00, 0xFE00), *range(0xFF00, 0xFFEF)]))
     refused = 0
@@ -143,7 +143,7 @@ def test_a_damaged_table_of_characters_is_refused_or_harmless(capfd):
             damaged[at : at + 4] = rng.integers(0, 256, 4)
         described = {"normalizer": normalizer(damaged), "model": {"vocab": []}}
         try:
-            check_described(described, "here")
+            check_limits(described, "here")
         except UserError:
             refused += 1
             continue
@@ -151,7 +151,7 @@ def test_a_damaged_table_of_characters_is_refused_or_harmless(capfd):
     assert refused > 5
     short = whole[: len(whole) // 2].copy()
     with pytest.raises(UserError, match="damaged"):
-        check_described({"normalizer": normalizer(short), "model": {"vocab": []}}, "here")
+        check_limits({"normalizer": normalizer(short), "model": {"vocab": []}}, "here")
     assert capfd.readouterr().err == ""
 
 
