@@ -98,8 +98,7 @@ def test_pairs_have_the_probabilities_of_transformers(tmp_path, name):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_conversions_keep_the_segments(tmp_path, name, capsys):
-    make, segments = FOLDERS[name]
-    folder = make(tmp_path / "theirs")
+    folder = FOLDERS[name][0](tmp_path / "theirs")
     for to in ("run", "hf", "onnx"):
         if to == "onnx" and not (pytest.importorskip("onnx") and pytest.importorskip("onnxruntime")):
             continue
@@ -110,9 +109,6 @@ def test_conversions_keep_the_segments(tmp_path, name, capsys):
         )
         for one, other in zip(found, expected, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
-    if "roberta" not in name:
-        assert cli.main(["convert", str(folder), str(tmp_path / "tf"), "--to", "tf"]) == (segments == 1)
-        assert ("the segments of" in capsys.readouterr().err) == (segments == 1)
 
 
 def test_the_proof_sees_tokenizers_that_differ(tmp_path):
