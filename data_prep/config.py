@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
+import tyro
+
+from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.record import PAIR_LOSSES, ExampleKind, MaskUnit, When
 from bert_jax.errors import UserError
 
@@ -23,8 +26,9 @@ class CorpusConfig:
     documents: DOCUMENTS = "file"
     """What a document is in .txt: the whole file, the lines between two blank ones, or what WikiExtractor wrote as one
     (also in files without a suffix, and in its --json form)."""
-    quotes: Literal["enclose", "plain"] = "enclose"
-    """What quotes are in .csv and .tsv: they enclose a field that may hold line breaks, or are plain characters."""
+    dialect: Annotated[Dialect, tyro.conf.arg(aliases=("--quotes",))] = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of each file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
     on_bad: Literal["stop", "skip"] = "stop"

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 
-from data_prep.files import disk_and_network_errors
+from bert_jax.data.formats.addresses import disk_and_network_errors
 from data_prep.lines import json_documents, plain_documents, wiki_documents
 from data_prep.parquet import parquet_documents
 from data_prep.parts import Format, Part, Piece

@@ -30,6 +30,7 @@ SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
+MOST_CHARACTERS = 1 << 29  # of a part: its tokens, and room to draw from them, take some two bytes for each
 PARTS_FOLDER = "parts"
 LAYOUT = 2  # goes up where the same text and settings come to other shards
 # Settings that do not change a byte of the shards; what `lowercase` changes the tokenizer's fingerprint stands for.
@@ -263,8 +264,14 @@ def tokenize(
                 f"{document.name}: with it a part has {total:,} sentences, of a few bytes each, and {MOST_SENTENCES:,} "
                 "fill a gigabyte of memory. Use a smaller --part-mb"
             )
-        builder.add(sentences)
         characters += len(document.text)
+        if characters > MOST_CHARACTERS:
+            raise UserError(
+                f"{document.name}: with it a part has {characters:,} characters, where its files by their sizes have "
+                f"some {text_bytes:,}, and {MOST_CHARACTERS:,} fill the memory. Unpack what is packed so tightly, and "
+                "cut lines without end"
+            )
+        builder.add(sentences)
         report(0.3 * min(1.0, characters / max(1, text_bytes)))
     counts["characters"] += characters
     return tuple(builder.build(split, counts) for builder, split in zip(builders, SPLITS, strict=True))  # type: ignore[return-value]

@@ -1,14 +1,18 @@
 """Text files: the lines, blocks and paragraphs of a piece, and the articles that WikiExtractor writes."""
 
 import functools
-import json
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+from bert_jax.data.formats.lines import LONGEST_LINE, is_ended, split_lines, without_end_mark
+from bert_jax.data.formats.text import BOM, unix_line_ends
 from data_prep.parts import BLOCK, Piece, Source, line_at, open_bytes
-from data_prep.reading import BOM, Document, Losses, Reading, decode, pass_over, unix_line_ends
+from data_prep.reading import Document, Losses, Reading, decode, pass_over
 
+LONGEST_TEXT_LINE = 1 << 24  # bytes of a line of plain text; what is longer is cut at a blank
+WHOLE = 1 << 26  # bytes of a file that is one document
 SAMPLE_BLOCK = 1 << 16  # what a vocabulary's sample is made of
 ARTICLE = re.compile(rb'<doc id="[^"]*" .*title=".*">\s*$')  # how WikiExtractor begins one
 ARTICLE_END = b"</doc>"
@@ -23,13 +27,13 @@ def plain_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[
     source = piece.source
     with open_bytes(source) as stream:
         if reading.documents == "blank-line":
-            chunks = _paragraphs(stream, piece)
+            chunks = _paragraphs(stream, piece, losses)
         elif reading.documents == "sample-block":
-            chunks = _blocks(stream, piece, SAMPLE_BLOCK)
+            chunks = _blocks(stream, piece, SAMPLE_BLOCK, losses)
         elif piece.pieces > 1:
-            chunks = _blocks(stream, piece, BLOCK)
+            chunks = _blocks(stream, piece, BLOCK, losses)
         else:
-            chunks = iter([(0, stream.read())])
+            chunks = _whole_file(stream, piece, losses)
         for offset, data in chunks:
             text = decode(data, offset, functools.partial(place, source), reading, losses)
             if reading.documents == "file":
@@ -44,7 +48,7 @@ def json_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[D
     source = piece.source
     where = functools.partial(place, source)
     with open_bytes(source) as stream:
-        for offset, data in _lines(stream, piece):
+        for offset, data in _whole_lines(stream, piece, reading, losses):
             line = decode(data, offset, where, reading, losses)
             text = _json_text(line, offset, source, reading, losses)
             if text:
@@ -70,15 +74,16 @@ def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Docume
     mine = piece.start == 0 and piece.owns(0)  # whether what follows is for this piece to take or to complain about
     told = False
     lines: list[bytes] = []
+    size = 0
     with open_bytes(source) as stream:
-        for offset, line in _all_lines(stream, piece):
+        for _, offset, line in _all_lines(stream, piece):
             bare = line.removeprefix(BOM) if offset == 0 else line
             if ARTICLE.match(bare):
                 if inside and mine:
                     stray("a <doc> that is not closed by </doc>", start)
                 if piece.is_past(offset):
                     return
-                inside, start, mine, told, lines = True, offset, piece.owns(offset), False, []
+                inside, start, mine, told, lines, size = True, offset, piece.owns(offset), False, [], 0
                 text_start = offset + len(line)
             elif inside and line.startswith(ARTICLE_END):
                 inside = False
@@ -88,6 +93,10 @@ def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Docume
                     if text:
                         yield Document(text, source.name, start)
             elif inside and mine:
+                size += len(line)
+                if size > WHOLE:
+                    stray(f"a <doc> of more than {WHOLE:,} bytes", start)
+                    mine, lines = False, []
                 lines.append(line)
             elif mine and not told and not bare.isspace() and bare:
                 stray("text outside of <doc> and </doc>, so this is hardly from WikiExtractor", offset)
@@ -96,30 +105,77 @@ def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Docume
             stray("a <doc> that is not closed by </doc>", start)
 
 
-def _all_lines(stream: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
-    """(offset, line) of each line that starts in the piece or after it."""
-    offset = piece.start
-    if offset:
-        stream.seek(offset - 1)
-        offset += len(stream.readline()) - 1
-    for line in stream:
-        yield offset, line
-        offset += len(line)
+def _all_lines(stream: BinaryIO, piece: Piece, longest: int = LONGEST_TEXT_LINE) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (start of its line, offset, bytes) of what begins in the piece or after it: lines, and parts of long ones.
+
+    Only the parts of lines of more than `longest` bytes have an offset that is not the start of their line.
+    """
+    if piece.start:
+        stream.seek(piece.start - 1)
+        pairs = split_lines(stream, piece.start - 1, longest=longest)
+        for _, line in pairs:  # the end of one that began before
+            if is_ended(line):
+                break
+    else:
+        pairs = split_lines(stream, longest=longest)
+    start, ended = 0, True
+    for offset, line in pairs:
+        if ended:
+            start = offset
+        ended = is_ended(line)
+        yield start, offset, line
 
 
-def _lines(stream: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
-    for offset, line in _all_lines(stream, piece):
-        if piece.is_past(offset):
+def _own_lines(stream: BinaryIO, piece: Piece, longest: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield those of `_all_lines` that are of this piece."""
+    for start, offset, line in _all_lines(stream, piece, longest):
+        if piece.is_past(start):
             return
-        if piece.owns(offset):
+        if piece.owns(start):
+            yield start, offset, line
+
+
+def _whole_lines(stream: BinaryIO, piece: Piece, reading: Reading, losses: Losses) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) of the lines of a piece; those of more than LONGEST_LINE bytes are passed over."""
+    waiting: tuple[int, bytes] | None = None  # a line without an end: the last of the file, or a part of a long one
+    long = -1
+    for start, offset, line in _own_lines(stream, piece, LONGEST_LINE):
+        if offset != start:
+            waiting = None
+            if long != start:
+                problem = f"a line of more than {LONGEST_LINE:,} bytes"
+                pass_over("lines_too_long", problem, functools.partial(place, piece.source, start), reading, losses)
+                long = start
+            continue
+        if waiting:
+            yield waiting
+            waiting = None
+        if is_ended(line):
             yield offset, line
+        else:
+            waiting = offset, line
+    if waiting:
+        yield waiting
 
 
-def _blocks(stream: BinaryIO, piece: Piece, size: int) -> Iterator[tuple[int, bytes]]:
-    """Runs of lines of the piece, of about `size` bytes each."""
+def _whole_file(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
+    """Yield the file at once; one of more than WHOLE bytes, as packed ones may turn out to be, in blocks."""
+    data = stream.read(WHOLE + 1)
+    if len(data) <= WHOLE:
+        yield 0, without_end_mark(data)
+        return
+    del data
+    with open_bytes(piece.source) as again:
+        yield from _blocks(again, piece, BLOCK, losses)
+
+
+def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterator[tuple[int, bytes]]:
+    """Yield runs of lines of the piece, of about `size` bytes each."""
     start = -1
     lines: list[bytes] = []
-    for offset, line in _lines(stream, piece):
+    for line_start, offset, line in _own_lines(stream, piece, LONGEST_TEXT_LINE):
+        if offset != line_start:
+            _count_cut(piece.source, line_start, losses)
         if lines and offset // size != start // size:
             yield start, b"".join(lines)
             lines = []
@@ -130,25 +186,40 @@ def _blocks(stream: BinaryIO, piece: Piece, size: int) -> Iterator[tuple[int, by
         yield start, b"".join(lines)
 
 
-def _paragraphs(stream: BinaryIO, piece: Piece) -> Iterator[tuple[int, bytes]]:
-    """Runs of lines that are not blank. A run belongs where the blank line before it starts."""
-    start = 0
+def _count_cut(source: Source, offset: int, losses: Losses) -> None:
+    if losses.lose("lines_cut"):
+        losses.notes.append(
+            f"{place(source, offset)}: more than {LONGEST_TEXT_LINE:,} bytes in one line, cut at a blank"
+        )
+
+
+def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
+    """Yield runs of lines that are not blank. A run belongs where the blank line before it starts.
+
+    One of more than WHOLE bytes becomes several.
+    """
+    start = size = 0
     lines: list[bytes] = []
     before = 0 if piece.start == 0 else None  # start of the blank line above; None inside a run that is another's
-    for offset, line in _all_lines(stream, piece):
+    for _, offset, line in _all_lines(stream, piece):
         if line.isspace() or (offset == 0 and line.removeprefix(BOM).isspace()):
             if lines:
                 yield start, b"".join(lines)
-                lines = []
+                lines, size = [], 0
             if piece.is_past(offset):
                 return
             before = offset
         elif lines:
+            if size > WHOLE:
+                losses["documents_cut"] += 1
+                yield start, b"".join(lines)
+                start, lines, size = offset, [], 0
             lines.append(line)
         elif before is not None:
             if piece.owns(before):
                 start, lines = offset, [line]
             before = None
+        size += len(line)
     if lines:
         yield start, b"".join(lines)
 
@@ -158,26 +229,31 @@ def _json_text(line: str, offset: int, source: Source, reading: Reading, losses:
     if not line.strip():
         return ""
     try:
-        row = json.loads(line)
+        row = parse_record(line)
+    except ValueError as error:
+        reason, problem = "lines_not_json", str(error)
+    else:
         text = row.get(reading.field) if isinstance(row, dict) else None
-        if isinstance(text, str):
+        if isinstance(text, str) and reading.field not in doubled_keys(row):
             losses["documents_empty"] += not text
             return _sound(text, losses)
-        if not isinstance(row, dict):
-            reason, problem = "lines_not_an_object", f"a JSON {type(row).__name__}, an object is expected"
-        elif reading.field in row:
-            kind = "null" if text is None else f"{type(text).__name__}, not a string"
-            reason, problem = "lines_without_text", f"field {reading.field!r} is {kind}"
-        else:
-            known = ", ".join(sorted(row)[:8])
-            reason, problem = (
-                "lines_without_text",
-                f"no field {reading.field!r}; it has {known}. Use --field",
-            )
-    except (ValueError, RecursionError) as error:
-        reason, problem = "lines_not_json", f"not JSON ({error})"
+        reason, problem = _no_text(row, text, reading.field)
     pass_over(reason, problem, lambda: place(source, offset), reading, losses)
     return ""
+
+
+def _no_text(row: Any, text: Any, field: str) -> tuple[str, str]:
+    """Return the reason, and in words the problem, why what a line holds has no text."""
+    if not isinstance(row, dict):
+        return "lines_not_an_object", f"a JSON {type(row).__name__}, an object is expected"
+    if field in doubled_keys(row):
+        return "lines_without_text", f"field {field!r} is there more than once"
+    if field in row:
+        return (
+            "lines_without_text",
+            f"field {field!r} is {'null' if text is None else f'{type(text).__name__}, not a string'}",
+        )
+    return "lines_without_text", f"no field {field!r}; it has {', '.join(sorted(row)[:8])}. Use --field"
 
 
 def _sound(text: str, losses: Losses) -> str:

@@ -1,22 +1,20 @@
 """Parquet files: one column of them is read, some rows at a time."""
 
-import contextlib
 import functools
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
-from bert_jax.errors import UserError, first_line
-from data_prep.files import open_file
+from bert_jax.data.formats.parquet import opened_parquet
+from bert_jax.errors import UserError
 from data_prep.parts import Piece
 from data_prep.reading import Document, Losses, Reading, row_text
 
 BATCH_ROWS = 128
-BUFFER_BYTES = 1 << 20  # of a column read ahead; without it, and with pre_buffer, a whole row group is in memory
 
 
 def rows_and_text_bytes(path: str, reading: Reading) -> tuple[int, int]:
     """What the footer says of the column that is to be read; raises UserError where that is no column of text."""
-    with _opened(path) as file:
+    with opened_parquet(path) as file:
         _check_column(path, file, reading)
         groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
         columns = [group.column(index) for group in groups for index in range(group.num_columns)]
@@ -29,7 +27,7 @@ def parquet_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterato
     import pyarrow
 
     source = piece.source
-    with _opened(source.path) as file:
+    with opened_parquet(source.path) as file:
         _check_column(source.path, file, reading)
         first = 0
         for group in range(file.metadata.num_row_groups):
@@ -48,28 +46,6 @@ def parquet_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterato
                     if text:
                         yield Document(text, source.name, number)
                 row += len(batch)
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    """A pyarrow ParquetFile; what is wrong with its bytes is one line, whenever that is found."""
-    import pyarrow
-
-    try:
-        with open_file(path) as stream, _parquet_file(stream) as file:
-            yield file
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path}: not a whole Parquet file ({first_line(error)}). Fetch it again, or leave it out"
-        ) from None
-
-
-def _parquet_file(stream: BinaryIO) -> Any:
-    import pyarrow.parquet
-
-    return pyarrow.parquet.ParquetFile(
-        stream, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
-    )
 
 
 def _check_column(path: str, file: Any, reading: Reading) -> None:

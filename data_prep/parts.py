@@ -4,8 +4,9 @@ import dataclasses
 import itertools
 from typing import BinaryIO, Literal
 
-from data_prep.compression import unpacked
-from data_prep.files import open_file
+from bert_jax.data.formats.addresses import open_file
+from bert_jax.data.formats.compression import unpacked
+from bert_jax.data.formats.lines import split_lines
 from data_prep.reading import Reading
 
 Format = Literal["txt", "jsonl", "csv", "tsv", "wikiextractor", "parquet", "tfds"]
@@ -160,9 +161,6 @@ def open_bytes(source: Source) -> BinaryIO:
 
 def line_at(source: Source, offset: int) -> int:
     """The number of the line, from 1, that holds this byte of the unpacked file."""
-    line = 1
     with open_bytes(source) as stream:
-        while offset > 0 and (data := stream.read(min(offset, 1 << 20))):
-            line += data.count(b"\n")
-            offset -= len(data)
-    return line
+        starts = itertools.takewhile(lambda start: start <= offset, (start for start, _ in split_lines(stream)))
+        return max(1, sum(1 for _ in starts))

@@ -5,15 +5,23 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from bert_jax.data.formats import text
+from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.formats.text import Place, unix_line_ends
 from bert_jax.errors import UserError
 from data_prep.config import CorpusConfig
 
 NOTES = 3  # losses of a kind that are told by name; the others are counted
-BOM = b"\xef\xbb\xbf"
-BAD = ("lines_not_json", "lines_not_an_object", "lines_without_text", "lines_uneven", "lines_not_csv", "lines_stray")
+BAD = (
+    "lines_not_json",
+    "lines_not_an_object",
+    "lines_without_text",
+    "lines_too_long",
+    "lines_uneven",
+    "lines_not_csv",
+    "lines_stray",
+)
 BROKEN_TEXT = ("characters_replaced", "nul_characters_dropped")
-
-Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +32,11 @@ class Reading:
     field: str = "text"
     encoding_errors: Literal["strict", "replace"] = "strict"
     on_bad: Literal["stop", "skip"] = "stop"
-    quotes: Literal["enclose", "plain"] = "enclose"
+    dialect: Dialect = "auto"
 
 
 def reading_of(config: CorpusConfig) -> Reading:
-    return Reading(config.documents, config.field, config.encoding_errors, config.on_bad, config.quotes)
+    return Reading(config.documents, config.field, config.encoding_errors, config.on_bad, config.dialect)
 
 
 class Losses(Counter[str]):
@@ -67,39 +75,11 @@ def pass_over(reason: str, problem: str, where: Callable[[], str], reading: Read
 
 
 def decode(data: bytes, offset: int, place: Place, reading: Reading, losses: Losses) -> str:
-    """The text of some bytes that start at `offset` of a file, with \\n for line ends.
+    r"""Return the text of some bytes that start at `offset` of a file, with \n for line ends.
 
     What is not UTF-8, and NUL, raises UserError or is replaced, dropped and counted.
     """
-    if offset == 0 and data.startswith(BOM):
-        data, offset = data[len(BOM) :], len(BOM)
-    strict = reading.encoding_errors == "strict"
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        at = offset + error.start
-        if strict:
-            wide = "; it looks like UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-            raise UserError(
-                f"{place(at)}: not UTF-8 at byte {at} (0x{data[error.start]:02x}){wide}. "
-                "Convert the file, or pass --encoding-errors replace"
-            ) from None
-        text = data.decode("utf-8", "replace")
-        losses["characters_replaced"] += text.count("\ufffd") - data.count("\ufffd".encode())
-    if "\0" in text:
-        at = offset + data.index(b"\0")
-        if strict:
-            raise UserError(
-                f"{place(at)}: a NUL at byte {at}, so this is hardly text. "
-                "Leave the file out, or pass --encoding-errors replace to drop them"
-            )
-        losses["nul_characters_dropped"] += text.count("\0")
-        text = text.replace("\0", "")
-    return unix_line_ends(text)
-
-
-def unix_line_ends(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    return unix_line_ends(text.decode(data, offset, place, reading.encoding_errors, losses))
 
 
 def row_text(value: object, field: str, where: Callable[[], str], reading: Reading, losses: Losses) -> str:
@@ -110,6 +90,6 @@ def row_text(value: object, field: str, where: Callable[[], str], reading: Readi
         kind = "null" if value is None else f"{type(value).__name__}, not a string"
         pass_over("lines_without_text", f"field {field!r} is {kind}", where, reading, losses)
         return ""
-    text = decode(value, 0, lambda at: where(), reading, losses)
-    losses["documents_empty"] += not text
-    return text
+    content = decode(value, 0, lambda at: where(), reading, losses)
+    losses["documents_empty"] += not content
+    return content

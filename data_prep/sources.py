@@ -3,10 +3,12 @@
 import dataclasses
 from pathlib import PurePosixPath
 
+from bert_jax.data.formats.addresses import disk_and_network_errors, size_and_stamp
+from bert_jax.data.formats.compression import NAMES
+from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.prepared import PREFIX
 from bert_jax.errors import UserError
-from data_prep.compression import NAMES
-from data_prep.files import File, disk_and_network_errors, list_files, size_and_stamp
+from data_prep.files import File, list_files
 from data_prep.parquet import rows_and_text_bytes
 from data_prep.parts import UNPACKED, Format, Source
 from data_prep.prepared import find_prepared
@@ -71,9 +73,7 @@ def _sources_of(given: str, reading: Reading, skipped: Losses) -> list[tuple[str
 
 def format_of(name: str, reading: Reading) -> tuple[Format, str] | None:
     """What a file is, by its name, and how it is packed; None where that is nothing that is read."""
-    path = PurePosixPath(name)
-    packing = path.suffix if path.suffix in NAMES else ""
-    suffix = path.with_suffix("").suffix if packing else path.suffix
+    suffix, packing = suffix_of(name)
     if reading.documents == "wikiextractor" and suffix in ("", ".txt"):
         return "wikiextractor", packing
     kind = FORMATS.get(suffix)

@@ -1,19 +1,16 @@
 """Tables as text, .csv and .tsv: one column of them is read."""
 
-import csv
 import functools
-import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from bert_jax.data.formats.lines import text_blocks
+from bert_jax.data.formats.tables import Asked, read_table
+from bert_jax.data.formats.text import decode, unix_line_ends
 from bert_jax.errors import UserError
 from data_prep.lines import place
 from data_prep.parts import BLOCK, Piece, Source, open_bytes
-from data_prep.reading import Document, Losses, Reading, decode, pass_over
-
-DELIMITERS = {"csv": ",", "tsv": "\t"}
-LONGEST_FIELD = 1 << 26  # characters; more come of a quote that is not closed
-QUOTES_HINT = "If quotes are plain characters here, pass --quotes plain"
+from data_prep.reading import Document, Losses, Reading, pass_over
 
 
 def table_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
@@ -21,63 +18,35 @@ def table_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[
     source = piece.source
     if piece.index:  # the first piece counts what is wrong with the table
         losses = Losses()
-    column, width = -1, 0
-    position = 0  # characters of text so far
-    for line, row in _rows(source, reading, losses):
-        if column < 0:
-            column, width = _column(row, source, reading), len(row)
-        elif len(row) != width:
-            problem = f"{len(row)} fields, the header has {width}. {QUOTES_HINT}"
-            pass_over("lines_uneven", problem, functools.partial(_line, source, line), reading, losses)
-        elif not row[column]:
-            losses["documents_empty"] += 1
-        else:
-            if piece.owns(position):
-                yield Document(row[column], source.name, line)
-            position += len(row[column])
 
+    def bad(reason: str, line: int, problem: str) -> None:
+        pass_over(reason, problem, functools.partial(_line, source, line), reading, losses)
 
-def _rows(source: Source, reading: Reading, losses: Losses) -> Iterator[tuple[int, list[str]]]:
-    """(line, fields) of each row that is not blank; the line is that of its beginning."""
-    csv.field_size_limit(LONGEST_FIELD)
     with open_bytes(source) as stream:
-        rows = csv.reader(
-            _text_lines(stream, source, reading, losses),
-            delimiter=DELIMITERS[source.format],
-            quoting=csv.QUOTE_NONE if reading.quotes == "plain" else csv.QUOTE_MINIMAL,
-            strict=True,
-        )
-        while True:
-            line = rows.line_num + 1
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                problem = f"{_told(error)}. {QUOTES_HINT}"
-                pass_over("lines_not_csv", problem, functools.partial(_line, source, line), reading, losses)
+        asked = Asked(source.path, f".{source.format}", reading.dialect)
+        rows = read_table(_blocks(stream, source, reading, losses), asked, bad=bad, tell=losses.notes.append)
+        header = next(rows, None)
+        if header is None:
+            return
+        column = _column(header[1], source, reading)
+        position = 0  # characters of text so far
+        for line, row in rows:
+            text = unix_line_ends(row[column])
+            if not text:
+                losses["documents_empty"] += 1
                 continue
-            if row:
-                yield line, row
+            if piece.owns(position):
+                yield Document(text, source.name, line)
+            position += len(text)
 
 
-def _told(error: csv.Error) -> str:
-    """What the csv module means."""
-    text = str(error)
-    if "unexpected end of data" in text:
-        return "a quote that is not closed before the end of the file"
-    if "field limit" in text:
-        return f"a field of more than {LONGEST_FIELD:,} characters, as of a quote that is not closed"
-    return text
-
-
-def _text_lines(stream: BinaryIO, source: Source, reading: Reading, losses: Losses) -> Iterator[str]:
-    """Decoded a block at a time, each line with its \\n."""
-    offset = 0
-    while block := stream.read(BLOCK):
-        block += stream.readline()
-        yield from io.StringIO(decode(block, offset, functools.partial(place, source), reading, losses))
-        offset += len(block)
+def _blocks(stream: BinaryIO, source: Source, reading: Reading, losses: Losses) -> Iterator[str]:
+    where = functools.partial(place, source)
+    try:
+        for offset, block in text_blocks(stream, BLOCK):
+            yield decode(block, offset, where, reading.encoding_errors, losses)
+    except ValueError as error:
+        raise UserError(f"{source.path}: {error}, too long for a row") from None
 
 
 def _column(header: list[str], source: Source, reading: Reading) -> int:

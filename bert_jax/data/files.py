@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
+from bert_jax.data.formats.names import spellings, suffix_of
 from bert_jax.data.prepared import as_prepared, find_splits
 from bert_jax.errors import UserError
 
@@ -18,20 +20,22 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
     """The training file, and the dev file where there is one: of a folder or a prepared data set, or `data` itself."""
     if asked := as_prepared(data):
         return find_splits(asked)
-    if not data.exists():
-        raise UserError(f"{data}: no such file or folder")
-    if not data.is_dir():
+    if not is_folder(data):
+        if not is_file(data) and not data.exists():  # which may be a pipe
+            raise UserError(f"{address_of(data)}: no such file or folder")
         return data, None
+    there = names_in(data)
+    endings = [ending for suffix in suffixes for ending in spellings(suffix)]
 
     def find(names: Sequence[str]) -> Path | None:
-        found = [data / (name + suffix) for name in names for suffix in suffixes if (data / (name + suffix)).is_file()]
+        found = sorted({name + ending for name in names for ending in endings}.intersection(there))
         if len(found) > 1:
-            raise UserError(f"{data}: {' and '.join(path.name for path in found)}; which one? Leave one of them there")
-        return found[0] if found else None
+            raise UserError(f"{data}: {' and '.join(found)}; which one? Leave one of them there")
+        return data / found[0] if found else None
 
     train = find(TRAIN_NAMES)
     if train is None:
-        others = sorted(path.name for path in data.iterdir() if path.suffix in suffixes)
+        others = [name for name in there if suffix_of(name)[0] in suffixes]
         hint = f"; it has {', '.join(others[:5])}. Rename what to train on and dev" if others else ""
         raise UserError(f"{data}: no train{', train'.join(suffixes)} in this folder{hint}")
     return train, find(DEV_NAMES)

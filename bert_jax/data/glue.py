@@ -4,11 +4,12 @@ import dataclasses
 import difflib
 from pathlib import Path
 
+from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
 from bert_jax.data.labelled import Labelled, read_labelled
 from bert_jax.data.labels import with_classes, with_scores
 from bert_jax.data.prepared import Prepared, as_prepared, is_ready
-from bert_jax.data.rows import Columns, Rows
-from bert_jax.data.tables import read_records, read_text, tsv_fields
+from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows
+from bert_jax.data.tables import read_plain_table, read_records
 from bert_jax.errors import UserError
 
 
@@ -120,7 +121,7 @@ def read_task(
     score: bool = False,
     dev_share: float = 0.1,
     seed: int = 0,
-    encoding_errors: str = "strict",
+    reading: Reading = AS_USUAL,
 ) -> Labelled:
     """Training and dev rows of a GLUE task, or of the user's own "rows". Columns, score, dev_share and seed serve
     "rows" alone."""
@@ -131,14 +132,14 @@ def read_task(
             score=score,
             dev_share=dev_share,
             seed=seed,
-            encoding_errors=encoding_errors,
+            reading=reading,
         )
     task = _find_task(name)
     notes: list[str] = []
 
     def read(file: str) -> Rows:
         path = glue_file(name, data, file)
-        return settle(read_glue(name, path, notes=notes, encoding_errors=encoding_errors), task)
+        return settle(read_glue(name, path, notes=notes, encoding_errors=reading.encoding_errors), task)
 
     train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
     also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
@@ -153,10 +154,10 @@ def set_name(file: str) -> str:
 def glue_folder(name: str, data: Path) -> Path:
     """The folder of a task, given itself or the folder that holds them all."""
     task = _find_task(name)
-    if not data.exists():
-        raise UserError(f"{data}: no such folder")
+    if not is_folder(data):
+        raise UserError(f"{address_of(data)}: no such folder")
     for folder in (data / task.folder, data / name, data):
-        if (folder / task.dev[0]).is_file() or (folder / "train.tsv").is_file():
+        if is_file(folder / task.dev[0]) or is_file(folder / "train.tsv"):
             return folder
     raise UserError(f"{data}: no {task.folder}/train.tsv and no train.tsv in this folder")
 
@@ -174,7 +175,7 @@ def glue_file(name: str, data: Path, file: str) -> Path:
 def dev_file(name: str, data: Path) -> Path:
     """What to score a task's model on: the file or split that `data` names, or its dev set."""
     asked = as_prepared(data)
-    if data.is_file() or (asked and asked.split):
+    if (asked and asked.split) or (asked is None and is_file(data)):
         return data
     return glue_file(name, data, GLUE[name].dev[0])
 
@@ -183,7 +184,7 @@ def has_file(name: str, data: Path, file: str) -> bool:
     """Whether a file of a task is in the folder of them all, or its split in tfds:glue."""
     if as_prepared(data):
         return is_ready(Prepared.read(str(glue_file(name, data, file))))
-    return (data / GLUE[name].folder / file).is_file()
+    return is_file(data / GLUE[name].folder / file)
 
 
 def rows_to_answer(entry: str, data: Path) -> Path | None:
@@ -193,7 +194,7 @@ def rows_to_answer(entry: str, data: Path) -> Path | None:
         ax = asked.named("glue/ax", "test")
         return Path(str(ax)) if is_ready(ax) else None
     if file == AX:
-        return next((data / folder / AX for folder in AX_FOLDERS if (data / folder / AX).is_file()), None)
+        return next((data / folder / AX for folder in AX_FOLDERS if is_file(data / folder / AX)), None)
     return glue_file(name, data, file) if has_file(name, data, file) else None
 
 
@@ -214,10 +215,10 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
     task = _find_task(name)
     if asked := as_prepared(path):
         return _read_prepared(task, _of_task(name, asked), encoding_errors)
-    if not path.is_file() and path.parent.is_dir():
-        beside = ", ".join(sorted(file.name for file in path.parent.glob("*.tsv"))) or "no .tsv file"
+    if not is_file(path) and is_folder(path.parent):
+        beside = ", ".join(name for name in names_in(path.parent) if name.endswith(".tsv")) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
-    fields = tsv_fields(iter(read_text(path, encoding_errors=encoding_errors).split("\n")))
+    fields = read_plain_table(path, encoding_errors=encoding_errors)
     is_test = path.stem.startswith(("test", "diagnostic"))  # these have a header in every task
     header = list(task.header) if task.header and not is_test else next(fields, (0, [""]))[1]
     for column in (task.text, task.pair, None if is_test else task.label):

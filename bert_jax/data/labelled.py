@@ -8,7 +8,7 @@ import numpy as np
 from bert_jax.data.files import find_split_files
 from bert_jax.data.labels import sort_labels, with_classes, with_scores, with_several
 from bert_jax.data.row_notes import class_notes, group_notes, row_notes
-from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
@@ -40,7 +40,7 @@ def read_labelled(
     score: bool = False,
     dev_share: float = 0.1,
     seed: int = 0,
-    encoding_errors: str = "strict",
+    reading: Reading = AS_USUAL,
 ) -> Labelled:
     """Training and dev rows of a folder with train.* and dev.*, or of one file split by seed, each class in its share.
 
@@ -49,7 +49,7 @@ def read_labelled(
     """
     stratify = not score and not columns.several
     train, dev, notes = read_split_rows(
-        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, encoding_errors=encoding_errors
+        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, reading=reading
     )
     if score:
         metrics = ("pearson", "spearman")
@@ -69,14 +69,16 @@ def read_labelled(
 
 
 def read_split_rows(
-    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, encoding_errors: str
+    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, reading: Reading
 ) -> tuple[Rows, Rows, list[str]]:
     """The rows of a folder's training and dev files, or of one file in two parts, and notes on that."""
     train_path, dev_path = find_split_files(data, SUFFIXES)
-    train = read_rows(train_path, columns, encoding_errors=encoding_errors)
+    remarks: list[str] = []
+    reading = dataclasses.replace(reading, tell=remarks.append)
+    train = read_rows(train_path, columns, reading)
     if dev_path is not None:
-        dev = read_rows(dev_path, columns, encoding_errors=encoding_errors)
-        return train, dev, [*row_notes(train, dev), *group_notes(train, dev)]
+        dev = read_rows(dev_path, columns, reading)
+        return train, dev, [*remarks, *row_notes(train, dev), *group_notes(train, dev)]
     count = len(train)
     train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
     of_groups = moved = ""
@@ -85,7 +87,7 @@ def read_split_rows(
         of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
         moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
     note = f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} are held out (seed {seed})"
-    return train, dev, [note, *([f"{train_path}: {moved}"] if moved else []), *row_notes(train, dev)]
+    return train, dev, [*remarks, note, *([f"{train_path}: {moved}"] if moved else []), *row_notes(train, dev)]
 
 
 def _classes(rows: Rows, stratify: bool) -> list[str]:

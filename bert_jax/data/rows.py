@@ -3,12 +3,15 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bert_jax.data.formats.addresses import address_of
+from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.tables import Record, read_records
 from bert_jax.errors import UserError
+from bert_jax.terminal import note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +83,32 @@ def rows_of(
     )
 
 
-def read_rows(path: Path, columns: Columns, *, encoding_errors: str = "strict") -> Rows:
-    """All rows of a file (see tables.read_records), by column name. Raises UserError for an empty label, too."""
-    rows = _gather(read_records(path, columns.all, encoding_errors=encoding_errors), columns, str(path))
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How files of rows are read (see tables.read_records), and where goes what the user should know of them."""
+
+    encoding_errors: str = "strict"
+    dialect: Dialect = "auto"
+    tell: Callable[[str], None] = note
+
+
+AS_USUAL = Reading()
+
+
+def read_rows(path: Path, columns: Columns, reading: Reading = AS_USUAL) -> Rows:
+    """Return all rows of a file, by column name. Raises UserError for an empty label, too."""
+    rows = _gather(read_records(path, columns.all, **vars(reading)), columns, address_of(path))
     if not len(rows):
         raise UserError(f"{path}: no rows")
     return rows
 
 
 def stream_rows(
-    path: Path, columns: Columns, size: int, *, encoding_errors: str = "strict", suffix: str | None = None
+    path: Path, columns: Columns, size: int, reading: Reading = AS_USUAL, *, suffix: str | None = None
 ) -> Iterator[Rows]:
-    """The same, at most `size` rows at a time; nothing for a file without rows."""
-    records = read_records(path, columns.all, encoding_errors=encoding_errors, suffix=suffix)
-    while len(rows := _gather(itertools.islice(records, size), columns, str(path))):
+    """Yield the same, at most `size` rows at a time; nothing for a file without rows."""
+    records = read_records(path, columns.all, suffix=suffix, **vars(reading))
+    while len(rows := _gather(itertools.islice(records, size), columns, address_of(path))):
         yield rows
 
 

@@ -1,177 +1,202 @@
-"""Files of rows, a row at a time: CSV, TSV, JSONL, Parquet, plain lines, TFDS. Memory does not grow with the file."""
+"""Files of rows, a row at a time: CSV, TSV, JSONL, Parquet, plain lines, TFDS. Memory does not grow with the file.
+
+They may be packed (.gz, .zst, .bz2) and lie at an address (gs://, s3://, https://): data/formats opens and parses them.
+"""
 
 import contextlib
-import csv
 import difflib
-import json
+import functools
+import io
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from bert_jax.data.formats import lines
+from bert_jax.data.formats.addresses import address_of, disk_and_network_errors, open_file
+from bert_jax.data.formats.compression import unpacked
+from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+from bert_jax.data.formats.names import suffix_of
+from bert_jax.data.formats.parquet import opened_parquet
+from bert_jax.data.formats.tables import DELIMITERS, Asked, Bad, Row, plain_rows, read_table
+from bert_jax.data.formats.text import decode
 from bert_jax.data.prepared import PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
+from bert_jax.terminal import note
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TEXT_SUFFIX = ".txt"  # a text a line
-MAX_FIELD_CHARS = 1 << 30  # the csv module's own limit is 128 KiB
+BLOCK = 1 << 20  # bytes of a table read at a time
 PARQUET_ROWS = 1024  # read at a time
-ELSE_REPLACE = "Save it as UTF-8, or go on with --encoding-errors replace"
-BOM = b"\xef\xbb\xbf"
+OTHER_DELIMITERS = (";", "\t", "|", ",")  # that a header of one name may hold where another was expected
 STDIN = "-"
 
 Record = tuple[int, dict[str, Any]]  # line in the file (row, of Parquet), from 1; field by column name
 
 
 def read_records(
-    path: Path, columns: tuple[str, ...], *, encoding_errors: str = "strict", suffix: str | None = None
+    path: Path,
+    columns: tuple[str, ...],
+    *,
+    encoding_errors: str = "strict",
+    suffix: str | None = None,
+    dialect: Dialect = "auto",
+    tell: Callable[[str], None] = note,
 ) -> Iterator[Record]:
-    """The rows of a .csv (RFC 4180), .tsv (a quotation mark is a plain character), .jsonl, .parquet or .txt file, or of
-    a split of a prepared data set (tfds:NAME?split=SPLIT).
+    """Yield the rows of a .csv, .tsv, .jsonl, .parquet or .txt file, or of a split of a prepared data set
+    (tfds:NAME?split=SPLIT).
 
-    `columns` have to be there, each once; of .txt, the first is the line. `-` is standard input, in the format that
-    `suffix` names. Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
+    columns  have to be there, each once; of .txt, the first is the line
+    suffix   names the format of standard input, which is `-`
+    dialect  what quotation marks are in tables; where it is auto, the content decides, and `tell` is called with what
+             is not as the suffix promises
+    Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
     """
     if str(path).startswith(PREFIX):
         check_columns(features_of(path), columns, str(path))
         yield from read_examples(path, encoding_errors)
         return
-    kind = suffix or path.suffix
+    name = address_of(path)
+    kind = suffix or suffix_of(name)[0]
     if kind == ".parquet":
-        yield from _parquet_records(path, columns, encoding_errors)
+        yield from _parquet_records(name, columns, encoding_errors)
         return
     if kind not in (*SUFFIXES, TEXT_SUFFIX):
-        raise UserError(f"{path}: rows are read from {', '.join(SUFFIXES)}")
+        raise UserError(f"{name}: rows are read from {', '.join(SUFFIXES)}, packed .gz, .zst, .bz2 or not")
     if kind == TEXT_SUFFIX and len(columns) > 1:
         raise UserError(
-            f"{path}: .txt has one text a line and no column {columns[1]!r}. Rows with several are read from "
+            f"{name}: .txt has one text a line and no column {columns[1]!r}. Rows with several are read from "
             f"{', '.join(SUFFIXES)}"
         )
-    with _opened(path) as stream:
-        lines = _decoded(stream, path, encoding_errors)
-        if kind == ".jsonl":
-            yield from _json_records(lines, path, columns)
-        elif kind == TEXT_SUFFIX:
-            for number, line in enumerate(lines, 1):
-                yield number, {columns[0]: line.removesuffix("\n").removesuffix("\r")}
+    with _opened(name) as stream:
+        if kind in DELIMITERS:
+            asked = Asked(name, kind, dialect, piped=name == STDIN)
+            rows = read_table(_blocks(stream, name, encoding_errors), asked, bad=_refuse(name), tell=tell)
+            yield from _table_records(rows, name, columns)
+        elif kind == ".jsonl":
+            yield from _json_records(_lines(stream, name, encoding_errors), name, columns)
         else:
-            fields = _csv_fields(lines, path) if kind == ".csv" else tsv_fields(lines)
-            yield from _table_records(fields, path, columns)
+            for number, line in _lines(stream, name, encoding_errors):
+                yield number, {columns[0]: line}
 
 
 def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
-    """The whole file without a byte order mark; raises UserError with line and byte where it is not UTF-8 text."""
-    with _opened(path) as stream:
-        return "".join(_decoded(stream, path, encoding_errors))
+    """Return the whole file without a byte order mark; raises UserError with line and byte where it is not UTF-8."""
+    name = address_of(path)
+    with _opened(name) as stream:
+        data = stream.read()
+
+    def place(at: int) -> str:
+        return f"{name} line {sum(1 for start, _ in lines.split_lines(io.BytesIO(data)) if start <= at)}"
+
+    return decode(data, 0, place, encoding_errors, Counter())
+
+
+def read_plain_table(path: Path, *, encoding_errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and fields of each line of a .tsv that is not blank; no quoting, and no header of its own."""
+    name = address_of(path)
+    with _opened(name) as stream:
+        yield from plain_rows(_blocks(stream, name, encoding_errors))
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    if str(path) == STDIN:
+def _opened(name: str) -> Iterator[io.BufferedReader]:
+    """Open a file, packed or not, or standard input, for its bytes."""
+    if name == STDIN:
         if sys.stdin is None:
             raise UserError("standard input is closed. Name a file to read")
-        yield sys.stdin.buffer
+        yield sys.stdin.buffer  # type: ignore[misc]
         return
+    packing = suffix_of(name)[1]
+    with disk_and_network_errors(name), open_file(name) as stream:
+        yield unpacked(stream, packing, name) if packing else stream  # type: ignore[misc]
+
+
+def _lines(stream: io.BufferedReader, name: str, encoding_errors: str) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line, without its end."""
+    losses: Counter[str] = Counter()
+    number = 0
+
+    def text_of(offset: int, line: bytes) -> str:
+        return decode(lines.without_end(line), offset, lambda at: f"{name} line {number}", encoding_errors, losses)
+
+    last: tuple[int, bytes] | None = None  # a line without an end: there is no other behind it, or it is too long
+    for offset, line in lines.split_lines(stream):
+        if last is not None:
+            raise UserError(f"{name} line {number}: more than {lines.LONGEST_LINE:,} bytes, too long for a row")
+        number += 1
+        if lines.is_ended(line):
+            yield number, text_of(offset, line)
+        else:
+            last = offset, line
+    if last is not None:
+        yield number, text_of(*last)
+
+
+def _blocks(stream: io.BufferedReader, name: str, encoding_errors: str) -> Iterator[str]:
+    """Yield the text of blocks of whole lines."""
+    losses: Counter[str] = Counter()
+    before = 0  # lines
     try:
-        with path.open("rb") as stream:
-            yield stream
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+        for offset, data in lines.text_blocks(stream, BLOCK, at_once=name == STDIN):
+            yield decode(data, offset, functools.partial(_place, name, before, data, offset), encoding_errors, losses)
+            before += lines.count_ends(data)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}, too long for a row") from None
 
 
-def _decoded(stream: BinaryIO, path: Path, encoding_errors: str) -> Iterator[str]:
-    """The lines with their ends."""
-    offset = 0
-    for number, raw in enumerate(stream, 1):
-        content = raw.removeprefix(BOM) if number == 1 else raw
-        try:
-            line = content.decode("utf-8", encoding_errors)
-        except UnicodeDecodeError as error:
-            at = offset + len(raw) - len(content) + error.start
-            raise UserError(f"{path} line {number}: not UTF-8 at byte {at}. {ELSE_REPLACE}") from None
-        if "\0" in line and encoding_errors == "strict":
-            raise UserError(f"{path} line {number}: a NUL character, so this is not plain text. Is it UTF-16?")
-        offset += len(raw)
-        yield line
+def _place(name: str, before: int, data: bytes, offset: int, at: int) -> str:
+    """Name the line that holds a byte of a block, which follows `before` lines and starts at `offset`."""
+    return f"{name} line {before + lines.count_ends(data[: at - offset]) + 1}"
 
 
-def tsv_fields(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line that is not blank; no quoting."""
-    for number, line in enumerate(lines, 1):
-        content = line.removesuffix("\n").removesuffix("\r")
-        if content:
-            yield number, content.split("\t")
+def _refuse(name: str) -> Bad:
+    def refuse(reason: str, line: int, problem: str) -> None:
+        raise UserError(f"{name} line {line}: {problem}")
+
+    return refuse
 
 
-def _csv_fields(lines: Iterator[str], path: Path) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(MAX_FIELD_CHARS)
-    reader = csv.reader(lines, strict=True)
-    while True:
-        first_line = reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            ends = "a line ends in a carriage return alone. Save it with line feeds, or quote the text"
-            told = ends if "new-line character" in str(error) else error
-            raise UserError(f"{path} line {first_line}: not CSV: {told}") from None
-        if fields:
-            yield first_line, fields
-
-
-def _table_records(fields: Iterator[tuple[int, list[str]]], path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
-    _, header = next(fields, (0, None))
-    if header is None:
-        raise UserError(f"{path}: empty; a header line with the column names is expected")
-    names = [name.strip() for name in header]
-    check_columns(names, columns, str(path))
-    for line, values in fields:
-        if len(values) != len(names):
-            hint = ". Is a text with a comma not in quotation marks?" if len(values) > len(names) else ""
-            raise UserError(f"{path} line {line}: {len(values)} fields, the header has {len(names)}{hint}")
+def _table_records(rows: Iterator[Row], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+    _, names = next(rows, (0, None))
+    if names is None:
+        raise UserError(f"{name}: empty; a header line with the column names is expected")
+    check_columns(names, columns, name)
+    for line, values in rows:
         yield line, dict(zip(names, values, strict=True))
 
 
-def _json_records(lines: Iterator[str], path: Path, columns: tuple[str, ...]) -> Iterator[Record]:
-    for number, content in enumerate(lines, 1):
+def _json_records(numbered: Iterator[tuple[int, str]], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+    for number, content in numbered:
         if not content.strip():
             continue
-        where = f"{path} line {number}"
+        where = f"{name} line {number}"
         try:
-            record = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON: {error.msg} at character {error.pos + 1}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not JSON: {error}") from None
+            record = parse_record(content)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
         if not isinstance(record, dict):
             raise UserError(f"{where}: a JSON object is expected")
         check_columns(list(record), columns, where)
+        for doubled in doubled_keys(record).intersection(columns):
+            raise UserError(f"{where}: {doubled!r} is there more than once, and which one is meant is not known")
         yield number, record
 
 
-def _parquet_records(path: Path, columns: tuple[str, ...], encoding_errors: str) -> Iterator[Record]:
-    import pyarrow
-    import pyarrow.parquet
-
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            check_columns(file.schema_arrow.names, columns, str(path))
-            row = 0
-            for batch in file.iter_batches(PARQUET_ROWS, columns=list(columns)):
-                for record in _strings_as_bytes(batch).to_pylist():
-                    row += 1
-                    yield row, {name: _text_of(value, path, row, encoding_errors) for name, value in record.items()}
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+def _parquet_records(name: str, columns: tuple[str, ...], encoding_errors: str) -> Iterator[Record]:
+    with opened_parquet(name) as file:
+        check_columns(file.schema_arrow.names, columns, name)
+        row = 0
+        for batch in file.iter_batches(PARQUET_ROWS, columns=list(columns)):
+            for record in _strings_as_bytes(batch).to_pylist():
+                row += 1
+                yield row, {column: _text_of(value, name, row, encoding_errors) for column, value in record.items()}
 
 
 def _strings_as_bytes(batch: Any) -> Any:
-    """A record batch whose texts are not decoded yet: the library stops at the first byte that is not UTF-8."""
+    """Return a record batch whose texts are not decoded yet: the library stops at the first byte that is not UTF-8."""
     import pyarrow
 
     kinds = {pyarrow.string(): pyarrow.binary(), pyarrow.large_string(): pyarrow.large_binary()}
@@ -179,19 +204,14 @@ def _strings_as_bytes(batch: Any) -> Any:
     return batch.cast(pyarrow.schema(fields))
 
 
-def _text_of(value: Any, path: Path, row: int, encoding_errors: str) -> Any:
+def _text_of(value: Any, name: str, row: int, encoding_errors: str) -> Any:
     if not isinstance(value, bytes):
         return value
-    try:
-        return value.decode("utf-8", encoding_errors)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} line {row}: not UTF-8 at byte {error.start} of {value[:20]!r}. {ELSE_REPLACE}"
-        ) from None
+    return decode(value, 0, lambda at: f"{name} line {row}", encoding_errors, Counter())
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> None:
-    """Raises UserError for a column that is not there, or there twice."""
+    """Raise UserError for a column that is not there, or there twice."""
     for wanted in columns:
         if names.count(wanted) == 1:
             continue
@@ -199,6 +219,8 @@ def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> Non
             raise UserError(f"{where}: {names.count(wanted)} columns are named {wanted!r}")
         close = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
+        if len(names) == 1 and (mark := next((mark for mark in OTHER_DELIMITERS if mark in names[0]), "")):
+            hint += f"are the columns parted by {mark!r}? .csv has commas and .tsv tabs; "
         there = ", ".join(map(repr, names))
         raise UserError(
             f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair, --label and --group name columns"

@@ -9,7 +9,7 @@ from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.files import find_split_files
 from bert_jax.data.labelled import read_split_rows
-from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
@@ -31,7 +31,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         dev_share=config.dev_share,
         seed=config.split_seed,
         stratify=False,
-        encoding_errors=config.encoding_errors,
+        reading=Reading(config.encoding_errors, config.dialect),
     )
     record = {"name": config.task, "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
@@ -47,7 +47,7 @@ def read_choice_dev(asked: Asked) -> Examples:
     given = asked.record.get("columns") or {}
     choices = tuple(given.get("choices") or ("choices",))
     columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
-    rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
+    rows = read_rows(dev or train, columns, Reading(asked.encoding_errors, asked.dialect))
     return _examples(rows, asked.tokenizer, asked.length)
 
 

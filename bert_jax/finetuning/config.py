@@ -8,6 +8,7 @@ import tyro
 
 from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
 from bert_jax.data.answer_lengths import MOST_TOKENS
+from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.glue import TASKS
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.errors import UserError
@@ -105,6 +106,9 @@ class FinetuneConfig:
     file of its own, groups that are in both are told."""
     split_seed: int = 0
     """Decides which examples are held out. The same for all --seeds."""
+    dialect: Dialect = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of the file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
     epochs: float = 3.0

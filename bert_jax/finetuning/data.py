@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
+from bert_jax.data.formats.dialect import Dialect
 from bert_jax.finetuning.review import Review
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -52,6 +53,7 @@ class Asked:
     tokenizer: Tokenizer
     length: int
     encoding_errors: str = "strict"
+    dialect: Dialect = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

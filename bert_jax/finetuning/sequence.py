@@ -13,7 +13,7 @@ from bert_jax.data.files import find_split_files
 from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
 from bert_jax.data.labels import with_classes, with_scores, with_several
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
-from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
@@ -35,7 +35,7 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         score=config.score,
         dev_share=config.dev_share,
         seed=config.split_seed,
-        encoding_errors=config.encoding_errors,
+        reading=Reading(config.encoding_errors, config.dialect),
     )
     record = {
         "name": config.task,
@@ -105,7 +105,7 @@ def read_sequence_dev(asked: Asked) -> Examples:
         train, dev = find_split_files(data, SUFFIXES)
         several = asked.problem == MULTI_LABEL
         columns = Columns(**{**(record.get("columns") or {}), "several": several})
-        rows = read_rows(dev or train, columns, encoding_errors=asked.encoding_errors)
+        rows = read_rows(dev or train, columns, Reading(asked.encoding_errors, asked.dialect))
         if several:
             rows = with_several(rows, labels or ())
         else:

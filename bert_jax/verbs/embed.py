@@ -10,7 +10,8 @@ import numpy as np
 from rich.progress import track
 
 from bert_jax.config import check_ranges
-from bert_jax.data.rows import Columns, stream_rows
+from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.rows import Columns, Reading, stream_rows
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
 from bert_jax.output import check_new_file, whole_file
@@ -50,6 +51,9 @@ class EmbedConfig:
     max_length: int | None = None
     """Tokens that a text is cut to, those of the prompt among them. The model's own where not said."""
     batch_size: int = 64
+    dialect: Dialect = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of the file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 
@@ -61,7 +65,7 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     check_new_file(config.output)
     check_ranges(config, batch_size=(1, None))
     chunks = stream_rows(
-        config.input, Columns(config.text, None, None), CHUNK_ROWS, encoding_errors=config.encoding_errors
+        config.input, Columns(config.text, None, None), CHUNK_ROWS, Reading(config.encoding_errors, config.dialect)
     )
     embedder = load_embedder(
         config.model, pooling=config.pooling, normalize=config.normalize, max_length=config.max_length

@@ -12,6 +12,7 @@ from bert_jax.config import check_ranges
 from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.answer_lengths import MOST_TOKENS
 from bert_jax.data.encoded import Encoded
+from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.glue import GLUE
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.data.squad import read_predictions, read_squad
@@ -75,6 +76,9 @@ class EvaluateConfig:
     """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
+    dialect: Dialect = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of the file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 
@@ -123,6 +127,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         tokenizer=require_tokenizer(about),
         length=about.task.get("max_length") or min(longest, about.max_length),
         encoding_errors=config.encoding_errors,
+        dialect=config.dialect,
     )
     examples = read_dev(about.kind, asked)
     for remark in examples.notes:

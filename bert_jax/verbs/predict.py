@@ -15,8 +15,11 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import check_ranges
 from bert_jax.data.answer_lengths import MOST_TOKENS
+from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
+from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.glue import GLUE
-from bert_jax.data.rows import Columns, Rows, stream_rows
+from bert_jax.data.rows import Columns, Reading, Rows, stream_rows
 from bert_jax.data.squad import read_squad
 from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
@@ -71,6 +74,9 @@ class PredictConfig:
     """Of standard input."""
     batch_size: int = 64
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
+    dialect: Dialect = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of the file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
 
@@ -88,7 +94,7 @@ def predict(config: PredictConfig) -> int:
         model.max_answer_length = config.max_answer_length
     if config.n_best and config.output.suffix == SQUAD_SUFFIX:
         raise UserError(f"{config.output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
-    if config.input.suffix == SQUAD_SUFFIX:
+    if suffix_of(config.input)[0] == SQUAD_SUFFIX:
         return _answer_squad(config, model)
     if config.output.suffix == LEADERBOARD_SUFFIX:
         return _write_leaderboard(config, model)
@@ -96,9 +102,9 @@ def predict(config: PredictConfig) -> int:
     for name in ("pair", "choices"):
         if getattr(config, name) and not getattr(columns, name):
             raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
-    suffix = f".{config.format}" if str(config.input) == STDIN else config.input.suffix
+    suffix = f".{config.format}" if str(config.input) == STDIN else None
     size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
-    chunks = stream_rows(config.input, columns, size, encoding_errors=config.encoding_errors, suffix=suffix)
+    chunks = stream_rows(config.input, columns, size, Reading(config.encoding_errors, config.dialect), suffix=suffix)
     with _written(config, columns) as (file, finished), _progress(config.input) as advance:
         count = 0
         for chunk in chunks:
@@ -132,8 +138,11 @@ def _written(config: PredictConfig, columns: Columns) -> contextlib.AbstractCont
 
 def _job(config: PredictConfig, columns: Columns) -> str:
     """What makes two commands the same."""
-    about: list[Any] = [str(config.model.absolute()), str(config.input.absolute()), dataclasses.asdict(columns)]
-    about += [config.encoding_errors, config.n_best, config.max_answer_length]
+    address = address_of(config.input)
+    elsewhere = bool(protocol_of(address))
+    given = [address, *size_and_stamp(address)] if elsewhere else str(config.input.absolute())
+    about: list[Any] = [str(config.model.absolute()), given, dataclasses.asdict(columns)]
+    about += [config.encoding_errors, config.dialect, config.n_best, config.max_answer_length]
     inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
     for path in (config.input, config.model, *inside):
         if path.exists():

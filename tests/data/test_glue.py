@@ -3,7 +3,7 @@
 import pytest
 
 from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task
-from bert_jax.data.rows import Columns
+from bert_jax.data.rows import Columns, Reading
 from bert_jax.errors import UserError
 
 # As published on gluebenchmark.com: rows of train and dev, share of class 1 in dev (mean score for STS-B).
@@ -110,5 +110,5 @@ def test_unreadable_bytes_are_replaced_when_told(tmp_path):
         (tmp_path / f"{name}.tsv").write_bytes(b"sentence\tlabel\na\xff\t1\n")
     with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
         read_task("sst2", tmp_path)
-    found = read_task("sst2", tmp_path, encoding_errors="replace")
+    found = read_task("sst2", tmp_path, reading=Reading("replace"))
     assert found.train.texts == found.dev.texts == ["a\ufffd"]

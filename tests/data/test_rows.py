@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from bert_jax.data.labelled import read_labelled, split_rows
 from bert_jax.data.labels import sort_labels, with_scores
 from bert_jax.data.row_notes import class_notes
-from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.errors import UserError
 
 PAIRS = Columns("text", "pair", "label")
+ENCLOSED = Reading(dialect="enclose")
 
 
 def write(path, content):
@@ -71,15 +72,15 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
     assert "line 3: 1 fields, the header has 2" in refusal(path, "text,label\na,b\nc\n")
     assert "line 2: 3 fields, the header has 2. Is a text with a comma" in refusal(path, "text,label\na,b,c\n")
     assert "line 3: the label ('label') is empty" in refusal(path, "text,label\na,b\nc, \n")
-    assert "line 2: not CSV" in refusal(path, 'text,label\n"a,b\nc,d\n')
-    assert "line 1: not CSV: a line ends in a carriage return alone" in refusal(path, "text,label\ra,b\r")
-    assert "line 3: a NUL character" in refusal(path, "text,label\na,b\nc\0,d\n")
+    assert "line 2: a quote that is not closed" in refusal(path, 'text,label\n"a,b\nc\n')
+    assert "line 2: a quote that is not closed" in refusal(path, 'text,label\n"a,b\nc,d\n', reading=ENCLOSED)
+    assert "line 3: a NUL at byte 16" in refusal(path, "text,label\na,b\nc\0,d\n")
     assert "line 3: not UTF-8 at byte 16" in refusal(path, b"text,label\na,b\nc\xff,d\n")
     assert "not UTF-8 at byte 0" in refusal(path, "text,label\na,b\n".encode("utf-16"))
     assert "read from .csv, .tsv, .jsonl" in refusal(tmp_path / "t.xls", "text")
     path = tmp_path / "t.jsonl"
     broken = '{"text": "a", "label": "b"}\n{"text": \n'
-    assert refusal(path, broken).endswith("line 2: not JSON: Expecting value at character 11")
+    assert refusal(path, broken).endswith("line 2: not JSON: Expecting value at character 10")
     assert "line 1: a JSON object" in refusal(path, "[1]\n")
     assert "line 1: 'text' is not a text" in refusal(path, '{"text": 1, "label": "b"}\n')
     assert "line 2: no column 'label'" in refusal(path, '{"text": "a", "label": "b"}\n{"text": "a"}\n')
@@ -89,7 +90,7 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
 
 def test_unreadable_bytes_are_replaced_when_told(tmp_path):
     path = write(tmp_path / "t.csv", b"text,label\na\xff,b\n")
-    assert read_rows(path, Columns(), encoding_errors="replace").texts == ["a\ufffd"]
+    assert read_rows(path, Columns(), Reading("replace")).texts == ["a\ufffd"]
 
 
 def test_classes_are_sorted_by_number_where_all_are_integers():

@@ -1,6 +1,7 @@
 import pytest
 from reader import found, read, table, write
 
+from bert_jax.data.formats import lines
 from bert_jax.errors import UserError
 from data_prep import parts, tables
 from data_prep.reading import Losses
@@ -24,7 +25,7 @@ def test_the_column_is_chosen_and_a_line_names_the_row(tmp_path):
 def test_a_bad_row_is_named_or_skipped(tmp_path, monkeypatch, row, reason, says, pieces):
     monkeypatch.setattr(parts, "BLOCK", 2)
     source = write(tmp_path / "a.csv", f'n,text\n1,"two\nlines"\n{row}\n5,end\n')
-    with pytest.raises(UserError, match=r"a.csv line 4: .*--quotes plain.*--on-bad skip") as error:
+    with pytest.raises(UserError, match=r"a.csv line 4: .*--on-bad skip") as error:
         read(source, pieces)
     assert says in str(error.value) and "\n" not in str(error.value)
     losses = Losses()
@@ -36,24 +37,24 @@ def test_a_bad_row_is_named_or_skipped(tmp_path, monkeypatch, row, reason, says,
 def test_a_quote_that_is_not_closed_is_named_by_the_line_it_opens_on(tmp_path):
     source = write(tmp_path / "a.csv", 'n,text\n1,fine\n2,"open\n3,more\n4,end\n')
     with pytest.raises(UserError, match=r"a.csv line 3: a quote that is not closed before the end of the file"):
-        read(source)
+        read(source, dialect="enclose")
     losses = Losses()
-    assert [text for _, text in read(source, losses=losses, on_bad="skip")] == ["fine"]
+    assert [text for _, text in read(source, losses=losses, on_bad="skip", dialect="enclose")] == ["fine"]
     assert losses["lines_not_csv"] == 1
 
 
 def test_a_field_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "LONGEST_FIELD", 1000)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
     source = write(tmp_path / "a.csv", 'n,text\n1,"open\n' + "2,word\n" * 400)
     with pytest.raises(UserError, match=r"line 2: a field of more than 1,000 characters, as of a quote"):
-        read(source)
+        read(source, dialect="enclose")
 
 
 def test_quotes_can_be_characters_like_others(tmp_path):
     source = write(tmp_path / "a.tsv", 'text\tn\n"Hello" he said\t1\n"open\t2\n')
-    assert [text for _, text in read(source, quotes="plain")] == ['"Hello" he said', '"open']
-    with pytest.raises(UserError, match=r"a.tsv line 2: .*--quotes plain"):
-        read(source)
+    assert [text for _, text in read(source, dialect="plain")] == ['"Hello" he said', '"open']
+    with pytest.raises(UserError, match=r"a.tsv line 2: .*--dialect plain"):
+        read(source, dialect="enclose")
 
 
 @pytest.mark.parametrize(
@@ -79,4 +80,4 @@ def test_glue_is_read_as_it_is(shared_data):
     header = path.read_text().split("\n")[0].split("\t")
     lines = path.read_text().split("\n")[1:]
     wanted = [text for line in lines if line and (text := line.split("\t")[-1])]
-    assert [text for _, text in read(found(path), field=header[-1], quotes="plain")] == wanted
+    assert [text for _, text in read(found(path), field=header[-1])] == wanted

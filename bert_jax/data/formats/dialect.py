@@ -1,0 +1,119 @@
+r"""What the quotation marks of a table are, decided by its content.
+
+Writers of .csv enclose a field in them (RFC 4180); writers of .tsv mostly have no quoting (GLUE), but pandas, R and
+Excel quote there, too, and some writers escape by a backslash. Until a field begins with a quotation mark the ways to
+read are the same, so that is where the decision falls, from the block of rows that it stands in.
+"""
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+Quoting = Literal["enclose", "backslash", "plain"]
+Dialect = Literal["auto", "enclose", "backslash", "plain"]
+
+FEW_ROWS = 2  # that have quotation marks around the same column
+FEW_FIELDS = 3  # that have a comma, and quotation marks as Excel sets them
+
+OPTIONS: dict[Quoting, dict[str, Any]] = {
+    "enclose": {"quoting": csv.QUOTE_MINIMAL},
+    "backslash": {"quoting": csv.QUOTE_MINIMAL, "escapechar": "\\"},
+    "plain": {"quoting": csv.QUOTE_NONE},
+}
+_ENCLOSED = re.compile(r'"(?:[^"]|"")*+"')
+_ESCAPED = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
+
+def first_enclosing(text: str, delimiter: str) -> int:
+    """Return where the first quotation mark stands with which a field begins, -1 where there is none."""
+    found = re.search(rf'"(?:(?<=\A")|(?<=[{re.escape(delimiter)}\r\n]"))', text)
+    return found.start() if found else -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """How to read on, and why. `final` is False where the content speaks for neither way: what follows may."""
+
+    quoting: Quoting
+    final: bool = True
+    why: str = ""  # where it is not what the suffix promises
+
+
+@dataclasses.dataclass(frozen=True)
+class _Survey:
+    """What a way to read makes of some rows: whether it fails, and how many of the rows have another width."""
+
+    broken: bool
+    uneven: int
+
+
+def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool) -> Decision:
+    """Return how to read a table from these rows on.
+
+    usual  what its suffix promises: fields that are enclosed (.csv), or no quoting (.tsv)
+    width  fields of a row, 0 where the text begins with the header
+    whole  whether the text goes to the end of the file
+    """
+    ways = {way: _survey(text, delimiter, way, width, whole) for way in OPTIONS}
+    enclosed, plain = ways["enclose"], ways["plain"]
+    sound = not enclosed.broken and enclosed.uneven <= plain.uneven
+    if sound and usual == "enclose":
+        return Decision("enclose")
+    if sound:
+        signs = _signs_of_quoting(text, delimiter, width, ways)
+        why = f"fields are enclosed in quotation marks ({signs})"
+        return Decision("enclose", why=why) if signs else Decision("plain", final=False)
+    if ways["backslash"] == _Survey(broken=False, uneven=0) and _has_escaped_field(text, delimiter):
+        return Decision("backslash", why="quotation marks enclose fields, and are escaped by a backslash within them")
+    if usual == "plain" or plain.uneven == 0:
+        why = "quotation marks do not enclose fields, so they are characters of the text"
+        return Decision("plain", why="" if usual == "plain" else why)
+    return Decision("enclose")  # reading on will name the line that is wrong
+
+
+def _survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> _Survey:
+    uneven = 0
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **OPTIONS[way])
+    try:
+        for row in rows:
+            width = width or len(row)
+            uneven += bool(row) and len(row) != width
+    except csv.Error as error:
+        goes_on = "unexpected end of data" in str(error) and not whole  # in the text that follows
+        return _Survey(not goes_on, uneven)
+    return _Survey(False, uneven)
+
+
+def _signs_of_quoting(text: str, delimiter: str, width: int, ways: dict[Quoting, _Survey]) -> str:
+    """Return what only a writer that quotes leaves behind; nothing where the marks may be those of the texts."""
+    if ways["plain"].uneven:
+        return "" if ways["enclose"].uneven else "else rows have other widths"
+    rows = [
+        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE) if row
+    ]
+    if not width and any(map(_ENCLOSED.fullmatch, rows[0])):
+        return "the header's, too"
+    rows = rows[not width :]
+    enclosed = [[_ENCLOSED.fullmatch(field) is not None for field in row] for row in rows]
+    fields = [field for row in rows for field in row if _ENCLOSED.fullmatch(field)]
+    if any('""' in field[1:-1] for field in fields):
+        return "marks within them are doubled"
+    if len(rows) >= FEW_ROWS and any(map(all, zip(*enclosed, strict=True))):
+        return "all of a column"
+    needy = [["," in field or '"' in field for field in row] for row in rows]
+    if len(fields) >= FEW_FIELDS and needy == enclosed and all("," in field or '"' in field[1:-1] for field in fields):
+        return "those with commas, as Excel does"
+    return ""
+
+
+def _plain_rows(text: str, delimiter: str) -> Iterable[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+
+
+def _has_escaped_field(text: str, delimiter: str) -> bool:
+    """Return whether a field is enclosed, to the end, with escaped marks in it."""
+    rows = _plain_rows(text, delimiter)
+    return any('\\"' in field[1:-1] and _ESCAPED.fullmatch(field) for row in rows for field in row)

@@ -1,0 +1,17 @@
+"""What the name of a file says of its content."""
+
+from pathlib import Path, PurePosixPath
+
+from bert_jax.data.formats.compression import NAMES
+
+
+def suffix_of(name: Path | str) -> tuple[str, str]:
+    """Return the suffix of a file and that of its packing: (.csv, .gz) of rows.csv.gz, (.csv, "") of rows.csv."""
+    path = PurePosixPath(str(name))
+    packing = path.suffix if path.suffix in NAMES else ""
+    return (path.with_suffix("").suffix if packing else path.suffix), packing
+
+
+def spellings(suffix: str) -> tuple[str, ...]:
+    """Return the suffix alone and with each packing; Parquet is packed by itself."""
+    return (suffix,) if suffix == ".parquet" else (suffix, *(suffix + packing for packing in NAMES))

@@ -1,0 +1,141 @@
+"""Tables as text, .csv and .tsv: rows of fields, by the one dialect that is decided for a file."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from bert_jax.data.formats import lines
+from bert_jax.data.formats.dialect import OPTIONS, Dialect, Quoting, decide, first_enclosing
+from bert_jax.errors import UserError
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+USUAL: dict[str, Quoting] = {".csv": "enclose", ".tsv": "plain"}
+_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # begins tables that Excel is to open
+
+QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"
+
+Bad = Callable[[str, int, str], None]  # takes a reason, a line and a problem; raises UserError, or passes over the row
+Row = tuple[int, list[str]]  # the line that it begins on, from 1; its fields
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A table to read: its name in messages, its suffix, and the dialect where that is not to be decided.
+
+    piped  whether its blocks come one by one, so that none may be waited for
+    """
+
+    name: str
+    suffix: str
+    dialect: Dialect = "auto"
+    piped: bool = False
+
+
+def read_table(blocks: Iterable[str], asked: Asked, *, bad: Bad, tell: Callable[[str], None]) -> Iterator[Row]:
+    """Yield the header, without blanks around its names, and the rows of its width. Lines that are blank are no rows.
+
+    blocks  text in pieces that end where a line ends
+    bad     is called for a row that cannot be read, or is of another width
+    tell    is called with what was decided about the file that its suffix does not say
+    """
+    rows = _parse(iter(blocks), asked, bad, tell)
+    try:
+        line, header = next(rows)
+    except StopIteration:
+        return
+    yield line, [name.strip() for name in header]
+    width = len(header)
+    for line, row in rows:
+        if len(row) == width:
+            yield line, row
+        else:
+            bad("lines_uneven", line, f"{len(row)} fields, the header has {width}{_hint(row, width, asked)}")
+
+
+def plain_rows(blocks: Iterable[str], suffix: str = ".tsv") -> Iterator[Row]:
+    """Yield the rows of a table without a header of its own and without quoting, of any width."""
+
+    def bad(reason: str, line: int, problem: str) -> None:
+        raise UserError(f"line {line}: {problem}")
+
+    return _parse(iter(blocks), Asked("", suffix, "plain"), bad, lambda remark: None)
+
+
+def _hint(row: list[str], width: int, asked: Asked) -> str:
+    """Say what to do about a row of another width than the header's."""
+    if any('"' in field for field in row) and asked.dialect != "plain":
+        return f". {QUOTES_HINT}"
+    return ". Is a text with a comma not in quotation marks?" if len(row) > width and asked.suffix == ".csv" else ""
+
+
+def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], None]) -> Iterator[Row]:
+    """Yield the rows that are not blank: without quotes, up to the block where they begin to decide, and from it on."""
+    csv.field_size_limit(lines.LONGEST_LINE)
+    delimiter = DELIMITERS[asked.suffix]
+    quoting: Quoting | None = None if asked.dialect == "auto" else asked.dialect
+    width = before = 0
+    unsure = 0  # the first line with quotes that could be read in either way, and were read as characters
+    for text in blocks:
+        if not before and (named := _SEPARATOR.match(text)):
+            delimiter, text, before = named[1], text[named.end() :], 1
+            tell(f"{asked.name} line 1: names {delimiter!r} as what parts the columns; the header is the next line")
+        if quoting is None and (mark := first_enclosing(text, delimiter)) >= 0:
+            following = None if asked.piped else next(blocks, None)
+            decision = decide(text, delimiter, USUAL[asked.suffix], width, whole=following is None and not asked.piped)
+            blocks = itertools.chain([] if following is None else [following], blocks)
+            line = before + 1 + _breaks(text, mark)
+            if unsure and decision.quoting != "plain":
+                raise UserError(
+                    f"{asked.name} line {line}: from here on {decision.why}; in line {unsure} that could not be known. "
+                    "Pass --dialect enclose, or plain where they are characters of the text"
+                )
+            if decision.why:
+                other = "plain keeps them" if decision.quoting != "plain" else "enclose takes them for such"
+                tell(f"{asked.name} line {line}: {decision.why}. --dialect {other}")
+            if decision.final:
+                quoting = decision.quoting
+            else:
+                unsure = unsure or line
+        if quoting is not None:
+            yield from _rows(itertools.chain([text], blocks), before, delimiter, quoting, bad)
+            return
+        for line, row in _rows([text], before, delimiter, "plain", bad):
+            width = width or len(row)
+            yield line, row
+        before += _breaks(text, len(text))
+
+
+def _rows(blocks: Iterable[str], before: int, delimiter: str, quoting: Quoting, bad: Bad) -> Iterator[Row]:
+    """Yield the rows of the blocks, which follow `before` lines."""
+    text_lines = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in blocks)
+    rows = csv.reader(text_lines, delimiter=delimiter, strict=True, **OPTIONS[quoting])
+    while True:
+        line = before + rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            bad("lines_not_csv", line, f"{_reason(error)}. {QUOTES_HINT}")
+            continue
+        if row:
+            yield line, row
+
+
+def _reason(error: csv.Error) -> str:
+    """Say what the csv module means."""
+    text = str(error)
+    if "unexpected end of data" in text:
+        return "a quote that is not closed before the end of the file"
+    if "field limit" in text:
+        return f"a field of more than {lines.LONGEST_LINE:,} characters, as of a quote that is not closed"
+    return text
+
+
+def _breaks(text: str, end: int) -> int:
+    """Return how many lines end before a place in a text."""
+    returns = text.count("\r", 0, end)
+    return text.count("\n", 0, end) + (returns - text.count("\r\n", 0, end) if returns else 0)

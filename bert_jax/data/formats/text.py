@@ -1,0 +1,51 @@
+"""Bytes of files as text: UTF-8, strictly or with replacements that are counted."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from bert_jax.errors import UserError
+
+BOM = b"\xef\xbb\xbf"
+MARK = "\ufeff"
+
+Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
+
+
+def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[str]) -> str:
+    r"""Return the text of lines that start at `offset` of a file, without byte order marks at starts of lines.
+
+    (They come to stand there when files are put together.) What is not UTF-8, and NUL, raises UserError where `errors`
+    is strict; otherwise it is replaced by U+FFFD, or dropped, and counted in `losses`.
+    """
+    if offset == 0 and data.startswith(BOM):
+        data, offset = data[len(BOM) :], len(BOM)
+    strict = errors == "strict"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = offset + error.start
+        if strict:
+            wide = "; it looks like UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+            raise UserError(
+                f"{place(at)}: not UTF-8 at byte {at} (0x{data[error.start]:02x}){wide}. "
+                "Convert the file to UTF-8, or pass --encoding-errors replace"
+            ) from None
+        text = data.decode("utf-8", "replace")
+        losses["characters_replaced"] += text.count("\ufffd") - data.count("\ufffd".encode())
+    if "\0" in text:
+        at = offset + data.index(b"\0")
+        if strict:
+            raise UserError(
+                f"{place(at)}: a NUL at byte {at}, so this is hardly text. Is it UTF-16? "
+                "Convert it, or pass --encoding-errors replace to drop them"
+            )
+        losses["nul_characters_dropped"] += text.count("\0")
+        text = text.replace("\0", "")
+    if MARK in text:
+        text = text.removeprefix(MARK).replace(f"\n{MARK}", "\n").replace(f"\r{MARK}", "\r")
+    return text
+
+
+def unix_line_ends(text: str) -> str:
+    r"""Return the text with \n for \r\n and \r."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
