@@ -144,7 +144,7 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
         for one, manifest in manifests.items():
             write_manifest(one, manifest)
     for note in [*skipped.notes, *(note for index in sorted(results) for note in results[index].notes)][:10]:
-        say(f"left out: {note}")
+        say(f"note: {note}")
     _say_what_is_odd(config, manifests[folders[config.lengths[0]]], say)
     return dataclasses.replace(run, manifests={one: read_manifest(one) for one in folders.values()})
 

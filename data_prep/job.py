@@ -30,7 +30,8 @@ SPLITS = ("train", "held_out")
 BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
 BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
-MOST_CHARACTERS = 1 << 29  # of a part: its tokens, and room to draw from them, take some two bytes for each
+TIGHTEST = 8  # times the text that the sizes of its files let expect, a part may have
+ROOM = 1 << 26  # characters that any part may have
 PARTS_FOLDER = "parts"
 LAYOUT = 2  # goes up where the same text and settings come to other shards
 # Settings that do not change a byte of the shards; what `lowercase` changes the tokenizer's fingerprint stands for.
@@ -255,6 +256,7 @@ def tokenize(
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
     characters = total = 0
+    most = max(ROOM, TIGHTEST * text_bytes)
     for document in documents:
         builder = builders[is_held_out(document, config)]
         sentences = split_document(document.text)
@@ -265,11 +267,11 @@ def tokenize(
                 "fill a gigabyte of memory. Use a smaller --part-mb"
             )
         characters += len(document.text)
-        if characters > MOST_CHARACTERS:
+        if characters > most:
             raise UserError(
-                f"{document.name}: with it a part has {characters:,} characters, where its files by their sizes have "
-                f"some {text_bytes:,}, and {MOST_CHARACTERS:,} fill the memory. Unpack what is packed so tightly, and "
-                "cut lines without end"
+                f"{document.name}: with it a part has {characters:,} characters, {text_bytes:,} by the sizes of its "
+                f"files; more than {most:,} would fill the memory. Unpack what is packed so tightly, and break lines "
+                "without end"
             )
         builder.add(sentences)
         report(0.3 * min(1.0, characters / max(1, text_bytes)))

@@ -175,7 +175,10 @@ def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterat
     lines: list[bytes] = []
     for line_start, offset, line in _own_lines(stream, piece, LONGEST_TEXT_LINE):
         if offset != line_start:
-            _count_cut(piece.source, line_start, losses)
+            first = offset - line_start <= LONGEST_TEXT_LINE
+            if losses.lose("lines_cut") and first:
+                problem = f"a line of more than {LONGEST_TEXT_LINE:,} bytes, cut at a blank"
+                losses.notes.append(f"{place(piece.source, line_start)}: {problem}")
         if lines and offset // size != start // size:
             yield start, b"".join(lines)
             lines = []
@@ -184,13 +187,6 @@ def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterat
         lines.append(line)
     if lines:
         yield start, b"".join(lines)
-
-
-def _count_cut(source: Source, offset: int, losses: Losses) -> None:
-    if losses.lose("lines_cut"):
-        losses.notes.append(
-            f"{place(source, offset)}: more than {LONGEST_TEXT_LINE:,} bytes in one line, cut at a blank"
-        )
 
 
 def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:

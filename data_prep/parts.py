@@ -6,7 +6,7 @@ from typing import BinaryIO, Literal
 
 from bert_jax.data.formats.addresses import open_file
 from bert_jax.data.formats.compression import unpacked
-from bert_jax.data.formats.lines import split_lines
+from bert_jax.data.formats.lines import is_ended, split_lines
 from data_prep.reading import Reading
 
 Format = Literal["txt", "jsonl", "csv", "tsv", "wikiextractor", "parquet", "tfds"]
@@ -161,6 +161,10 @@ def open_bytes(source: Source) -> BinaryIO:
 
 def line_at(source: Source, offset: int) -> int:
     """The number of the line, from 1, that holds this byte of the unpacked file."""
+    line = 1
     with open_bytes(source) as stream:
-        starts = itertools.takewhile(lambda start: start <= offset, (start for start, _ in split_lines(stream)))
-        return max(1, sum(1 for _ in starts))
+        for start, data in split_lines(stream, longest=BLOCK):
+            if start + len(data) > offset:
+                break
+            line += is_ended(data)
+    return line

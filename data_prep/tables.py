@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from bert_jax.data.formats.lines import text_blocks
-from bert_jax.data.formats.tables import Asked, read_table
+from bert_jax.data.formats.tables import Asked, delimiter_hint, read_table
 from bert_jax.data.formats.text import decode, unix_line_ends
 from bert_jax.errors import UserError
 from data_prep.lines import place
@@ -54,7 +54,8 @@ def _column(header: list[str], source: Source, reading: Reading) -> int:
     if found != 1:
         fault = "no column" if not found else f"{found} columns named"
         known = ", ".join(header[:8])
-        raise UserError(f"{source.path} line 1: {fault} {reading.field!r}; it has {known}. Use --field")
+        hint = delimiter_hint(header)
+        raise UserError(f"{source.path} line 1: {fault} {reading.field!r}; {hint}it has {known}. Use --field")
     return header.index(reading.field)
 
 

@@ -41,6 +41,14 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
     return train, find(DEV_NAMES)
 
 
+def file_to_score(data: Path, suffixes: Sequence[str], tell: Callable[[str], None]) -> Path:
+    """Return the file or split to score a model on: the dev file of a folder, or `data` itself."""
+    train, dev = find_split_files(data, suffixes)
+    if dev is None and train != data:
+        tell(f"{data}: no dev file by such a name as {', '.join(DEV_NAMES[:2])}, so {train.name} is scored")
+    return dev or train
+
+
 def read_splits(
     data: Path,
     suffixes: Sequence[str],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
@@ -139,7 +140,7 @@ def read_task(
 
     def read(file: str) -> Rows:
         path = glue_file(name, data, file)
-        return settle(read_glue(name, path, notes=notes, encoding_errors=reading.encoding_errors), task)
+        return settle(read_glue(name, path, notes=notes, encoding_errors=reading.encoding_errors), task, task.labels)
 
     train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
     also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
@@ -273,9 +274,25 @@ def _read_prepared(task: GlueTask, asked: Prepared, encoding_errors: str) -> Row
     )
 
 
-def settle(rows: Rows, task: GlueTask) -> Rows:
-    """The rows with class ids, or numbers, for labels."""
-    return with_scores(rows) if task.labels is None else with_classes(rows, task.spelled)
+def settle(rows: Rows, task: GlueTask, labels: Sequence[str] | None) -> Rows:
+    """Return the rows with numbers for labels: scores, or class ids in the order of `labels`, those of a model."""
+    if task.labels is None:
+        check_classes(task, labels)
+        return with_scores(rows)
+    return with_classes(rows, [spell(task, label, labels) for label in labels or ()])
+
+
+def spell(task: GlueTask, label: str, labels: Sequence[str] | None) -> str:
+    """Return a class of a model as the files of a task spell it, by its name: models have orders of their own."""
+    check_classes(task, labels)
+    return task.spelled[(task.labels or ()).index(label)]
+
+
+def check_classes(task: GlueTask, labels: Sequence[str] | None) -> None:
+    """Raise UserError where the classes of a model are not those of a task, in whatever order."""
+    if sorted(labels or ()) != sorted(task.labels or ()):
+        ours, theirs = (", ".join(names or ()) or "none, but a score" for names in (task.labels, labels))
+        raise UserError(f"{task.folder} has the classes {ours}, the model {theirs}: which is which is not known")
 
 
 def _find_task(name: str) -> GlueTask:

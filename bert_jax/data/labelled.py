@@ -7,7 +7,7 @@ import numpy as np
 
 from bert_jax.data.files import find_split_files
 from bert_jax.data.labels import sort_labels, with_classes, with_scores, with_several
-from bert_jax.data.row_notes import class_notes, group_notes, row_notes
+from bert_jax.data.row_notes import class_notes, group_notes, row_notes, score_notes, several_notes
 from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
 from bert_jax.data.tables import SUFFIXES
@@ -53,11 +53,14 @@ def read_labelled(
     )
     if score:
         metrics = ("pearson", "spearman")
-        return Labelled(with_scores(train), with_scores(dev), None, metrics, metrics, notes)
+        train, dev = with_scores(train), with_scores(dev)
+        notes += [*score_notes(train, "training"), *score_notes(dev, "dev")]
+        return Labelled(train, dev, None, metrics, metrics, notes)
     if columns.several:
         labels = sort_labels([label for row in train.labels or () for label in row])
         if not labels:
-            raise UserError(f"{train.source}: no row has a label")
+            raise UserError(f"{train.source}: none of the {len(train)} training rows has a label")
+        notes += several_notes(dev, "dev")
         several = ("micro_f1", "macro_f1", "exact")
         return Labelled(with_several(train, labels), with_several(dev, labels), labels, several, several[:1], notes)
     labels = sort_labels(train.labels or [])

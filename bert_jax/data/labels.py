@@ -37,7 +37,11 @@ def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) ->
     for line, own in zip(rows.lines, given, strict=True):
         if strange := sorted(own - set(labels)):
             known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
-            raise UserError(f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training)")
+            meant = next((label for label in labels if label.casefold() == strange[0].casefold()), None)
+            hint = f". Is it {meant!r}? Spell it so" if meant else ""
+            raise UserError(
+                f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training){hint}"
+            )
 
 
 def number_of(label: str) -> float | None:

@@ -1,11 +1,13 @@
 """What a person should know of labelled rows before a model is trained on them."""
 
 import collections
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from bert_jax.data.labels import number_of
 from bert_jax.data.rows import Rows
+from bert_jax.errors import UserError
 
 FEW_ROWS = 100  # in all
 FEW_OF_CLASS = 10
@@ -13,7 +15,10 @@ SHOWN = 3
 
 
 def row_notes(train: Rows, dev: Rows) -> list[str]:
-    """Too few rows, dev rows that are among the training rows, and rows without a text."""
+    """Say where rows are too few, dev rows are among the training rows, or rows have no text.
+
+    Raises UserError where none has one.
+    """
     notes = []
     if len(train) < FEW_ROWS:
         notes.append(
@@ -25,6 +30,8 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
         notes.append(f"{dev.source}: {doubles} of {len(dev)} dev rows are among the training rows, so scores flatter")
     for name, rows in (("training", train), ("dev", dev)):
         empty = [line for line, text in zip(rows.lines, rows.texts, strict=True) if not text.strip()]
+        if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
+            raise UserError(f"{rows.source}: none of the {len(rows)} {name} rows has a text. Is --text another column?")
         if empty:
             notes.append(f"{rows.source} line {empty[0]}: no text, as in {len(empty)} of {len(rows)} {name} rows")
     return notes
@@ -46,8 +53,14 @@ def class_notes(train: Rows) -> list[str]:
         if (number := number_of(name)) is not None:
             by_number[number].append(name)
     if doubled := [names for names in by_number.values() if len(names) > 1]:
-        shown = "; ".join(" and ".join(map(repr, names)) for names in doubled[:SHOWN])
-        notes.append(f"{train.source}: labels of the same number are different classes: {shown}. Spell them alike")
+        notes.append(f"{train.source}: labels of the same number are different classes: {_alike(doubled)}")
+    by_letters: dict[str, list[str]] = collections.defaultdict(list)
+    for name in sorted(counts):
+        by_letters[unicodedata.normalize("NFKC", name).casefold()].append(name)
+    if alike := [names for names in by_letters.values() if len(names) > 1 and names not in doubled]:
+        notes.append(
+            f"{train.source}: labels that differ in case or width alone are different classes: {_alike(alike)}"
+        )
     first: dict[Any, tuple[int, str]] = {}
     apart = [
         (other, line)
@@ -61,6 +74,28 @@ def class_notes(train: Rows) -> list[str]:
             f"{len(apart)} of {len(train)} training rows: no model can have both right"
         )
     return notes
+
+
+def _alike(groups: Sequence[Sequence[str]]) -> str:
+    return "; ".join(" and ".join(map(repr, names)) for names in groups[:SHOWN]) + ". Spell them alike"
+
+
+def score_notes(rows: Rows, use: str) -> list[str]:
+    """Say where all scores are the same number, of rows with settled labels that are for training or for scoring."""
+    scores = set(rows.labels or ())
+    if len(scores) != 1:
+        return []
+    every = f"{rows.source}: all {len(rows)} {use} rows have the score {scores.pop():g}"
+    if use == "training":
+        return [f"{every}, so this number is all that can be learned"]
+    return [f"{every}, so no correlation can be measured: pearson and spearman are told as 0"]
+
+
+def several_notes(rows: Rows, use: str) -> list[str]:
+    """Say where no row has a label, of rows that may have any number of them."""
+    if any(rows.labels or ()):
+        return []
+    return [f"{rows.source}: none of the {len(rows)} {use} rows has a label, so F1 can only be 0"]
 
 
 def _contents(rows: Rows) -> Sequence[Any]:

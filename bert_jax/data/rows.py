@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
 def _named(given: Any, what: str, column: str, where: str) -> str:
     """A label or a group as text; raises UserError where there is none."""
     missing = given is None or given != given  # Parquet may have NaN where nothing is
+    if isinstance(given, float) and math.isinf(given):  # as 1e400 is read
+        raise UserError(f"{where}: the {what} ({column!r}) is a number beyond all that can be told apart")
     name = (given if isinstance(given, str) else "" if missing else _spelled(given)).strip()
     if not name:
         raise UserError(f"{where}: the {what} ({column!r}) is empty")

@@ -20,7 +20,7 @@ from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.formats.json_lines import doubled_keys, parse_record
 from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.formats.parquet import opened_parquet
-from bert_jax.data.formats.tables import DELIMITERS, Asked, Bad, Row, plain_rows, read_table
+from bert_jax.data.formats.tables import DELIMITERS, Asked, Bad, Row, delimiter_hint, plain_rows, read_table
 from bert_jax.data.formats.text import decode
 from bert_jax.data.prepared import PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
@@ -30,7 +30,6 @@ SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TEXT_SUFFIX = ".txt"  # a text a line
 BLOCK = 1 << 20  # bytes of a table read at a time
 PARQUET_ROWS = 1024  # read at a time
-OTHER_DELIMITERS = (";", "\t", "|", ",")  # that a header of one name may hold where another was expected
 STDIN = "-"
 
 Record = tuple[int, dict[str, Any]]  # line in the file (row, of Parquet), from 1; field by column name
@@ -218,9 +217,7 @@ def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> Non
         if wanted in names:
             raise UserError(f"{where}: {names.count(wanted)} columns are named {wanted!r}")
         close = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        if len(names) == 1 and (mark := next((mark for mark in OTHER_DELIMITERS if mark in names[0]), "")):
-            hint += f"are the columns parted by {mark!r}? .csv has commas and .tsv tabs; "
+        hint = delimiter_hint(names) or (f"did you mean {close[0]!r}? " if close else "")
         there = ", ".join(map(repr, names))
         raise UserError(
             f"{where}: no column {wanted!r}; {hint}it has {there}. --text, --pair, --label and --group name columns"

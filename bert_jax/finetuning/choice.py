@@ -7,7 +7,7 @@ import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.files import find_split_files
+from bert_jax.data.files import file_to_score
 from bert_jax.data.labelled import read_split_rows
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
@@ -43,12 +43,13 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 
 def read_choice_dev(asked: Asked) -> Examples:
     """Rows to score a model on: a file, or a folder's dev file."""
-    train, dev = find_split_files(asked.data, SUFFIXES)
+    notes: list[str] = []
+    path = file_to_score(asked.data, SUFFIXES, notes.append)
     given = asked.record.get("columns") or {}
     choices = tuple(given.get("choices") or ("choices",))
     columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
-    rows = read_rows(dev or train, columns, Reading(asked.encoding_errors, asked.dialect))
-    return _examples(rows, asked.tokenizer, asked.length)
+    rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
+    return dataclasses.replace(_examples(rows, asked.tokenizer, asked.length), notes=notes)
 
 
 def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:

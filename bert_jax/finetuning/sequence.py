@@ -9,10 +9,11 @@ import numpy as np
 
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.files import find_split_files
+from bert_jax.data.files import file_to_score
 from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
 from bert_jax.data.labels import with_classes, with_scores, with_several
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
+from bert_jax.data.row_notes import score_notes, several_notes
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
@@ -93,6 +94,7 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
 def read_sequence_dev(asked: Asked) -> Examples:
     """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
     data, labels = asked.data, asked.labels
+    notes: list[str] = []
     record = {**(SCORES if labels is None else CLASSES), **asked.record}
     name = record.get("name", "rows")
     if name in GLUE:
@@ -100,12 +102,12 @@ def read_sequence_dev(asked: Asked) -> Examples:
         rows = read_glue(name, path, encoding_errors=asked.encoding_errors)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
-        rows = settle(rows, GLUE[name])
+        rows = settle(rows, GLUE[name], labels)
     else:
-        train, dev = find_split_files(data, SUFFIXES)
+        path = file_to_score(data, SUFFIXES, notes.append)
         several = asked.problem == MULTI_LABEL
         columns = Columns(**{**(record.get("columns") or {}), "several": several})
-        rows = read_rows(dev or train, columns, Reading(asked.encoding_errors, asked.dialect))
+        rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
         if several:
             rows = with_several(rows, labels or ())
         else:
@@ -113,7 +115,11 @@ def read_sequence_dev(asked: Asked) -> Examples:
     if asked.problem == MULTI_LABEL and not asked.record.get("main"):
         record |= SEVERAL
     reading = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
-    return reading.examples(rows, reading.texts(rows))
+    if asked.problem == REGRESSION:
+        notes += score_notes(rows, "scored")
+    elif asked.problem == MULTI_LABEL:
+        notes += several_notes(rows, "scored")
+    return dataclasses.replace(reading.examples(rows, reading.texts(rows)), notes=notes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.glue import GLUE, LEADERBOARD, read_glue, rows_to_answer
+from bert_jax.data.glue import GLUE, LEADERBOARD, read_glue, rows_to_answer, spell
 from bert_jax.inference.load import load
 from bert_jax.terminal import note
 from bert_jax.verbs.command_line import write_output
@@ -23,7 +23,7 @@ def answer_test(model: Any, path: Path, *, batch_size: int = 64, encoding_errors
     if model.labels is None:
         told = [f"{min(max(answer.score, LOWEST), HIGHEST):.3f}" for answer in answers]
     else:
-        told = [GLUE[name].spelled[model.labels.index(answer.label)] for answer in answers]
+        told = [spell(GLUE[name], answer.label, model.labels) for answer in answers]
     return "\n".join(["index\tprediction", *(f"{i}\t{prediction}" for i, prediction in enumerate(told))]) + "\n"
 
 

@@ -4,17 +4,20 @@ import bz2
 import io
 import zlib
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from bert_jax.errors import UserError
 
 CHUNK = 1 << 16  # packed bytes read at a time
 MOST_UNPACKED = 1 << 20  # bytes unpacked at a time
-ZSTD_CHUNK = 1 << 12  # its library gives all that some bytes hold at once, up to 32,768 times as many
+ZSTD_CHUNK = 1 << 10  # its library gives all that some bytes hold at once, up to 32,768 times as many
 LARGEST_WINDOW = 1 << 31  # what `zstd --long=31` needs
 
 
-class _Member(Protocol):
+Packed = bytes | memoryview
+
+
+class _Member:
     """A gzip or bzip2 member, or a zstd frame.
 
     rest    packed bytes that are still to unpack, or that stand behind the end
@@ -23,16 +26,17 @@ class _Member(Protocol):
 
     ended: bool
     hungry: bool
-    rest: bytes
+    rest: Packed
 
-    def unpack(self, packed: bytes) -> bytes: ...
+    def unpack(self, packed: Packed) -> bytes:
+        raise NotImplementedError
 
 
-class _Gzip:
+class _Gzip(_Member):
     def __init__(self) -> None:
         self.inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
 
-    def unpack(self, packed: bytes) -> bytes:
+    def unpack(self, packed: Packed) -> bytes:
         data = self.inner.decompress(packed, MOST_UNPACKED)
         self.ended = self.inner.eof
         self.rest = self.inner.unused_data if self.ended else self.inner.unconsumed_tail
@@ -40,11 +44,11 @@ class _Gzip:
         return data
 
 
-class _Bzip2:
+class _Bzip2(_Member):
     def __init__(self) -> None:
         self.inner = bz2.BZ2Decompressor()
 
-    def unpack(self, packed: bytes) -> bytes:
+    def unpack(self, packed: Packed) -> bytes:
         data = self.inner.decompress(packed, MOST_UNPACKED)
         self.ended = self.inner.eof
         self.rest = self.inner.unused_data if self.ended else b""
@@ -52,16 +56,18 @@ class _Bzip2:
         return data
 
 
-class _Zstandard:
+class _Zstandard(_Member):
     def __init__(self) -> None:
         import zstandard
 
         self.inner = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
 
-    def unpack(self, packed: bytes) -> bytes:
-        data = self.inner.decompress(packed[:ZSTD_CHUNK])
-        self.ended = self.inner.eof
-        self.rest = (self.inner.unused_data if self.ended else b"") + packed[ZSTD_CHUNK:]
+    def unpack(self, packed: Packed) -> bytes:
+        view = memoryview(packed)
+        data = self.inner.decompress(view[:ZSTD_CHUNK])
+        self.ended, self.rest = self.inner.eof, view[ZSTD_CHUNK:]
+        if self.ended:
+            self.rest = self.inner.unused_data + bytes(self.rest)
         self.hungry = True
         return bytes(data)
 
@@ -87,7 +93,7 @@ class _Unpacked(io.RawIOBase):
         self.packing = packing
         self.path = path
         self.member: _Member | None = None
-        self.waiting = b""  # packed bytes that were read and not unpacked
+        self.waiting: Packed = b""  # packed bytes that were read and not unpacked
         self.ready = memoryview(b"")
 
     def readable(self) -> bool:
@@ -105,7 +111,7 @@ class _Unpacked(io.RawIOBase):
                 if not packed:
                     raise self._broken("it ends too early")
             elif self.member is None and self.packing == ".gz":
-                packed = packed.lstrip(b"\0")
+                packed = bytes(packed).lstrip(b"\0")
                 if not packed:
                     continue
             self.ready = memoryview(self._unpack(packed))
@@ -120,7 +126,7 @@ class _Unpacked(io.RawIOBase):
             packed = self.stream.read(CHUNK)
         return content if packed else b""
 
-    def _unpack(self, packed: bytes) -> bytes:
+    def _unpack(self, packed: Packed) -> bytes:
         if self.member is None:
             self.member = UNPACKERS[self.packing]()
         try:

@@ -16,8 +16,8 @@ ENDS = (b"\n", b"\r")
 def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, line with its end) of all lines from where the stream is, which is at `offset`.
 
-    A line of more than `longest` bytes (LONGEST_LINE) comes in several pieces, of which only the last has an end. They
-    are cut at a blank, or at least at a character.
+    A line of more than `longest` bytes (LONGEST_LINE) comes in pieces of about that size, of which only the last has an
+    end. They are cut at a blank, or at least at a character.
     """
     waiting = b""
     for line in _lines(stream, longest or LONGEST_LINE):
@@ -25,7 +25,7 @@ def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None
             yield offset, waiting
             offset += len(waiting)
             waiting = b""
-        if END_MARK in line and line.rstrip(b"\r\n").endswith(END_MARK):
+        if END_MARK in line and without_end(line).endswith(END_MARK):
             waiting = line
             continue
         yield offset, line
@@ -48,7 +48,7 @@ def without_end(line: bytes) -> bytes:
 
 def without_end_mark(data: bytes) -> bytes:
     """Return the last bytes of a file without the Ctrl-Z that ends them."""
-    content = data.rstrip(b"\r\n")
+    content = without_end(data)
     return content.rstrip(END_MARK) if content.endswith(END_MARK) else data
 
 
@@ -69,8 +69,9 @@ def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterat
     while data := read(size):
         data = held + data
         end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-        if data[:end].rstrip(b"\r\n").endswith(END_MARK):  # it may be the last thing in the file
-            end = max(data.rfind(b"\n", 0, end - 1), data.rfind(b"\r", 0, end - 1)) + 1
+        if (content := without_end(data[:end])).endswith(END_MARK):  # it may be the last thing in the file
+            end = len(content)
+            end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
         if end:
             yield offset, data[:end]
         held = data[end:]
@@ -82,22 +83,26 @@ def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterat
 
 
 def _lines(stream: BinaryIO, longest: int) -> Iterator[bytes]:
-    held = b""
+    held: list[bytes] = []  # what has come of a line, in pieces: a long one is put together once
+    size = 0
     while raw := stream.readline(min(BLOCK, longest)):
-        line = held + raw if held else raw
-        held = b""
-        if b"\r" in line and line.find(b"\r") != len(line) - 2:
-            *whole, line = _at_returns(line)
+        if (b"\r" in raw and not (raw.endswith(b"\r\n") and raw.find(b"\r") == len(raw) - 2)) or (
+            held and held[-1].endswith(b"\r")
+        ):
+            *whole, raw = _at_returns(b"".join((*held, raw)))
             yield from whole
-        if line.endswith(b"\n"):
-            yield line
-        elif len(line) >= longest:
+            held, size = [], 0
+        held.append(raw)
+        size += len(raw)
+        if raw.endswith(b"\n"):
+            yield raw if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+        elif size >= longest:
+            line = b"".join(held)
             end = _last_blank(line)
             yield line[:end]
-            held = line[end:]
-        else:
-            held = line
-    yield from (line for line in _at_returns(held, at_end=True) if line)
+            held, size = [line[end:]], len(line) - end
+    yield from (line for line in _at_returns(b"".join(held), at_end=True) if line)
 
 
 def _at_returns(data: bytes, *, at_end: bool = False) -> list[bytes]:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bert_jax.data.formats import lines
 from bert_jax.data.formats.dialect import OPTIONS, Dialect, Quoting, decide, first_enclosing
@@ -15,6 +15,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 USUAL: dict[str, Quoting] = {".csv": "enclose", ".tsv": "plain"}
 _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # begins tables that Excel is to open
 
+OTHER_DELIMITERS = (";", "\t", "|", ",")
 QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"
 
 Bad = Callable[[str, int, str], None]  # takes a reason, a line and a problem; raises UserError, or passes over the row
@@ -55,6 +56,12 @@ def read_table(blocks: Iterable[str], asked: Asked, *, bad: Bad, tell: Callable[
             bad("lines_uneven", line, f"{len(row)} fields, the header has {width}{_hint(row, width, asked)}")
 
 
+def delimiter_hint(header: Sequence[str]) -> str:
+    """Say what seems to part the columns of a table where its header came out as one name; nothing elsewhere."""
+    mark = next((mark for mark in OTHER_DELIMITERS if mark in header[0]), "") if len(header) == 1 else ""
+    return f"are the columns parted by {mark!r}? .csv has commas and .tsv tabs; " if mark else ""
+
+
 def plain_rows(blocks: Iterable[str], suffix: str = ".tsv") -> Iterator[Row]:
     """Yield the rows of a table without a header of its own and without quoting, of any width."""
 
@@ -78,7 +85,7 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
     quoting: Quoting | None = None if asked.dialect == "auto" else asked.dialect
     width = before = 0
     unsure = 0  # the first line with quotes that could be read in either way, and were read as characters
-    for text in blocks:
+    while (text := next(blocks, None)) is not None:  # no loop over them: they are looked ahead into
         if not before and (named := _SEPARATOR.match(text)):
             delimiter, text, before = named[1], text[named.end() :], 1
             tell(f"{asked.name} line 1: names {delimiter!r} as what parts the columns; the header is the next line")

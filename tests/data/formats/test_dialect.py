@@ -1,0 +1,134 @@
+"""Quoting is decided by the content: what writers quote is read so, what has plain marks is not."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bert_jax.data.formats import tables
+from bert_jax.data.formats.tables import Asked, read_table
+from bert_jax.errors import UserError
+
+TEXTS = ['he said "hi" and left', "one\ntwo", "tab\there", "plain, with a comma", '"', "", "end"]
+QUOTED = "enclosed in quotation marks"
+
+
+def read(content, suffix=".tsv", dialect="auto", blocks=None):
+    notes = []
+
+    def bad(reason, line, problem):
+        raise UserError(f"line {line}: {problem}")
+
+    rows = list(read_table(blocks or [content], Asked("t", suffix, dialect), bad=bad, tell=notes.append))
+    return [row for _, row in rows], notes
+
+
+def written(rows, delimiter, **options):
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, **options).writerows(rows)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+@given(texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9))
+def test_what_pandas_and_r_write_is_read_back(suffix, delimiter, quoting, texts):
+    rows = [["text", "label"], *([text, "a"] for text in (*texts, TEXTS[0]))]
+    found, notes = read(written(rows, delimiter, quoting=quoting), suffix)
+    assert found == rows
+    assert [QUOTED in note for note in notes] == ([True] if suffix == ".tsv" else [])
+
+
+@pytest.mark.parametrize("suffix, delimiter", [(".csv", ","), (".tsv", "\t")])
+def test_marks_escaped_by_a_backslash(suffix, delimiter):
+    rows = [["text", "label"], *([f'he said "hi {i}"', "a"] for i in range(5))]
+    found, (note,) = read(written(rows, delimiter, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL), suffix)
+    assert found == rows and "backslash" in note
+
+
+def test_tables_without_quoting_keep_their_marks():
+    rows = [
+        ["sentence1", "sentence2", "label"],
+        ['"Yes," he said.', 'He said "yes".', "1"],
+        ['"Whole sentence."', "Another, with a comma", "0"],
+        ['"A quotation goes on', 'to the next field."', "0"],
+        ['and "on', 'and on"', "1"],
+    ]
+    for some in (rows, rows[:3], [rows[0], rows[2], rows[1]], [rows[0], *rows[3:]]):
+        content = "".join("\t".join(row) + "\n" for row in some)
+        assert read(content) == (some, [])
+
+
+def test_a_quotation_over_two_rows_is_no_quoted_line_break():
+    content = 'text\tlabel\n"Hello there.\t1\nHow are you?"\t0\n'
+    assert read(content)[0][1:] == [['"Hello there.', "1"], ['How are you?"', "0"]]
+
+
+def test_csv_whose_marks_are_plain():
+    content = 'text,label\n"Nice" they said,a\n5" screen,b\n'
+    found, (note,) = read(content, ".csv")
+    assert found[1:] == [['"Nice" they said', "a"], ['5" screen', "b"]]
+    assert "t line 2" in note and "--dialect enclose" in note
+    with pytest.raises(UserError, match=r"line 2: .*--dialect plain"):
+        read(content, ".csv", "enclose")
+
+
+def test_a_mark_within_a_field_is_a_character():
+    assert read('text,label\n5" screen,a\n', ".csv") == ([["text", "label"], ['5" screen', "a"]], [])
+
+
+def test_excel_quotes_what_has_commas():
+    content = 'text\tlabel\n"one, two"\ta\nplain\tb\n"three, four"\ta\n"five, six"\tb\n'
+    found, (note,) = read(content)
+    assert found[1] == ["one, two", "a"] and "Excel" in note
+
+
+def test_the_dialect_can_be_forced():
+    content = 'text\tlabel\n"he said ""hi"""\ta\n'
+    assert read(content)[0][1] == ['he said "hi"', "a"]
+    assert read(content, dialect="plain") == ([["text", "label"], ['"he said ""hi"""', "a"]], [])
+    assert read('text\tlabel\n"good"\ta\n', dialect="enclose")[0][1] == ["good", "a"]
+
+
+def test_quotes_that_turn_out_to_enclose_after_some_that_did_not_stop():
+    with pytest.raises(UserError, match=r"t line 3: .*; in line 2 that could not be known. Pass --dialect enclose"):
+        read("", blocks=['text\tlabel\n"good"\ta\n', '"he said ""hi"""\ta\n'])
+
+
+def test_the_first_line_may_name_the_delimiter():
+    found, (note,) = read("sep=;\ntext;label\na, b;x\n", ".csv")
+    assert found == [["text", "label"], ["a, b", "x"]] and "';'" in note
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_any_writer(end):
+    assert read(end.join(["text,label", "good,a", "", "bad,b", ""]), ".csv")[0] == [
+        ["text", "label"],
+        ["good", "a"],
+        ["bad", "b"],
+    ]
+
+
+@given(cut=st.integers(1, 200))
+def test_blocks_do_not_matter(cut):
+    rows = [["text", "label"], *([text, "a"] for text in TEXTS * 3)]
+    content = written(rows, ",", lineterminator="\n")
+    ends = [i + 1 for i, letter in enumerate(content) if letter == "\n"]
+    at = min(ends, key=lambda end: abs(end - cut))
+    assert read("", ".csv", blocks=[content[:at], content[at:]])[0] == rows
+
+
+def test_a_field_without_end_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(tables.lines, "LONGEST_LINE", 1000)
+    with pytest.raises(UserError, match="line 2: a field of more than 1,000 characters"):
+        read('n,text\n1,"open\n' + "2,word\n" * 400, ".csv", "enclose")
+
+
+def test_a_key_that_is_there_twice_is_known():
+    from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+
+    record = parse_record('{"text": "a", "n": {"m": 1, "m": 2}, "text": "b"}')
+    assert doubled_keys(record) == {"text"} and doubled_keys(parse_record(json.dumps({"a": 1}))) == set()
