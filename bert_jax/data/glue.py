@@ -276,8 +276,8 @@ def _read_prepared(task: GlueTask, asked: Prepared, encoding_errors: str) -> Row
 
 def settle(rows: Rows, task: GlueTask, labels: Sequence[str] | None) -> Rows:
     """Return the rows with numbers for labels: scores, or class ids in the order of `labels`, those of a model."""
+    check_classes(task, labels)
     if task.labels is None:
-        check_classes(task, labels)
         return with_scores(rows)
     return with_classes(rows, [spell(task, label, labels) for label in labels or ()])
 

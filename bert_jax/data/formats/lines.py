@@ -4,7 +4,7 @@ Carriage returns before a line feed belong to its end (\r\r\n is what text mode 
 last thing in a file is the end mark of DOS; elsewhere it is a character.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 LONGEST_LINE = 1 << 26  # bytes
@@ -17,21 +17,13 @@ def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None
     """Yield (offset, line with its end) of all lines from where the stream is, which is at `offset`.
 
     A line of more than `longest` bytes (LONGEST_LINE) comes in pieces of about that size, of which only the last has an
-    end. They are cut at a blank, or at least at a character.
+    end. They are cut at a blank, or at least at a character. Lines come as soon as a pipe has them.
     """
-    waiting = b""
-    for line in _lines(stream, longest or LONGEST_LINE):
-        if waiting:
-            yield offset, waiting
-            offset += len(waiting)
-            waiting = b""
-        if END_MARK in line and without_end(line).endswith(END_MARK):
-            waiting = line
-            continue
-        yield offset, line
-        offset += len(line)
-    if content := without_end_mark(waiting):
-        yield offset, content
+    for block in _blocks(stream.read1, BLOCK, longest or LONGEST_LINE):  # type: ignore[attr-defined]
+        # Of bytes, splitlines cuts at \n, \r\n and \r alone.
+        for line in _cut(block) if b"\r\r\n" in block else block.splitlines(keepends=True):
+            yield offset, line
+            offset += len(line)
 
 
 def is_ended(line: bytes) -> bool:
@@ -64,53 +56,53 @@ def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterat
     at_once  do not wait for a whole block: yield the lines that have come, for a pipe
     Raises ValueError where a line has more than LONGEST_LINE bytes.
     """
-    read = stream.read1 if at_once else stream.read  # type: ignore[attr-defined]
-    offset, held = 0, b""
-    while data := read(size):
-        data = held + data
-        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-        if (content := without_end(data[:end])).endswith(END_MARK):  # it may be the last thing in the file
-            end = len(content)
-            end = max(data.rfind(b"\n", 0, end), data.rfind(b"\r", 0, end)) + 1
-        if end:
-            yield offset, data[:end]
-        held = data[end:]
-        offset += end
-        if len(held) > LONGEST_LINE:
+    offset = 0
+    for block in _blocks(stream.read1 if at_once else stream.read, size, LONGEST_LINE):  # type: ignore[attr-defined]
+        if len(block) >= LONGEST_LINE // 2 and not is_ended(block):
             raise ValueError(f"a line of more than {LONGEST_LINE:,} bytes")
-    if content := without_end_mark(held):
-        yield offset, content
+        yield offset, block
+        offset += len(block)
 
 
-def _lines(stream: BinaryIO, longest: int) -> Iterator[bytes]:
+def _blocks(read: Callable[[int], bytes], size: int, longest: int) -> Iterator[bytes]:
+    """Yield what is read in blocks that end where a line ends, and lines of more than `longest` bytes in pieces."""
     held: list[bytes] = []  # what has come of a line, in pieces: a long one is put together once
-    size = 0
-    while raw := stream.readline(min(BLOCK, longest)):
-        if (b"\r" in raw and not (raw.endswith(b"\r\n") and raw.find(b"\r") == len(raw) - 2)) or (
-            held and held[-1].endswith(b"\r")
-        ):
-            *whole, raw = _at_returns(b"".join((*held, raw)))
-            yield from whole
-            held, size = [], 0
-        held.append(raw)
-        size += len(raw)
-        if raw.endswith(b"\n"):
-            yield raw if len(held) == 1 else b"".join(held)
-            held, size = [], 0
-        elif size >= longest:
+    held_size = 0
+    while data := read(min(size, longest)):
+        if held and held[-1].endswith((b"\r", END_MARK)):  # what follows says what these are
+            data = b"".join((*held, data))
+            held, held_size = [], 0
+        end = _last_end(data, len(data.rstrip(b"\r")))
+        if (content := without_end(data[:end])).endswith(END_MARK):  # it may be the last thing in the file
+            end = _last_end(data, len(content))
+        if end:
+            yield b"".join((*held, data[:end]))
+            held, held_size = [], 0
+        held.append(data[end:])
+        held_size += len(data) - end
+        if held_size >= longest:
             line = b"".join(held)
-            end = _last_blank(line)
-            yield line[:end]
-            held, size = [line[end:]], len(line) - end
-    yield from (line for line in _at_returns(b"".join(held), at_end=True) if line)
+            cut = _last_blank(line)
+            yield line[:cut]
+            held, held_size = [line[cut:]], len(line) - cut
+    if content := without_end_mark(b"".join(held)):
+        yield content
 
 
-def _at_returns(data: bytes, *, at_end: bool = False) -> list[bytes]:
-    """Cut a line where carriage returns end others. What follows the last return, or a run of them, stays in one."""
-    body = data.rstrip(b"\r\n") if data.endswith(b"\n") or not at_end else data
-    tail = data[len(body) :]
-    *lines, last = body.split(b"\r")
-    return [*(line + b"\r" for line in lines), last + tail]
+def _last_end(data: bytes, stop: int) -> int:
+    """Return where the last line ends that ends before `stop`."""
+    return max(data.rfind(b"\n", 0, stop), data.rfind(b"\r", 0, stop)) + 1
+
+
+def _cut(block: bytes) -> Iterator[bytes]:
+    r"""Yield the lines of a block, also where \r\r\n ends some."""
+    *segments, rest = block.split(b"\n")
+    for segment in (*(segment + b"\n" for segment in segments), rest):
+        body = segment.rstrip(b"\r\n") if segment.endswith(b"\n") else segment
+        *lines, last = body.split(b"\r")
+        yield from (line + b"\r" for line in lines)
+        if line := last + segment[len(body) :]:
+            yield line
 
 
 def _last_blank(line: bytes) -> int:
