@@ -209,7 +209,7 @@ def test_parquet(model, expected, tmp_path):
 @pytest.mark.parametrize(
     ("content", "more", "says"),
     [
-        (b"PAR1 is not enough", (), "in.parquet: cannot be read as Parquet"),
+        (b"PAR1 is not enough", (), "in.parquet: not a whole Parquet file"),
         (None, ("--text", "bodi"), "in.parquet: no column 'bodi'; did you mean 'body'?"),
         (None, ("--text", "more"), "in.parquet line 1: 'more' is not a text"),
     ],
@@ -265,6 +265,9 @@ def test_test_files_of_glue_become_what_the_leaderboard_takes(model, tmp_path, m
     found = verb.load(model)
     found.task |= {"name": "mnli", "pair": True}
     monkeypatch.setattr(verb, "load", lambda path: found)
+    assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 1
+    assert "MNLI has the classes entailment, neutral, contradiction, the model calm" in capsys.readouterr().err
+    found.labels = ["contradiction", "entailment", "neutral"]
     assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 0
     lines = (tmp_path / "out.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction" and [line.split("\t")[0] for line in lines[1:]] == ["0", "1"]
