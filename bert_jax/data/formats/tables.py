@@ -100,8 +100,8 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
                     "Pass --dialect enclose, or plain where they are characters of the text"
                 )
             if decision.why:
-                other = "plain keeps them" if decision.quoting != "plain" else "enclose takes them for such"
-                tell(f"{asked.name} line {line}: {decision.why}. --dialect {other}")
+                other = "plain to keep them" if decision.quoting != "plain" else "enclose if they do"
+                tell(f"{asked.name} line {line}: {decision.why}. Pass --dialect {other}")
             if decision.final:
                 quoting = decision.quoting
             else:
