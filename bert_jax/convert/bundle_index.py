@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 from bert_jax.convert.sstable import Damaged, mask_crc, read_table, read_varint, unmask_crc, varint
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, shown
 
 # tensorflow/core/framework/types.proto
 DTYPES = {
@@ -32,7 +32,7 @@ STRING = 7
 FORMAT_VERSION = 1
 
 # What a real checkpoint stays far below. A damaged one must not fill the memory.
-MAX_TENSORS = 1 << 17
+MAX_TENSORS = 1 << 16
 MAX_RANK = 64  # NumPy's
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -91,11 +91,11 @@ def parse_index(content: bytes, prefix: Path) -> dict[str, Entry]:
         try:
             name = key.decode()
         except UnicodeDecodeError:
-            raise Damaged(f"the name {key!r} is not UTF-8") from None
+            raise Damaged(f"the name {shown(key)} is not UTF-8") from None
         try:
             entries[name] = _read_entry(value, prefix, shards)
         except Damaged as error:
-            raise Damaged(f"tensor {name!r}: {error}") from None
+            raise Damaged(f"tensor {shown(name)}: {error}") from None
     _check_overlaps(entries)
     return entries
 
@@ -197,7 +197,7 @@ def _check_overlaps(entries: Mapping[str, Entry]) -> None:
     in_place = sorted((entry.shard, entry.offset, entry.size, name) for name, entry in entries.items() if entry.size)
     for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in itertools.pairwise(in_place):
         if shard == next_shard and offset + size > next_offset:
-            raise Damaged(f"tensors {name!r} and {next_name!r} overlap at byte {next_offset} of {shard.name}")
+            raise Damaged(f"tensors {shown(name)} and {shown(next_name)} overlap at byte {next_offset} of {shard.name}")
 
 
 def header_bytes() -> bytes:

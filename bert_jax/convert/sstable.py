@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import google_crc32c
 
+from bert_jax.errors import shown
+
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 TRAILER_BYTES = 5  # compression, CRC
@@ -16,7 +18,9 @@ BLOCK_BYTES = 1 << 18  # these two as in TensorFlow, so that the bytes are the s
 RESTART_INTERVAL = 16
 
 # What a real index stays far below. A damaged one must not fill the memory.
-MAX_BLOCK_BYTES = 1 << 26
+MAX_BLOCK_BYTES = 1 << 22
+MAX_TABLE_BYTES = 1 << 23  # of all blocks, uncompressed
+MAX_ENTRIES = 1 << 17
 MAX_KEY_BYTES = 1 << 10
 
 
@@ -66,11 +70,23 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     index, _ = _read_handle(footer, at)
     _read_block(data, metaindex)  # holds nothing for us, but damage is damage
     last = None
+    entries = end = total = 0
     for _, handle in _block_entries(_read_block(data, index)):
-        for key, value in _block_entries(_read_block(data, _read_handle(handle, 0)[0])):
+        start, size = _read_handle(handle, 0)[0]
+        if start < end:
+            raise Damaged(f"the block at byte {start} begins within the one before it")
+        end = start + size + TRAILER_BYTES
+        block = _read_block(data, (start, size))
+        total += len(block)
+        if total > MAX_TABLE_BYTES:
+            raise Damaged(f"its blocks have more than {MAX_TABLE_BYTES} bytes")
+        for key, value in _block_entries(block):
             if last is not None and key <= last:
-                raise Damaged(f"the key {key!r} comes after {last!r}")
+                raise Damaged(f"the key {shown(key)} comes after {shown(last)}")
+            if entries == MAX_ENTRIES:
+                raise Damaged(f"more than {MAX_ENTRIES} entries")
             last = key
+            entries += 1
             yield key, value
 
 

@@ -30,7 +30,7 @@ from bert_jax.convert.bundle_index import (
 from bert_jax.convert.sstable import MAGIC, MAX_KEY_BYTES, Damaged, table_bytes
 from bert_jax.errors import UserError
 
-MAX_INDEX_BYTES = 1 << 26  # a tensor takes some fifty
+MAX_INDEX_BYTES = 1 << 23  # a tensor takes some fifty
 CHUNK_BYTES = 1 << 20  # small enough to stay in the cache between copy and checksum
 AGAIN = "Is the copy whole? Fetch it again"
 

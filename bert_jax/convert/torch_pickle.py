@@ -9,24 +9,22 @@ import io
 import math
 import pickletools
 import struct
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
 
+from bert_jax.convert.torch_archive import MAX_PICKLE_BYTES, RefusedError, clipped, open_archive
 from bert_jax.errors import UserError
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-MAX_PICKLE_BYTES = 8 << 20  # a tensor takes about 200
+MAX_OPCODES = 200_000  # a tensor takes about 40; so many are read in a second
 MAX_DIMENSIONS = 64  # NumPy's
 
 _OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the magic number of torch 1.5 and before, pickled
-_ENTRY = b"PK\x03\x04"  # begins an entry of a zip archive
 _COUNT = struct.Struct("<q")  # begins a storage of the old format
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # _ENTRY, length of the name and of the extra field
 
 _STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -91,10 +89,6 @@ class _Storage:
     size: int  # in bytes
 
 
-class _RefusedError(Exception):
-    """Completes the sentence that the path begins."""
-
-
 def torch_places(path: Path) -> dict[str, Place]:
     """The place of each tensor of the state dict that `torch.save` wrote to `path`, in its order.
 
@@ -102,9 +96,9 @@ def torch_places(path: Path) -> dict[str, Place]:
     flat dict of dense tensors, and for a pickle that asks for anything else.
     """
     try:
-        pickle, records = _open_old(path) if _is_old(path) else _open_archive(path)
+        pickle, records = _open_old(path) if _is_old(path) else open_archive(path)
         return _checked_state(_Interpreter(path, records).run(pickle))
-    except _RefusedError as error:
+    except RefusedError as error:
         raise UserError(f"{path} {error}") from None
 
 
@@ -128,7 +122,7 @@ def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
         start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
         _, _, machine, pickle, keys = (_next_pickle(start) for _ in range(5))
         if _of(dict, _Interpreter(path, {}).run(machine)).get("little_endian") is not True:
-            raise _RefusedError("was written on a big-endian machine; re-save it there as safetensors")
+            raise RefusedError("was written on a big-endian machine; re-save it there as safetensors")
         first = _Interpreter(path, None)  # says how large each storage is
         first.run(pickle)
         offset, size = start.tell(), path.stat().st_size
@@ -137,7 +131,7 @@ def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
             count, promised = first.promised.get(_of(str, key), (-1, 0))
             file.seek(offset)
             if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + promised > size:
-                raise _RefusedError(f"is damaged or cut short at the storage {_clipped(key)}. Download it again")
+                raise RefusedError(f"is damaged or cut short at the storage {clipped(key)}. Download it again")
             records[f"data/{key}"] = (offset + _COUNT.size, promised)
             offset += _COUNT.size + promised
     return pickle, records
@@ -147,75 +141,32 @@ def _next_pickle(file: io.BytesIO) -> bytes:
     """The bytes of the pickle that begins here; the file stands at its end."""
     begin = file.tell()
     try:
-        for _ in pickletools.genops(file):
+        for _ in _opcodes(file):
             pass
     except ValueError as error:
-        raise _RefusedError(f"is damaged: its pickle cannot be read ({_clipped(error)}). Download it again") from None
+        raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
     return file.getvalue()[begin : file.tell()]
-
-
-def _open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """data.pkl, and where in the file each record beside it begins and how many bytes it has."""
-    with path.open("rb") as file:
-        if file.read(len(_ENTRY)) != _ENTRY:
-            raise _RefusedError("is not a torch weight file: it is not a zip archive. Download it again")
-        try:
-            archive = zipfile.ZipFile(file)
-            entries = archive.infolist()
-        except Exception as error:  # zipfile raises many types where the directory is damaged
-            raise _RefusedError(f"is damaged or cut short: {_clipped(error)}. Download it again") from None
-        size = path.stat().st_size
-        records: dict[str, tuple[int, int]] = {}
-        for entry in entries:
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-                raise _RefusedError(
-                    f"has a compressed entry, {_clipped(entry.filename)}; torch never compresses. "
-                    "Save it again with torch.save, or as safetensors"
-                )
-            begin = _content_offset(file, entry)
-            if begin is None or begin + entry.file_size > size or entry.flag_bits & 1:
-                raise _RefusedError(f"is damaged or cut short at {_clipped(entry.filename)}. Download it again")
-            if entry.filename in records:
-                raise _RefusedError(f"is damaged: {_clipped(entry.filename)} is in it twice. Download it again")
-            records[entry.filename] = (begin, entry.file_size)
-        pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise _RefusedError(f"is a zip archive with {len(pickles)} data.pkl, so torch.save did not write it")
-        if records[pickles[0]][1] > MAX_PICKLE_BYTES:
-            raise _RefusedError(f"has a data.pkl of {records[pickles[0]][1]} bytes, the limit is {MAX_PICKLE_BYTES}")
-        prefix = pickles[0].removesuffix("data.pkl")
-        try:
-            pickle = archive.read(pickles[0])  # with its checksum verified
-            order = records.get(f"{prefix}byteorder", (0, 0))[1]
-            big_endian = order == len(b"big") and archive.read(f"{prefix}byteorder") == b"big"
-        except Exception as error:
-            raise _RefusedError(f"is damaged: {_clipped(error)}. Download it again, or re-save it") from None
-    if big_endian:
-        raise _RefusedError("was written on a big-endian machine; re-save it there as safetensors")
-    return pickle, {name.removeprefix(prefix): place for name, place in records.items() if name.startswith(prefix)}
-
-
-def _content_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
-    """Where an entry's bytes begin, or None where its own header is not there."""
-    try:
-        file.seek(entry.header_offset)
-        signature, *lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-    except (OSError, ValueError, OverflowError, struct.error):
-        return None
-    return entry.header_offset + _LOCAL_HEADER.size + sum(lengths) if signature == _ENTRY else None
 
 
 def _checked_state(state: object) -> dict[str, Place]:
     if not isinstance(state, dict):
-        raise _RefusedError(f"holds a {_kind(state)}, not a state dict; save model.state_dict()")
+        raise RefusedError(f"holds a {_kind(state)}, not a state dict; save model.state_dict()")
     for name, value in state.items():
         if not name.isprintable():
-            raise _RefusedError(f"is damaged: it has a tensor by the name of {_clipped(name)}")
+            raise RefusedError(f"is damaged: it has a tensor by the name of {clipped(name)}")
         if not isinstance(value, Place):
-            raise _RefusedError(
-                f"is not a flat dict of tensors: {_clipped(name)!r} is a {_kind(value)}; save model.state_dict() alone"
+            raise RefusedError(
+                f"is not a flat dict of tensors: {clipped(name)!r} is a {_kind(value)}; save model.state_dict() alone"
             )
     return state
+
+
+def _opcodes(pickle: bytes | BinaryIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """Yield opcode, argument and place as pickletools does. Raises RefusedError for more than a state dict has."""
+    for number, step in enumerate(pickletools.genops(pickle)):
+        if number == MAX_OPCODES:
+            raise RefusedError(f"has a pickle of more than {MAX_OPCODES:,} opcodes, more than weights need; refused")
+        yield step
 
 
 class _Interpreter:
@@ -231,15 +182,13 @@ class _Interpreter:
 
     def run(self, pickle: bytes) -> object:
         try:
-            for opcode, argument, _ in pickletools.genops(pickle):
+            for opcode, argument, _ in _opcodes(pickle):
                 if opcode.name == "STOP":
                     return self.stack.pop()
                 self._step(opcode.name, argument)
         except (ValueError, IndexError, KeyError) as error:  # ends early, an empty stack, an unknown memo
-            raise _RefusedError(
-                f"is damaged: its pickle cannot be read ({_clipped(error)}). Download it again"
-            ) from None
-        raise _RefusedError("is damaged: its pickle has no end. Download it again")
+            raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
+        raise RefusedError("is damaged: its pickle has no end. Download it again")
 
     def _step(self, opcode: str, argument: Any) -> None:
         stack, memo = self.stack, self.memo
@@ -281,7 +230,7 @@ class _Interpreter:
             stack.pop()  # the attributes of a state dict: versions of its modules
             _of(dict, stack[-1])
         else:
-            raise _RefusedError(f"has a pickle with the opcode {opcode}, which a state dict never needs; refused")
+            raise RefusedError(f"has a pickle with the opcode {opcode}, which a state dict never needs; refused")
 
     def _since_mark(self) -> list[Any]:
         height = self.marks.pop()
@@ -298,16 +247,16 @@ class _Interpreter:
                 if self.records is None:
                     said = self.promised.setdefault(key, (count, count * _STORAGES[name].itemsize))
                     if count < 0 or count >= 1 << 63 or said != (count, count * _STORAGES[name].itemsize):
-                        raise _RefusedError(f"is damaged: storage {_clipped(key)} of {_clipped(count)} numbers")
+                        raise RefusedError(f"is damaged: storage {clipped(key)} of {clipped(count)} numbers")
                     return _Storage(_STORAGES[name], 0, said[1])
                 offset, size = self.records.get(f"data/{key}", (0, None))
                 if size is None or size != count * _STORAGES[name].itemsize:
                     found = "is missing" if size is None else f"has {size} bytes"
-                    raise _RefusedError(
-                        f"is damaged: data/{_clipped(key)} {found}, {_clipped(count)} of {name} were promised"
+                    raise RefusedError(
+                        f"is damaged: data/{clipped(key)} {found}, {clipped(count)} of {name} were promised"
                     )
                 return _Storage(_STORAGES[name], offset, size)
-        raise _RefusedError("has a pickle that asks for something other than a storage; refused")
+        raise RefusedError("has a pickle that asks for something other than a storage; refused")
 
     def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         match arguments:
@@ -323,7 +272,7 @@ class _Interpreter:
             ):
                 if not any(more):
                     return self._place(storage, _DTYPES[dtype], *arguments[1:4])
-        raise _RefusedError(f"has a pickle that calls {name} with arguments it never has; refused")
+        raise RefusedError(f"has a pickle that calls {name} with arguments it never has; refused")
 
     def _place(
         self, storage: _Storage, dtype: np.dtype, start: int, shape: tuple[Any, ...], strides: tuple[Any, ...]
@@ -332,19 +281,19 @@ class _Interpreter:
         if not all(
             type(number) is int and number >= 0 for number in numbers
         ):  # unprinted: a tuple may hold itself twice
-            raise _RefusedError("is damaged: a shape, strides or an offset that are not whole numbers from 0")
+            raise RefusedError("is damaged: a shape, strides or an offset that are not whole numbers from 0")
         if len(shape) != len(strides):
-            raise _RefusedError(f"is damaged: {len(strides)} strides for the {len(shape)} axes of a tensor")
+            raise RefusedError(f"is damaged: {len(strides)} strides for the {len(shape)} axes of a tensor")
         if problem := impossible_shape(shape, dtype):
-            raise _RefusedError(f"is damaged: it has a tensor of {problem}")
+            raise RefusedError(f"is damaged: it has a tensor of {problem}")
         strides = c_strides(shape) if 0 in shape else strides
         strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # 1: unused
         place = Place(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
-        where = f"a tensor of shape {_clipped(shape)}, strides {_clipped(strides)}, from element {_clipped(start)}"
+        where = f"a tensor of shape {clipped(shape)}, strides {clipped(strides)}, from element {clipped(start)}"
         if start * dtype.itemsize + place.span > storage.size:
-            raise _RefusedError(f"is damaged: {where} reaches beyond its storage of {storage.size} bytes")
+            raise RefusedError(f"is damaged: {where} reaches beyond its storage of {storage.size} bytes")
         if math.prod(shape) * dtype.itemsize > storage.size:
-            raise _RefusedError(f"has {where}, more than its storage of {storage.size} bytes; save expanded.clone()")
+            raise RefusedError(f"has {where}, more than its storage of {storage.size} bytes; save expanded.clone()")
         return place
 
 
@@ -353,14 +302,14 @@ def impossible_shape(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     if len(shape) > MAX_DIMENSIONS:
         return f"{len(shape)} axes; {MAX_DIMENSIONS} are the most"
     if math.prod(size for size in shape if size) * dtype.itemsize >= 1 << 63:
-        return f"shape {_clipped(shape)}, which no machine can hold"
+        return f"shape {clipped(shape)}, which no machine can hold"
     return None
 
 
 def _known(name: str) -> _Name:
     if name not in _KNOWN:
-        raise _RefusedError(
-            f"is a pickle that wants to run {_clipped(name)}; refused. Weights need no such thing: save "
+        raise RefusedError(
+            f"is a pickle that wants to run {clipped(name)}; refused. Weights need no such thing: save "
             "model.state_dict() alone, or as safetensors"
         )
     return _Name(name)
@@ -368,16 +317,9 @@ def _known(name: str) -> _Name:
 
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise _RefusedError(f"has a pickle with a {_kind(value)} where a {kind.__name__.strip('_')} belongs; refused")
+        raise RefusedError(f"has a pickle with a {_kind(value)} where a {kind.__name__.strip('_')} belongs; refused")
     return value
 
 
 def _kind(value: object) -> str:
     return {Place: "tensor", _Storage: "storage", _Name: "name"}.get(type(value), type(value).__name__)
-
-
-def _clipped(value: object) -> str:
-    """On one line and short, whatever the file says."""
-    text = str(value)
-    text = text if text.isprintable() else repr(text)
-    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -11,18 +11,22 @@ import math
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from bert_jax.convert.elsewhere import lone_files
 from bert_jax.convert.torch_pickle import BFLOAT16, Place, c_strides, impossible_shape, torch_places
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, listed, shown
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
+ADAPTER, ADAPTER_TORCH = "adapter_model.safetensors", "adapter_model.bin"
 INDEX = ".index.json"
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+MAX_HEADER_BYTES = 16_000_000  # a tensor takes about 120; the format's own limit is 100 MB
+MAX_TENSORS = 1 << 16  # the largest encoders have some thousand
+MAX_SHARDS = 1000
 MAX_SHARD_BYTES = 5_000_000_000
 METADATA: Mapping[str, str] = {"format": "pt"}  # transformers asks for it
 
@@ -46,7 +50,6 @@ DTYPES = {
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _LENGTH = struct.Struct("<Q")
 _SHARD = re.compile(r".+-\d{5}-of-\d{5}\.safetensors")
-_NAMES_SHOWN = 5
 
 
 class Weights(Mapping[str, Place]):
@@ -75,9 +78,11 @@ class Weights(Mapping[str, Place]):
         except OSError as error:
             raise UserError(f"{place.path}: {error.strerror}") from None
         if found != raw.size:
-            raise UserError(f"{place.path}: ended while {name!r} was read; is it still being written?")
+            raise UserError(f"{place.path}: ended while {shown(name)} was read; is it still being written?")
         if place.dtype == np.bool_ and raw.size and raw.max() > 1:
-            raise UserError(f"{place.path}: {name!r} is of booleans, but has the byte {raw.max()}. Download it again")
+            raise UserError(
+                f"{place.path}: {shown(name)} is of booleans, but has the byte {raw.max()}. Download it again"
+            )
         strides = [stride * place.dtype.itemsize for stride in place.strides]
         array = np.lib.stride_tricks.as_strided(raw.view(place.dtype), place.shape, strides)
         return np.ascontiguousarray(array).reshape(place.shape)  # the former makes a scalar a vector
@@ -96,17 +101,39 @@ def open_weights(folder: Path) -> Weights:
             return Weights(path, _file_places(path, places))
         if index.exists() or index.is_symlink():
             return Weights(index, _sharded_places(index, places))
-    others = sorted(folder.glob("*.safetensors"))
+    others = _other_safetensors(folder)
     shards = [path.name for path in others if _SHARD.fullmatch(path.name)]
     if shards:
         raise UserError(f"{folder}: {shards[0]} is one of several, and {SAFETENSORS}{INDEX} is missing. Copy it too")
     if len(others) > 1:
         raise UserError(
-            f"{folder}: {_listed([path.name for path in others])}; which one? Name it {SAFETENSORS} or leave it alone"
+            f"{folder}: {listed([path.name for path in others])}; which one? Name it {SAFETENSORS} or leave it alone"
         )
     if not others:
-        raise UserError(f"{folder}: no weights here; {SAFETENSORS} or {TORCH}, or one of them{INDEX}, is expected")
+        told = lone_files(folder)
+        raise UserError(
+            f"{folder}: no weights here; {SAFETENSORS} or {TORCH}, or one of them{INDEX}, is expected"
+            f"{'; ' * bool(told)}{told}"
+        )
     return Weights(others[0], _file_places(others[0], safetensors_places))
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether there is a file of a whole model's weights, by its usual name or as the only *.safetensors file."""
+    usual = (f"{name}{index}" for name in (SAFETENSORS, TORCH) for index in ("", INDEX))
+    return any((folder / name).exists() for name in usual) or bool(_other_safetensors(folder))
+
+
+def open_adapter_weights(folder: Path) -> Weights:
+    """The tensors of an adapter beside its adapter_config.json."""
+    for name, places in ((ADAPTER, safetensors_places), (ADAPTER_TORCH, torch_places)):
+        if os.path.lexists(folder / name):
+            return Weights(folder / name, _file_places(folder / name, places))
+    raise UserError(f"{folder}: the adapter's weights are missing, {ADAPTER} or {ADAPTER_TORCH}. Copy them too")
+
+
+def _other_safetensors(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.safetensors")) if path.name != ADAPTER]
 
 
 def safetensors_places(path: Path) -> dict[str, Place]:
@@ -123,6 +150,8 @@ def safetensors_places(path: Path) -> dict[str, Place]:
     if not content.startswith(b"{"):
         _damaged(path, "its header is not a JSON object")
     header = _json_object(path, content, "its header")
+    if len(header) > MAX_TENSORS:
+        raise UserError(f"{path}: {len(header):,} tensors; {MAX_TENSORS:,} are the most that are read")
     _texts(header.pop("__metadata__", {}), path, "__metadata__")
     data = size - _LENGTH.size - length
     places, ranges = {}, []
@@ -131,19 +160,19 @@ def safetensors_places(path: Path) -> dict[str, Place]:
             case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if len(entry) == 3:
                 pass
             case _:
-                _damaged(path, f"{name!r} is not described by dtype, shape and data_offsets")
+                _damaged(path, f"{shown(name)} is not described by dtype, shape and data_offsets")
         if kind not in DTYPES:
             raise UserError(
-                f"{path}: {name[:200]!r} has dtype {kind[:20]!r}; known: {', '.join(DTYPES)}. Convert it to one of them"
+                f"{path}: {shown(name)} has dtype {shown(kind)}; known: {', '.join(DTYPES)}. Convert it to one of them"
             )
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-            _damaged(path, f"{name!r} has a shape or data_offsets that are not whole numbers from 0")
+            _damaged(path, f"{shown(name)} has a shape or data_offsets that are not whole numbers from 0")
         if problem := impossible_shape(tuple(shape), DTYPES[kind]):
-            _damaged(path, f"{name!r} has {problem}")
+            _damaged(path, f"{shown(name)} has {problem}")
         if not begin <= end <= data:
-            _damaged(path, f"{name!r} is at bytes {begin} to {end} of {data}")
+            _damaged(path, f"{shown(name)} is at bytes {begin} to {end} of {data}")
         if math.prod(shape) * DTYPES[kind].itemsize != end - begin:
-            _damaged(path, f"{name!r} is {kind} of shape {shape}, but has {end - begin} bytes")
+            _damaged(path, f"{shown(name)} is {kind} of shape {shown(shape)}, but has {end - begin} bytes")
         ranges.append((begin, end, name))
         offset = _LENGTH.size + length + begin
         places[name] = Place(path, DTYPES[kind], tuple(shape), c_strides(tuple(shape)), offset)
@@ -151,7 +180,7 @@ def safetensors_places(path: Path) -> dict[str, Place]:
     for begin, end, name in sorted(ranges):
         if begin != covered:
             how = "overlaps the tensor before it" if begin < covered else f"leaves {begin - covered} bytes unused"
-            _damaged(path, f"{name!r} begins at byte {begin}, which {how}")
+            _damaged(path, f"{shown(name)} begins at byte {begin}, which {how}")
         covered = end
     if covered != data:
         _damaged(path, f"the last {data - covered} bytes belong to no tensor")
@@ -172,14 +201,19 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> 
     if index.stat().st_size > MAX_HEADER_BYTES:
         _damaged(index, f"{index.stat().st_size} bytes, {MAX_HEADER_BYTES} are the most")
     shard_of = _texts(_json_object(index, index.read_bytes(), "it").get("weight_map"), index, "weight_map")
-    shards = list(dict.fromkeys(shard_of.values()))
+    promised: dict[str, list[str]] = {}
+    for name, shard in shard_of.items():
+        promised.setdefault(shard, []).append(name)
+    shards = list(promised)
     for shard in shards:
         if shard in ("", ".", "..") or re.search(r"[/\\:]", shard) or not shard.isprintable():
-            raise UserError(f"{index}: weight_map names {shard!r}; a plain name of a file beside it is expected")
+            raise UserError(f"{index}: weight_map names {shown(shard)}; a plain name of a file beside it is expected")
+    if len(shards) > MAX_SHARDS:
+        raise UserError(f"{index}: {len(shards):,} shards; {MAX_SHARDS:,} are the most that are read")
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise UserError(
-            f"{index}: {len(missing)} of {len(shards)} shards are missing: {_listed(missing)}. Copy them too"
+            f"{index}: {len(missing)} of {len(shards)} shards are missing: {listed(missing)}. Copy them too"
         )
     found: dict[str, Place] = {}
     for shard in shards:
@@ -187,11 +221,13 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> 
         for name in here:
             if name in found:
                 raise UserError(
-                    f"{index}: {name!r} is in both {found[name].path.name} and {shard}; download them again"
+                    f"{index}: {shown(name)} is in both {found[name].path.name} and {shard}; download them again"
                 )
-        lacking = [name for name, where in shard_of.items() if where == shard and name not in here]
+        lacking = [name for name in promised[shard] if name not in here]
         if lacking:
-            raise UserError(f"{index.parent / shard} lacks {_listed(lacking)}, which {index.name} says are there")
+            raise UserError(f"{index.parent / shard} lacks {listed(lacking)}, which {index.name} says are there")
+        if len(found) + len(here) > MAX_TENSORS:
+            raise UserError(f"{index}: more than {MAX_TENSORS:,} tensors, the most that are read")
         found.update(here)
     return found
 
@@ -215,7 +251,7 @@ def _json_object(path: Path, content: bytes, what: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name in found or not name.isprintable():
-                raise ValueError(f"{name!r} is there twice" if name in found else f"{name!r} is not a name")
+                raise ValueError(f"{shown(name)} is {'there twice' if name in found else 'not a name'}")
             found[name] = value
         return found
 
@@ -237,11 +273,6 @@ def _texts(value: Any, path: Path, what: str) -> dict[str, str]:
 def _damaged(path: Path, why: str) -> NoReturn:
     why = why if len(why) <= 300 else f"{why[:300]}..."  # names may be as long as the header
     raise UserError(f"{path}: damaged or cut short: {why}. Download it again")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:

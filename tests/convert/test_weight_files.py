@@ -246,7 +246,7 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, index, messa
         (raw_file(b'{"a":1,"a":2}'), "'a' is there twice"),
         (raw_file(b'{"a\\n":1}'), r"'a\n' is not a name"),
         (raw_file(b'{"\\ud800":1}'), r"'\ud800' is not a name"),
-        (raw_file({"a" * 10_000: 1}), "aaa.... Download it again"),
+        (raw_file({"a" * 10_000: 1}), "aaa' is not described by"),
         (raw_file({"__metadata__": {"format": 1}}), "__metadata__ is not an object of texts"),
         (raw_file({"a": 1}), "'a' is not described by dtype, shape and data_offsets"),
         (raw_file({"a": entry() | {"more": 1}}, bytes(4)), "'a' is not described by"),
@@ -275,7 +275,7 @@ def test_a_header_beyond_the_limit_is_refused_unread(tmp_path):
         file.write(struct.pack("<Q", 100_000_001))
         file.truncate(10**12)  # sparse: says a terabyte, takes none
     tracemalloc.start()
-    assert "a header of 100000001 bytes, 100000000 are the most" in refusal(tmp_path)
+    assert "a header of 100000001 bytes, 16000000 are the most" in refusal(tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 
