@@ -19,7 +19,8 @@ import torch
 import transformers
 
 from bert_jax import hosts
-from bert_jax.convert.families import ARCHITECTURES, FAMILIES, family_of
+from bert_jax.convert.families import FAMILIES, family_of
+from bert_jax.convert.family import ARCHITECTURES
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
 from bert_jax.convert.outputs import outputs
 from bert_jax.convert.proof import compare, transformers_outputs

@@ -46,6 +46,9 @@ class ModelConfig:
     block: Literal["post", "pre"] = "post"  # where the norm stands
     mlp: Literal["plain", "gated"] = "plain"
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
+    masked_lm_activation: Literal["gelu", "gelu_tanh", "relu", "silu"] | None = (
+        None  # of the masked LM head; None: the same
+    )
     bias: bool = True  # in the dense layers and norms of the encoder
     pooler: Literal["tanh", "relu", "gelu", "gelu_norm"] = "tanh"  # what follows its dense layer
     pool_from: Literal["first", "mean"] = "first"

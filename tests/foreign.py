@@ -1,5 +1,6 @@
 """Folders of Hugging Face with a small model of random weights, as if downloaded."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from tiny import TINY
 
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
 from bert_jax.convert.pretrained import Pretrained, outputs_of, shapes_of
+from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.text import load_tokenizer
 
 WORDS = [f"word{i}" for i in range(TINY.vocab_size - 5)]
@@ -25,3 +27,28 @@ def write_foreign(folder: Path, kind: str, labels: tuple[str, ...] | None = None
     folder.mkdir()
     write_huggingface(Pretrained("here", kind, TINY, tokenizer, params, labels, max_length=17), folder)
     return read_huggingface(folder)
+
+
+def write_other(folder, model, kind, labels=None, tokenizer=None, **more):
+    """A folder of another family; what it was written from."""
+    rng = np.random.default_rng(0)
+    shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=False)
+    params = {name: rng.normal(size=shape).astype(np.float32) * 0.2 for name, shape in shapes.items()}
+    for name in params:
+        if shapes[name][0] == model.padded_vocab_size:
+            params[name][model.vocab_size :] = 0.0
+    folder.mkdir()
+    written = Pretrained("here", kind, model, tokenizer, params, labels, max_length=17, **more)
+    write_huggingface(written, folder)
+    return written
+
+
+def changed_config(folder, **changes):
+    path = folder / "config.json"
+    table = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in table.items() if value is not ...}))
+
+
+def changed_tensors(folder, change):
+    weights = open_weights(folder)
+    write_weights(folder, change({name: weights.read(name) for name in weights}))

@@ -8,6 +8,27 @@ from bert_jax.train.program import Params, Program, TrainState
 
 TINY = ModelConfig(vocab_size=37, width=12, depth=2, heads=2, mlp_width=20, max_length=17)
 EVEN = ModelConfig(vocab_size=37, width=16, depth=1, heads=2, mlp_width=24, max_length=17)  # divides over eight devices
+ROBERTA = ModelConfig(
+    vocab_size=37, width=12, depth=2, heads=2, mlp_width=20, max_length=17, segments=1, first_position=2
+)
+MODERNBERT = ModelConfig(
+    vocab_size=37,
+    width=12,
+    depth=2,
+    heads=2,
+    mlp_width=20,
+    max_length=17,
+    dropout=0.0,
+    segments=0,
+    positions="rotary",
+    block="pre",
+    mlp="gated",
+    bias=False,
+    pooler="gelu_norm",
+    norm_epsilon=1e-5,
+    local_window=3,
+    global_every=2,
+)
 
 
 def pretraining_batch(rows: int = 3, length: int = 7, predictions: int = 4, *, seed: int = 0) -> dict[str, np.ndarray]:

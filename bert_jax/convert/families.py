@@ -1,134 +1,13 @@
-"""Hugging Face's configurations, family by family: what their config.json says of our ModelConfig, and back."""
+"""The families of Hugging Face that are read and written: what their config.json says of our ModelConfig, and back."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert import names
-from bert_jax.convert.rules import Rule
-from bert_jax.errors import UserError
-
-Table = dict[str, Any]
-MOST_BLOCKS = 512  # a config.json that says more is not believed
-
-ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
-ARCHITECTURES = {
-    "Model": "encoder",
-    "ForMaskedLM": "masked_lm",
-    "ForPreTraining": "pretrain",
-    "ForSequenceClassification": "sequence",
-    "ForTokenClassification": "token",
-    "ForQuestionAnswering": "span",
-    "ForMultipleChoice": "choice",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """How one `model_type` writes a model down.
-
-    prefix    of the encoder's tensors in a model with a head
-    classes   what its classes' names begin with
-    fields    our field: (their key, its value where config.json does not say)
-    fixed     their key: the one value that our encoder computes
-    shape     our fields that the family always has
-    """
-
-    name: str
-    prefix: str
-    classes: str
-    encoder: Callable[[ModelConfig, str], list[Rule]]
-    heads: names.Heads
-    tied: Mapping[str, str]
-    fields: Mapping[str, tuple[str, Any]]
-    fixed: Mapping[str, Any]
-    shape: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    finish: Callable[[Table, Table], None] = lambda fields, table: None
-    start: Callable[[ModelConfig, Table], None] = lambda config, table: None
-
-    def read(self, table: Table, where: str) -> ModelConfig:
-        """The model that config.json describes. Raises UserError that lists all it asks for that we do not compute."""
-        problems = [
-            f"{key} is {table[key]!r}, only {value!r} is supported"
-            for key, value in self.fixed.items()
-            if table.get(key, value) != value
-        ]
-        fields: Table = dict(self.shape)
-        for ours, (theirs, default) in self.fields.items():
-            value = table.get(theirs, default)
-            kind = type(default)
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            if type(value) is not kind:
-                problems.append(f"{theirs} is {value!r}, {kind.__name__} is expected")
-            fields[ours] = value
-        activation = fields["activation"]
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
-            problems.append(f"activation {activation!r} is not among {', '.join(ACTIVATIONS)}")
-        if not problems:
-            if fields["depth"] > MOST_BLOCKS:
-                problems.append(f"{fields['depth']} layers, more than {MOST_BLOCKS}")
-            fields["activation"] = ACTIVATIONS[activation]
-            try:
-                self.finish(fields, table)
-                if not problems:
-                    return ModelConfig(**fields)
-            except UserError as error:
-                problems.append(str(error))
-        raise UserError(f"{where}: {'; '.join(problems)}")
-
-    def write(self, config: ModelConfig) -> Table:
-        """The part of config.json that describes the model."""
-        table: Table = {"model_type": self.name}
-        for ours, (theirs, _) in self.fields.items():
-            table[theirs] = getattr(config, ours)
-        key = self.fields["activation"][0]
-        table[key] = "gelu_new" if config.activation == "gelu_tanh" else config.activation
-        self.start(config, table)
-        return table
-
-    def holds(self, config: ModelConfig) -> bool:
-        """Whether the family can say all that `config` says."""
-        try:
-            return self.read(self.write(config), self.name) == config
-        except UserError:
-            return False
-
-    def rules(self, config: ModelConfig, kind: str, *, pooler: bool, at: str) -> list[Rule]:
-        """Every tensor of a model of this kind; `pooler` is whether the bare encoder's own is there."""
-        heads = {"encoder": [], "pretrain": ["masked_lm", "next_sentence"]}.get(kind, [kind])
-        if missing := [head for head in heads if head not in self.heads]:
-            raise UserError(f"{self.name} models have no {' nor '.join(missing)} head at Hugging Face")
-        rules = [rule for head in heads for rule in self.heads[head](at)]
-        if pooler and not any(name.startswith(names.POOLER) for rule in rules for name in rule.ours):
-            if "pooler" not in self.heads:
-                raise UserError(f"{self.name} models have no pooler beside the encoder at Hugging Face")
-            rules = [*self.heads["pooler"](at), *rules]
-        return self.encoder(config, at) + rules
-
-    def architecture(self, kind: str) -> str:
-        """The name of their class for a kind of model."""
-        kind = {"discriminator": "pretrain"}.get(kind, kind)
-        return self.classes + next(suffix for suffix, known in ARCHITECTURES.items() if known == kind)
-
-    def kind(self, architecture: str, where: str) -> str:
-        """The kind of model that one of their classes is."""
-        kinds = {self.classes + suffix: kind for suffix, kind in ARCHITECTURES.items()}
-        if architecture not in kinds:
-            raise UserError(f"{where}: unknown architecture {architecture!r}; known are {', '.join(kinds)}")
-        kind = kinds[architecture]
-        return "discriminator" if kind == "pretrain" and "discriminator" in self.heads else kind
-
+from bert_jax.convert.family import ARCHITECTURES, OTHER_ARCHITECTURES, Family, Table
+from bert_jax.errors import UserError, shown
 
 NOT_AN_ENCODER = {"is_decoder": False, "add_cross_attention": False}
 BERT_FIELDS = {
@@ -150,7 +29,7 @@ def _roberta_positions(fields: Table, table: Table) -> None:
     """Positions are counted from the id of the padding, plus one. Hugging Face's create_position_ids_from_input_ids."""
     pad = table.get("pad_token_id", 1)
     if type(pad) is not int or not 0 <= pad < fields["max_length"]:
-        raise UserError(f"pad_token_id is {pad!r}, where positions are counted from it")
+        raise UserError(f"pad_token_id is {shown(pad)}, where positions are counted from it")
     fields["first_position"] = pad + 1
     fields["max_length"] -= fields["first_position"]
 
@@ -163,7 +42,7 @@ def _roberta_table(config: ModelConfig, table: Table) -> None:
 def _electra_tables(fields: Table, table: Table) -> None:
     width = table.get("embedding_size", 128)
     if type(width) is not int:
-        raise UserError(f"embedding_size is {width!r}, int is expected")
+        raise UserError(f"embedding_size is {shown(width)}, int is expected")
     fields["embedding_width"] = None if width == fields["width"] else width
 
 
@@ -176,37 +55,49 @@ def _modernbert_attention(fields: Table, table: Table) -> None:
     window = table.get("local_attention", 128)
     pooling = table.get("classifier_pooling", "cls")
     if type(every) is not int or every < 1 or type(window) is not int or pooling not in ("cls", "mean"):
-        raise UserError(f"global_attn_every_n_layers {every!r}, local_attention {window!r}, pooling {pooling!r}")
+        raise UserError(
+            f"global_attn_every_n_layers {shown(every)}, local_attention {shown(window)}, pooling {shown(pooling)}"
+        )
     kinds = table.get("layer_types")
     rotary = _table(table, "rope_parameters")
     full, local = _table(rotary, "full_attention"), _table(rotary, "sliding_attention")
-    scaled = [part["rope_type"] for part in (full, local) if part.get("rope_type", "default") != "default"]
+    scaled = [part for part in (full, local) if part.get("rope_type", "default") != "default" or part.keys() - PLAIN]
     if scaled or table.get("rope_scaling"):
-        raise UserError(f"rotary positions of type {scaled or table['rope_scaling']!r}; only plain ones are supported")
+        told = shown(scaled[0] if scaled else table["rope_scaling"])
+        raise UserError(f"rotary positions {told}; only plain ones, of rope_theta alone, are supported")
     if kinds is not None:
+        if not isinstance(kinds, list):
+            raise UserError(f"layer_types is {shown(kinds)}, a list is expected")
         globally = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
         every = globally[1] - globally[0] if len(globally) > 1 else max(len(kinds), 1)
         if globally != list(range(0, fields["depth"], every)) or len(kinds) != fields["depth"]:
-            raise UserError(f"layer_types {kinds}: full attention in every n-th layer from the first is supported")
+            raise UserError(
+                f"layer_types {shown(kinds)}: full attention in every n-th layer from the first is supported"
+            )
+    base = _number(full.get("rope_theta", table.get("global_rope_theta", 160_000.0)))
+    local_base = local.get("rope_theta", table.get("local_rope_theta", 10_000.0))
     fields |= {
         "global_every": every,
         "local_window": window // 2,
-        "rotary_base": _number(full.get("rope_theta", table.get("global_rope_theta", 160_000.0))),
-        "local_rotary_base": _number(local.get("rope_theta", table.get("local_rope_theta") or 10_000.0)),
+        "rotary_base": base,
+        "local_rotary_base": base if local_base is None else _number(local_base),  # as ModernBERT's own code has it
         "pool_from": {"cls": "first", "mean": "mean"}[pooling],
     }
+
+
+PLAIN = {"rope_type", "rope_theta"}
 
 
 def _table(table: Table, key: str) -> Table:
     value = table.get(key) or {}
     if not isinstance(value, dict):
-        raise UserError(f"{key} is {value!r}, an object is expected")
+        raise UserError(f"{key} is {shown(value)}, an object is expected")
     return value
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise UserError(f"a rotary base is {value!r}, a number is expected")
+        raise UserError(f"a rotary base is {shown(value)}, a number is expected")
     return float(value)
 
 
@@ -232,6 +123,7 @@ BERT = Family(
     encoder=names.bert_encoder,
     heads=names.BERT_HEADS,
     tied=names.BERT_TIED,
+    token_table="embeddings.word_embeddings.weight",
     fields=BERT_FIELDS,
     fixed={**NOT_AN_ENCODER, "position_embedding_type": "absolute"},
 )
@@ -243,6 +135,7 @@ ROBERTA = dataclasses.replace(
     heads=names.ROBERTA_HEADS,
     tied=names.ROBERTA_TIED,
     fields={**BERT_FIELDS, "vocab_size": ("vocab_size", 50265)},
+    masked_lm_activation="gelu",
     finish=_roberta_positions,
     start=_roberta_table,
 )
@@ -253,6 +146,7 @@ DISTILBERT = Family(
     encoder=names.distilbert_encoder,
     heads=names.DISTILBERT_HEADS,
     tied=names.DISTILBERT_TIED,
+    token_table=BERT.token_table,
     fields={
         "vocab_size": ("vocab_size", 30522),
         "width": ("dim", 768),
@@ -278,12 +172,12 @@ ELECTRA = dataclasses.replace(
     | {"mlp_width": ("intermediate_size", 1024)},
     fixed={
         **BERT.fixed,
-        "hidden_act": "gelu",  # the generator's head has it whatever the encoder has
         "summary_type": "first",
         "summary_use_proj": True,
         "summary_activation": "gelu",
     },
     shape={"pooler": "gelu"},
+    masked_lm_activation="gelu",
     finish=_electra_tables,
     start=_electra_table,
 )
@@ -294,6 +188,7 @@ MODERNBERT = Family(
     encoder=names.modernbert_encoder,
     heads=names.MODERNBERT_HEADS,
     tied=names.MODERNBERT_TIED,
+    token_table="embeddings.tok_embeddings.weight",
     fields={
         "vocab_size": ("vocab_size", 50368),
         "width": ("hidden_size", 768),
@@ -322,6 +217,7 @@ MODERNBERT = Family(
         "bias": False,
         "pooler": "gelu_norm",
     },
+    masked_lm_activation="gelu",  # classifier_activation: one module for this head and the others
     finish=_modernbert_attention,
     start=_modernbert_table,
 )
@@ -341,7 +237,7 @@ FAMILIES: dict[str, Family] = {
 
 def family_named(model_type: Any, where: str) -> Family:
     if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise UserError(f"{where}: unknown model_type {model_type!r}; known are {', '.join(FAMILIES)}")
+        raise UserError(f"{where}: unknown model_type {shown(model_type)}; known are {', '.join(FAMILIES)}")
     return FAMILIES[model_type]
 
 
@@ -349,7 +245,7 @@ def family_without_name(architectures: Any, tensors: Iterable[str]) -> Family | 
     """The family of an early folder whose config.json has no `model_type` (SciBERT): by its class, else its tensors."""
     named = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     for family in FAMILIES.values():
-        if named in (f"{family.classes}{suffix}" for suffix in ARCHITECTURES):
+        if named in (f"{family.classes}{suffix}" for suffix in (*ARCHITECTURES, *OTHER_ARCHITECTURES)):
             return family
     if named:
         return None

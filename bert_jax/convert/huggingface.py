@@ -1,7 +1,7 @@
 """Folders of Hugging Face: config.json, weights, tokenizer. Read and written without their library, no code is run."""
 
+import dataclasses
 import json
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,21 +9,27 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families import Family, Table, family_named, family_of, family_without_name
+from bert_jax.convert.adapters import Adapter, is_adapter, merge, read_adapter
+from bert_jax.convert.families import family_named, family_of, family_without_name
+from bert_jax.convert.family import Family, Table
+from bert_jax.convert.hub_tensors import Tensors, drop_tied, unwrap
+from bert_jax.convert.kinds import kind_of
 from bert_jax.convert.pretrained import (
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
     Pretrained,
+    ReadOptions,
     check_vocabulary,
     outputs_of,
     shapes_of,
 )
-from bert_jax.convert.rules import Shape, read_tensors, to_theirs
+from bert_jax.convert.rules import MOST_LEFT_OUT, extra_tensors, read_tensors, to_theirs
 from bert_jax.convert.torch_pickle import BFLOAT16
-from bert_jax.convert.weight_files import Weights, open_weights, write_weights
-from bert_jax.errors import UserError
+from bert_jax.convert.weight_files import has_weights, open_weights, write_weights
+from bert_jax.errors import UserError, listed, shown
 from bert_jax.files import read_json
+from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.classes import has_tokenizer
 from bert_jax.text.files import SETTINGS
@@ -35,80 +41,176 @@ CONFIG = "config.json"
 MAX_CONFIG_BYTES = 50_000_000
 MOST_LEVELS = 32
 MOST_CLASSES = 1 << 16
-BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|num_batches_tracked)$")
-OLD_NAMES = ((re.compile(r"(?<=LayerNorm\.)gamma$"), "weight"), (re.compile(r"(?<=LayerNorm\.)beta$"), "bias"))
 PROBLEMS = {
     "single_label_classification": SINGLE_LABEL,
     "multi_label_classification": MULTI_LABEL,
     "regression": REGRESSION,
 }
 CLASSIFIERS = ("sequence", "token")
+TIED_HEADS = ("masked_lm", "pretrain")
+QUANTISED = "quantised models are not read. Save it in floating point, in transformers after model.dequantize()"
 
 
 def is_huggingface(folder: Path) -> bool:
-    return (folder / CONFIG).is_file()
+    """Whether a model of the library lies in the folder, or an adapter to one."""
+    return (folder / CONFIG).is_file() or is_adapter(folder)
 
 
-def read_huggingface(folder: Path, *, lowercase: bool | None = None) -> Pretrained:
-    """The model in a folder, with the head that its weights have.
+def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
+    """Return the model in a folder, with the head that its weights have, and with the adapter beside it merged.
 
-    `lowercase` is for the tokenizer, as in `load_tokenizer`.
     Raises one UserError with all that is wrong with its configuration, weights and vocabulary; a tensor that is there
-    for nothing is wrong, too.
+    for nothing is wrong, too. What was decided on the way is said in notes.
     """
-    table = read_table(folder / CONFIG)
-    where = str(folder / CONFIG)
+    adapter = read_adapter(folder) if is_adapter(folder) else None
+    whole = _whole(folder, adapter, options)
+    table = read_table(whole / CONFIG)
+    where = str(whole / CONFIG)
     problems: list[str] = []
-    weights = _noted(problems, lambda: _Renamed(open_weights(folder)))
-    tokenizer = _noted(problems, lambda: read_tokenizer(folder, lowercase=lowercase))
-    family = _noted(problems, lambda: _family(table, weights.names() if weights else (), where))
-    model = _noted(problems, lambda: family.read(table, where)) if family else None
+    tensors = _noted(problems, lambda: Tensors(open_weights(whole)))
+    with_tokenizer = folder if has_tokenizer(folder) else whole  # an adapter's folder may have one
+    tokenizer = _noted(problems, lambda: read_tokenizer(with_tokenizer, lowercase=options.lowercase))
+    family = _noted(problems, lambda: _family(table, tensors.names() if tensors else (), where))
+    layout = None
+    if family and tensors:
+        layout = _noted(problems, lambda: _layout(family, table, tensors, adapter, options, where))
+    model = _noted(problems, lambda: family.read(layout.table if layout else table, where)) if family else None
     if model and tokenizer:
         _noted(problems, lambda: check_vocabulary(tokenizer, model.vocab_size, str(folder)))
     pretrained = None
-    if family and model and weights:
-        pretrained = _noted(problems, lambda: _fitted(folder, table, family, model, weights))
-    if problems or pretrained is None:
+    if family and model and tensors and layout:
+        pretrained = _noted(problems, lambda: _fitted(folder, family, layout, model, tensors, options))
+    if problems or pretrained is None or tensors is None:
         raise UserError("; ".join(problems))
-    return pretrained.changed(tokenizer=tokenizer)
+    for text in tensors.notes:
+        note(f"{folder}: {text}")
+    max_length = min(pretrained.model.max_length, _tokenizer_length(with_tokenizer))
+    return pretrained.changed(tokenizer=tokenizer, max_length=max_length)
 
 
-def _fitted(folder: Path, table: Table, family: Family, model: ModelConfig, weights: "_Renamed") -> Pretrained:
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """What is known before the tensors are held against the rules.
+
+    table     config.json, as an adapter changes it
+    at        the prefix of the encoder's names
+    adapter   whether one is merged: the head of its base may be left over, and all tensors are float32
+    changed   names of the tensors that it changes
+    plain     whether transformers opens the folder as it is and computes the same
+    """
+
+    table: Table
+    at: str
+    adapter: Adapter | None
+    changed: set[str]
+    plain: bool
+
+
+def _whole(folder: Path, adapter: Adapter | None, options: ReadOptions) -> Path:
+    """The folder with config.json and the weights: of an adapter alone, its base's."""
+    base = options.base
+    if base is not None:
+        if adapter is None:
+            raise UserError(f"{folder}: no adapter, so there is nothing to merge into --base {base}")
+        if not (base / CONFIG).is_file() or is_adapter(base):
+            raise UserError(f"--base {base}: the folder of a whole model, with {CONFIG} and no adapter, is expected")
+        return base
+    if adapter is None or has_weights(folder):
+        return folder
+    raise UserError(
+        f"{folder}: a LoRA adapter alone, for the base {shown(adapter.base)}. Merge them once: "
+        f"`bert-jax convert {folder} TARGET --base FOLDER`, where FOLDER has that base"
+    )
+
+
+def _layout(
+    family: Family, table: Table, tensors: Tensors, adapter: Adapter | None, options: ReadOptions, where: str
+) -> _Layout:
+    if table.get("quantization_config") is not None:
+        raise UserError(f"{where}: {quantised_by(table)}; {QUANTISED}")
+    at, wrapper = unwrap(tensors, family, ignore_extra=options.ignore_extra)
+    own = table.get("local_rope_theta", 0) is not None  # transformers 5 fails on null
+    if adapter is None:
+        return _Layout(table, at, None, set(), plain=own and not wrapper)
+    changed = merge(adapter, tensors, at=at, prefix=family.prefix)
+    table = dict(table)
+    if adapter.kind or adapter.architecture:
+        table["architectures"] = [family.architecture(adapter.kind) if adapter.kind else adapter.architecture]
+    if f"{at}{family.token_table}" in changed:
+        table["vocab_size"] = tensors.shape(f"{at}{family.token_table}")[0]
+    return _Layout(table, at, adapter, changed, plain=False)
+
+
+def _fitted(
+    folder: Path, family: Family, layout: _Layout, model: ModelConfig, tensors: Tensors, options: ReadOptions
+) -> Pretrained:
     """The model, all but its tokenizer. Raises UserError with all that does not fit."""
-    where = str(folder / CONFIG)
-    if model.depth > len(weights.names()):  # before that many are built
+    where, at, table = str(folder / CONFIG), layout.at, layout.table
+    if model.depth > len(tensors.names()):  # before that many are built
         raise UserError(
-            f"{where}: {model.depth} layers, and all of {weights.source} are {len(weights.names())} tensors"
+            f"{where}: {model.depth} layers, and all of {tensors.source} are {len(tensors.names())} tensors"
         )
-    at = family.prefix if any(name.startswith(family.prefix) for name in weights.names()) else ""
-    kind = _kind(family, table, set(weights.names()), where)
+    tied = drop_tied(tensors, family, at)
+    held = kind_of(family, table, tensors.names(), at, where)
+    kind = held.kind
+    tensors.notes += held.notes
+    if kind in TIED_HEADS and f"{at}{family.token_table}" in layout.changed:
+        raise UserError(f"{where}: the adapter changes the token table, not the output layer tied to it; not supported")
+    if layout.adapter and kind in CLASSIFIERS:
+        table = _labels_of_adapter(family, table, tensors, kind, at, where)
     labels, problem = _labels(table, where) if kind in CLASSIFIERS else (None, SINGLE_LABEL)
-    pooler = f"{at}pooler.dense.weight" in weights.names() and "pooler" in family.heads
+    pooler = f"{at}pooler.dense.weight" in tensors.names() and "pooler" in family.heads
     rules = family.rules(model, kind, pooler=pooler, at=at)
     if pooler and not any(rule.theirs == f"{at}pooler.dense.weight" for rule in rules):
         for part in ("weight", "bias"):  # of pre-training; RoBERTa's classifiers pass it over
-            weights.drop(f"{at}pooler.dense.{part}")
+            tensors.drop(f"{at}pooler.dense.{part}")
+    left_out = extra_tensors(rules, tensors) if options.ignore_extra else []
+    if layout.adapter:
+        left_out += [name for name in family.head_tensors(at) if name in extra_tensors(rules, tensors)]
+    for name in {*held.leftover, *left_out}:
+        tensors.drop(name)
+    if left_out:
+        tensors.notes.append(f"left out: {listed(left_out, MOST_LEFT_OUT)}")
     has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
-    tied = _drop_tied(weights, family, at, where)
-    source = str(weights.source)
-    if "quantization_config" in table or (whole := weights.whole_numbers()):
-        told = "its configuration has a quantization_config" if "quantization_config" in table else f"{whole[0]} is"
-        raise UserError(f"{source}: {told} of whole numbers; quantised models are not read. Save it in floating point")
-    params = read_tensors(rules, weights, shapes, vocab_size=model.vocab_size, where=source)
-    dtypes = {rule.ours[0]: str(weights.dtype(rule.theirs)) for rule in rules}
+    source = str(tensors.source)
+    if whole := tensors.of_whole_numbers():
+        raise UserError(f"{source}: {whole[0]} is of whole numbers; {QUANTISED}")
+    params = read_tensors(rules, tensors, shapes, vocab_size=model.vocab_size, where=source)
+    dtypes = {rule.ours[0]: "float32" if layout.adapter else str(tensors.dtype(rule.theirs)) for rule in rules}
     dtype = dtypes[rules[0].ours[0]]
     origin = {
         "format": "hf",
         "family": family.name,
         "config": table,
-        "prefix": at,
+        "prefix": family.prefix if layout.adapter and kind != "encoder" else at,
         "tied": tied,
         "dtype": dtype,
         "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
+        **({} if layout.plain else {"plain": False}),
     }
-    max_length = min(model.max_length, _tokenizer_length(folder))
-    return Pretrained(str(folder), kind, model, None, params, labels, problem, max_length, origin)
+    return Pretrained(str(folder), kind, model, None, params, labels, problem, origin=origin)
+
+
+def quantised_by(table: Table) -> str:
+    """Say what made the numbers of a quantised model, from config.json."""
+    about = table["quantization_config"] if isinstance(table["quantization_config"], dict) else {}
+    on = {key.removeprefix("_") for key, value in about.items() if value is True}
+    by_flag = next((bits for bits, key in ((4, "load_in_4bit"), (8, "load_in_8bit")) if key in on), None)
+    method = about.get("quant_method") or ("bitsandbytes" if by_flag else None)
+    bits = about.get("bits") or by_flag
+    told = f"quantised by {shown(method)}" if method else "quantised, by what it does not say"
+    return f"{told}, to {shown(bits)} bits" if bits else told
+
+
+def _labels_of_adapter(family: Family, table: Table, tensors: Tensors, kind: str, at: str, where: str) -> Table:
+    """The table with as many labels as the adapter's head has outputs: an adapter holds no names of its own."""
+    head = next((rule.theirs for rule in family.heads[kind](at) if rule.ours == ("classifier/kernel",)), "")
+    if head not in tensors.names() or len(_labels(table, where)[0]) == (rows := tensors.shape(head)[0]):
+        return table
+    tensors.notes.append(f"the base has other labels than the adapter's {rows} outputs: they are LABEL_0 and so on")
+    rest = {key: value for key, value in table.items() if key not in ("label2id", "num_labels")}
+    return {**rest, "id2label": {str(i): f"LABEL_{i}" for i in range(min(rows, MOST_CLASSES))}}
 
 
 def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
@@ -210,102 +312,27 @@ def _family(table: Table, tensors: Collection[str], where: str) -> Family:
     return early or family_named(named, where)
 
 
-def _kind(family: Family, table: Table, there: set[str], where: str) -> str:
-    """What config.json says the model is; the fuller kind where the weights of one are there besides."""
-    named = table.get("architectures") or [f"{family.classes}Model"]
-    if not isinstance(named, list) or not isinstance(named[0], str):
-        raise UserError(f"{where}: architectures is {named!r}, a list of one name is expected")
-    kind = family.kind(named[0], where)
-    if kind not in ("encoder", "masked_lm"):
-        return kind
-
-    def has(head: str) -> bool:
-        rules = family.heads[head]("") if head in family.heads else []
-        return bool(rules) and {rules[0].theirs, rules[-1].theirs} <= there
-
-    if has("masked_lm"):
-        return "pretrain" if has("next_sentence") else "masked_lm"
-    return "discriminator" if kind == "encoder" and has("discriminator") else kind
-
-
 def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
     """The classes in the order of the outputs, and the kind of problem."""
     by_id = table.get("id2label")
     if by_id is None:
         count = table.get("num_labels", 2)
         if type(count) is not int or not 1 <= count <= MOST_CLASSES:
-            raise UserError(f"{where}: num_labels is {count!r}; a whole number from 1 to {MOST_CLASSES} is expected")
+            raise UserError(
+                f"{where}: num_labels is {shown(count)}; a whole number from 1 to {MOST_CLASSES} is expected"
+            )
         by_id = {str(i): f"LABEL_{i}" for i in range(count)}
     try:
         labels = tuple(str(by_id[str(i)]) for i in range(len(by_id)))
     except (KeyError, TypeError):
         labels = ()
     if not labels:
-        raise UserError(f"{where}: id2label is {by_id!r}; ids from 0 on, each once, are expected")
+        raise UserError(f"{where}: id2label is {shown(by_id)}; ids from 0 on, each once, are expected")
     problem = table.get("problem_type")
     if problem is not None and (not isinstance(problem, str) or problem not in PROBLEMS):
-        raise UserError(f"{where}: problem_type {problem!r} is not among {', '.join(PROBLEMS)}")
+        raise UserError(f"{where}: problem_type {shown(problem)} is not among {', '.join(PROBLEMS)}")
     return labels, PROBLEMS[problem] if problem else REGRESSION if len(labels) == 1 else SINGLE_LABEL
-
-
-def _drop_tied(weights: "_Renamed", family: Family, at: str, where: str) -> dict[str, str]:
-    """Takes away names that repeat another tensor, and returns which did. Raises UserError where they differ.
-
-    Where the other is not there, the tensor was kept under this name only, and gets the other.
-    """
-    found = {}
-    for name, repeats in family.tied.items():
-        repeats = repeats.format(at=at)
-        if name not in weights.names():
-            continue
-        if repeats not in weights.names():
-            weights.rename(name, repeats)
-            continue
-        if weights.shape(name) != weights.shape(repeats) or not np.array_equal(
-            weights.read(name), weights.read(repeats)
-        ):
-            raise UserError(f"{where}: {name} differs from {repeats}; only tied output layers are supported")
-        weights.drop(name)
-        found[name] = repeats
-    return found
 
 
 def _dtype(name: str) -> Any:
     return BFLOAT16 if name == "bfloat16" else np.dtype(name)
-
-
-class _Renamed:
-    """Weights by the names of today: LayerNorm's gamma and beta are weight and bias, buffers are not there."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.source, self._weights = weights.source, weights
-        self._names = {_today(name): name for name in weights if not BUFFERS.search(name)}
-
-    def names(self) -> Collection[str]:
-        return self._names.keys()
-
-    def whole_numbers(self) -> list[str]:
-        """Names of tensors that are not of floating-point numbers."""
-        kinds = {name: self.dtype(name) for name in self._names}
-        return [name for name, kind in kinds.items() if not (np.issubdtype(kind, np.floating) or kind == BFLOAT16)]
-
-    def shape(self, name: str) -> Shape:
-        return self._weights[self._names[name]].shape
-
-    def dtype(self, name: str) -> Any:
-        return self._weights[self._names[name]].dtype
-
-    def read(self, name: str) -> np.ndarray:
-        return self._weights.read(self._names[name])
-
-    def rename(self, name: str, new: str) -> None:
-        self._names[new] = self._names.pop(name)
-
-    def drop(self, name: str) -> None:
-        self._names.pop(name, None)
-
-
-def _today(name: str) -> str:
-    for old, new in OLD_NAMES:
-        name = old.sub(new, name)
-    return name

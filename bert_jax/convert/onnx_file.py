@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.convert.elsewhere import FILES
 from bert_jax.convert.exported import parse_description, write_beside
 from bert_jax.convert.onnx_builder import onnx_package
 from bert_jax.convert.onnx_graph import BATCH, LENGTH, METADATA, onnx_model
@@ -85,9 +86,7 @@ class OnnxModel:
             raise UserError(f"{self.path}: onnxruntime does not open it: {reason}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
         if METADATA not in metadata:
-            raise UserError(
-                f"{self.path}: says nothing of a {METADATA} model. Only files that `write_onnx` made are run"
-            )
+            raise UserError(f"{self.path}: says nothing of a {METADATA} model: {FILES['.onnx']}")
         self.description = parse_description(metadata[METADATA], str(self.path))
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self.shapes: dict[str, list[Any]] = {entry.name: entry.shape for entry in self._session.get_outputs()}

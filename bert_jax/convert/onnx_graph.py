@@ -149,7 +149,8 @@ def _pool(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
 
 
 def _masked_lm(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
-    x = ACTIVATIONS[config.activation](g, g.dense(hidden, "masked_lm/transform"))
+    activation = config.masked_lm_activation or config.activation
+    x = ACTIVATIONS[activation](g, g.dense(hidden, "masked_lm/transform"))
     x = g.norm(x, "masked_lm/norm", config.norm_epsilon)
     table = g.op("Transpose", g.weight(TOKENS, config.vocab_size), perm=[1, 0])
     return g.op("Add", g.op("MatMul", x, table), g.weight("masked_lm/bias", config.vocab_size))

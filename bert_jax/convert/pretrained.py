@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -30,6 +31,20 @@ MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_lab
 ALPHABET = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
 PADDED_TO = 8  # a table is padded to a multiple of it
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """What the user says of a foreign folder beyond what its files say.
+
+    ignore_extra  leave out tensors that the model does not have
+    base          the folder of the model that an adapter is merged into
+    lowercase     whether a WordPiece tokenizer is uncased, as in `load_tokenizer`
+    """
+
+    ignore_extra: bool = False
+    base: Path | None = None
+    lowercase: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, listed
 
 Flat = dict[str, np.ndarray]  # our parameters by "encoder/blocks/0/attention/query/kernel"
 Shape = tuple[int, ...]
+MOST_LEFT_OUT = 40  # names in a note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,25 +53,47 @@ def norm(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
 def read_tensors(
     rules: Sequence[Rule], source: TensorSource, shapes: Mapping[str, Shape], *, vocab_size: int, where: str
 ) -> Flat:
-    """Our parameters, float32, by the rules: every tensor on both sides used once.
+    """Return our parameters, float32, by the rules: every tensor on both sides used once.
 
-    Raises one UserError that lists every tensor missing, extra or of another shape.
+    Raises one UserError that lists what is missing, extra or of another shape; and one for numbers that are none.
     """
     there = set(source.names())
-    problems = [f"missing {rule.theirs}" for rule in rules if rule.theirs not in there]
-    problems += [f"extra {name}" for name in sorted(there - {rule.theirs for rule in rules})]
+    missing = [rule.theirs for rule in rules if rule.theirs not in there]
+    extra = extra_tensors(rules, source)
+    other = []
     for rule in rules:
         if rule.theirs in there:
             found, expected = tuple(source.shape(rule.theirs)), their_shape(rule, shapes, vocab_size)
             if found != expected:
-                problems.append(f"{rule.theirs} {found} against {expected}")
-    if problems:
-        raise UserError(f"{where}: {len(problems)} of {len(rules)} tensors did not fit: {'; '.join(problems)}")
+                other.append(f"{rule.theirs} {found} against {expected}")
+    if problems := len(missing) + len(extra) + len(other):
+        told = [f"missing {listed(missing)}"] * bool(missing) + [f"extra {listed(extra)}"] * bool(extra)
+        told += [listed(other)] * bool(other)
+        way = ". `bert-jax convert` leaves extra ones out with --ignore-extra" if problems == len(extra) else ""
+        raise UserError(f"{where}: {problems} of {len(rules)} tensors did not fit: {'; '.join(told)}{way}")
     ours: Flat = {}
+    broken = []
     for rule in rules:
-        ours |= to_ours(rule, source.read(rule.theirs), shapes)
+        found_here = to_ours(rule, source.read(rule.theirs), shapes)
+        if not all(np.isfinite(array).all() for array in found_here.values()):
+            broken.append(rule.theirs)
+        ours |= found_here
+    if broken:
+        raise UserError(
+            f"{where}: NaN or infinity in {len(broken)} of {len(rules)} tensors: {listed(broken)}. "
+            "Such a model answers NaN; its training diverged, or the file is damaged"
+        )
     assert ours.keys() == shapes.keys(), ours.keys() ^ shapes.keys()
     return ours
+
+
+def extra_tensors(rules: Sequence[Rule], source: TensorSource) -> list[str]:
+    """Return the names in `source` that no rule names, layer 2 before layer 10."""
+    return sorted(set(source.names()) - {rule.theirs for rule in rules}, key=_in_order)
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() and len(part) < 9 else -1, part) for part in name.split(".")]
 
 
 def to_ours(rule: Rule, array: np.ndarray, shapes: Mapping[str, Shape]) -> Flat:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.convert.huggingface import read_huggingface, read_table, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, as_encoder, lowercases
+from bert_jax.convert.pretrained import Pretrained, ReadOptions, as_encoder, lowercases
 from bert_jax.convert.sentence_transformers_settings import (
     ABOUT,
     CROSS_ENCODER,
@@ -40,7 +40,7 @@ def encoder_folder(folder: Path) -> Path:
     return folder / _read_modules(folder / MODULES)[0][1] if is_sentence_transformers(folder) else folder
 
 
-def read_sentence_transformers(folder: Path, *, lowercase: bool | None = None) -> Pretrained:
+def read_sentence_transformers(folder: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
     """Return the encoder of an embedder, with how its vectors are made, or the classifier of a cross-encoder.
 
     Raises UserError for modules and settings that are not computed here.
@@ -54,7 +54,7 @@ def read_sentence_transformers(folder: Path, *, lowercase: bool | None = None) -
         _check_cross_encoder(folder, about, modules)
     else:
         vectors = _read_vectors(folder, about, modules)
-    model = read_huggingface(inner, lowercase=lowercase)
+    model = read_huggingface(inner, options)
     if kind == CROSS_ENCODER and model.kind != "sequence":
         raise UserError(f"{folder}: a {CROSS_ENCODER} over a {model.kind} model; a sequence classifier is supported")
     if settings.get("do_lower_case") and not lowercases(model.tokenizer):

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.families import BERT, Table
+from bert_jax.convert.families import BERT
+from bert_jax.convert.family import Table
 from bert_jax.convert.huggingface import read_table
-from bert_jax.convert.pretrained import Pretrained, check_vocabulary, outputs_of, shapes_of
-from bert_jax.convert.rules import Rule, Shape, read_tensors, to_theirs
+from bert_jax.convert.pretrained import Pretrained, ReadOptions, check_vocabulary, outputs_of, shapes_of
+from bert_jax.convert.rules import MOST_LEFT_OUT, Rule, Shape, extra_tensors, read_tensors, to_theirs
 from bert_jax.convert.tensor_bundle import Entry, find_prefix, read_index, write_tensors
 from bert_jax.convert.tensor_bundle import read_tensors as read_bundle
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, listed
+from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.files import TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
@@ -39,7 +41,7 @@ def is_tf_bert(path: Path) -> bool:
     return any(folder.glob("*.ckpt*.index")) if path.is_dir() else (folder / f"{prefix}.index").is_file()
 
 
-def read_tf_bert(path: Path, *, lowercase: bool | None = None) -> Pretrained:
+def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
     """The model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt; optimizer slots passed over.
 
     A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on.
@@ -57,8 +59,12 @@ def read_tf_bert(path: Path, *, lowercase: bool | None = None) -> Pretrained:
     rules = tf_rules(model, kind, pooler="bert/pooler/dense/kernel" in source.entries)
     has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
+    if options.ignore_extra and (extra := extra_tensors(rules, source)):
+        source.drop(extra)
+        note(f"{prefix}: left out: {listed(extra, MOST_LEFT_OUT)}")
     params = read_tensors(rules, source, shapes, vocab_size=model.vocab_size, where=where)
-    tokenizer = _read_tokenizer(prefix.parent, table.get("do_lower_case") if lowercase is None else lowercase)
+    lowercase = table.get("do_lower_case") if options.lowercase is None else options.lowercase
+    tokenizer = _read_tokenizer(prefix.parent, lowercase)
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
     origin = {"format": "tf", "config": table}
@@ -156,6 +162,10 @@ class _Bundle:
 
     def names(self) -> Iterable[str]:
         return self.entries.keys()
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            del self.entries[name]
 
     def shape(self, name: str) -> Shape:
         return self.entries[name].shape

@@ -17,7 +17,7 @@ class MaskedLM(nnx.Module):
 
     def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
         self.vocab_size = config.vocab_size
-        self.activation = ACTIVATIONS[config.activation]
+        self.activation = ACTIVATIONS[config.masked_lm_activation or config.activation]
         shape = (config.width, config.table_width)
         self.transform = linear(config, shape, ("embed", None), dtype, rngs, bias=config.bias)
         self.norm = layer_norm(config, rngs, config.table_width)

@@ -1,6 +1,7 @@
 """bert-jax convert: a model from one format to another, and the proof that nothing changed on the way."""
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ import tyro
 
 from bert_jax import hosts
 from bert_jax.convert.huggingface import read_tokenizer, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, as_encoder
+from bert_jax.convert.pretrained import Pretrained, ReadOptions, as_encoder
 from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers
 from bert_jax.convert.proof_batches import encode_rows, proof_rows, random_batch, require_same_encodings
 from bert_jax.convert.run_folder import write_run
@@ -53,8 +54,16 @@ class ConvertConfig:
     said, else mean."""
     normalize: bool = False
     """For sentence-transformers: vectors of length 1."""
+    ignore_extra: bool = False
+    """Leave out tensors that the model does not have, as heads of its authors' own; a note lists them."""
+    base: Path | None = None
+    """For a LoRA adapter: the Hugging Face folder of the model that it was trained on, to merge it into."""
     int8: bool = False
     """For onnx: a second file with the matrices in eight bits; what that costs is printed."""
+
+    @property
+    def options(self) -> ReadOptions:
+        return ReadOptions(self.ignore_extra, self.base, self.lowercase)
 
 
 def convert(config: ConvertConfig) -> list[Difference] | None:
@@ -65,7 +74,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
-    pretrained = _with_asked(read_model(config.source, lowercase=config.lowercase), config)
+    pretrained = _with_asked(read_model(config.source, config.options), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     with whole_folder(config.target, last=LAST, flag="target") as making:
         WRITERS[to](pretrained, making, config)
@@ -163,7 +172,12 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
     if to in ("hf", "sentence-transformers"):
         return against_transformers(pretrained.changed(vectors=None), target)
     if pretrained.origin.get("format") == "hf" and not is_run(source):
-        return against_transformers(pretrained.changed(vectors=None), encoder_folder(source))
+        model = pretrained.changed(vectors=None)
+        if pretrained.origin.get("plain", True):
+            return against_transformers(model, encoder_folder(source))
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # as read: merged, or without a wrapper
+            write_huggingface(model, Path(folder))
+            return against_transformers(model, Path(folder))
     return None
 
 
@@ -200,5 +214,5 @@ def main(arguments: Sequence[str]) -> int:
     for found in differences or ():
         say(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
     if config.int8 and config.to == "onnx":
-        _say_int8(read_model(config.source, lowercase=config.lowercase), config.target)
+        _say_int8(read_model(config.source, config.options), config.target)
     return 0

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.config import ModelConfig, OptimConfig, with_dropout
-from bert_jax.convert.pretrained import Pretrained, outputs_of
+from bert_jax.convert.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
@@ -52,7 +52,7 @@ class Prepared:
 
 def prepare(config: FinetuneConfig) -> Prepared:
     """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
-    pretrained = read_model(config.from_, lowercase=config.lowercase)
+    pretrained = read_model(config.from_, ReadOptions(lowercase=config.lowercase))
     model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
     if tokenizer is None:
         raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")

@@ -1,19 +1,23 @@
 """bert-jax inspect: what a folder is, and what can be done with it."""
 
+import collections
 import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
+from bert_jax.convert.adapters import Adapter, is_adapter, read_adapter
 from bert_jax.convert.families import family_of
 from bert_jax.convert.onnx_file import OnnxModel
 from bert_jax.convert.pretrained import Pretrained
 from bert_jax.convert.source import read_model
+from bert_jax.convert.weight_files import has_weights
 from bert_jax.data.record import MANIFEST, read_manifest
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, shown
 from bert_jax.inference.load import ANSWERERS, is_onnx
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import say
@@ -72,6 +76,8 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
         }
     if is_onnx(path):
         return describe_onnx(OnnxModel(path))
+    if is_adapter(path) and not has_weights(path):
+        return describe_adapter(read_adapter(path))
     try:
         return describe(read_model(path))
     except UserError as error:
@@ -116,6 +122,7 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         "longest text": f"{pretrained.max_length} tokens",
         "vocabulary": model.vocab_size,
         "encoder": f"{parameters['encoder'] - padding:,} parameters",
+        "numbers": _numbers(pretrained.origin),
         "with head": f"{parameters['encoder'] + parameters['head'] - padding:,} parameters",
         "dtype": _dtypes(pretrained),
         "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
@@ -125,6 +132,25 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         found["labels"] = _shown(pretrained.labels)
     found["can"] = list(USES.get(pretrained.kind, ("pretrain", "finetune", "embed", "convert")))
     return found
+
+
+def _numbers(origin: dict[str, Any]) -> str:
+    """The type of the numbers in the file; here all are float32."""
+    dtype, others = origin.get("dtype", "float32"), origin.get("other_dtypes", {})
+    counts = collections.Counter(others.values())
+    return ", ".join([dtype, *(f"{count} tensors of {other}" for other, count in counts.items())])
+
+
+def describe_adapter(adapter: Adapter) -> dict[str, str | int | list[str]]:
+    """An adapter that waits for its base, by what it says of itself."""
+    kind = adapter.kind
+    return {
+        "what": "LoRA adapter, without the model that it changes",
+        "base": adapter.base,
+        "head": HEADS[kind] if kind else "its base's",
+        "rank": shown(adapter.table.get("r", 8)),
+        "can": ["convert --base FOLDER"],
+    }
 
 
 def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:

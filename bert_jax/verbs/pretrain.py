@@ -15,7 +15,7 @@ import tyro
 from bert_jax import hosts, models
 from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
 from bert_jax.convert.growth import grow
-from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.pretrained import Pretrained, ReadOptions
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
@@ -189,7 +189,7 @@ class _Beginning:
     @functools.cached_property
     def pretrained(self) -> Pretrained:
         assert self.config.from_
-        pretrained = read_model(self.config.from_, lowercase=self.config.lowercase)
+        pretrained = read_model(self.config.from_, ReadOptions(lowercase=self.config.lowercase))
         return grow(pretrained, self.tokenizer, str(self.config.data))
 
     def shape(self) -> ModelConfig:

@@ -168,7 +168,6 @@ def test_all_that_is_wrong_is_in_one_report_and_nothing_is_left(pretrained, tmp_
     ("changes", "says"),
     [
         ({"model_type": "gpt2"}, "unknown model_type 'gpt2'; known are bert, roberta"),
-        ({"architectures": ["BertForStrangers"]}, "unknown architecture 'BertForStrangers'"),
         ({"hidden_size": 24}, "tensors did not fit"),
         ({"num_hidden_layers": 3}, "missing bert.encoder.layer.2"),
         ({"num_hidden_layers": 10**9}, "1000000000 layers, more than"),

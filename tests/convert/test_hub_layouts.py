@@ -4,72 +4,25 @@ import json
 
 import numpy as np
 import pytest
-from foreign import WORDS, write_foreign
-from tiny import TINY
+from foreign import WORDS, changed_config, changed_tensors, write_foreign, write_other
+from tiny import MODERNBERT, ROBERTA, TINY
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from bert_jax import cli
 from bert_jax.config import ModelConfig
 from bert_jax.convert.huggingface import read_huggingface, write_huggingface
-from bert_jax.convert.pretrained import REGRESSION, Pretrained, outputs_of, shapes_of
+from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.convert.sentence_transformers import write_sentence_transformers
 from bert_jax.convert.source import read_model
-from bert_jax.convert.weight_files import open_weights, write_weights
+from bert_jax.convert.weight_files import open_weights
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-
-ROBERTA = ModelConfig(
-    vocab_size=37, width=12, depth=2, heads=2, mlp_width=20, max_length=17, segments=1, first_position=2
-)
-MODERNBERT = ModelConfig(
-    vocab_size=37,
-    width=12,
-    depth=2,
-    heads=2,
-    mlp_width=20,
-    max_length=17,
-    dropout=0.0,
-    segments=0,
-    positions="rotary",
-    block="pre",
-    mlp="gated",
-    bias=False,
-    pooler="gelu_norm",
-    norm_epsilon=1e-5,
-    local_window=3,
-    global_every=2,
-)
 
 
 @pytest.fixture
 def pretrained(tmp_path):
     write_foreign(tmp_path / "hf", "pretrain")
     return tmp_path / "hf"
-
-
-def write_other(folder, model, kind, labels=None, tokenizer=None, **more):
-    """A folder of another family; what it was written from."""
-    rng = np.random.default_rng(0)
-    shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=False)
-    params = {name: rng.normal(size=shape).astype(np.float32) * 0.2 for name, shape in shapes.items()}
-    for name in params:
-        if shapes[name][0] == model.padded_vocab_size:
-            params[name][model.vocab_size :] = 0.0
-    folder.mkdir()
-    written = Pretrained("here", kind, model, tokenizer, params, labels, max_length=17, **more)
-    write_huggingface(written, folder)
-    return written
-
-
-def changed_config(folder, **changes):
-    path = folder / "config.json"
-    table = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({name: value for name, value in table.items() if value is not ...}))
-
-
-def changed_tensors(folder, change):
-    weights = open_weights(folder)
-    write_weights(folder, change({name: weights.read(name) for name in weights}))
 
 
 def run(*words: object) -> int:
