@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 
 from bert_jax.config import ModelConfig, from_table
 from bert_jax.convert.outputs import head_outputs
-from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained
+from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Activation, Pretrained
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
 
@@ -43,6 +43,7 @@ class Description:
     max_length: int = 512
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
     vectors: VectorConfig | None = None
+    activation: Activation = "identity"
 
     def to_json(self) -> str:
         """As a JSON object; None is left out."""
@@ -76,6 +77,7 @@ def describe(pretrained: Pretrained) -> Description:
         pretrained.max_length,
         task,
         pretrained.vectors,
+        pretrained.activation,
     )
 
 

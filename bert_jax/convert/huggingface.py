@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from bert_jax.convert.pretrained import (
     MULTI_LABEL,
     REGRESSION,
     SINGLE_LABEL,
+    Activation,
     Pretrained,
     ReadOptions,
     check_vocabulary,
@@ -159,6 +160,7 @@ def _fitted(
     if layout.adapter and kind in CLASSIFIERS:
         table = _labels_of_adapter(family, table, tensors, kind, at, where)
     labels, problem = _labels(table, where) if kind in CLASSIFIERS else (None, SINGLE_LABEL)
+    activation = _activation(table, labels or (), where) if kind == "sequence" and problem == REGRESSION else "identity"
     pooler = f"{at}pooler.dense.weight" in tensors.names() and "pooler" in family.heads
     rules = family.rules(model, kind, pooler=pooler, at=at)
     if pooler and not any(rule.theirs == f"{at}pooler.dense.weight" for rule in rules):
@@ -189,7 +191,7 @@ def _fitted(
         "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
         **({} if layout.plain else {"plain": False}),
     }
-    return Pretrained(str(folder), kind, model, None, params, labels, problem, origin=origin)
+    return Pretrained(str(folder), kind, model, None, params, labels, problem, origin=origin, activation=activation)
 
 
 def quantised_by(table: Table) -> str:
@@ -255,7 +257,8 @@ def config_table(pretrained: Pretrained, family: Family) -> Table:
     if labels is not None:
         table["id2label"] = {str(i): label for i, label in enumerate(labels)}
         table["label2id"] = {label: i for i, label in enumerate(labels)}
-    if pretrained.kind == "sequence" and not (pretrained.origin and pretrained.problem == SINGLE_LABEL):
+    unsaid = pretrained.activation == "sigmoid" or (pretrained.origin and pretrained.problem == SINGLE_LABEL)
+    if pretrained.kind == "sequence" and not unsaid:
         table["problem_type"] = next(theirs for theirs, ours in PROBLEMS.items() if ours == pretrained.problem)
     return table
 
@@ -328,10 +331,30 @@ def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
         labels = ()
     if not labels:
         raise UserError(f"{where}: id2label is {shown(by_id)}; ids from 0 on, each once, are expected")
+    if len(set(labels)) < len(labels):
+        twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+        ids = " and ".join(str(i) for i, label in enumerate(labels) if label == twice)
+        raise UserError(f"{where}: id2label names {ids} alike, {shown(twice)}. Give each class a name of its own there")
     problem = table.get("problem_type")
     if problem is not None and (not isinstance(problem, str) or problem not in PROBLEMS):
         raise UserError(f"{where}: problem_type {shown(problem)} is not among {', '.join(PROBLEMS)}")
     return labels, PROBLEMS[problem] if problem else REGRESSION if len(labels) == 1 else SINGLE_LABEL
+
+
+def _activation(table: Table, labels: Sequence[str], where: str) -> Activation:
+    """Return what the scores of a regression go through, as transformers' pipeline and CrossEncoder have it.
+
+    A CrossEncoder's settings decide. Else it is the sigmoid for one output where no problem_type calls it a regression.
+    """
+    settings = table.get("sentence_transformers")
+    named = settings.get("activation_fn") if isinstance(settings, dict) else None
+    named = named or table.get("sbert_ce_default_activation_function")
+    if named is None:
+        return "sigmoid" if len(labels) == 1 and table.get("problem_type") is None else "identity"
+    name = str(named).rpartition(".")[2].lower()
+    if name not in ("identity", "sigmoid"):
+        raise UserError(f"{where}: activation_fn {shown(named)} is not read; it is Identity or Sigmoid")
+    return "identity" if name == "identity" else "sigmoid"
 
 
 def _dtype(name: str) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
 
+Activation = Literal["identity", "sigmoid"]
 MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_label"
 ALPHABET = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
@@ -54,8 +55,9 @@ class Pretrained:
     where      the folder it was read from, for messages
     kind       a key of KINDS
     params     by path, float32
-    labels     the classes of a head that has classes, in the order of its outputs
+    labels     the classes of a head that has classes, or the names of several scores, in the order of its outputs
     problem    of a `sequence` model: single_label, multi_label or regression
+    activation of a regression: what its scores go through before they are given
     max_length tokens that a text is cut to
     origin     what the format it was read from says beyond that, so that writing it again loses nothing
     task       what a fine-tuned run of ours knows of its rows: name, columns, metrics, how long texts are read
@@ -73,6 +75,7 @@ class Pretrained:
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
     vectors: VectorConfig | None = None
+    activation: Activation = "identity"
 
     @property
     def pooler(self) -> bool:

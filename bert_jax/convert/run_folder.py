@@ -41,6 +41,7 @@ def read_run(path: Path) -> Pretrained:
         vectors=_vectors(task.pop("vectors", None), origin.pop("embedding", None), f"{run.path / 'run.json'}: vectors"),
         origin=origin,
         task=task,
+        activation=task.get("activation", "identity"),
     )
 
 
@@ -92,6 +93,7 @@ def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
         "problem": pretrained.problem,
         "max_length": pretrained.max_length,
         **vector_record(pretrained),
+        **({} if pretrained.activation == "identity" else {"activation": pretrained.activation}),
         "origin": json.loads(json.dumps(pretrained.origin)),
     }
     digest = parameter_hash(params)

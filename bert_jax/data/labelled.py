@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.data.files import find_split_files
-from bert_jax.data.labels import sort_labels, with_classes, with_scores, with_several
+from bert_jax.data.labels import (
+    names_of_scores,
+    sort_labels,
+    with_classes,
+    with_scores,
+    with_several,
+    with_several_scores,
+)
 from bert_jax.data.row_notes import class_notes, group_notes, row_notes, score_notes, several_notes
 from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
@@ -47,7 +54,7 @@ def read_labelled(
     With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes
     are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
     """
-    stratify = not score and not columns.several
+    stratify = not score and not columns.several and not columns.scores
     train, dev, notes = read_split_rows(
         data, columns, dev_share=dev_share, seed=seed, stratify=stratify, reading=reading
     )
@@ -56,6 +63,11 @@ def read_labelled(
         train, dev = with_scores(train), with_scores(dev)
         notes += [*score_notes(train, "training"), *score_notes(dev, "dev")]
         return Labelled(train, dev, None, metrics, metrics, notes)
+    if columns.scores:
+        names, metrics = names_of_scores(train, columns.scores), ("pearson", "spearman")
+        train, dev = with_several_scores(train, names), with_several_scores(dev, names)
+        notes += [*score_notes(train, "training", names), *score_notes(dev, "dev", names)]
+        return Labelled(train, dev, names, metrics, metrics, notes)
     if columns.several:
         labels = sort_labels([label for row in train.labels or () for label in row])
         if not labels:

@@ -54,16 +54,35 @@ def number_of(label: str) -> float | None:
 
 
 def with_scores(rows: Rows) -> Rows:
-    """The rows with numbers for labels; raises UserError with the line for what is not a finite number."""
-    scores = []
-    for line, label in zip(rows.lines, rows.labels or (), strict=True):
-        score = number_of(label)
-        if score is None:
-            raise UserError(f"{rows.source} line {line}: label {label!r} is not a number, as a score must be")
-        if abs(score) > LARGEST_SCORE:
-            raise UserError(
-                f"{rows.source} line {line}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
-                "Give scores in another unit"
-            )
-        scores.append(score)
+    """Return the rows with numbers for labels. Raises UserError with the line for what is not a finite number."""
+    scores = [_score(label, rows.source, line) for line, label in zip(rows.lines, rows.labels or (), strict=True)]
     return dataclasses.replace(rows, labels=scores)
+
+
+def with_several_scores(rows: Rows, names: Sequence[str]) -> Rows:
+    """Return the rows with a list of numbers for labels, one for each name. Raises UserError as `with_scores`."""
+    scores = []
+    for line, row in zip(rows.lines, rows.labels or (), strict=True):
+        if len(row) != len(names):
+            raise UserError(f"{rows.source} line {line}: {len(row)} scores, where {len(names)} are expected")
+        scores.append([_score(label, rows.source, line) for label in row])
+    return dataclasses.replace(rows, labels=scores)
+
+
+def names_of_scores(rows: Rows, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return a name for each score of a row: its column, or the one column with a number from 1."""
+    if len(columns) > 1:
+        return tuple(columns)
+    return tuple(f"{columns[0]}_{i}" for i in range(1, len((rows.labels or [()])[0]) + 1))
+
+
+def _score(label: str, source: str, line: int) -> float:
+    score = number_of(label)
+    if score is None:
+        raise UserError(f"{source} line {line}: label {label!r} is not a number, as a score must be")
+    if abs(score) > LARGEST_SCORE:
+        raise UserError(
+            f"{source} line {line}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
+            "Give scores in another unit"
+        )
+    return score

@@ -80,15 +80,23 @@ def _alike(groups: Sequence[Sequence[str]]) -> str:
     return "; ".join(" and ".join(map(repr, names)) for names in groups[:SHOWN]) + ". Spell them alike"
 
 
-def score_notes(rows: Rows, use: str) -> list[str]:
-    """Say where all scores are the same number, of rows with settled labels that are for training or for scoring."""
-    scores = set(rows.labels or ())
-    if len(scores) != 1:
-        return []
-    every = f"{rows.source}: all {len(rows)} {use} rows have the score {scores.pop():g}"
-    if use == "training":
-        return [f"{every}, so this number is all that can be learned"]
-    return [f"{every}, so no correlation can be measured: pearson and spearman are told as 0"]
+def score_notes(rows: Rows, use: str, names: Sequence[str] | None = None) -> list[str]:
+    """Say where all scores are the same number, of rows with settled labels that are for training or for scoring.
+
+    `names` are those of the scores of a row, where there are several.
+    """
+    columns = {"": rows.labels or []}
+    if names is not None:
+        columns = {f" {name}": [row[i] for row in rows.labels or ()] for i, name in enumerate(names)}
+    notes = []
+    for name, scores in columns.items():
+        if len(distinct := set(scores)) == 1:
+            every = f"{rows.source}: all {len(rows)} {use} rows have the score{name} {distinct.pop():g}"
+            if use == "training":
+                notes.append(f"{every}, so this number is all that can be learned")
+            else:
+                notes.append(f"{every}, so no correlation can be measured: pearson and spearman are told as 0")
+    return notes
 
 
 def several_notes(rows: Rows, use: str) -> list[str]:

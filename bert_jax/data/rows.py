@@ -30,6 +30,7 @@ class Columns:
     opening: str | None = None
     several: bool = False  # a row has any number of labels: a list (.jsonl, .parquet), or texts parted by |
     group: str | None = None
+    scores: tuple[str, ...] = ()  # in place of a label: a number in each of these, or a list of numbers in one
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -38,7 +39,7 @@ class Columns:
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (*self.texts, *(name for name in (self.label, self.group) if name is not None))
+        return (*self.texts, *(name for name in (self.label, self.group) if name is not None), *self.scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
     rows = Rows(
         [],
         None if columns.pair is None else [],
-        None if columns.label is None else [],
+        None if columns.label is None and not columns.scores else [],
         source,
         [],
         [] if columns.choices else None,
@@ -137,7 +138,9 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
             rows.choices.append(choices)
         if columns.group is not None and rows.groups is not None:
             rows.groups.append(_named(record[columns.group], "group", columns.group, where))
-        if columns.label is not None and rows.labels is not None:
+        if columns.scores and rows.labels is not None:
+            rows.labels.append(_scores(record, columns.scores, where))
+        elif columns.label is not None and rows.labels is not None:
             given = record[columns.label]
             named = _several(given, where) if columns.several else _named(given, "label", columns.label, where)
             rows.labels.append(named)
@@ -161,6 +164,19 @@ def _several(given: Any, where: str) -> tuple[str, ...]:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise UserError(f"{where}: {given!r} is no list of labels")
     return tuple(sorted({label.strip() for label in labels} - {""}))
+
+
+def _scores(record: dict[str, Any], names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Return the numbers of a row as texts: one of each column, or all that a single column has in a list."""
+    if len(names) > 1:
+        return tuple(_named(record[name], "score", name, where) for name in names)
+    numbers = record[names[0]]
+    if not isinstance(numbers, list) or len(numbers) < 2:
+        raise UserError(
+            f"{where}: {names[0]!r} is not a list of two numbers or more. Name a column for each, --scores a b c, or "
+            f"for one number a row use --score --label {names[0]}"
+        )
+    return tuple(_named(number, "score", names[0], where) for number in numbers)
 
 
 def _spelled(given: Any) -> str:

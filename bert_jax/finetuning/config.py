@@ -19,6 +19,7 @@ MAX_BATCH_SIZE = 1 << 16  # what is not filled is padding
 OF_TASKS = {  # settings that say something of the user's own files, and the tasks that have such
     "several": ("rows",),
     "score": ("rows",),
+    "scores": ("rows",),
     "pair": ("rows",),
     "choices": ("choice",),
     "text": ("rows", "choice"),
@@ -97,6 +98,8 @@ class FinetuneConfig:
     """For rows: a row has any number of labels, a list in .jsonl, or parted by |."""
     score: bool = False
     """For rows: the label is a number to predict, not a class."""
+    scores: tuple[str, ...] = ()
+    """For rows, in place of --label: several numbers to predict, a column for each, or one column with lists."""
     class_weights: Literal["equal", "balanced"] = "equal"
     """balanced: a row counts in the loss by how rare its class is, so that rare classes are not passed over."""
     dev_share: float = 0.1
@@ -180,8 +183,8 @@ class FinetuneConfig:
             raise UserError(f"train_share {self.train_share} is not above 0 and at most 1")
         if self.learning_curve and self.train_share != 1:
             raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
-        if self.several and self.score:
-            raise UserError("--several and --score: a row has labels or a number. Leave one of the two out")
+        if self.several + self.score + bool(self.scores) > 1:
+            raise UserError("--several, --score, --scores: a row has labels, a number or several. Give one of them")
         for name, tasks in OF_TASKS.items():
             value = getattr(self, name)
             if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):

@@ -15,15 +15,13 @@ Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # expected, output
 
 def review_rows(
     rows: Rows,
-    labels: tuple[str, ...] | None,
+    labels: tuple[str, ...],
     expected: np.ndarray,
     main: tuple[str, ...],
     score: Score,
     outputs: np.ndarray,
 ) -> Review:
-    """Outputs (rows, classes), or (rows, 1) where `labels` is None, against what was expected; `score` scores them."""
-    if labels is None:
-        return _review_numbers(rows, expected, main, score, outputs)
+    """Review class scores (rows, classes) against what was expected; `score` scores them."""
     if expected.ndim == 2:
         return _review_several(rows, labels, expected, main, score, outputs)
     return review_classes(
@@ -89,20 +87,32 @@ def _review_several(
     )
 
 
-def _review_numbers(
-    rows: Rows, expected: np.ndarray, main: tuple[str, ...], score: Score, outputs: np.ndarray
+def review_numbers(
+    rows: Rows,
+    names: tuple[str, ...] | None,
+    expected: np.ndarray,
+    main: tuple[str, ...],
+    score: Score,
+    outputs: np.ndarray,
 ) -> Review:
-    wanted, given = expected.astype(np.float64), outputs[:, 0].astype(np.float64)
-    mean = np.full_like(outputs, wanted.mean())
+    """Review the numbers of each row, (rows, numbers), against what was expected; `names` where they are several."""
+    wanted, given = expected.reshape(outputs.shape).astype(np.float64), outputs.astype(np.float64)
+    means = wanted.mean(axis=0)
+
+    def spelled(numbers: np.ndarray) -> str:
+        if len(numbers) == 1:
+            return f"{numbers[0]:.3f}"
+        return ", ".join(f"{name} {number:.3f}" for name, number in zip(names or (), numbers, strict=True))
+
     return Review(
         unit="rows",
         main=main,
         resample=lambda at: score(expected[at], outputs[at]),
-        wrongness=np.abs(given - wanted),
-        case=lambda i: Case(place_of(rows, i), parts_of(rows, i), f"{wanted[i]:.3f}", f"{given[i]:.3f}"),
-        baseline=Baseline(f"always {wanted.mean():.3f}, the mean", score(expected, mean)),
+        wrongness=np.abs(given - wanted).mean(axis=1),
+        case=lambda i: Case(place_of(rows, i), parts_of(rows, i), spelled(wanted[i]), spelled(given[i])),
+        baseline=Baseline(f"always {spelled(means)}, the mean", score(expected, np.broadcast_to(means, given.shape))),
         uncalibrated="The answers are numbers, which come without a probability.",
-        numbers=(wanted, given),
+        numbers=(wanted.ravel(), given.ravel()),
     )
 
 

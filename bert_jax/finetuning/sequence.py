@@ -11,7 +11,7 @@ from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.files import file_to_score
 from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
-from bert_jax.data.labels import with_classes, with_scores, with_several
+from bert_jax.data.labels import with_classes, with_scores, with_several, with_several_scores
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.data.row_notes import score_notes, several_notes
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
@@ -19,8 +19,8 @@ from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
-from bert_jax.finetuning.row_review import review_rows
-from bert_jax.tasks.scores import main_score, score, several_scores
+from bert_jax.finetuning.row_review import review_numbers, review_rows
+from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 
 CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
@@ -32,7 +32,14 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     labelled = read_task(
         config.task,
         config.data,
-        columns=Columns(config.text, config.pair, config.label, several=config.several, group=config.group),
+        columns=Columns(
+            config.text,
+            config.pair,
+            None if config.scores else config.label,
+            several=config.several,
+            group=config.group,
+            scores=config.scores,
+        ),
         score=config.score,
         dev_share=config.dev_share,
         seed=config.split_seed,
@@ -47,13 +54,14 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         "long_texts": config.long_texts,
         "overlap": config.overlap,
     }
-    problem = MULTI_LABEL if config.several else REGRESSION if labelled.labels is None else SINGLE_LABEL
+    numbers = labelled.labels is None or bool(config.scores)
+    problem = MULTI_LABEL if config.several else REGRESSION if numbers else SINGLE_LABEL
     reading = _Reading(tokenizer, config.length, labelled.labels, problem, record)
     train, dev = reading.texts(labelled.train), reading.texts(labelled.dev)
     notes = list(labelled.notes)
     for name, texts in (("training", train), ("dev", dev)):
         notes += texts.note(name) if labelled.train.pairs is None else cut_note(name, texts.encoded)
-    constant = _without_reading(train.labels, len(labelled.labels or ()), len(dev))
+    constant = _without_reading(train.labels, len(labelled.labels or ()), len(dev), problem)
     return TaskData(
         "sequence",
         labelled.labels,
@@ -63,21 +71,22 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         record,
         notes,
         {name: reading.examples(rows, reading.texts(rows)) for name, rows in labelled.also.items()},
-        _score(labelled.labels, record, dev.labels, constant)["main"],
+        _score(labelled.labels, problem, record, dev.labels, constant)["main"],
     )
 
 
-def _without_reading(labels: np.ndarray, classes: int, rows: int) -> np.ndarray:
+def _without_reading(labels: np.ndarray, classes: int, rows: int, problem: str) -> np.ndarray:
     """Outputs of whoever knows the training labels and reads no text: the most frequent class, or the mean."""
     if labels.dtype.kind == "f":
-        answer = labels.mean(axis=0) - (0.5 if labels.ndim > 1 else 0.0)  # of several labels those that most rows have
+        answer = labels.mean(axis=0) - (0.5 if problem == MULTI_LABEL else 0.0)  # the labels that most rows have
     else:
         answer = np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]
     return np.tile(np.atleast_1d(answer), (rows, 1))
 
 
 def _columns(config: FinetuneConfig) -> dict[str, Any]:
-    return {"text": config.text, "pair": config.pair, "label": config.label, "several": config.several}
+    label = {"label": None, "scores": config.scores} if config.scores else {"label": config.label}
+    return {"text": config.text, "pair": config.pair, **label, "several": config.several}
 
 
 def cut_note(name: str, rows: Encoded) -> list[str]:
@@ -95,7 +104,8 @@ def read_sequence_dev(asked: Asked) -> Examples:
     """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
     data, labels = asked.data, asked.labels
     notes: list[str] = []
-    record = {**(SCORES if labels is None else CLASSES), **asked.record}
+    numbers = asked.problem == REGRESSION
+    record = {**(SCORES if numbers else CLASSES), **asked.record}
     name = record.get("name", "rows")
     if name in GLUE:
         path = dev_file(name, data)
@@ -106,20 +116,28 @@ def read_sequence_dev(asked: Asked) -> Examples:
     else:
         path = file_to_score(data, SUFFIXES, notes.append)
         several = asked.problem == MULTI_LABEL
-        columns = Columns(**{**(record.get("columns") or {}), "several": several})
+        columns = _columns_to_score(record.get("columns") or {}, labels if numbers else None, several)
         rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
         if several:
             rows = with_several(rows, labels or ())
+        elif numbers:
+            rows = with_scores(rows) if labels is None else with_several_scores(rows, labels)
         else:
-            rows = with_scores(rows) if labels is None else with_classes(rows, labels)
+            rows = with_classes(rows, labels or ())
     if asked.problem == MULTI_LABEL and not asked.record.get("main"):
         record |= SEVERAL
     reading = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
     if asked.problem == REGRESSION:
-        notes += score_notes(rows, "scored")
+        notes += score_notes(rows, "scored", labels)
     elif asked.problem == MULTI_LABEL:
         notes += several_notes(rows, "scored")
     return dataclasses.replace(reading.examples(rows, reading.texts(rows)), notes=notes)
+
+
+def _columns_to_score(known: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
+    """Return the columns as in training, or as asked for. Several numbers are in columns of their names by default."""
+    columns = Columns(**{**known, "several": several, "scores": tuple(known.get("scores") or names or ())})
+    return dataclasses.replace(columns, label=None) if columns.scores else columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +156,12 @@ class _Reading:
         return encode_texts(rows, self.tokenizer, self.length, way, self.record.get("overlap"))
 
     def examples(self, rows: Rows, texts: TextRows) -> Examples:
-        score = functools.partial(_score, self.labels, self.record)
-        review = functools.partial(review_rows, rows, self.labels, texts.labels, tuple(self.record["main"]), score)
+        score = functools.partial(_score, self.labels, self.problem, self.record)
+        main = tuple(self.record["main"])
+        if self.problem == REGRESSION:
+            review = functools.partial(review_numbers, rows, self.labels, texts.labels, main, score)
+        else:
+            review = functools.partial(review_rows, rows, self.labels or (), texts.labels, main, score)
         return Examples(
             texts.encoded,
             len(rows),
@@ -152,17 +174,20 @@ class _Reading:
     def _in_ways(
         self, rows: Rows, expected: np.ndarray, ways: Sequence[str], compute: Callable[[Encoded], np.ndarray]
     ) -> dict[str, dict[str, float]]:
-        found = outputs_in_ways(ways, functools.partial(self.texts, rows), compute, self.problem)
-        return {way: _score(self.labels, self.record, expected, outputs) for way, outputs in found.items()}
+        score = functools.partial(_score, self.labels, self.problem, self.record, expected)
+        by_way = outputs_in_ways(ways, functools.partial(self.texts, rows), compute, self.problem)
+        return {way: score(outputs) for way, outputs in by_way.items()}
 
 
 def _score(
-    labels: tuple[str, ...] | None, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
+    labels: tuple[str, ...] | None, problem: str, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
 ) -> dict[str, float]:
-    """The metrics of class scores (or of one number a row)."""
-    if expected.ndim == 2:
+    """Return the metrics of class scores, or of the number or numbers of each row."""
+    if problem == MULTI_LABEL:
         scores = several_scores(outputs > 0, expected > 0.5)
-        return {**scores, "main": main_score(scores, record["main"])}
-    predictions = outputs[:, 0] if labels is None else outputs.argmax(axis=-1)
-    scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
+    elif problem == REGRESSION and expected.ndim == 2:
+        scores = scores_of_several_numbers(record["metrics"], outputs, expected, labels or ())
+    else:
+        predictions = outputs[:, 0] if problem == REGRESSION else outputs.argmax(axis=-1)
+        scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
     return {**scores, "main": main_score(scores, record["main"])}

@@ -68,5 +68,6 @@ def read_onnx(path: Path) -> tuple[Pretrained, OnnxModel]:
         said.max_length,
         task=said.task,
         vectors=said.vectors,
+        activation=said.activation,
     )
     return about, model

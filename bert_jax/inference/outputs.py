@@ -35,7 +35,7 @@ def make_task(
     if kind == "choice":
         return ChoiceTask(model, dtype)
     if problem == REGRESSION:
-        return RegressionTask(model, dtype)
+        return RegressionTask(model, dtype, scores=outputs)
     return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, dtype, classes=outputs)
 
 

@@ -17,7 +17,7 @@ from bert_jax.tasks.probabilities import sigmoid, softmax
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """`label` with the probability of every class, or a `score` where the task is one.
+    """`label` with the probability of every class, or a `score` where the task is one, `scores` where it is several.
 
     `labels` are those of at least 50 %, where a text may have any number of them; `label` is the likeliest.
     """
@@ -26,6 +26,7 @@ class Prediction:
     labels: list[str] | None = None
     probabilities: dict[str, float] | None = None
     score: float | None = None
+    scores: dict[str, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
@@ -38,6 +39,8 @@ class Predictor:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.labels = None if about.problem == REGRESSION else list(about.labels or ())
+        self.score_names = list(about.labels or ()) if about.problem == REGRESSION and about.outputs > 1 else None
+        self.activation = about.activation
         self.problem = about.problem
         self.several = about.problem == MULTI_LABEL
         self.probabilities = sigmoid if self.several else softmax
@@ -68,9 +71,14 @@ class Predictor:
         texts = encode_texts(rows, self.tokenizer, self.max_length, self.long_texts, self.overlap)
         outputs = texts.outputs(self.outputs(texts.encoded, batch_size), self.problem)
         if self.labels is None:
-            return [Prediction(score=float(value)) for value in outputs[:, 0]]
+            return [self._scores(row) for row in (sigmoid(outputs) if self.activation == "sigmoid" else outputs)]
         probabilities = self.probabilities(outputs)
         return [self._prediction(row) for row in probabilities]
+
+    def _scores(self, scores: np.ndarray) -> Prediction:
+        if self.score_names is None:
+            return Prediction(score=float(scores[0]))
+        return Prediction(scores=dict(zip(self.score_names, map(float, scores), strict=True)))
 
     def _prediction(self, probabilities: np.ndarray) -> Prediction:
         assert self.labels is not None

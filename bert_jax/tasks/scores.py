@@ -78,6 +78,16 @@ def several_scores(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     }
 
 
+def scores_of_several_numbers(
+    metrics: Sequence[str], predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> dict[str, float]:
+    """Return each metric as its mean over the columns of (rows, numbers), then that of each column, by its name."""
+    columns = [score(metrics, predictions[:, i], labels[:, i]) for i in range(len(names))]
+    means = {metric: float(np.mean([column[metric] for column in columns])) for metric in metrics}
+    by_name = list(zip(names, columns, strict=True))
+    return {**means, **{f"{metric}_{name}": column[metric] for metric in metrics for name, column in by_name}}
+
+
 def main_score(scores: dict[str, float], main: Sequence[str]) -> float:
     """The one number that says which checkpoint is the best: the mean of the `main` ones."""
     return float(np.mean([scores[name] for name in main]))

@@ -92,14 +92,18 @@ class MultiLabelTask(_SequenceTask):
 
 @dataclasses.dataclass(frozen=True)
 class RegressionTask(_SequenceTask):
+    """One score a row, `label` (B) of the batch, or several, (B C); the error is the mean over them."""
+
+    scores: int = 1
     headline: ClassVar[str] = "absolute_error"
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, 1, dtype=self.dtype, rngs=rngs)
+        return SequenceModel(self.model, self.scores, dtype=self.dtype, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, draws: Draws | None) -> Sums:
-        error = row_logits(module, batch, draws)[:, 0] - batch["label"]
+        scores = row_logits(module, batch, draws)  # B C
+        error = scores - batch["label"].reshape(scores.shape)
         return {
-            "loss": jnp.sum(error**2 * batch["weight"]),
-            "absolute_error": jnp.sum(jnp.abs(error) * batch["weight"]),
+            "loss": jnp.sum((error**2).mean(axis=1) * batch["weight"]),
+            "absolute_error": jnp.sum(jnp.abs(error).mean(axis=1) * batch["weight"]),
         }

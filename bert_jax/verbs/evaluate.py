@@ -122,7 +122,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             "long_texts": way,
             "max_answer_length": config.max_answer_length or about.task.get("max_answer_length"),
         },
-        labels=None if about.problem == REGRESSION else about.labels,
+        labels=None if about.problem == REGRESSION and about.outputs == 1 else about.labels,
         problem=about.problem,
         tokenizer=require_tokenizer(about),
         length=about.task.get("max_length") or min(longest, about.max_length),

@@ -340,3 +340,33 @@ def test_rows_with_any_number_of_labels(pretrained, tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["exact"] == 1.0
     (tmp_path / "new.csv").write_text("body,label\nba,urgent|sales\n")
     assert main(list(map(str, scored))) == 1
+
+
+@pytest.mark.parametrize("columns", ["two", "list"])
+def test_several_scores_are_learned(pretrained, rows, tmp_path, capsys, columns):
+    """The score of the other tests, and its square."""
+    for name in ("train", "dev"):
+        with (rows / "scores" / f"{name}.csv").open(newline="") as file:
+            table = [(row["body"], float(row["label"])) for row in csv.DictReader(file)]
+        fields = [
+            {"body": body} | ({"up": up, "far": up**2} if columns == "two" else {"up": [up, up**2]})
+            for body, up in table
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in fields))
+    run, names = tmp_path / "run", ["up", "far"] if columns == "two" else ["up_1", "up_2"]
+    given = ["finetune", "--from", pretrained, "--data", tmp_path, "--output", run, "--text", "body", *QUICK]
+    given += ["--mesh.data", 1, "--epochs", 20, "--scores", *(names if columns == "two" else ["up"])]
+    assert main(list(map(str, given))) == 0, capsys.readouterr()
+    dev = result(run)["dev"]
+    assert min(dev[f"pearson_{name}"] for name in names) > 0.9
+    assert dev["pearson"] == pytest.approx(np.mean([dev[f"pearson_{name}"] for name in names]))
+    high, low, middle = (
+        answer.scores for answer in bert_jax.load(run).predict(["ba ba ke", "don don ke", "ging ging ke"])
+    )
+    assert list(high) == names
+    assert high[names[0]] > middle[names[0]] > low[names[0]]
+    assert min(high[names[1]], low[names[1]]) > middle[names[1]]
+    capsys.readouterr()
+    words = ["evaluate", "--model", run, "--data", tmp_path / "dev.jsonl", "--json", "-"]
+    assert main(list(map(str, words))) == 0
+    assert json.loads(capsys.readouterr().out)["pearson"] == pytest.approx(dev["pearson"], abs=1e-4)

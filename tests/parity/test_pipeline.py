@@ -1,5 +1,6 @@
 """What we write opens in transformers' pipelines, without a warning, and gives the same answers."""
 
+import json
 import logging
 
 import pytest
@@ -56,3 +57,23 @@ def test_other_heads_open_without_a_warning(tmp_path, said, kind, name):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert tokenizer("word1 word2")["input_ids"] == [2, 6, 7, 3]
     assert not said()
+
+
+@pytest.mark.parametrize("fields", [{"problem_type": None}, {"problem_type": "regression"}])
+def test_one_output(tmp_path, fields):
+    write_foreign(tmp_path / "hf", "sequence", None)
+    path = tmp_path / "hf" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    pipeline = transformers.pipeline("text-classification", model=str(tmp_path / "hf"))
+    scores = [one["score"] for one in pipeline(TEXTS)]
+    assert [answer.score for answer in bert_jax.load(tmp_path / "hf").predict(TEXTS)] == pytest.approx(scores, abs=1e-5)
+
+
+def test_several_scores(tmp_path):
+    names = ("valence", "arousal", "dominance")
+    write_foreign(tmp_path / "hf", "sequence", names)
+    path = tmp_path / "hf" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "problem_type": "regression"}))
+    pipeline = transformers.pipeline("text-classification", model=str(tmp_path / "hf"), top_k=None)
+    for found, expected in zip(pipeline(TEXTS), bert_jax.load(tmp_path / "hf").predict(TEXTS), strict=True):
+        assert {one["label"]: one["score"] for one in found} == pytest.approx(expected.scores, abs=1e-5)

@@ -184,6 +184,8 @@ def _training_counts(data: TaskData) -> dict[str, int]:
         counts = np.bincount(found, minlength=len(labels)).tolist()
         return {name[2:]: count for name, count in zip(labels, counts, strict=True) if name.startswith("B-")}
     own = encoded.labels if owner is None else encoded.labels[np.unique(owner, return_index=True)[1]]  # not of windows
+    if data.problem == REGRESSION:
+        return {}
     if own.ndim == 2:
         return dict(zip(labels, (own > 0.5).sum(axis=0).tolist(), strict=True))
     return dict(zip(labels, np.bincount(own, minlength=len(labels)).tolist(), strict=True))
