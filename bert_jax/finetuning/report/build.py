@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.encoded import Encoded
 from bert_jax.finetuning.data import Examples, TaskData
 from bert_jax.finetuning.drift import LayerDrift
