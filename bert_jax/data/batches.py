@@ -125,6 +125,11 @@ class Batches:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def largest_batch(batch_size: int, length: int) -> int:
+    """Return the most rows of `length` tokens in a batch of `prediction_batches`, a power of two."""
+    return 1 << max(0, (batch_size * ROW_TOKENS // length).bit_length() - 1)
+
+
 def prediction_batches(
     encoded: Encoded, batch_size: int, shapes: int | None = None, multiple: int = 1
 ) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -146,8 +151,7 @@ def prediction_batches(
         left = len(order) - start
         if left > size:
             width = _width(widths, encoded.lengths[order[start]])
-            most = 1 << max(0, (batch_size * ROW_TOKENS // width).bit_length() - 1)
-            size = min(most, 1 << (left - 1).bit_length())
+            size = min(largest_batch(batch_size, width), 1 << (left - 1).bit_length())
         rows = order[start : start + size]
         start += size
         yield rows, _rows(encoded, _filled(rows, -(-size // multiple) * multiple)[0], (width,))

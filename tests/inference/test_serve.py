@@ -1,16 +1,24 @@
 """launch/serve.py as a process of its own, asked over HTTP."""
 
+import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from foreign import write_foreign
 
 import bert_jax
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("starlette")
 
 SERVE = Path(__file__).resolve().parents[2] / "launch" / "serve.py"
 LABELS = ("P1", "P2", "P3")
@@ -23,15 +31,23 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def port(folder):
+@contextlib.contextmanager
+def serving(folder):
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     command = [sys.executable, str(SERVE), str(folder), "--port", "0"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         line = process.stdout.readline()
         assert "serving at http://127.0.0.1:" in line
-        yield int(line.rsplit(":", 1)[1])
-        process.terminate()
+        try:
+            yield process, int(line.rsplit(":", 1)[1])
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def port(folder):
+    with serving(folder) as (_, port):
+        yield port
 
 
 def asked(connection, body):
@@ -78,6 +94,74 @@ def test_the_server_takes_no_body_of_any_length(port):
     connection.endheaders()
     response = connection.getresponse()
     assert response.status == 413 and "at most" in json.loads(response.read())["error"]
+
+
+def exchange(port, sent):
+    """All that the server says to these bytes, until it closes or is silent."""
+    parts = []
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, contextlib.suppress(TimeoutError):
+        connection.sendall(sent)
+        while part := connection.recv(1 << 16):
+            parts.append(part)
+            connection.settimeout(1)
+    return b"".join(parts)
+
+
+HIDDEN = b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"texts": ["word1"]'
+
+
+@pytest.mark.parametrize(
+    "head, status",
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", b"200"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", b"400"),
+        (b"DELETE / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", b"405"),
+        (b"POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", b"404"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n0\r\n\r\n", b"411"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: %d\r\n\r\n0\r\n\r\n", b"411"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nContent-Length: 0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +%d\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : %d\r\n\r\n", b"400"),
+    ],
+)
+def test_a_request_hidden_in_a_body_gets_no_answer_of_its_own(port, head, status):
+    """Behind a proxy that frames otherwise, its answer would go to another client."""
+    body = HIDDEN + b"}"
+    replies = exchange(port, head % len(body) + body)
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", replies)
+    assert statuses == [status]
+
+
+def test_a_burst_of_connections_loses_none(port):
+    body = json.dumps({"texts": ["word1 word2"]})
+
+    def ask(_):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        return asked(connection, body)[0]
+
+    with concurrent.futures.ThreadPoolExecutor(200) as pool:
+        assert set(pool.map(ask, range(200))) == {200}
+
+
+def test_half_a_character_is_answered(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    assert asked(connection, b'{"texts": ["\\ud83d word1"]}')[0] == 200
+
+
+def test_a_stop_answers_what_has_begun(folder):
+    with serving(folder) as (process, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.putrequest("POST", "/")
+        body = json.dumps({"texts": ["word1"] * 256}).encode()
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders()
+        connection.send(body[:-1])
+        time.sleep(0.3)  # so that the request has begun
+        process.terminate()
+        time.sleep(0.3)
+        connection.send(body[-1:])
+        assert connection.getresponse().status == 200
+        assert process.wait(30) == 0
 
 
 def test_the_server_says_what_it_serves(port, folder):
