@@ -17,6 +17,18 @@ T = TypeVar("T")
 
 
 SEED_RANGE = (0, 2**32 - 1)
+LARGEST_LENGTH = 1 << 20
+# Far beyond any encoder. A file that asks for more is damaged, or would fill the memory before anything is said of it.
+LARGEST_SIZES = {
+    "vocab_size": 10_000_000,
+    "width": 1 << 16,
+    "depth": 1000,
+    "heads": 1 << 12,
+    "mlp_width": 1 << 18,
+    "max_length": LARGEST_LENGTH,
+    "embedding_width": 1 << 16,
+    "global_every": 1000,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +66,10 @@ class ModelConfig:
     pool_from: Literal["first", "mean"] = "first"
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "width", "depth", "heads", "mlp_width", "max_length", "embedding_width", "global_every")
-        counts = ("segments", "first_position", "local_window")
-        check_ranges(self, **dict.fromkeys(sizes, (1, None)), **dict.fromkeys(counts, (0, None)))
-        check_ranges(self, dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0), rotary_base=(1.0, None))
+        check_ranges(self, **{name: (1, most) for name, most in LARGEST_SIZES.items()})
+        check_ranges(self, **dict.fromkeys(("segments", "first_position", "local_window"), (0, LARGEST_LENGTH)))
+        check_ranges(self, dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0), initializer_range=(0.0, 100.0))
+        check_ranges(self, **dict.fromkeys(("rotary_base", "local_rotary_base"), (1.0, 1e12)))
         if self.width % self.heads:
             raise UserError(f"width {self.width} does not divide into {self.heads} heads")
         if self.positions == "rotary" and self.head_size % 2:
@@ -163,7 +175,17 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
     ]
     if missing and stand_in is None:
         raise UserError(f"{where}: missing {', '.join(name.rstrip('_') for name in missing)}")
-    return cls(**values, **dict.fromkeys(missing, stand_in))
+    try:
+        return cls(**values, **dict.fromkeys(missing, stand_in))
+    except UserError as error:  # of a range
+        raise UserError(f"{where}: {error}") from None
+
+
+def check_types(table: dict[str, Any], hints: dict[str, Any], where: str) -> None:
+    """Raise UserError for the first field of a JSON object whose value is not what its hint says. Others pass."""
+    for name, hint in hints.items():
+        if name in table:
+            _coerce(hint, table[name], f"{where}: {name}")
 
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
@@ -176,6 +198,8 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         return from_table(typing.cast(type, hint), value, where)
     if origin in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
+        if value is None and len(options) < len(typing.get_args(hint)):
+            return None
         return _coerce(options[0], value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):

@@ -1,20 +1,25 @@
 """What a process sets up before it first uses a device. The only caller of jax.distributed."""
 
 import ctypes
-import hashlib
 import os
 import platform
 from pathlib import Path
 
 import jax
 
+from bert_jax.machine import THREADS, cores, instructions, threads
 
-def prepare() -> None:
-    """Joins the other processes of the job where there are any, and keeps compiled programs on disk.
+
+def prepare(*, cpu_threads: int | None = None) -> None:
+    """Join the other processes of the job where there are any, and keep compiled programs on disk.
 
     A job of several says so by its environment: Slurm, or JAX_COORDINATOR_ADDRESS set by the launcher. A
     program that was compiled once on this machine is read back in a fraction of the time: resumed runs, other commands.
+    `cpu_threads` is the number of threads that XLA is to split its sums for, by default one a core. It has no effect in
+    a process that has computed already.
     """
+    if cpu_threads is not None and not _has_computed():
+        os.environ[THREADS] = str(cpu_threads)
     if jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_of_this_machine()))
     _keep_freed_memory()
@@ -23,28 +28,19 @@ def prepare() -> None:
 
 
 def cache_of_this_machine() -> Path:
-    """Where compiled programs are kept: a folder for each kind of CPU and number of cores.
+    """Return where compiled programs are kept: a folder for each kind of CPU, number of cores and of threads.
 
     XLA cuts a CPU's loops for as many cores as the process may use, and JAX's key of a program does not hold their
     number: what a job of one core has compiled would run on one core everywhere. Homes are shared between machines.
     """
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_jax"
-    return caches / "xla" / f"{platform.machine()}-{_instructions()}-{_cores()}"
+    sizes = f"{cores()}" if threads() == cores() else f"{cores()}-{threads()}"
+    return caches / "xla" / f"{platform.machine()}-{instructions()}-{sizes}"
 
 
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _instructions() -> str:
-    """A short name of what this CPU understands: Linux lists it, elsewhere it goes by the name of the CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    known = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return hashlib.sha256(known.encode()).hexdigest()[:8]
+def _has_computed() -> bool:
+    """Whether JAX has made its client, whose number of threads stays."""
+    return bool(jax._src.xla_bridge.backends_are_initialized())
 
 
 def _is_one_of_several() -> bool:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from types import MappingProxyType
 
 from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, read_manifest
 from bert_jax.errors import Stopped, UserError
+from bert_jax.files import read_json
 from bert_jax.text import load_tokenizer
 from data_prep.claim import claimed, describe, keep_tokenizer, list_input, records
 from data_prep.config import ShardsConfig
@@ -226,9 +226,11 @@ def _check_same_files(folder: Path, job: PartJob, parts: tuple[Part, ...]) -> No
     """Finished shards may be in use: they are made whole again, but never replaced by those of another text."""
     stamps = {job.stamp(part) for part in parts}
     for path in (folder / PARTS_FOLDER).glob("part-*.json"):
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            if json.loads(path.read_text())["stamp"] not in stamps:
-                raise UserError(f"{folder}: finished, and the input files have changed since. Choose another --output")
+        stamp = None
+        with contextlib.suppress(UserError):  # a damaged note is written anew
+            stamp = read_json(path).get("stamp")
+        if isinstance(stamp, str) and stamp not in stamps:
+            raise UserError(f"{folder}: finished, and the input files have changed since. Choose another --output")
 
 
 def _remove_other_parts(folder: Path, parts: tuple[Part, ...]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bert_jax.data.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER
 from bert_jax.errors import UserError
+from bert_jax.files import parse_json, read_json, read_text
 from bert_jax.output import FOREIGN, check_folder
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ShardsConfig
@@ -53,7 +54,7 @@ class Claim:
     def pin_input(self, listing: str) -> None:
         """The input is noted. A whole job takes it as it is now; shares must all see what the first of them saw."""
         path = self.folder / PARTS_FOLDER / INPUT_FILE
-        if write_once(path, listing) or path.read_text() == listing:
+        if write_once(path, listing) or read_text(path) == listing:
             return
         if not self.share.whole:
             raise UserError(
@@ -155,10 +156,10 @@ def _lock(handle: int, claim: Claim) -> None:
 
 def _difference(path: Path, listing: str) -> str:
     try:
-        before, now = json.loads(path.read_text()), json.loads(listing)
+        before, now = read_json(path), parse_json(listing, str(path))
         then, new = ({line.split(" ", 2)[2]: line for line in fields["files"]} for fields in (before, now))
         skipped = before["skipped"], now["skipped"]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (UserError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise UserError(f"{path}: damaged. Remove {path.parent.parent}, or choose another --output") from None
     told = [f"{name} is new" for name in new if name not in then]
     told += [f"{name} is gone" for name in then if name not in new]
@@ -172,8 +173,8 @@ def _difference(path: Path, listing: str) -> str:
 def _check_same_job(folder: Path, job: dict[str, object]) -> None:
     path = folder / PARTS_FOLDER / JOB_FILE
     try:
-        before = json.loads(path.read_text())
-    except ValueError:
+        before = read_json(path)
+    except UserError:
         raise UserError(f"{path}: damaged. Remove {folder}, or choose another --output") from None
     changed = [name for name in job if before.get(name) != job[name]]
     if changed:

@@ -12,6 +12,7 @@ import numpy as np
 from bert_jax.data.masking import make_masker
 from bert_jax.data.record import Masking, Shard, record_dtype
 from bert_jax.errors import UserError
+from bert_jax.files import read_json
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ShardsConfig
@@ -147,7 +148,7 @@ class PartJob:
     def finished(self, part: Part) -> PartResult | None:
         """What an earlier run left of this part; None where it is missing, of other settings or not whole."""
         try:
-            fields = json.loads(self.result_path(part).read_text())
+            fields = read_json(self.result_path(part))
             made = tuple(
                 Made(one["length"], {split: Shard(**shard) for split, shard in one["shards"].items()}, one["counts"])
                 for one in fields["made"]
@@ -157,7 +158,7 @@ class PartJob:
                 (length_folder(self.folder, self.config, one.length), s) for one in made for s in one.shards.values()
             ]
             whole = all((folder / shard.file).stat().st_size == shard.bytes for folder, shard in shards)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if result.stamp != self.stamp(part) or not whole:
             return None

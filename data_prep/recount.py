@@ -1,12 +1,13 @@
 """Whether a manifest says what is so: counted again from the examples, and from what each part noted."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from bert_jax.data.record import Manifest, Shard
+from bert_jax.errors import UserError
+from bert_jax.files import read_json
 from data_prep.job import PARTS_FOLDER, SPLITS
 
 ROUNDING = 1e-6  # shares are written with six decimals
@@ -89,13 +90,13 @@ def compare_parts(folder: Path, manifest: Manifest) -> list[str]:
         notes = sorted((folder.absolute().parent / PARTS_FOLDER).glob("part-*.json"))
     for path in notes:
         try:
-            fields = json.loads(path.read_text())
+            fields = read_json(path)
             counts.update(fields["counts"])
             for one in fields["made"] if "made" in fields else [_first_schema(fields, manifest.length)]:
                 if one["length"] == manifest.length:
                     made |= {(split, Shard(**shard)) for split, shard in one["shards"].items()}
                     counts.update(one["counts"])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (UserError, ValueError, KeyError, TypeError, AttributeError):
             return [f"{PARTS_FOLDER}/{path.name} is damaged"]
     if not notes:
         return []

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.config import ModelConfig, from_table
-from bert_jax.convert.pretrained import SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.config import LARGEST_LENGTH, ModelConfig, from_table
+from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
 from bert_jax.convert.rules import Flat, flatten, unflatten
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
@@ -19,7 +19,7 @@ def read_run(path: Path) -> Pretrained:
     """The model of a run folder (its best checkpoint), or of one folder in its checkpoints/, verified."""
     run, checkpoint = resolve_checkpoint(path)
     about, model = run.about(), run.model()
-    params = flatten(read_params(checkpoint))
+    params = flatten(read_params(checkpoint, run.owner()))
     _clear_padding(params, model.vocab_size)
     task = dict(about["task"])
     labels = task.get("labels")
@@ -27,6 +27,7 @@ def read_run(path: Path) -> Pretrained:
     if threshold is not None:
         task.setdefault("threshold", threshold)
     kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
+    _require_known(kind, task, path)
     _require_described(params, kind, model, labels, path)
     origin = task.pop("origin", {})
     return Pretrained(
@@ -53,6 +54,15 @@ def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: 
         table = {"pooling": [early["pooling"]], "normalize": early["normalize"]}
         table |= {name: value for name, value in names.items() if value is not None}
     return None if table is None else from_table(VectorConfig, table, where)
+
+
+def _require_known(kind: str, task: dict[str, Any], path: Path) -> None:
+    """Raise UserError where run.json names a head that there is not, or no classes for one that has them."""
+    if kind not in KINDS:
+        raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(KINDS)}. Put the run's own back")
+    length = task.get("max_length", 1)
+    if not 1 <= length <= LARGEST_LENGTH:
+        raise UserError(f"{path}: run.json: max_length {length} must lie between 1 and {LARGEST_LENGTH}")
 
 
 def _clear_padding(params: Flat, vocab_size: int) -> None:
@@ -100,5 +110,5 @@ def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
     run: RunFolder = start_run(
         folder, settings, pretrained.model, pretrained.tokenizer, kind="convert", task=task, data=digest
     )
-    write_params(run.checkpoints, 0, params)
+    write_params(run.checkpoints, 0, params, run.owner())
     run.write_result({"step": 0, "best_step": 0, "parameters_sha256": digest})

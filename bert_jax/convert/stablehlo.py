@@ -16,6 +16,7 @@ from bert_jax.convert.pretrained import Pretrained, module_of
 from bert_jax.convert.rules import unflatten
 from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
+from bert_jax.files import read_bytes
 
 PROGRAM = "model.stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -53,9 +54,9 @@ class StableHLOModel:
         """`path` is the program, or the folder it lies in."""
         self.path = path / PROGRAM if path.is_dir() else path
         try:
-            program = self.path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}. `write_stablehlo` makes one") from None
+            program = read_bytes(self.path)
+        except UserError as error:
+            raise UserError(f"{error}. `write_stablehlo` makes one") from None
         try:
             self._exported = export.deserialize(bytearray(program))
         except Exception as error:  # whatever the bytes lead its reader to

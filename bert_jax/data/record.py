@@ -8,14 +8,16 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from bert_jax.config import from_table
+from bert_jax.config import LARGEST_SIZES, check_ranges, from_table
 from bert_jax.errors import UserError
+from bert_jax.files import read_json
 
 SCHEMA_VERSION = 2
+MOST_LENGTH = (1 << 16) - 1  # positions are written in 16 bits
 READABLE = (1, 2)  # the first knew pairs with static masks only; what it left unsaid are the defaults here
 WRITER_OPTIONS = "group_size:1,uncompressed"  # one record a chunk: a random read costs 2 microseconds
 MANIFEST = "manifest.json"
@@ -140,7 +142,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise UserError(f"{folder}: no {MANIFEST}, shards of several lengths. Give one of {', '.join(lengths)}")
         raise UserError(f"{folder}: no {MANIFEST}, not finished shards. Run `bert-jax prep shards` to its end")
     try:
-        fields = json.loads(path.read_text())
+        fields = _read_fields(path)
         if fields["schema"] not in READABLE:
             raise UserError(
                 f"{path}: schema {fields['schema']}, this version reads {' and '.join(map(str, READABLE))}. "
@@ -154,7 +156,25 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = from_table(Manifest, {**fields, "splits": {}, "settings": {}}, str(path))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: not a manifest of shards. Run `bert-jax prep shards` again") from None
+    _check_ranges(manifest, path)
     return dataclasses.replace(manifest, splits=splits, settings=settings)
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UserError(f"{path}: not a manifest of shards: {reason}. Run `bert-jax prep shards` again") from None
+
+
+def _check_ranges(manifest: Manifest, path: Path) -> None:
+    """Raise UserError for sizes that no shards of ours have: records of them would not fit into memory."""
+    try:
+        check_ranges(manifest, length=(3, MOST_LENGTH), vocab_size=(1, LARGEST_SIZES["vocab_size"]), separators=(0, 2))
+        check_ranges(manifest.masking, max_predictions=(0, MOST_LENGTH), rate=(0.0, 1.0), max_ngram=(1, MOST_LENGTH))
+    except UserError as error:
+        raise UserError(f"{path}: {error}. Run `bert-jax prep shards` again") from None
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:

@@ -12,6 +12,7 @@ from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.glue import TASKS
 from bert_jax.data.long_texts import LongTexts
 from bert_jax.errors import UserError
+from bert_jax.machine import MOST_THREADS
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
@@ -161,6 +162,9 @@ class FinetuneConfig:
     evaluate_every: int | None = None
     """Steps between two scorings of the dev rows. Each epoch where not said."""
     log_every: int = 10
+    threads: int | None = None
+    """On a CPU: for how many threads XLA splits its sums. Runs repeat bit for bit where this is the same, on however
+    many cores. Default: what the run was begun with; of a new run the cores here."""
     mesh: MeshConfig = MeshConfig()
 
     def __post_init__(self) -> None:
@@ -175,6 +179,7 @@ class FinetuneConfig:
         check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), weight_decay=(0.0, 10.0))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         check_ranges(self, max_answer_length=(1, MOST_TOKENS))
+        check_ranges(self, threads=(1, MOST_THREADS))
         for name, values in self.sweep.grid.items():
             for value in values:
                 own: dict[str, Any] = {name: value, "sweep": SweepConfig()}

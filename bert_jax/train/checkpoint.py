@@ -1,16 +1,16 @@
-"""Checkpoints with Orbax, sealed with sha256 so that a damaged one is found. The one file that knows Orbax.
+"""Checkpoints with Orbax, sealed so that a damaged or foreign one is found. The one file that knows Orbax.
 
-A checkpoint is written in the background into a temporary folder. When every array is on disk, a list of the sha256 of
-all its files is put beside them, and only then is the folder renamed to its step. So a folder named for a step is
-whole, and what changed in it afterwards shows. Orbax alone restores a flipped bit without a word.
+A checkpoint is written in the background into a temporary folder. When every array is on disk, its seal is put beside
+them (bert_jax.train.seal), and only then is the folder renamed to its step. So a folder named for a step is whole, and
+what changed in it afterwards shows. Orbax alone restores a flipped bit without a word.
 """
 
+import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from bert_jax.errors import UserError
+from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
+from bert_jax.train.seal import MOST_NAMED, Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
 
-SEAL = "SEAL.json"
 METADATA_BYTES = 1_000_000  # what Orbax writes beside the arrays, with room to spare
-MOST_NAMED = 4  # damaged files
-_UNSEALED = {SEAL, "_CHECKPOINT_METADATA", "commit_success.txt"}
+MOST_DIFFERENCES = 8  # that a message lists
+NOBODY = Owner(None, None)
 _PARAMS, _OPT_STATE = "params", "opt_state"
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every save, and prints what it raises besides
@@ -35,12 +36,15 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every save, 
 class Checkpoints:
     """The checkpoints of one run, by step, the newest `keep` and the protected one kept."""
 
-    def __init__(self, folder: Path, *, keep: int = 3, warn: Callable[[str], None] = print) -> None:
-        self.folder, self.keep, self.warn = folder.absolute(), keep, warn
+    def __init__(
+        self, folder: Path, *, owner: Owner = NOBODY, keep: int = 3, warn: Callable[[str], None] = note
+    ) -> None:
+        self.folder, self.owner, self.keep, self.warn = folder.absolute(), owner, keep, warn
         self.protected: int | None = None  # a step that pruning leaves alone
-        self._saving: int | None = None
+        self._saving: tuple[int, dict[str, Any] | None] | None = None  # step, what its seal says of the best
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
+        self._set_strangers_aside()
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -53,13 +57,16 @@ class Checkpoints:
         """Steps that have a folder, ascending; whether they are sound, `damage` says."""
         return checkpoint_steps(self.folder)
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Starts writing `state`; returns when the arrays are copied, not when they are on disk."""
+    def save(self, step: int, state: TrainState, best: dict[str, Any] | None = None) -> None:
+        """Start writing `state`. Returns when the arrays are copied, not when they are on disk.
+
+        `best` goes into the seal: what the run has to know of its evaluations so far when it is resumed.
+        """
         self.wait()
         if step in self.steps():
             return
         self._prune()
-        self._saving = step
+        self._saving = step, best
         items = {_PARAMS: state.params, _OPT_STATE: _as_dict(state.opt_state)}
         self._require_room(items)
         try:
@@ -97,21 +104,21 @@ class Checkpoints:
         self._manager.close()
 
     def restore_newest(self, like: TrainState) -> TrainState | None:
-        """The newest sound state, laid out as `like` says, or None where there is no checkpoint.
+        """Return the newest sound state, laid out as `like` says, or None where there is no checkpoint.
 
-        A damaged checkpoint is named, set aside as `<step>.damaged`, and the one before it taken. Raises UserError
-        where all are damaged, or where a sound one has other parameters than `like`.
+        A checkpoint that is damaged, or not of this run and step, is named, set aside as `<step>.damaged`, and the one
+        before it taken. Raises UserError where none is left, or where a sound one has other parameters than `like`.
         """
         steps = self.steps()
+        self._require_own(steps)
         for step in reversed(steps):
-            problems = damage(self.folder / str(step))
-            if not problems:
-                return self.restore(step, like)
-            aside = self.folder / f"{step}.damaged"
-            self.warn(f"checkpoint {self.folder / str(step)} is damaged ({'; '.join(problems)}); set aside as {aside}")
-            shutil.rmtree(aside, ignore_errors=True)
-            (self.folder / str(step)).rename(aside)
-            self._manager.reload()
+            if self.is_sound(step):
+                state = self.restore(step, like)
+                made = _updates_made(state)
+                if made in (None, step):
+                    return state
+                self._set_aside(self.folder / str(step), f"its optimizer has made {made} updates")  # an older seal
+                self._manager.reload()
         damaged = sorted(path.name for path in self.folder.glob("*.damaged"))
         if damaged:  # also at the next start: going back to step 0 is for the user to say
             raise UserError(
@@ -120,18 +127,41 @@ class Checkpoints:
             )
         return None
 
+    def _require_own(self, steps: Sequence[int]) -> None:
+        """Raise UserError where all checkpoints are of another run: rather run.json is, and nothing is set aside."""
+        owners = set()
+        for step in steps:
+            with contextlib.suppress(UserError, OSError):
+                owners.add(read_seal(self.folder / str(step)).owner or NOBODY)
+        runs = {owner.run for owner in owners}
+        if runs and self.owner.run not in runs:
+            others = ", ".join(sorted(str(run) for run in runs)[:MOST_NAMED])
+            raise UserError(
+                f"{self.folder}: no checkpoint of this run, {self.owner.run}; they are of {others}. Put the "
+                "run.json back that belongs to them, or start a new run"
+            )
+
+    def is_sound(self, step: int) -> bool:
+        """Whether there is a checkpoint of a step, as it was sealed, and of this run. One that is not is set aside."""
+        folder = self.folder / str(step)
+        if not folder.is_dir():
+            return False
+        problems = damage(folder, self.owner)
+        if problems:
+            self._set_aside(folder, "; ".join(problems))
+            self._manager.reload()
+        return not problems
+
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state of one step, laid out as `like` says, on whatever mesh that is."""
-        compare_shapes(self.folder / str(step), like.params)
-        item = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    _PARAMS: ocp.args.StandardRestore(like.params),
-                    _OPT_STATE: ocp.args.StandardRestore(_as_dict(like.opt_state)),
-                }
-            ),
-        )
+        """Return the state of one step, laid out as `like` says, on whatever mesh that is."""
+        folder = self.folder / str(step)
+        compare_shapes(folder, like.params)
+        items = {
+            _PARAMS: ocp.args.StandardRestore(like.params),
+            _OPT_STATE: ocp.args.StandardRestore(_as_dict(like.opt_state)),
+        }
+        with _readable(folder):
+            item = self._manager.restore(step, args=ocp.args.Composite(**items))
         flat = jax.tree.leaves(item[_OPT_STATE])
         opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), flat)
         return TrainState(jax.device_put(np.int32(step), like.step.sharding), item[_PARAMS], opt_state)
@@ -150,53 +180,45 @@ class Checkpoints:
                 self.warn(f"{empty} is empty, not a checkpoint; removed")
                 empty.rmdir()
 
+    def _set_strangers_aside(self) -> None:
+        """Set aside what is named like a step and cannot be one: Orbax would count or follow it."""
+        for path in list(self.folder.iterdir()):
+            if path.name.isdecimal() and (step_of(path) is None or not path.is_dir()):
+                self._set_aside(path, "no number of a step" if path.is_dir() else "no folder")
+
+    def _set_aside(self, path: Path, problem: str) -> None:
+        aside = path.with_name(f"{path.name}.damaged")
+        self.warn(f"checkpoint {path} is damaged ({problem}); set aside as {aside}")
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+
     def _seal(self) -> None:
         """Called by Orbax when all arrays are written and the folder still has its temporary name."""
-        if jax.process_index() > 0:
+        if jax.process_index() > 0 or self._saving is None:
             return  # the first process renames, so it seals
-        for folder in self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
-            (folder / SEAL).write_text(json.dumps(_hashes(folder), indent=1))
+        step, best = self._saving
+        for folder in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+            write_seal(folder, step, self.owner, best)
 
 
-def checkpoint_steps(folder: Path) -> list[int]:
-    """The steps that have a non-empty folder, ascending."""
-    if not folder.is_dir():
-        return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir() and any(p.iterdir()))
-
-
-def damage(folder: Path) -> list[str]:
-    """What is wrong with the checkpoint at `folder`; empty where every file is as it was sealed."""
-    try:
-        sealed = json.loads((folder / SEAL).read_text())
-        if not isinstance(sealed, dict) or not any(name.startswith(_PARAMS) for name in sealed):
-            return [f"{SEAL} does not seal the parameters"]
-        found = _hashes(folder)
-        problems = [f"{name} is missing" for name in sealed if name not in found]
-        problems += [f"{name} has changed" for name in sealed if name in found and found[name] != sealed[name]]
-        problems += [f"{name} was not there" for name in found if name not in sealed]
-        more = len(problems) - MOST_NAMED
-        return problems if more <= 0 else [*problems[:MOST_NAMED], f"and {more} more"]
-    except FileNotFoundError:
-        return [f"{SEAL} is missing"]
-    except (ValueError, AttributeError, OSError) as error:
-        return [f"{SEAL} cannot be read: {error}"]
-
-
-def write_params(folder: Path, step: int, params: Params) -> None:
-    """Leaves one sealed checkpoint in `folder`, of parameters alone: to start from, not to resume."""
-    checkpoints = Checkpoints(folder)
+def write_params(folder: Path, step: int, params: Params, owner: Owner) -> None:
+    """Leave one sealed checkpoint in `folder`, of parameters alone: to start from, not to resume."""
+    checkpoints = Checkpoints(folder, owner=owner)
     checkpoints.save(step, TrainState(jnp.int32(step), params, ()))
     checkpoints.close()
 
 
-def read_params(folder: Path) -> Params:
-    """The parameters of one checkpoint as NumPy arrays on the host, verified. Raises UserError where it is damaged."""
-    problems = damage(folder)
+def read_params(folder: Path, owner: Owner | None = None) -> Params:
+    """Return the parameters of one checkpoint as NumPy arrays on the host, verified.
+
+    Raises UserError where it is damaged, or not of the run that is to own it.
+    """
+    problems = damage(folder, owner)
     if problems:
         raise UserError(f"{folder} is damaged: {'; '.join(problems)}. Use another checkpoint")
     path = folder.absolute() / _PARAMS
-    with ocp.PyTreeCheckpointer() as reader:
+    with _readable(folder), ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(path).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
         return _integer_keys(reader.restore(path, restore_args=as_numpy))
@@ -204,7 +226,7 @@ def read_params(folder: Path) -> Params:
 
 def compare_shapes(folder: Path, params: Params) -> None:
     """Raises UserError that lists every parameter missing, extra or of another shape than `params`."""
-    with ocp.PyTreeCheckpointer() as reader:
+    with _readable(folder), ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(folder.absolute() / _PARAMS).item_metadata.tree
     require_same_shapes(_integer_keys(tree), params, str(folder))
 
@@ -220,7 +242,9 @@ def require_same_shapes(found: Params, params: Params, where: str) -> None:
         if name in saved and saved[name] != wanted[name]
     ]
     if problems:
-        raise UserError(f"{where}: {len(problems)} of {len(wanted)} tensors did not fit: {'; '.join(problems)}")
+        more = len(problems) - MOST_DIFFERENCES
+        listed = "; ".join([*problems[:MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
+        raise UserError(f"{where}: {len(problems)} of {len(wanted)} tensors did not fit: {listed}")
 
 
 def parameter_hash(params: Params) -> str:
@@ -247,19 +271,29 @@ def _integer_keys(tree: Any) -> Any:
     return tree
 
 
+def _updates_made(state: TrainState) -> int | None:
+    """Return the number of updates that an optimizer state has counted, None where it counts none."""
+    leaves = jax.tree.leaves(state.opt_state)
+    return next((int(leaf) for leaf in leaves if leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)), None)
+
+
 def _as_dict(opt_state: Any) -> dict[str, Any]:
     """The leaves of an optimizer state by number: Optax's tuples come and go between versions, their order does not."""
     return {f"{index:05d}": leaf for index, leaf in enumerate(jax.tree.leaves(opt_state))}
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    """sha256 of every file but the seal and what Orbax writes when it renames: times, nothing that restore reads."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _UNSEALED)
-    hashes = {}
-    for path in files:
-        with path.open("rb") as file:
-            hashes[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turn what Orbax raises for content that is sealed and still no checkpoint of this form into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many types: KeyError, ValueError, FileNotFoundError, RecursionError
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+        raise UserError(
+            f"{folder}: no checkpoint of this form can be read there: {reason}. Move it away to go on from another one"
+        ) from None
 
 
 def _disk_error(folder: Path, error: Exception) -> UserError:

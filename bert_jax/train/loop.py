@@ -10,12 +10,14 @@ import grain
 import jax
 import numpy as np
 
-from bert_jax.errors import Diverged, Stopped
+from bert_jax.errors import Diverged, Stopped, UserError
+from bert_jax.train.best import Best, best_of_lines
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.flops import peak_flops
 from bert_jax.train.metrics import MetricsLog, TrainingProgress, read_metrics
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder
+from bert_jax.train.seal import SEAL, read_seal
 from bert_jax.train.signals import StopRequest
 from bert_jax.train.task import Batch, Source, Sums
 
@@ -88,12 +90,10 @@ class _Loop:
         self.evaluation, self.flops_per_row = evaluation, flops_per_row
         self.stop = StopRequest()
         self.progress = TrainingProgress(title, schedule.steps, 0)
-        self.checkpoints = Checkpoints(run.checkpoints, keep=schedule.keep, warn=self.progress.say)
+        self.checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=schedule.keep, warn=self.progress.say)
         self.peak = peak_flops(program.mesh.devices.flatten().tolist())
         self.pending: list[tuple[int, Sums]] = []
-        self.best_step: int | None = None
-        self.scores: dict[str, float] = {}
-        self.since_best = 0  # evaluations
+        self.best = Best()
         self.clock = _Clock()
 
     def run(self, start: Callable[[], TrainState]) -> Outcome:
@@ -101,9 +101,13 @@ class _Loop:
         done = int(state.step) if state else 0
         if state is None:
             state = start()
-        self.log = MetricsLog(self.folder.path, done)
-        self._recall_best()
+        if done > self.schedule.steps:
+            last = self.schedule.steps
+            raise UserError(f"{self.folder.checkpoints / str(done)}: a step after the last, {last}. Move it away")
+        self.log = MetricsLog(self.folder.path, done, warn=self.progress.say)
         if done:
+            self.best = self._recall_best(done)
+            self.checkpoints.protected = self.best.step
             self.progress.say(f"{self.folder.path}: goes on after step {done} of {self.schedule.steps}")
         try:
             for step, batch in self._batches(self.schedule.steps if self._is_spent() else done):
@@ -116,7 +120,7 @@ class _Loop:
         finally:
             self.checkpoints.close()
             self.log.close()
-        return Outcome(state, self.best_step or self.schedule.steps, self.scores)
+        return Outcome(state, self.best.step or self.schedule.steps, self.best.scores)
 
     def _after_step(self, step: int, state: TrainState) -> None:
         last = step == self.schedule.steps
@@ -127,10 +131,10 @@ class _Loop:
             self._flush()
         if evaluating:
             self._evaluate(step, state)
-        if saving or self.best_step == step or (evaluating and self._is_spent()):
+        if saving or self.best.step == step or (evaluating and self._is_spent()):
             with self.clock.paused():
-                self.checkpoints.save(step, state)
-                self.checkpoints.protected = self.best_step
+                self.checkpoints.save(step, state, self.best.as_dict())
+                self.checkpoints.protected = self.best.step
         if stopping and not last:
             self.checkpoints.wait()
             raise Stopped(
@@ -173,32 +177,35 @@ class _Loop:
         self.log.write(step, self.evaluation.split, scores)
         shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items())
         self.progress.say(f"step {step} {self.evaluation.split}: {shown}")
-        self._consider(step, scores)
-
-    def _consider(self, step: int, scores: dict[str, float]) -> None:
-        """Keeps the first of the best scores, or the last where no score decides."""
-        name = self.evaluation.best if self.evaluation else None
-        if name is None:
-            self.scores = scores
-        elif self.best_step is None or scores[name] > self.scores[name]:
-            self.best_step, self.scores, self.since_best = step, scores, 0
-        else:
-            self.since_best += 1
+        self.best = self.best.after(step, scores, self.evaluation.best)
 
     def _is_spent(self) -> bool:
         """Whether the score has not grown for as long as patience lasts."""
-        return self.schedule.patience is not None and self.since_best >= self.schedule.patience
+        return self.schedule.patience is not None and self.best.since >= self.schedule.patience
 
-    def _recall_best(self) -> None:
-        """What the evaluations before a restart said, from the log; only of checkpoints that are still there."""
-        kept = self.checkpoints.steps()
-        for step, split, values in read_metrics(self.folder.path):
-            if self.evaluation and split == self.evaluation.split:
-                if step in kept:
-                    self._consider(step, values)
-                elif self.best_step is not None:
-                    self.since_best += 1
-        self.checkpoints.protected = self.best_step
+    def _recall_best(self, done: int) -> Best:
+        """Return what the evaluations up to step `done` said: from its seal, or else from the log.
+
+        From the log where the seal is of an older version, or the best checkpoint is no longer there, or damaged.
+        """
+        if self.evaluation is None:
+            return Best()
+        folder = self.checkpoints.folder / str(done)
+        sealed = read_seal(folder).best
+        best = None if sealed is None else Best.from_dict(sealed, str(folder / SEAL))
+        if best is not None and (best.step in (None, done) or self.checkpoints.is_sound(best.step)):
+            return best
+        if best is not None:
+            self.progress.say(f"{self.folder.path}: the best checkpoint, of step {best.step}, is gone")
+        every = self.schedule.evaluate_every
+        return best_of_lines(
+            read_metrics(self.folder.path),
+            self.evaluation.split,
+            self.evaluation.best,
+            kept={step for step in self.checkpoints.steps() if self.checkpoints.is_sound(step)},
+            expected=range(every, done + 1, every),
+            warn=self.progress.say,
+        )
 
     def _batches(self, done: int) -> Iterator[tuple[int, Batch]]:
         """Batches after step `done`, read ahead by Grain in a thread of its own; whole batches are its elements."""

@@ -1,7 +1,9 @@
 """Where numbers go: one JSON line an entry, TensorBoard, and a progress line for the person who waits."""
 
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,24 +11,42 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bert_jax.terminal import say, visible
+from bert_jax.errors import UserError
+from bert_jax.files import parse_json, read_bytes
+from bert_jax.terminal import note, say, visible
+
+Record = tuple[int, str, dict[str, float]]  # step, split, values
+
+FILE = "metrics.jsonl"
+MOST_BYTES = 1 << 30  # a line of 200 bytes for each of five million steps
+MOST_NAMED = 4  # lines that are no record
 
 PLAIN_LINE_SECONDS = 10.0  # between two lines where standard error is no terminal
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard of one run. Lines after `step` are dropped: the run is about to repeat them."""
+    """metrics.jsonl and TensorBoard of one run.
 
-    def __init__(self, folder: Path, step: int) -> None:
-        path = folder / "metrics.jsonl"
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step(line) <= step]
+    Lines after `step` are dropped: the run is about to repeat them. So are lines that are no record, which `warn` is
+    told, but for what a kill cut short at the end.
+    """
+
+    def __init__(self, folder: Path, step: int, *, warn: Callable[[str], None] = note) -> None:
+        path = folder / FILE
+        if os.path.lexists(path):
+            lines = read_bytes(path, limit=MOST_BYTES).split(b"\n")
+            records = [_record(line) for line in lines]
+            lost = [number for number, record in enumerate(records[:-1], 1) if record is None]
+            if lost:
+                shown = ", ".join(map(str, lost[:MOST_NAMED])) + (", ..." if len(lost) > MOST_NAMED else "")
+                warn(f"{path}: no record in line {shown}; dropped. The run goes on without it")
+            kept = [line for line, record in zip(lines, records, strict=True) if record and record[0] <= step]
             replacement = path.with_suffix(".tmp")
-            replacement.write_text("".join(line + "\n" for line in kept))
+            replacement.write_bytes(b"".join(line + b"\n" for line in kept))
             replacement.replace(path)
         from tensorboardX import SummaryWriter  # brings torch, where that is installed: two seconds
 
-        self._file = path.open("a", buffering=1)
+        self._file = path.open("a", buffering=1, encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, write_to_disk=True)
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
@@ -39,19 +59,24 @@ class MetricsLog:
         self._board.close()
 
 
-def read_metrics(folder: Path) -> list[tuple[int, str, dict[str, float]]]:
-    """Step, split and values of each whole line of metrics.jsonl; what a kill cut short is left out."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    entries = [json.loads(line) for line in lines if _step(line) < float("inf")]
-    return [(entry.pop("step"), entry.pop("split"), entry) for entry in entries]
+def read_metrics(folder: Path) -> list[Record]:
+    """Return step, split and values of each record of metrics.jsonl; lines that are none are left out."""
+    path = folder / FILE
+    lines = read_bytes(path, limit=MOST_BYTES).split(b"\n") if os.path.lexists(path) else []
+    return [record for line in lines if (record := _record(line))]
 
 
-def _step(line: str) -> float:
+def _record(line: bytes) -> Record | None:
+    """Return step, split and values of a line of metrics.jsonl, None where it is no record of ours."""
     try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError):
-        return float("inf")
+        entry = parse_json(line, FILE)
+    except UserError:
+        return None
+    step, split = entry.pop("step", None), entry.pop("split", None)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in entry.values())
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0 or not isinstance(split, str) or not numbers:
+        return None
+    return step, split, entry
 
 
 class TrainingProgress:

@@ -17,23 +17,27 @@ from bert_jax.config import OptimConfig
 class Pace:
     """The learning rate of a run by step: linear from 0 to the peak over the warm-up, then linear to 0 at the end.
 
-    Its numbers are arguments of the compiled step, so that runs at other rates, or of other lengths, share it.
+    Its numbers are arguments of the compiled step, so that runs at other rates, or of other lengths, share it. A run
+    that was lengthened followed `before`, up to the step `before.until`.
     """
 
     peak: jax.Array | np.float32
     warmup_steps: jax.Array | np.float32
     steps: jax.Array | np.float32
+    until: jax.Array | np.float32 = dataclasses.field(default_factory=lambda: np.float32(np.inf))
+    before: "Pace | None" = None
 
     @classmethod
-    def of(cls, config: OptimConfig, steps: int) -> Self:
-        numbers = (config.peak_lr, round(config.warmup * steps), steps)
-        return cls(*(np.float32(number) for number in numbers))
+    def of(cls, config: OptimConfig, steps: int, *, until: float = np.inf, before: "Pace | None" = None) -> Self:
+        peak, warmup_steps, last, end = map(np.float32, (config.peak_lr, round(config.warmup * steps), steps, until))
+        return cls(peak, warmup_steps, last, end, before)
 
     def rate(self, step: jax.Array | int) -> jax.Array:
-        """Of the update after `step` others."""
+        """Return the rate of the update after `step` others."""
         rise = step / jnp.maximum(self.warmup_steps, 1.0)
         fall = (self.steps - step) / jnp.maximum(self.steps - self.warmup_steps, 1.0)
-        return self.peak * jnp.where(step < self.warmup_steps, rise, jnp.maximum(fall, 0.0))
+        rate = self.peak * jnp.where(step < self.warmup_steps, rise, jnp.maximum(fall, 0.0))
+        return rate if self.before is None else jnp.where(step < self.before.until, self.before.rate(step), rate)
 
 
 def decayed(params: Any) -> Any:

@@ -2,31 +2,54 @@
 
 import dataclasses
 import fcntl
-import importlib.metadata
+import hashlib
 import json
 import os
-import platform
-import shlex
-import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
-from bert_jax.config import ModelConfig, read_toml, to_toml
+from bert_jax.config import ModelConfig, check_types, from_table, read_toml, to_toml
 from bert_jax.errors import UserError
-from bert_jax.files import read_toml_table
+from bert_jax.files import SETTINGS_BYTES, read_json, read_text, read_toml_table
 from bert_jax.output import check_new_folder, whole_folder, write_text
+from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import checkpoint_steps
+from bert_jax.train.about import describe_change, new_about, read_about
+from bert_jax.train.checkpoint import read_params
+from bert_jax.train.place import CHECKPOINTS, checkpoint_at
+from bert_jax.train.program import Params
+from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
 
 LOCK = ".lock"  # held while a process writes the run
 _held: dict[Path, int] = {}  # until the process ends
 
-LIBRARIES = ("bert_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
+RUNS = "runs.json"  # in a folder of several runs
+RESULT: dict[str, Any] = {
+    "step": int,
+    "best_step": int,
+    "dev": dict,
+    "held_out": dict,
+    "long_texts": dict,
+    "baseline": float,
+    "train_rows": int,
+    "dev_rows": int,
+    "parameters_sha256": str,
+    "seconds_since_last_start": float,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run followed before it was lengthened: up to step `until` a schedule of `steps`, after it one of `now`."""
+
+    until: int
+    steps: int
+    now: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +69,34 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     def settings(self) -> str:
-        return (self.path / "run.toml").read_text()
+        return read_text(self.path / "run.toml", limit=SETTINGS_BYTES)
+
+    def settings_table(self) -> dict[str, Any]:
+        return read_toml_table(self.path / "run.toml", limit=SETTINGS_BYTES)
 
     def about(self) -> dict[str, Any]:
-        return self._json("run.json")
+        return read_about(self.path / "run.json")
+
+    def owner(self) -> Owner:
+        """Return whose the checkpoints of this run are."""
+        about = self.about()
+        return Owner(about.get("run"), about["data_fingerprint"])
+
+    def params(self, step: int) -> Params:
+        """Return the parameters of a checkpoint, verified. Raises UserError where it is damaged or of another run."""
+        return read_params(self.checkpoints / str(step), self.owner())
 
     def model(self) -> ModelConfig:
-        return read_toml(ModelConfig, self.path / "model.toml")
+        """Return the shape of the encoder. Raises UserError where it is no longer the one the run was started with."""
+        path = self.path / "model.toml"
+        model = read_toml(ModelConfig, path)
+        expected = self.about().get("model_fingerprint")
+        if expected is not None and expected != _fingerprint(read_text(path, limit=SETTINGS_BYTES)):
+            raise UserError(f"{path} has changed since the run was made. Put the run's own model.toml back")
+        return model
 
     def tokenizer(self) -> Tokenizer:
         """The run's tokenizer. Raises UserError where it is no longer the one that the run was started with."""
@@ -85,23 +126,60 @@ class RunFolder:
         _held[self.path.absolute()] = handle
 
     def result(self) -> dict[str, Any] | None:
-        """What the finished run left, or None while it is not finished."""
-        return self._json("result.json") if (self.path / "result.json").exists() else None
+        """Return what the finished run left, or None while it is not finished."""
+        path = self.path / "result.json"
+        if not os.path.lexists(path):
+            return None
+        try:
+            result = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path))
+            check_types(result, RESULT, str(path))
+            for name in ("dev", "held_out"):
+                check_types(result.get(name, {}), dict.fromkeys(result.get(name, {}), float), f"{path}: {name}")
+        except UserError as error:
+            raise UserError(f"{error}. Remove the file, and start the command of the run again") from None
+        return result
+
+    def dev_result(self) -> tuple[int, dict[str, float]]:
+        """Return the best step and its dev scores of a finished fine-tuning."""
+        result = self.result() or {}
+        if "main" not in result.get("dev", {}) or "best_step" not in result:
+            raise UserError(
+                f"{self.path / 'result.json'}: no best step with its dev scores. Remove the file, and start the "
+                "command of the run again"
+            )
+        return result["best_step"], result["dev"]
 
     def write_result(self, result: dict[str, Any]) -> None:
         self._write_json("result.json", result)
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            table = json.loads((self.path / name).read_text())
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self.path / name} cannot be read: {error}. Start the run in a new folder") from None
-        if not isinstance(table, dict):
-            raise UserError(f"{self.path / name} is not a JSON object. Start the run in a new folder")
-        return table
+    def plans(self) -> list[Plan]:
+        """Return the plans that this run followed before it was lengthened, in their order."""
+        path = self.path / "run.json"
+        steps = self.settings_table().get("steps")
+        plans = [from_table(Plan, plan, f"{path}: lengthened") for plan in self.about().get("lengthened", ())]
+        return [plan for plan in plans if isinstance(steps, int) and plan.now <= steps]
+
+    def lengthen(self, config: Any, steps: int) -> None:
+        """Rewrite the settings of a run that was planned for `steps` and is to go on for more of them.
+
+        run.json is written before run.toml: a plan that leads to more steps than run.toml has is none yet.
+        """
+        done = self._newest_sound_step()
+        plans = [plan for plan in self.plans() if plan.until < done]
+        if done:
+            before = next((plan.steps for plan in self.plans() if done <= plan.until), steps)
+            plans.append(Plan(done, before, config.steps))
+        (self.path / "result.json").unlink(missing_ok=True)
+        self._write_json("run.json", {**self.about(), "lengthened": [dataclasses.asdict(plan) for plan in plans]})
+        write_text(self.path / "run.toml", to_toml(config))
+
+    def _newest_sound_step(self) -> int:
+        owner = self.owner()
+        steps = reversed(checkpoint_steps(self.checkpoints))
+        return next((step for step in steps if not damage(self.checkpoints / str(step), owner)), 0)
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        write_text(self.path / name, json.dumps(value, indent=2) + "\n")
+        write_text(self.path / name, json.dumps(sealed(value), indent=2) + "\n")
 
 
 def open_run(path: Path) -> RunFolder:
@@ -114,41 +192,44 @@ def open_run(path: Path) -> RunFolder:
 
 def is_run(path: Path) -> bool:
     """Whether `path` is a run folder, a folder of several runs, or one checkpoint of a run."""
-    if path.parent.name == "checkpoints" and path.name.isdigit():
-        return True
-    return (path / "run.toml").is_file() or (path / RUNS).is_file()
-
-
-RUNS = "runs.json"  # in a folder of several runs
+    return checkpoint_at(path) is not None or (path / "run.toml").is_file() or (path / RUNS).is_file()
 
 
 def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
-    """The run and the checkpoint folder that `path` means.
+    """Return the run and the checkpoint folder that `path` means.
 
     A run folder means its best checkpoint, or the newest while it is not finished; a folder of several runs the best
-    of them; a folder in checkpoints/ itself.
+    of them; a folder in checkpoints/ itself, also by a link or relative to where the process is.
     """
-    if path.parent.name == "checkpoints" and path.name.isdigit():
-        if not path.is_dir():
-            there = ", ".join(map(str, checkpoint_steps(path.parent))) or "none"
+    if (checkpoint := checkpoint_at(path)) is not None:
+        if not checkpoint.is_dir():
+            there = ", ".join(map(str, checkpoint_steps(checkpoint.parent))) or "none"
             raise UserError(f"{path}: no such checkpoint; there are {there}")
-        return open_run(path.parent.parent), path
-    if (path / RUNS).is_file():
-        return resolve_checkpoint(path / json.loads((path / RUNS).read_text())["best"])
-    run = open_run(path)
+        return open_run(checkpoint.parent.parent), checkpoint
+    run = open_run(_best_of_several(path) if (path / RUNS).is_file() else path)
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
-        raise UserError(f"{path} has no checkpoint yet. Start its command again, or choose another run")
-    step = (run.result() or {}).get("best_step", steps[-1])
+        raise UserError(f"{run.path} has no checkpoint yet. Start its command again, or choose another run")
+    result = run.result()
+    step = steps[-1] if result is None else result.get("best_step", result.get("step"))
     if step not in steps:
         raise UserError(
-            f"{path / 'result.json'} names step {step!r}, {run.checkpoints} has {', '.join(map(str, steps))}"
+            f"{run.path / 'result.json'} names step {step!r}, {run.checkpoints} has {', '.join(map(str, steps))}"
         )
     return run, run.checkpoints / str(step)
 
 
+def _best_of_several(folder: Path) -> Path:
+    """Return the run that answers for a folder of several. Raises UserError where runs.json names none of its runs."""
+    path = folder / RUNS
+    best = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path)).get("best")
+    if not isinstance(best, str) or best in ("", ".", "..") or Path(best).name != best:
+        raise UserError(f"{folder / RUNS}: best is {best!r}, the name of a run in {folder} is expected")
+    return folder / best
+
+
 # What a run may be resumed with that it was not started with: none of it changes a number.
-FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every")
+FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads")
 
 
 def check_run_output(path: Path) -> None:
@@ -162,14 +243,32 @@ def start_or_resume(
 ) -> RunFolder:
     """The run folder at `path`: made whole in one move, or the unfinished run of the same settings.
 
-    Raises UserError where `path` is something else, or a run with other settings, model or data.
+    A run of fewer steps than `config` has is lengthened. Raises UserError where `path` is something else, or a run with
+    other settings, model or data.
     """
     run = RunFolder(path)
     if (path / "run.toml").is_file():
         run.lock()
-        _require_same(run, {"run.toml": config, "model.toml": model}, kind, task, data)
+        differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
         if run.tokenizer().fingerprint != tokenizer.fingerprint:
             raise UserError(f"{path} was started with another tokenizer. Choose another --output")
+        before, now = differences.pop("steps", (0, 0))
+        if differences or before > now:
+            told = differences or {"steps": (before, now)}
+            listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in told.items())
+            raise UserError(f"{path} is a run with other settings: {listed}. Choose another --output")
+        found = run.about()["data_fingerprint"]
+        if found != data:
+            raise UserError(
+                f"{path} was started on data {found[:12]}..., this is {data[:12]}.... "
+                "Give it the data it was started on, or choose another --output"
+            )
+        if before < now and jax.process_index() == 0:
+            run.lengthen(config, before)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"{path} is planned")
+        for remark in describe_change(run.about()):
+            note(f"{path} {remark}")
         return run
     run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
     run.lock()
@@ -180,24 +279,18 @@ def start_run(
     path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> RunFolder:
     """A new run folder at `path`, which is not there or empty, made whole in one move."""
-    about = {
-        "kind": kind,
-        "task": task,
-        "data_fingerprint": data,
-        "tokenizer_fingerprint": tokenizer.fingerprint,
-        "command": shlex.join(sys.argv),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
     with whole_folder(path, last=("run.toml",)) as making:
         tokenizer.save(making / "tokenizer")
         write_text(making / "run.toml", to_toml(config))
-        write_text(making / "model.toml", to_toml(model))
+        shape = to_toml(model)
+        write_text(making / "model.toml", shape)
+        about = new_about(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
         RunFolder(making)._write_json("run.json", about)
     return RunFolder(path)
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -212,23 +305,22 @@ def _settings(config: Any) -> dict[str, Any]:
     return _flat(tomllib.loads(to_toml(config)))
 
 
-def _require_same(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any], data: str) -> None:
-    if run.about()["kind"] != kind:
-        raise UserError(f"{run.path} is a {run.about()['kind']} run, this is {kind}. Choose another --output")
-    before, now = run.about()["task"].get("examples"), task.get("examples")
-    differences = [f"examples {before!r}, now {now!r}"] if before and before != now else []
+def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings in which a run differs from what is asked for: what it has, and what is asked.
+
+    Raises UserError for another kind of run.
+    """
+    about = run.about()
+    if about["kind"] != kind:
+        raise UserError(f"{run.path} is a {about['kind']} run, this is {kind}. Choose another --output")
+    before, now = about["task"].get("examples"), task.get("examples")
+    differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
-        old, new = _flat(read_toml_table(run.path / name)), _settings(settings)
+        old, new = _flat(read_toml_table(run.path / name, limit=SETTINGS_BYTES)), _settings(settings)
         usual = _settings(read_toml(type(settings), run.path / name))  # what the file leaves out
-        differences += [
-            f"{key} {old.get(key)!r}, now {new.get(key)!r}"
+        differences |= {
+            key: (old.get(key, usual.get(key)), new.get(key))
             for key in sorted(old.keys() | new.keys())
             if key.split(".")[0] not in FREE_SETTINGS and old.get(key, usual.get(key)) != new.get(key)
-        ]
-    if differences:
-        raise UserError(f"{run.path} is a run with other settings: {'; '.join(differences)}. Choose another --output")
-    if run.about()["data_fingerprint"] != data:
-        raise UserError(
-            f"{run.path} was started on data {run.about()['data_fingerprint'][:12]}..., this is {data[:12]}.... "
-            "Give it the data it was started on, or choose another --output"
-        )
+        }
+    return differences

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from bert_jax.errors import UserError
+from bert_jax.files import SETTINGS_BYTES, read_text
 from bert_jax.output import replace_file
 from bert_jax.terminal import say
 
@@ -27,7 +28,7 @@ def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[Te
     try:
         with beside.open("a+b") as held:
             _lock(held, beside, output)
-            finished = _cut_to_lines(held) if resumable and note.is_file() and note.read_text() == job else 0
+            finished = _cut_to_lines(held) if resumable and _is_of(note, job) else 0
             if not finished:
                 held.truncate(0)  # before the note, so that no job takes another's lines for its own
                 note.write_text(job)
@@ -59,6 +60,14 @@ def _lock(held: BinaryIO, beside: Path, output: Path) -> None:
         return  # a file system without locks
     if not beside.exists() or not os.path.samestat(os.fstat(held.fileno()), beside.stat()):
         raise BlockingIOError(f"{output} was finished by another process just now")
+
+
+def _is_of(note: Path, job: str) -> bool:
+    """Whether lines that were left are of this job."""
+    try:
+        return read_text(note, limit=SETTINGS_BYTES) == job
+    except UserError:  # none was left, or it is damaged
+        return False
 
 
 def _cut_to_lines(held: BinaryIO) -> int:

@@ -184,7 +184,7 @@ def _results(
 def _accuracy(run: Path) -> float:
     from bert_jax.train.run import open_run
 
-    return (open_run(run).result() or {})["dev"]["accuracy"]
+    return open_run(run).dev_result()[1]["accuracy"]
 
 
 def _in_words(model: ModelConfig) -> str:

@@ -9,7 +9,6 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.data.long_texts import WAYS
 from bert_jax.finetuning.data import Examples, TaskData
 from bert_jax.inference.outputs import predict_rows
-from bert_jax.train.checkpoint import read_params
 from bert_jax.train.program import Params, Program
 from bert_jax.train.run import RunFolder
 
@@ -58,7 +57,7 @@ class DevScoring:
         return {"long_texts": self.data.dev.in_ways(tuple(WAYS), lambda encoded: self._predict(params, encoded))}
 
     def _params_at(self, run: RunFolder, step: int) -> Params:
-        return self.program.place_params(read_params(run.checkpoints / str(step)))
+        return self.program.place_params(run.params(step))
 
     def _outputs(self, params: Params) -> Outputs:
         def found(examples: Examples) -> np.ndarray:

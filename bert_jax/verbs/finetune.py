@@ -18,7 +18,9 @@ from bert_jax.finetuning.report.runs import describe_runs, is_curve
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
 from bert_jax.terminal import say, visible
+from bert_jax.train.about import threads_of
 from bert_jax.train.run import RUNS, RunFolder, check_run_output
+from bert_jax.train.seal import sealed
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
@@ -32,10 +34,10 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     """Every finished run folder of the command. Raises UserError, or Stopped after a signal."""
     if config.task == SUITE:
         return finetune_glue(config, finetune)
-    hosts.prepare()
+    plan = plan_runs(config)
+    hosts.prepare(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if jax.process_count() > 1:
         raise UserError(f"fine-tuning runs in one process, here are {jax.process_count()}. Start it once, on one host")
-    plan = plan_runs(config)
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
     else:
@@ -43,9 +45,9 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     prepared = prepare(config)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:
-        scores = {name: (run.result() or {})["dev"] for name, run in runs.items()}
+        scores = {name: run.dev_result()[1] for name, run in runs.items()}
         summary = summarise(plan, scores, prepared.task.baseline)
-        write_json(config.output / RUNS, summary.as_dict())
+        write_json(config.output / RUNS, sealed(summary.as_dict()))
         scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
         write_document(describe_runs(config.output.name, summary, sys.argv, scale=scale), config.output)
         _show(config, summary)

@@ -28,12 +28,13 @@ from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
+from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.dev_scoring import DevScoring
 from bert_jax.verbs.reporting import is_reported, write_run_report
 from bert_jax.verbs.starting import start_from
@@ -149,7 +150,7 @@ def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: Dev
 
     The last checkpoint, where it is not the best, is for nothing: a sweep would fill a disk.
     """
-    best, steps = (run.result() or {})["best_step"], checkpoint_steps(run.checkpoints)
+    best, steps = run.dev_result()[0], checkpoint_steps(run.checkpoints)
     if best in steps:
         if not is_reported(run):
             write_run_report(run, prepared.task, prepared.pretrained, scoring.outputs_at(run, best))

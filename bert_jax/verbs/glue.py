@@ -11,13 +11,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bert_jax.config import check_types
 from bert_jax.data.glue import GLUE, glue_file, has_file, set_name
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
+from bert_jax.files import read_json
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.output import write_text
 from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
+from bert_jax.train.seal import unsealed
 from bert_jax.verbs.leaderboard import SUBMISSION, check_tests, write_submission
 
 SUITE = "glue"
@@ -40,7 +43,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     for name in there:
         made = finetune(dataclasses.replace(config, task=name, output=config.output / name))
         runs += made
-        found = [(run.result() or {})["dev"] for run in _of_chosen(config.output / name, made)]
+        found = [run.dev_result()[1] for run in _of_chosen(config.output / name, made)]
         scores[name] = {metric: _spread([one[metric] for one in found]) for metric in found[0]}
         scores[name]["score"] = _spread([task_score(name, one) for one in found])
     averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
@@ -56,9 +59,15 @@ def _of_chosen(folder: Path, made: list[RunFolder]) -> list[RunFolder]:
     """Of the runs of a task in `folder` those of the chosen setting, which differ in their seed alone."""
     if len(made) == 1:
         return made
-    summary = json.loads((folder / RUNS).read_text())
-    names = next(setting["runs"] for setting in summary["settings"] if setting["tried"] == summary["chosen"])
-    return [run for run in made if run.path.name in names]
+    path = folder / RUNS
+    summary = unsealed(read_json(path), str(path))
+    check_types(summary, {"chosen": dict, "settings": tuple[dict, ...]}, str(path))
+    names = [
+        setting.get("runs") for setting in summary.get("settings", ()) if setting.get("tried") == summary.get("chosen")
+    ]
+    if len(names) != 1 or not isinstance(names[0], list):
+        raise UserError(f"{path}: none of its settings is the chosen one. Start the same command again")
+    return [run for run in made if run.path.name in names[0]]
 
 
 def _tasks(config: FinetuneConfig) -> list[str]:

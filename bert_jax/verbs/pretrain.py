@@ -21,17 +21,20 @@ from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
 from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_files, read_manifest
 from bert_jax.errors import UserError
+from bert_jax.machine import MOST_THREADS
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
-from bert_jax.terminal import say
+from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
+from bert_jax.train.about import threads_of
+from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
+from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.starting import PARTS, start_from
 
@@ -52,7 +55,8 @@ class PretrainConfig:
     output: Path
     """Run folder to make, or to go on with."""
     steps: int
-    """Updates to make."""
+    """Updates to make. A run can be lengthened: more than it was started with change its learning rate from where it
+    is, to the schedule of so many steps."""
     model: str | None = None
     """A named model, or a .toml file with its sizes. The vocabulary is the shards'. Default: bert-base-uncased"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -84,6 +88,9 @@ class PretrainConfig:
     """At most so many held-out examples are scored."""
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
+    threads: int | None = None
+    """On a CPU: for how many threads XLA splits its sums. Runs repeat bit for bit where this is the same, on however
+    many cores. Default: what the run was begun with; of a new run the cores here."""
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
 
@@ -92,8 +99,9 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     """Runs to the last step and returns the run folder. Raises UserError, or Stopped after a signal."""
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
+    check_ranges(config, threads=(1, MOST_THREADS))
     check_run_output(config.output)
-    hosts.prepare()
+    hosts.prepare(cpu_threads=config.threads or threads_of([config.output]))
     manifest = read_manifest(config.data)
     check_files(config.data, manifest)
     tokenizer = load_tokenizer(config.data / TOKENIZER_FOLDER)
@@ -129,14 +137,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     process, processes = jax.process_index(), jax.process_count()
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
     task = PretrainingTask(model, jnp.dtype(config.dtype), pair_loss)
-    program = Program(
-        task,
-        mesh,
-        make_optimizer(config.optim),
-        pace=Pace.of(config.optim, config.steps),
-        seed=config.seed,
-        accumulate=config.accumulate,
-    )
+    program = Program(task, mesh, make_optimizer(config.optim), seed=config.seed, accumulate=config.accumulate)
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
     )
@@ -145,6 +146,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     run = start_or_resume(
         config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
+    program = program.of_run(config.seed, _pace(config, run))
     began = time.perf_counter()
     outcome = train(
         program,
@@ -165,6 +167,19 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         }
     )
     return run
+
+
+def _pace(config: PretrainConfig, run: RunFolder) -> Pace:
+    """Return the learning rate of a run; of one that was lengthened, also what it followed before."""
+    before = None
+    for plan in run.plans():
+        before = Pace.of(config.optim, plan.steps, until=plan.until, before=before)
+        then, now = (float(Pace.of(config.optim, steps).rate(plan.until)) for steps in (plan.steps, plan.now))
+        note(
+            f"{run.path}: planned for {plan.steps} steps, lengthened to {plan.now} after step {plan.until}: from there "
+            f"on the learning rate is that of {plan.now} steps, {now:.3g} where it was {then:.3g}"
+        )
+    return Pace.of(config.optim, config.steps, before=before)
 
 
 def pair_loss_of(manifest: Manifest, config: PretrainConfig) -> Literal["nsp", "sop"] | None:

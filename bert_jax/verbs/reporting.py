@@ -1,7 +1,6 @@
 """The report of a run: what its best checkpoint gives for the dev examples, written down."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from bert_jax.finetuning.report.build import (
     numbers_of,
     write_document,
 )
-from bert_jax.train.checkpoint import read_params
 from bert_jax.train.run import RunFolder
 from bert_jax.verbs.command_line import write_output
 from bert_jax.verbs.dev_scoring import Outputs
@@ -31,11 +29,11 @@ def write_run_report(run: RunFolder, data: TaskData, pretrained: Pretrained, out
     """
     dev = findings(data.dev.review(outputs.dev))
     also = {name: findings(examples.review(outputs.also[name])) for name, examples in data.also.items()}
-    if tomllib.loads(run.settings()).get("from_scratch"):
+    if run.settings_table().get("from_scratch"):
         start, drift = f"random weights, in the shape of {pretrained.where}", []
     else:
         start = pretrained.where
-        params = read_params(run.checkpoints / str((run.result() or {})["best_step"]))
+        params = run.params(run.dev_result()[0])
         drift = measure_drift(pretrained.model, encoder_params(pretrained), params["encoder"], data.dev.encoded)
     write_document(describe_run(run, data, dev, also, drift, start), run.path)
     numbers = numbers_of(dev, drift)

@@ -250,13 +250,17 @@ def test_frozen_layers_stay_as_they_were(pretrained, rows, tmp_path):
 @pytest.mark.parametrize(
     ("file", "change", "says"),
     [
-        ("model.toml", lambda text: text.replace("depth = 1", "depth = 2"), "model.toml describes other parameters"),
-        ("result.json", lambda text: "[1]", "result.json is not a JSON object"),
+        (
+            "model.toml",
+            lambda text: text.replace("depth = 1", "depth = 2"),
+            "model.toml has changed since",
+        ),
+        ("result.json", lambda text: "[1]", "result.json: a JSON object is expected"),
         ("result.json", lambda text: '{"best_step": 99}', "names step 99"),
         ("tokenizer/vocab.txt", lambda text: text.replace("mon\n", "moon\n", 1), "vocab"),
         ("tokenizer/tokenizer.json", lambda text: text.replace('"mon"', '"moon"', 1), "vocab"),
         ("checkpoints/{best}/SEAL.json", lambda text: "{}", "SEAL.json does not seal the parameters"),
-        ("checkpoints/{best}/SEAL.json", lambda text: "[]", "SEAL.json does not seal the parameters"),
+        ("checkpoints/{best}/SEAL.json", lambda text: "[]", "SEAL.json: a JSON object is expected"),
     ],
 )
 def test_a_run_that_was_altered_is_refused(seeds, tmp_path, capsys, file, change, says):

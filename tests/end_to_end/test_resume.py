@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from runs import done, ended, lines, logged, reached, result, wait_for
 
+import bert_jax.train.run
 from bert_jax.cli import main
+from bert_jax.train.run import Plan, open_run
 
 STEPS = 200
 SETTINGS = ["--steps", STEPS, "--batch-size", 8, "--optim.peak-lr", 1e-2, "--seed", 5, "--log-every", 1]
@@ -97,6 +99,66 @@ def losses(run: Path) -> np.ndarray:
     return np.array([[line["mlm_loss"], line["nsp_loss"]] for line in lines(run)])
 
 
+LONGER = ["--steps", 230]
+
+
+@pytest.fixture(scope="session")
+def lengthened(arguments, never_killed, once) -> Path:
+    def make(run: Path) -> None:
+        shutil.copytree(never_killed, run)
+        finish(run, arguments, *LONGER)
+
+    return once("lengthened", make)
+
+
+def test_a_run_is_lengthened_with_its_optimizer_state(lengthened, never_killed):
+    assert result(lengthened)["step"] == 230
+    assert lines(lengthened)[: len(lines(never_killed))] == lines(never_killed)
+    assert open_run(lengthened).plans() == [Plan(until=STEPS, steps=STEPS, now=230)]
+    assert "steps = 230" in open_run(lengthened).settings()
+    moved = [line["gradient_norm"] for line in lines(lengthened) if line["split"] == "train"]
+    assert len(set(moved[STEPS:])) == 30  # it learns again, where the rate had come to 0
+
+
+@pytest.mark.parametrize("left", [220, STEPS, STEPS - 20])
+def test_a_lengthened_run_goes_on_from_any_checkpoint_as_if_nothing_was(
+    arguments, lengthened, never_killed, tmp_path, left, capfd
+):
+    """Also from one that was made before: up to the step of the change the rate is that of the old plan."""
+    run = Path(shutil.copytree(lengthened, tmp_path / "run"))
+    (run / "result.json").unlink()
+    shutil.rmtree(run / "checkpoints")
+    source = lengthened if left > STEPS else never_killed
+    shutil.copytree(source / "checkpoints" / str(left), run / "checkpoints" / str(left))
+    finish(run, arguments, *LONGER)
+    said = capfd.readouterr().err
+    assert f"goes on after step {left} of 230" in said
+    assert "planned for 200 steps, lengthened to 230 after step 200" in said
+    assert result(run) == result(lengthened)
+    assert lines(run) == lines(lengthened)
+
+
+def test_a_kill_while_a_run_is_lengthened_leaves_the_old_or_the_new_run(
+    arguments, lengthened, never_killed, tmp_path, monkeypatch
+):
+    run = Path(shutil.copytree(never_killed, tmp_path / "run"))
+    write = bert_jax.train.run.write_text
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "run.toml":
+            raise KeyboardInterrupt
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bert_jax.train.run.write_text", killed)
+        assert main(["pretrain", "--output", str(run), *arguments, *map(str, LONGER)]) == 130
+    old = Path(shutil.copytree(run, tmp_path / "old"))
+    finish(old, arguments)
+    assert result(old) == result(never_killed)
+    finish(run, arguments, *LONGER)
+    assert result(run) == result(lengthened)
+
+
 def test_a_finished_run_says_so_and_a_lost_result_is_written_again(arguments, never_killed, tmp_path, capsys):
     run = Path(shutil.copytree(never_killed, tmp_path / "finished"))
     for _ in range(2):
@@ -111,7 +173,8 @@ def test_a_finished_run_says_so_and_a_lost_result_is_written_again(arguments, ne
     ("change", "says"),
     [
         (["--seed", "6"], "seed 5, now 6"),
-        (["--steps", "201"], "steps 200, now 201"),
+        (["--steps", "199"], "steps 200, now 199"),
+        (["--steps", "201", "--seed", "6"], "seed 5, now 6"),
         (["--optim.peak-lr", "0.1"], "optim.peak_lr 0.01, now 0.1"),
         (["--model", "bert-tiny"], "width 16, now 128"),
         (["--batch-size", "9", "--mesh.data", "2"], "batch_size 9 does not divide over 2 batch shards"),

@@ -3,98 +3,22 @@ import json
 import os
 import resource
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from states import OWNER, STEPS, assert_equal, flip, like, state
 
 from bert_jax.config import MeshConfig
 from bert_jax.errors import UserError
-from bert_jax.sharding import make_mesh, partition_spec, replicated
-from bert_jax.train.checkpoint import Checkpoints, checkpoint_steps, damage, parameter_hash, read_params
-from bert_jax.train.program import TrainState
+from bert_jax.train.checkpoint import Checkpoints, parameter_hash, read_params
+from bert_jax.train.seal import checkpoint_steps, damage
 
-STEPS = (10, 20, 30)
 NAMES = ("_METADATA", "_sharding", "array_metadatas/process_0", "manifest.ocdbt", "ocdbt.process_0/manifest.ocdbt")
 # Every file of a checkpoint of `state`, but for the names Orbax makes up at random.
-FIXED = [
-    f"{item}/{name}"
-    for item in ("params", "opt_state")
-    for name in (
-        "_METADATA",
-        "_sharding",
-        "array_metadatas/process_0",
-        "manifest.ocdbt",
-        "ocdbt.process_0/manifest.ocdbt",
-    )
-]
+FIXED = [f"{item}/{name}" for item in ("params", "opt_state") for name in NAMES]
 STAMPS = ["_CHECKPOINT_METADATA", "commit_success.txt", "params/commit_success.txt", "opt_state/commit_success.txt"]
-
-
-def state(step: int, mesh: MeshConfig = MeshConfig(1), width: int = 6) -> TrainState:
-    """Odd values that tell the steps apart, laid out over the mesh as a model's parameters are."""
-    over = make_mesh(mesh)
-    whole = replicated(over)
-    kernel = jax.sharding.NamedSharding(over, partition_spec(("embed", "mlp")))
-    rng = np.random.default_rng(step)
-
-    def place(*shape: int, sharding: jax.sharding.Sharding = whole) -> jax.Array:
-        return jax.device_put(rng.normal(size=shape).astype(np.float32), sharding)
-
-    params = {
-        "encoder": {
-            "blocks": {i: {"kernel": place(width, 4, sharding=kernel), "bias": place(4)} for i in range(2)},
-            "tokens": place(5, width),
-        }
-    }
-    moments = (place(width, 4, sharding=kernel), {"count": place()})
-    return TrainState(jax.device_put(np.int32(step), whole), params, moments)
-
-
-def like(of: TrainState) -> TrainState:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), of)
-
-
-def assert_equal(a: TrainState, b: TrainState) -> None:
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    assert all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-
-
-def flip(path: Path, at: float = 0.5) -> None:
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * at)] ^= 0x10
-    path.write_bytes(content)
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("written") / "checkpoints"
-    checkpoints = Checkpoints(folder)
-    for step in STEPS:
-        checkpoints.save(step, state(step))
-    checkpoints.close()
-    return folder
-
-
-@pytest.fixture
-def folder(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "checkpoints"))
-
-
-@pytest.fixture
-def restore(folder: Path) -> Callable[..., tuple[TrainState | None, str]]:
-    """Restores the newest of the folder; what came, and what was said."""
-
-    def restored(mesh: MeshConfig = MeshConfig(1)) -> tuple[TrainState | None, str]:
-        said: list[str] = []
-        checkpoints = Checkpoints(folder, warn=said.append)
-        found = checkpoints.restore_newest(like(state(0, mesh)))
-        checkpoints.close()
-        return found, "\n".join(said)
-
-    return restored
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(1), MeshConfig(8), MeshConfig(2, 2, 2), MeshConfig(1, 2, 4)])
@@ -204,7 +128,7 @@ def test_an_empty_folder_named_like_a_step_is_not_a_checkpoint_and_stops_no_save
     assert f"{stray} is empty" in said
     (folder / "40").mkdir(exist_ok=True)
     (folder / "99").mkdir()
-    checkpoints = Checkpoints(folder, warn=lambda text: None)
+    checkpoints = Checkpoints(folder, owner=OWNER, warn=lambda text: None)
     checkpoints.save(40, state(40))
     checkpoints.close()
     assert checkpoint_steps(folder)[-1] == 40 and not damage(folder / "40")
@@ -221,7 +145,7 @@ def test_a_half_deleted_checkpoint_is_set_aside_and_pruned_like_any_other(folder
     for path in list((folder / "10").rglob("*")):
         if path.is_file() and path.name != "manifest.ocdbt":
             path.unlink()
-    checkpoints = Checkpoints(folder, keep=2)
+    checkpoints = Checkpoints(folder, owner=OWNER, keep=2)
     checkpoints.save(40, state(40))
     checkpoints.close()
     assert checkpoint_steps(folder) == [30, 40]
@@ -247,7 +171,7 @@ def test_a_checkpoint_of_another_model_is_refused_with_every_difference(folder):
     blocks = other.params["encoder"]["blocks"]
     other.params["encoder"]["pooler"] = blocks[1].pop("bias")
     other.params["encoder"]["tokens"] = jax.numpy.zeros((5, 7))
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, owner=OWNER)
     with pytest.raises(UserError) as error:
         checkpoints.restore_newest(like(other))
     text = str(error.value)
@@ -272,7 +196,7 @@ def test_pruning_keeps_the_newest_and_the_best(tmp_path):
 
 def test_saving_a_step_again_leaves_it_as_it_is(folder):
     before = (folder / "30" / "SEAL.json").read_bytes()
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, owner=OWNER)
     checkpoints.save(30, state(7))
     checkpoints.close()
     assert (folder / "30" / "SEAL.json").read_bytes() == before
@@ -280,7 +204,7 @@ def test_saving_a_step_again_leaves_it_as_it_is(folder):
 
 def test_a_full_disk_is_one_line_and_leaves_the_others_intact(folder, restore):
     """A file size limit stands in for it: the write fails in the same place, in the same way."""
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(folder, owner=OWNER)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
@@ -298,8 +222,8 @@ def test_a_seal_that_cannot_be_written_is_one_line(folder, restore, monkeypatch)
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bert_jax.train.checkpoint._hashes", full)
-    checkpoints = Checkpoints(folder)
+    monkeypatch.setattr("bert_jax.train.seal._hashes", full)
+    checkpoints = Checkpoints(folder, owner=OWNER)
     with pytest.raises(UserError, match="no space left on the disk; make room"):
         checkpoints.save(40, state(40))
         checkpoints.wait()
@@ -311,7 +235,7 @@ def test_a_seal_that_cannot_be_written_is_one_line(folder, restore, monkeypatch)
 def test_the_seal_names_every_file_but_itself_and_the_stamps(written):
     sealed = json.loads((written / "30" / "SEAL.json").read_text())
     present = {str(p.relative_to(written / "30")) for p in (written / "30").rglob("*") if p.is_file()}
-    assert set(sealed) == present - {"SEAL.json", *STAMPS}
+    assert set(sealed["files"]) == present - {"SEAL.json", *STAMPS}
 
 
 def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The loop on the smallest task there is: one linear layer."""
 
+import json
 import os
 import signal
 import threading
@@ -15,11 +16,12 @@ from flax import nnx
 from bert_jax.config import MeshConfig
 from bert_jax.errors import Stopped, UserError
 from bert_jax.sharding import make_mesh
-from bert_jax.train.checkpoint import checkpoint_steps, parameter_hash
+from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.loop import Evaluation, Outcome, Schedule, train
 from bert_jax.train.metrics import MetricsLog, read_metrics
 from bert_jax.train.program import Program
 from bert_jax.train.run import RunFolder
+from bert_jax.train.seal import checkpoint_steps
 
 STEPS = 12
 
@@ -57,6 +59,14 @@ def program() -> Program:
     return Program(LineTask(), make_mesh(MeshConfig(1)), optax.adam(0.1), seed=1)
 
 
+def begun(folder: Path) -> RunFolder:
+    """A run with no more than what says whose its checkpoints are."""
+    about = {"run": "abc", "kind": "pretrain", "task": {}, "data_fingerprint": "data", "tokenizer_fingerprint": "ids"}
+    if not (folder / "run.json").exists():
+        (folder / "run.json").write_text(json.dumps(about))
+    return RunFolder(folder)
+
+
 @pytest.fixture
 def go(program, tmp_path) -> Callable[..., Outcome]:
     """Runs or resumes the run in tmp_path."""
@@ -69,7 +79,7 @@ def go(program, tmp_path) -> Callable[..., Outcome]:
         return train(
             program,
             source or Lines(),
-            RunFolder(tmp_path),
+            begun(tmp_path),
             Schedule(**settings | schedule),
             start=program.init,
             evaluation=evaluation,
@@ -115,10 +125,42 @@ def test_the_first_of_the_best_checkpoints_is_kept_over_any_restarts(go, tmp_pat
     assert [step for step, split, _ in log if split == "train"] == list(range(1, STEPS + 1))
 
 
+@pytest.mark.parametrize("harm", ["lost", "no record", "no JSON", "no UTF-8", "another score"])
+def test_the_best_checkpoint_is_known_without_the_log(go, tmp_path, harm, capfd):
+    with pytest.raises(UserError, match="killed"):
+        go(killed_at(9), SCORES.get)
+    path = tmp_path / "metrics.jsonl"
+    best = next(line for line in path.read_bytes().splitlines() if b'"main": 0.9' in line)
+    others = {
+        "no record": b'["step", 6]',
+        "no JSON": best[:-1],
+        "no UTF-8": best.replace(b"dev", b"\xff"),
+        "another score": best.replace(b"0.9", b"0.2"),
+    }
+    path.unlink() if harm == "lost" else path.write_bytes(path.read_bytes().replace(best, others[harm]))
+    outcome = go(None, SCORES.get)
+    assert (outcome.best_step, outcome.scores) == (6, {"main": 0.9})
+    assert ("no record in line" in capfd.readouterr().err) == harm.startswith("no ")
+
+
+def test_of_seals_of_an_older_version_the_log_tells_the_best(go, tmp_path, capfd):
+    with pytest.raises(UserError, match="killed"):
+        go(killed_at(9), SCORES.get)
+    for seal in tmp_path.glob("checkpoints/*/SEAL.json"):
+        seal.write_text(json.dumps(json.loads(seal.read_text())["files"]))
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({name: about[name] for name in about if name != "run"}))
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if '"main": 0.7' not in line))
+    outcome = go(None, SCORES.get)
+    assert (outcome.best_step, outcome.scores) == (6, {"main": 0.9})
+    assert "metrics.jsonl lacks the scores of step 4" in capfd.readouterr().err
+
+
 def test_a_run_that_goes_on_ends_as_the_one_that_never_stopped(program, go, tmp_path, tmp_path_factory):
     whole = tmp_path_factory.mktemp("whole")
     schedule = Schedule(STEPS, 4, 2, 1)
-    expected = train(program, Lines(), RunFolder(whole), schedule, start=program.init)
+    expected = train(program, Lines(), begun(whole), schedule, start=program.init)
     for stop in (5, 6, 11):
         with pytest.raises(UserError):
             go(killed_at(stop))
@@ -139,7 +181,7 @@ def test_without_a_score_that_decides_the_last_step_counts(program, tmp_path):
     values = iter(range(6))
     evaluation = Evaluation("held_out", lambda step, params: {"loss": float(next(values))})
     outcome = train(
-        program, Lines(), RunFolder(tmp_path), Schedule(STEPS, 4, 2, 1), start=program.init, evaluation=evaluation
+        program, Lines(), begun(tmp_path), Schedule(STEPS, 4, 2, 1), start=program.init, evaluation=evaluation
     )
     assert outcome.best_step == STEPS and outcome.scores == {"loss": 5.0}
 
