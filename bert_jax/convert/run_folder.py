@@ -1,5 +1,6 @@
 """Our own run folders as one more format to read from and write to."""
 
+import collections
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def read_run(path: Path) -> Pretrained:
     if threshold is not None:
         task.setdefault("threshold", threshold)
     kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
-    _require_known(kind, task, path)
+    _require_known(kind, task, labels, path)
     _require_described(params, kind, model, labels, path)
     origin = task.pop("origin", {})
     return Pretrained(
@@ -56,13 +57,16 @@ def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: 
     return None if table is None else from_table(VectorConfig, table, where)
 
 
-def _require_known(kind: str, task: dict[str, Any], path: Path) -> None:
-    """Raise UserError where run.json names a head that there is not, or no classes for one that has them."""
+def _require_known(kind: str, task: dict[str, Any], labels: list[str] | None, path: Path) -> None:
+    """Raise UserError where run.json names a head that there is not, a length out of range, or a label twice."""
     if kind not in KINDS:
         raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(KINDS)}. Put the run's own back")
     length = task.get("max_length", 1)
     if not 1 <= length <= LARGEST_LENGTH:
         raise UserError(f"{path}: run.json: max_length {length} must lie between 1 and {LARGEST_LENGTH}")
+    doubled = [label for label, count in collections.Counter(map(str, labels or ())).items() if count > 1]
+    if doubled:
+        raise UserError(f"{path}: run.json: label {doubled[0]!r} is there twice, its outputs can't be told apart")
 
 
 def _clear_padding(params: Flat, vocab_size: int) -> None:

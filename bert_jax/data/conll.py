@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span
+from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.tables import read_text
 from bert_jax.data.tag_schemes import (
     BARE,
@@ -57,7 +58,7 @@ class Sentences:
 
 def words_like(train: Path) -> str:
     """How plain text is cut (see entities.WORDS) for a model that learns from this file: as the file has words."""
-    return PARTS if train.suffix == SPANS_SUFFIX else WRITTEN
+    return PARTS if suffix_of(train)[0] == SPANS_SUFFIX else WRITTEN
 
 
 def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "strict") -> Sentences:
@@ -68,7 +69,7 @@ def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "st
     Raises UserError with the line for what is neither.
     """
     lines = _lines(read_text(path, encoding_errors=encoding_errors))
-    sentences = _read_spans(path, lines, words) if path.suffix == SPANS_SUFFIX else _read_columns(path, lines)
+    sentences = _read_spans(path, lines, words) if suffix_of(path)[0] == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(sentences):
         raise UserError(f"{path}: no sentences")
     return sentences

@@ -158,6 +158,8 @@ def _load(path: Path, encoding_errors: str) -> dict[str, Any]:
         raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise UserError(f"{path}: not JSON of SQuAD: nested too deeply") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON of SQuAD: {error}") from None
     if not isinstance(table, dict) or not isinstance(table.get("data"), list):
         raise UserError(f'{path}: not a SQuAD file: {{"data": [{{"paragraphs": [...]}}]}} is expected')
     return table

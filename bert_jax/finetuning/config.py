@@ -190,6 +190,10 @@ class FinetuneConfig:
             raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
         if self.several + self.score + bool(self.scores) > 1:
             raise UserError("--several, --score, --scores: a row has labels, a number or several. Give one of them")
+        for name in ("scores", "choices"):
+            columns = getattr(self, name)
+            if len(set(columns)) != len(columns):
+                raise UserError(f"--{name} {' '.join(columns)}: give each column once")
         for name, tasks in OF_TASKS.items():
             value = getattr(self, name)
             if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):

@@ -7,7 +7,7 @@ import numpy as np
 
 from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.answer_lengths import default_longest
-from bert_jax.data.files import find_split_files, read_splits
+from bert_jax.data.files import file_to_score, read_splits
 from bert_jax.data.squad import Questions, read_squad
 from bert_jax.data.windows import Windows, character_counts, cut, windows_of_pairs, windows_of_pieces
 from bert_jax.errors import UserError
@@ -63,13 +63,13 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 def read_reading_dev(asked: Asked) -> Examples:
     """Return questions to score a model on: a file, or a folder's dev file."""
     record = asked.record
-    train, dev = find_split_files(asked.data, SUFFIXES)
-    questions = read_squad(dev or train, encoding_errors=asked.encoding_errors)
+    notes: list[str] = []
+    questions = read_squad(file_to_score(asked.data, SUFFIXES, notes.append), encoding_errors=asked.encoding_errors)
     longest = record.get("max_answer_length")
     windows = _windows(questions, asked.tokenizer, asked.length, record.get("overlap"), longest)
     answers = find_tokens(questions, windows.pieces)
     examples = _examples(questions, windows, record.get("no_answer", False), answers, "", record.get("threshold"))
-    return dataclasses.replace(examples, notes=[*questions.notes, *examples.notes])
+    return dataclasses.replace(examples, notes=[*notes, *questions.notes, *examples.notes])
 
 
 def _windows(

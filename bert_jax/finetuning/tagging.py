@@ -11,7 +11,7 @@ from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.conll import SUFFIXES, Sentence, Sentences, read_sentences, words_like
 from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.entities import WRITTEN, first_pieces
-from bert_jax.data.files import find_split_files, read_splits
+from bert_jax.data.files import file_to_score, find_split_files, read_splits
 from bert_jax.data.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
@@ -37,11 +37,13 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 
 
 def read_tagging_dev(asked: Asked) -> Examples:
-    """Sentences to score a model on: a file, or a folder's dev file."""
-    train, dev = find_split_files(asked.data, SUFFIXES)
+    """Return sentences to score a model on: a file, or a folder's dev file."""
+    notes: list[str] = []
+    path = file_to_score(asked.data, SUFFIXES, notes.append)
     words = asked.record.get("words", WRITTEN)
-    sentences = read_sentences(dev or train, words=words, encoding_errors=asked.encoding_errors)
-    return _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
+    sentences = read_sentences(path, words=words, encoding_errors=asked.encoding_errors)
+    examples = _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
+    return dataclasses.replace(examples, notes=[*notes, *examples.notes])
 
 
 def _examples(

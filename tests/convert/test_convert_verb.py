@@ -1,5 +1,6 @@
 """bert-jax convert, embed, fill-mask and inspect, on folders of every format."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,9 +11,11 @@ from foreign import write_foreign
 from tiny import TINY
 
 from bert_jax import cli
+from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.source import read_model
 from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
+from bert_jax.verbs.convert import ConvertConfig
 
 
 @pytest.fixture
@@ -110,6 +113,14 @@ def test_a_foreign_classifier_predicts_by_its_own_labels_as_onnx_too(classifier,
         assert [one.label for one in found] == [one.label for one in expected]
         for one, other in zip(found, expected, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+
+
+def test_a_run_with_a_label_twice_is_refused(classifier, tmp_path):
+    (tmp_path / "run").mkdir()
+    doubled = dataclasses.replace(read_model(classifier), labels=("calm", "mild", "calm"))
+    write_run(doubled, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))
+    with pytest.raises(UserError, match=r"run\.json: label 'calm' is there twice"):
+        read_model(tmp_path / "run")
 
 
 @pytest.mark.parametrize("normalize", [False, True])

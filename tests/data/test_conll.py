@@ -1,13 +1,14 @@
 """Sentences with entities from columns and from JSONL."""
 
+import gzip
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax.data.conll import read_sentences, tags_of
-from bert_jax.data.entities import Span
+from bert_jax.data.conll import read_sentences, tags_of, words_like
+from bert_jax.data.entities import PARTS, Span
 from bert_jax.data.tag_schemes import PREFIX, spans_of_tags
 from bert_jax.errors import UserError
 from bert_jax.tasks.scores import entity_scores
@@ -50,6 +51,15 @@ def test_spans(tmp_path, entities):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "Ada Lovelace of London.", **entities}) + "\n")
     sentence = read_sentences(tmp_path / "a.jsonl").items[0]
     assert sentence.entities == [Span("PER", 0, 2), Span("LOC", 3, 4)] and len(sentence.words) == 5
+
+
+def test_packed_spans_are_read_as_spans(tmp_path):
+    content = json.dumps({"text": "Ada, went", "entities": [[0, 3, "PER"]]}).encode()
+    path = tmp_path / "train.jsonl.gz"
+    path.write_bytes(gzip.compress(content))
+    (tmp_path / "train.jsonl").write_bytes(content)
+    assert read_sentences(path).items == read_sentences(tmp_path / "train.jsonl").items
+    assert words_like(path) == PARTS
 
 
 def test_spans_that_cut_a_word_are_widened_and_counted(tmp_path):

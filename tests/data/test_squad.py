@@ -83,6 +83,7 @@ def test_what_is_wrong_is_told_by_id(tmp_path, entries, says):
         ('{"data": {}}', "not a SQuAD file"),
         ('{"data": [3]}', r"data\[0\] has no list of paragraphs"),
         ("[" * 100_000, "not JSON"),
+        ('{"version": ' + "1" * 5_000 + "}", "not JSON of SQuAD"),
     ],
 )
 def test_what_is_no_squad_file_is_told(tmp_path, content, says):

@@ -90,6 +90,8 @@ def test_what_cannot_be_tried_is_refused_first(sweep, says):
         ({"task": "stsb", "score": True}, "--score: for task rows, this is stsb"),
         ({"task": "squad", "pair": "b"}, "--pair b: for task rows, this is squad"),
         ({"task": "rows", "choices": ("a", "b")}, "--choices a b: for task choice, this is rows"),
+        ({"task": "rows", "scores": ("a", "b", "a")}, "--scores a b a: give each column once"),
+        ({"task": "choice", "choices": ("a", "a")}, "--choices a a: give each column once"),
         ({"task": "swag", "label": "right"}, "--label right: for task rows and choice, this is swag"),
         ({"task": "ner", "group": "page"}, "--group page: for task rows and choice, this is ner"),
         ({"task": "rows", "overlap": 4}, "--overlap 4: there are windows with --long-texts mean or max"),

@@ -1,5 +1,6 @@
 """Sentences with entities as examples: what is fed back as it was labelled scores 1, whatever the tokenizer drops."""
 
+import json
 import random
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bert_jax.errors import UserError
 from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples
+from bert_jax.finetuning.reading import read_reading_dev
 from bert_jax.finetuning.tagging import read_tagging, read_tagging_dev
 from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
 
@@ -97,3 +99,14 @@ def test_models_and_files_without_types_meet(tmp_path, labels):
     assert fed_back(examples_of(tmp_path / "a.conll", CASED, labels), labels)["f1"] == 1.0
     with pytest.raises(UserError, match="type 'ENTITY' is not among x, y"):
         examples_of(tmp_path / "a.conll", CASED)
+
+
+def test_a_folder_without_a_dev_file_is_scored_on_its_training_file_and_says_so(tmp_path):
+    (tmp_path / "train.conll").write_text("now\tO\nAda\tB-x\n")
+    (note,) = examples_of(tmp_path, CASED).notes
+    assert "so train.conll is scored" in note
+    context = {"context": "Ada now", "qas": [{"id": "1", "question": "no", "answers": []}]}
+    context["qas"][0]["answers"] = [{"text": "Ada", "answer_start": 0}]
+    (tmp_path / "train.json").write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": [context]}]}))
+    asked = Asked(tmp_path, {"overlap": 2, "max_answer_length": 4}, None, "single_label", CASED, length=24)
+    assert "so train.json is scored" in read_reading_dev(asked).notes[0]
