@@ -5,10 +5,9 @@ import glob
 import os
 import posixpath
 import re
-import urllib.parse
 from pathlib import Path
 
-from bert_jax.data.formats.addresses import WEB, disk_and_network_errors, filesystem, protocol_of
+from bert_jax.data.formats.addresses import WEB, disk_and_network_errors, filesystem, protocol_of, without_query
 from bert_jax.errors import UserError
 
 LOCAL = "file://"
@@ -75,7 +74,7 @@ def _list_remote(given: str) -> list[File]:
         if not found:
             raise UserError(f"{given}: no file fits this pattern")
     elif web and not path.endswith("/"):
-        return [File(given, posixpath.basename(urllib.parse.urlsplit(given).path), given, True)]
+        return [File(given, posixpath.basename(without_query(given)), given, True)]
     else:
         with disk_and_network_errors(given):
             root = path if web or system.info(path)["type"] == "directory" else posixpath.dirname(path)

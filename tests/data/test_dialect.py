@@ -16,13 +16,13 @@ TEXTS = ['he said "hi" and left', "one\ntwo", "tab\there", "plain, with a comma"
 QUOTED = "enclosed in quotation marks"
 
 
-def read(content, suffix=".tsv", dialect="auto", blocks=None):
+def read(content, suffix=".tsv", dialect="auto", blocks=None, piped=False):
     notes = []
 
     def bad(reason, line, problem):
         raise UserError(f"line {line}: {problem}")
 
-    rows = list(read_table(blocks or [content], Asked("t", suffix, dialect), bad=bad, tell=notes.append))
+    rows = list(read_table(blocks or [content], Asked("t", suffix, dialect, piped), bad=bad, tell=notes.append))
     return [row for _, row in rows], notes
 
 
@@ -132,3 +132,13 @@ def test_a_key_that_is_there_twice_is_known():
 
     record = parse_record('{"text": "a", "n": {"m": 1, "m": 2}, "text": "b"}')
     assert doubled_keys(record) == {"text"} and doubled_keys(parse_record(json.dumps({"a": 1}))) == set()
+
+
+@pytest.mark.parametrize("suffix, kept", [(".tsv", True), (".csv", False)])
+def test_how_a_pipe_delivers_does_not_matter(suffix, kept):
+    mark = tables.DELIMITERS[suffix]
+    lines = [f"text{mark}label\n", f"plain{mark}a\n", *(f'"good {i}"{mark}"a"\n' for i in range(5))]
+    whole = read("", suffix, blocks=["".join(lines)], piped=True)
+    assert read("", suffix, blocks=lines, piped=True) == whole
+    assert whole[0][2][0] == ('"good 0"' if kept else "good 0")
+    assert ["line 3" in note and "--dialect enclose" in note for note in whole[1]] == [True] * kept

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bert_jax.data.files import file_to_score, find_split_files
+from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.glue import GLUE, read_glue, settle, spell
 from bert_jax.data.labelled import read_labelled
 from bert_jax.data.rows import Columns, Reading, read_rows
@@ -172,3 +173,10 @@ def test_a_label_beyond_all_numbers_is_refused(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "a", "label": 1e400}\n')
     with pytest.raises(UserError, match=r"line 1: the label \('label'\) is a number beyond"):
         read_rows(tmp_path / "a.jsonl", Columns())
+
+
+@pytest.mark.parametrize("tail", ["?sig=a.b", "?file=x.parquet#part.txt", "#page/2"])
+def test_the_query_of_a_web_address_is_no_part_of_the_name(tail):
+    assert suffix_of(f"https://host/rows.csv.gz{tail}") == (".csv", ".gz")
+    assert suffix_of(Path(f"https://host/rows.csv{tail}")) == (".csv", "")
+    assert suffix_of("a?b.csv") == suffix_of("gs://bucket/a#b.csv") == (".csv", "")

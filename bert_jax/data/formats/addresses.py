@@ -55,6 +55,11 @@ def protocol_of(path: str) -> str:
     return found[1] if found and found[1] != "file" else ""
 
 
+def without_query(address: str) -> str:
+    """Return a web address without its query and fragment, which are no part of the file's name; others as they are."""
+    return re.split(r"[?#]", address, maxsplit=1)[0] if protocol_of(address) in WEB else address
+
+
 def open_file(path: str) -> BinaryIO:
     """Open a file for its bytes, as they lie there."""
     if not protocol_of(path):

@@ -2,12 +2,16 @@
 
 from pathlib import Path, PurePosixPath
 
+from bert_jax.data.formats.addresses import address_of, without_query
 from bert_jax.data.formats.compression import NAMES
 
 
 def suffix_of(name: Path | str) -> tuple[str, str]:
-    """Return the suffix of a file and that of its packing: (.csv, .gz) of rows.csv.gz, (.csv, "") of rows.csv."""
-    path = PurePosixPath(str(name))
+    """Return the suffix of a file and that of its packing: (.csv, .gz) of rows.csv.gz, (.csv, "") of rows.csv.
+
+    Of a web address the query and the fragment are no part of the name: https://host/rows.csv?signature=a.b.
+    """
+    path = PurePosixPath(without_query(address_of(name)))
     packing = path.suffix if path.suffix in NAMES else ""
     return (path.with_suffix("").suffix if packing else path.suffix), packing
 

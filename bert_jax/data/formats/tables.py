@@ -17,6 +17,10 @@ _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # b
 
 OTHER_DELIMITERS = (";", "\t", "|", ",")
 QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"
+PIPED = (
+    "quotation marks are read as characters of the text, as in most .tsv; what comes through a pipe does not decide. "
+    "Pass --dialect enclose if they enclose fields"
+)
 
 Bad = Callable[[str, int, str], None]  # takes a reason, a line and a problem; raises UserError, or passes over the row
 Row = tuple[int, list[str]]  # the line that it begins on, from 1; its fields
@@ -26,7 +30,8 @@ Row = tuple[int, list[str]]  # the line that it begins on, from 1; its fields
 class Asked:
     """A table to read: its name in messages, its suffix, and the dialect where that is not to be decided.
 
-    piped  whether its blocks come one by one, so that none may be waited for
+    piped  whether its blocks come one by one, so that none may be waited for: how they are cut is chance, so nothing is
+           decided from them, and the suffix says what quotation marks are
     """
 
     name: str
@@ -89,9 +94,14 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
         if not before and (named := _SEPARATOR.match(text)):
             delimiter, text, before = named[1], text[named.end() :], 1
             tell(f"{asked.name} line 1: names {delimiter!r} as what parts the columns; the header is the next line")
-        if quoting is None and (mark := first_enclosing(text, delimiter)) >= 0:
-            following = None if asked.piped else next(blocks, None)
-            decision = decide(text, delimiter, USUAL[asked.suffix], width, whole=following is None and not asked.piped)
+        mark = first_enclosing(text, delimiter) if quoting is None else -1
+        if mark >= 0 and asked.piped:
+            quoting = USUAL[asked.suffix]
+            if quoting == "plain":
+                tell(f"{asked.name} line {before + 1 + _breaks(text, mark)}: {PIPED}")
+        elif mark >= 0:
+            following = next(blocks, None)
+            decision = decide(text, delimiter, USUAL[asked.suffix], width, whole=following is None)
             blocks = itertools.chain([] if following is None else [following], blocks)
             line = before + 1 + _breaks(text, mark)
             if unsure and decision.quoting != "plain":
