@@ -2,15 +2,14 @@
 
 import dataclasses
 import itertools
-import json
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span
+from bert_jax.data.formats.json_lines import doubled_keys, parse_record
 from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.tables import read_text
+from bert_jax.data.tables import read_lines
 from bert_jax.data.tag_schemes import (
     BARE,
     LOWER_UNTYPED,
@@ -29,6 +28,7 @@ DOCUMENT = "-DOCSTART-"
 SPANS_SUFFIX = ".jsonl"
 SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
 SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
+SPAN_FIELDS = ("start", "end", "label")  # of an entity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,23 +68,18 @@ def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "st
 
     Raises UserError with the line for what is neither.
     """
-    lines = _lines(read_text(path, encoding_errors=encoding_errors))
+    lines = read_lines(path, encoding_errors=encoding_errors)
     sentences = _read_spans(path, lines, words) if suffix_of(path)[0] == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(sentences):
         raise UserError(f"{path}: no sentences")
     return sentences
 
 
-def _lines(text: str) -> list[str]:
-    r"""Return the lines of a file: \n, \r\n, \r\r\n and \r end one. The end mark of DOS, a last Ctrl-Z, is no text."""
-    return re.split(r"\r*\n|\r", text.rstrip("\r\n").rstrip("\x1a"))
-
-
-def _read_columns(path: Path, lines: list[str]) -> Sentences:
+def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
     """Return the sentences of columns: words in the first, tags in the last; a blank line ends a sentence."""
     blocks: list[list[tuple[int, list[str]]]] = [[]]  # of a sentence the lines, each with its number and its fields
     columns = 0
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         fields = _fields(line)
         if not fields or fields[0] == DOCUMENT:
             blocks.append([])
@@ -159,24 +154,23 @@ def _sentence(block: Sequence[tuple[int, list[str]]], tags: Mapping[str, Tag]) -
     return Sentence(" ".join(words), places, spans_of_tags([tags[fields[-1]] for _, fields in block]), block[0][0])
 
 
-def _read_spans(path: Path, lines: list[str], cut: str) -> Sentences:
+def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sentences:
     sentences: list[Sentence] = []
     widened: list[int] = []
     listed = False
-    for line, content in enumerate(lines, 1):
+    for line, content in lines:
         if not content.strip():
             continue
         where = f"{path} line {line}"
         try:
-            record = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{where}: not JSON: {error.msg} at character {error.pos + 1}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not JSON: {error}") from None
+            record = parse_record(content)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             raise UserError(
                 f'{where}: {{"text": ..., "entities": [{{"start": 0, "end": 3, "label": ...}}]}} is expected'
             )
+        _check_keys(record, ("text", *SPAN_KEYS), where)
         listed |= any(key in record for key in SPAN_KEYS)
         text = record["text"]
         words = WORDS[cut](text)
@@ -203,14 +197,22 @@ def _read_spans(path: Path, lines: list[str], cut: str) -> Sentences:
     return Sentences(str(path), sentences, notes)
 
 
+def _check_keys(record: dict[str, Any], keys: Collection[str], where: str) -> None:
+    """Raise UserError where one of these keys stands in the object more than once."""
+    for doubled in doubled_keys(record).intersection(keys):
+        raise UserError(f"{where}: {doubled!r} is there more than once, and which one is meant is not known")
+
+
 def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int, str]]:
     """(start, end, label) of each entity; the list may have objects or triples."""
     given: Any = next((record[key] for key in SPAN_KEYS if key in record), [])
     found = []
     for entry in given if isinstance(given, list) else [given]:
+        if isinstance(entry, dict):
+            _check_keys(entry, SPAN_FIELDS, where)
         try:
             start, end, label = (
-                (entry["start"], entry["end"], entry["label"]) if isinstance(entry, dict) else (*entry[:2], entry[2])
+                tuple(entry[field] for field in SPAN_FIELDS) if isinstance(entry, dict) else (*entry[:2], entry[2])
             )
         except (KeyError, IndexError, TypeError):
             raise UserError(f"{where}: {entry!r} is no entity: start, end and label are expected") from None

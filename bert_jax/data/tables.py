@@ -93,6 +93,13 @@ def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
     return decode(data, 0, place, encoding_errors, Counter())
 
 
+def read_lines(path: Path, *, encoding_errors: str = "strict") -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line, without its end. Raises UserError with the line for a wrong byte."""
+    name = address_of(path)
+    with _opened(name) as stream:
+        yield from _lines(stream, name, encoding_errors)
+
+
 def read_plain_table(path: Path, *, encoding_errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
     """Yield line number and fields of each line of a .tsv that is not blank; no quoting, and no header of its own."""
     name = address_of(path)

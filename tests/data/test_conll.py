@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +123,26 @@ def test_lines_end_in_one_way_or_another(tmp_path, end):
     records = [{"text": "Ada", "entities": [[0, 3, "PER"]]}, {"text": "she", "entities": []}]
     (tmp_path / "a.jsonl").write_bytes("".join(json.dumps(record) + end for record in records).encode())
     assert len(read_sentences(tmp_path / "a.jsonl")) == 2
+
+
+def test_many_blank_lines_take_no_time(tmp_path):
+    begun = time.process_time()
+    assert sentences_of(tmp_path, "Ada B-PER" + "\r" * 300_000 + "she O") == [["Ada"], ["she"]]
+    assert time.process_time() - begun < 5  # by a pattern that looks ahead at each, minutes
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"text": "Ada", "entities": [[0, 3, "PER"]], "entities": []}',
+        '{"text": "Ida", "text": "Ada", "entities": []}',
+        '{"text": "Ada", "entities": [{"start": 0, "end": 3, "label": "PER", "end": 2}]}',
+    ],
+)
+def test_a_doubled_key_is_refused(tmp_path, line):
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(UserError, match=r"a\.jsonl line 1: '(entities|text|end)' is there more than once"):
+        read_sentences(tmp_path / "a.jsonl")
 
 
 def test_one_file_may_end_its_lines_in_two_ways(tmp_path):
