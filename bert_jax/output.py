@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -52,7 +53,7 @@ def check_new_file(path: Path, *, flag: str = "--output", overwrite: bool = Fals
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise UserError(f"{path} is a folder. Name a file for {flag}")
-    if os.path.lexists(target) and not overwrite:
+    if os.path.lexists(target) and not overwrite and stat.S_ISREG(target.stat().st_mode):  # a device takes it as it is
         raise UserError(f"{path} exists. Choose another {flag}, or remove it")
     if not target.parent.is_dir():
         raise UserError(f"{path}: its folder is not there. Make it first")
@@ -83,6 +84,8 @@ def whole_folder(path: Path, *, last: Sequence[str] = (), flag: str = "--output"
         else:
             making.rename(folder)
     except OSError as error:
+        if error.filename and error.errno != errno.ENOSPC and not Path(error.filename).is_relative_to(folder.parent):
+            raise  # not of what is written here
         raise UserError(f"{path} cannot be made: {_reason(error)}") from None
     finally:
         if within:
@@ -122,13 +125,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             with target.open("wb") as file:
                 yield file
             return
-        beside = target.with_name(f".{target.name}.writing")
+        beside = _open_beside(target)
         try:
-            with beside.open("wb") as file:
-                yield file
-            replace_file(beside, target)
+            with beside:
+                yield beside
+            replace_file(Path(beside.name), target)
         finally:
-            beside.unlink(missing_ok=True)
+            Path(beside.name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {_reason(error)}") from None
 
@@ -151,6 +154,18 @@ def replace_file(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, target)
         source.unlink()
+
+
+def _open_beside(target: Path) -> BinaryIO:
+    """Open the file that is to become `target`: beside it, or elsewhere where its folder takes no new files."""
+    try:
+        return target.with_name(f".{target.name}.writing").open("wb")
+    except OSError as error:
+        if error.errno not in _ASIDE or not target.exists():
+            raise
+        handle, name = tempfile.mkstemp(prefix="bert-jax-")
+        os.close(handle)
+        return open(name, "wb")
 
 
 def _entries(folder: Path) -> set[str]:

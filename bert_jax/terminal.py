@@ -52,7 +52,7 @@ def say(text: object = "", *, to_stderr: bool = False) -> None:
 
 def note(text: object) -> None:
     """Print a remark on standard error, in one line that begins with "note:"."""
-    say(f"note: {one_line(text)}", to_stderr=True)
+    say(f"note: {clipped(one_line(text))}", to_stderr=True)
 
 
 def encodable(text: str, stream: TextIO) -> str:

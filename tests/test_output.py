@@ -145,6 +145,32 @@ def test_a_mounted_file_is_written_in_place(tmp_path: Path, monkeypatch: pytest.
     assert target.read_text() == "new" and not source.exists()
 
 
+def test_a_file_whose_folder_takes_no_others_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "scores.json"
+    target.write_text("before")
+    opened, replace = Path.open, Path.replace
+
+    def read_only(self: Path, *arguments: str, **named: str) -> object:
+        if self.name.endswith(".writing"):
+            raise OSError(30, "Read-only file system")
+        return opened(self, *arguments, **named)
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent != Path(target).parent:
+            raise OSError(18, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "replace", across)
+    write_text(target, "after")
+    assert target.read_text() == "after"
+
+
+def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no-such-input"), whole_folder(tmp_path / "a" / "out"):
+        Path("/no-such-input").read_text()
+
+
 def test_a_device_is_written_to_as_it_is() -> None:
     write_text(Path("/dev/null"), "gone")
     assert Path("/dev/null").is_char_device()
