@@ -26,6 +26,7 @@ OF_TASKS = {  # settings that say something of the user's own files, and the tas
     "text": ("rows", "choice"),
     "label": ("rows", "choice"),
     "group": ("rows", "choice"),
+    "dialect": ("rows", "choice", "swag"),  # the others' files have formats of their own
     "max_answer_length": ("squad",),
 }
 WINDOWED = ("squad", "ner")

@@ -96,6 +96,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if config.report:
         check_folder(config.report, flag="--report")
     if config.predictions is not None:
+        _check_dialect(config, "--predictions", has_tables=False)
         if config.max_answer_length:
             raise UserError(f"--max-answer-length {config.max_answer_length}: --predictions are scored as they are")
         return _score_predictions(config, config.predictions)
@@ -106,6 +107,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     fixed = about.task.get("name") in GLUE  # by the task's own files
     for name in given.keys() - (set() if fixed else COLUMN_FLAGS.get(about.kind, set())):
         raise UserError(f"--{name} {given[name]}: {config.model} reads no such column. Leave it out")
+    _check_dialect(config, str(config.model), has_tables=about.kind in COLUMN_FLAGS and not fixed)
     if config.long_texts and about.kind != "sequence":
         raise UserError(f"--long-texts is for models of whole texts, {config.model} is one of kind {about.kind}")
     if set(config.long_texts) - {"cut"} and (about.task.get("pair") or config.pair):
@@ -147,6 +149,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     ways = examples.in_ways(others, run) if examples.in_ways else dict.fromkeys(map(str, others), scores)  # all fit
     ways = {config.long_texts[0]: scores, **{way: _without_main(found) for way, found in ways.items()}}
     return {**told, "long_texts": ways}
+
+
+def _check_dialect(config: EvaluateConfig, scored: str, *, has_tables: bool) -> None:
+    """Raise UserError for a dialect where the rows to score are in a format of their own."""
+    if config.dialect != "auto" and not has_tables:
+        problem = f"--dialect {config.dialect}: {scored} is scored on files whose format says what quotation marks are"
+        raise UserError(f"{problem}. Leave it out")
 
 
 def _without_main(scores: dict[str, float]) -> dict[str, float]:

@@ -94,6 +94,10 @@ def predict(config: PredictConfig) -> int:
         model.max_answer_length = config.max_answer_length
     if config.n_best and config.output.suffix == SQUAD_SUFFIX:
         raise UserError(f"{config.output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
+    if config.dialect != "auto" and suffix_of(config.input)[0] == SQUAD_SUFFIX:
+        raise UserError(f"--dialect {config.dialect}: the questions of SQuAD are no table. Leave it out")
+    if config.dialect != "auto" and config.output.suffix == LEADERBOARD_SUFFIX:
+        raise UserError(f"--dialect {config.dialect}: the test files of GLUE tasks have no quoting. Leave it out")
     if suffix_of(config.input)[0] == SQUAD_SUFFIX:
         return _answer_squad(config, model)
     if config.output.suffix == LEADERBOARD_SUFFIX:

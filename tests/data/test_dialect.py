@@ -142,3 +142,29 @@ def test_how_a_pipe_delivers_does_not_matter(suffix, kept):
     assert read("", suffix, blocks=lines, piped=True) == whole
     assert whole[0][2][0] == ('"good 0"' if kept else "good 0")
     assert ["line 3" in note and "--dialect enclose" in note for note in whole[1]] == [True] * kept
+
+
+def test_marks_escaped_by_a_backslash_where_each_such_field_has_a_comma():
+    rows = [["text", "label"], *([f'he said "hi, {i}" now', "1"] for i in range(3))]
+    content = written(rows, ",", doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL)
+    found, (note,) = read(content, ".csv")
+    assert found == rows and "backslash" in note
+    with pytest.raises(UserError, match=r"line 2: .*--dialect backslash"):
+        read(content, ".csv", piped=True)
+    with pytest.raises(UserError, match=r"line 2: 3 fields.*--dialect backslash"):
+        read('text,label\n"he said \\", he",1\n', ".csv", "enclose")
+
+
+def test_an_enclosed_field_whose_lines_may_be_rows_is_told():
+    content = 'text,label\nfirst,1\n"Hello there.,1\nfine,0\nHow are you?",0\n'
+    found, (note,) = read(content, ".csv")
+    assert found[2] == ["Hello there.,1\nfine,0\nHow are you?", "0"]
+    assert "t line 3: " in note and "--dialect plain" in note
+    assert read('text,label\n"one\ntwo",0\n', ".csv")[1] == []
+
+
+@pytest.mark.parametrize("quoted", ["", '"'])
+def test_carriage_returns_before_a_line_feed_are_one_end(quoted):
+    content = f"text,label\r\r\n{quoted}a{quoted},1\r\r\nb\r\r\n"
+    with pytest.raises(UserError, match="line 3: 1 fields"):
+        read(content, ".csv")

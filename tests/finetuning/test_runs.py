@@ -93,6 +93,8 @@ def test_what_cannot_be_tried_is_refused_first(sweep, says):
         ({"task": "rows", "scores": ("a", "b", "a")}, "--scores a b a: give each column once"),
         ({"task": "choice", "choices": ("a", "a")}, "--choices a a: give each column once"),
         ({"task": "swag", "label": "right"}, "--label right: for task rows and choice, this is swag"),
+        ({"task": "squad", "dialect": "plain"}, "--dialect plain: for task rows and choice and swag, this is squad"),
+        ({"task": "mrpc", "dialect": "enclose"}, "--dialect enclose: .* this is mrpc"),
         ({"task": "ner", "group": "page"}, "--group page: for task rows and choice, this is ner"),
         ({"task": "rows", "overlap": 4}, "--overlap 4: there are windows with --long-texts mean or max"),
         ({"task": "glue", "class_weights": "balanced"}, "--class-weights balanced: stsb"),

@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Iterable
 from typing import Any, Literal
 
 Quoting = Literal["enclose", "backslash", "plain"]
@@ -39,15 +38,25 @@ class Decision:
 
     quoting: Quoting
     final: bool = True
-    why: str = ""  # where it is not what the suffix promises
+    why: str = ""  # where it is not what the suffix promises, or another way to read gives other rows as well
+    line: int = 0  # of the text, from 1, that `why` is about, where that is not the first enclosed field's
 
 
 @dataclasses.dataclass(frozen=True)
 class _Survey:
-    """What a way to read makes of some rows: whether it fails, and how many of the rows have another width."""
+    """What a way to read makes of some rows: whether it fails, how many rows there are and have another width.
+
+    spanning  the first line, from 1, of a row that goes over several
+    """
 
     broken: bool
     uneven: int
+    rows: int
+    spanning: int
+
+    @property
+    def even(self) -> bool:
+        return not self.broken and not self.uneven
 
 
 def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool) -> Decision:
@@ -60,13 +69,16 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     ways = {way: _survey(text, delimiter, way, width, whole) for way in OPTIONS}
     enclosed, plain = ways["enclose"], ways["plain"]
     sound = not enclosed.broken and enclosed.uneven <= plain.uneven
+    if sound and usual == "enclose" and plain.even and enclosed.spanning and plain.rows != enclosed.rows:
+        why = "a field in quotation marks goes over several lines, which without quoting are whole rows"
+        return Decision("enclose", why=why, line=enclosed.spanning)
     if sound and usual == "enclose":
         return Decision("enclose")
     if sound:
         signs = _signs_of_quoting(text, delimiter, width, ways)
         why = f"fields are enclosed in quotation marks ({signs})"
         return Decision("enclose", why=why) if signs else Decision("plain", final=False)
-    if ways["backslash"] == _Survey(broken=False, uneven=0) and _has_escaped_field(text, delimiter):
+    if ways["backslash"].even and _has_escaped_field(text, delimiter, spanning=not plain.even):
         return Decision("backslash", why="quotation marks enclose fields, and are escaped by a backslash within them")
     if usual == "plain" or plain.uneven == 0:
         why = "quotation marks do not enclose fields, so they are characters of the text"
@@ -75,16 +87,21 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
 
 
 def _survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> _Survey:
-    uneven = 0
+    uneven = count = spanning = line = 0
+    broken = False
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **OPTIONS[way])
     try:
         for row in rows:
             width = width or len(row)
             uneven += bool(row) and len(row) != width
+            count += bool(row)
+            if rows.line_num > line + 1 and not spanning:
+                spanning = line + 1
+            line = rows.line_num
     except csv.Error as error:
-        goes_on = "unexpected end of data" in str(error) and not whole  # in the text that follows
-        return _Survey(not goes_on, uneven)
-    return _Survey(False, uneven)
+        broken = whole or "unexpected end of data" not in str(error)  # else it goes on in the text that follows
+        spanning = spanning or line + 1
+    return _Survey(broken, uneven, count, spanning)
 
 
 def _signs_of_quoting(text: str, delimiter: str, width: int, ways: dict[Quoting, _Survey]) -> str:
@@ -109,11 +126,12 @@ def _signs_of_quoting(text: str, delimiter: str, width: int, ways: dict[Quoting,
     return ""
 
 
-def _plain_rows(text: str, delimiter: str) -> Iterable[list[str]]:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE)
+def _has_escaped_field(text: str, delimiter: str, *, spanning: bool) -> bool:
+    """Return whether a field is enclosed, to the end, with escaped marks in it.
 
-
-def _has_escaped_field(text: str, delimiter: str) -> bool:
-    """Return whether a field is enclosed, to the end, with escaped marks in it."""
-    rows = _plain_rows(text, delimiter)
-    return any('\\"' in field[1:-1] and _ESCAPED.fullmatch(field) for row in rows for field in row)
+    spanning  whether it may hold what parts fields and rows
+    """
+    mark = re.escape(delimiter)
+    field = re.compile(rf"(?:\A|(?<=[{mark}\r\n])){_ESCAPED.pattern}(?=[{mark}\r\n]|\Z)", re.DOTALL)
+    others = "" if spanning else f"{delimiter}\r\n"
+    return any('\\"' in found[0] and not any(map(found[0].__contains__, others)) for found in field.finditer(text))

@@ -4,6 +4,7 @@ Carriage returns before a line feed belong to its end (\r\r\n is what text mode 
 last thing in a file is the end mark of DOS; elsewhere it is a character.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ LONGEST_LINE = 1 << 26  # bytes
 BLOCK = 1 << 20
 END_MARK = b"\x1a"
 ENDS = (b"\n", b"\r")
+_RETURNS = re.compile(rb"\r+\n")
 
 
 def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -46,6 +48,8 @@ def without_end_mark(data: bytes) -> bytes:
 
 def count_ends(data: bytes) -> int:
     """Return how many lines end in some bytes, a carriage return before a line feed being a part of its end."""
+    if b"\r\r\n" in data:
+        data = _RETURNS.sub(b"\n", data)
     returns = data.count(b"\r")
     return data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
 

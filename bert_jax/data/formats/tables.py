@@ -14,9 +14,11 @@ from bert_jax.errors import UserError
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 USUAL: dict[str, Quoting] = {".csv": "enclose", ".tsv": "plain"}
 _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # begins tables that Excel is to open
+_EXTRA_RETURNS = re.compile(r"\r\r+\n")  # of which text mode makes one: they belong to the end of a line
 
 OTHER_DELIMITERS = (";", "\t", "|", ",")
 QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"
+ESCAPES_HINT = "If quotes within fields have a backslash before them, pass --dialect backslash"
 PIPED = (
     "quotation marks are read as characters of the text, as in most .tsv; what comes through a pipe does not decide. "
     "Pass --dialect enclose if they enclose fields"
@@ -78,6 +80,8 @@ def plain_rows(blocks: Iterable[str], suffix: str = ".tsv") -> Iterator[Row]:
 
 def _hint(row: list[str], width: int, asked: Asked) -> str:
     """Say what to do about a row of another width than the header's."""
+    if asked.dialect in ("auto", "enclose") and any(field.endswith("\\") or '\\"' in field for field in row):
+        return f". {ESCAPES_HINT}"
     if any('"' in field for field in row) and asked.dialect != "plain":
         return f". {QUOTES_HINT}"
     return ". Is a text with a comma not in quotation marks?" if len(row) > width and asked.suffix == ".csv" else ""
@@ -89,6 +93,7 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
     delimiter = DELIMITERS[asked.suffix]
     quoting: Quoting | None = None if asked.dialect == "auto" else asked.dialect
     width = before = 0
+    blocks = (_EXTRA_RETURNS.sub("\r\n", text) if "\r\r\n" in text else text for text in blocks)
     unsure = 0  # the first line with quotes that could be read in either way, and were read as characters
     while (text := next(blocks, None)) is not None:  # no loop over them: they are looked ahead into
         if not before and (named := _SEPARATOR.match(text)):
@@ -109,6 +114,8 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
                     f"{asked.name} line {line}: from here on {decision.why}; in line {unsure} that could not be known. "
                     "Pass --dialect enclose, or plain where they are characters of the text"
                 )
+            if decision.line:
+                line = before + decision.line
             if decision.why:
                 other = "plain to keep them" if decision.quoting != "plain" else "enclose if they do"
                 tell(f"{asked.name} line {line}: {decision.why}. Pass --dialect {other}")
@@ -127,7 +134,14 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
 
 def _rows(blocks: Iterable[str], before: int, delimiter: str, quoting: Quoting, bad: Bad) -> Iterator[Row]:
     """Yield the rows of the blocks, which follow `before` lines."""
-    text_lines = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in blocks)
+    current = ""
+
+    def lines_of(text: str) -> io.StringIO:
+        nonlocal current
+        current = text
+        return io.StringIO(text, newline="")
+
+    text_lines = itertools.chain.from_iterable(map(lines_of, blocks))
     rows = csv.reader(text_lines, delimiter=delimiter, strict=True, **OPTIONS[quoting])
     while True:
         line = before + rows.line_num + 1
@@ -136,7 +150,8 @@ def _rows(blocks: Iterable[str], before: int, delimiter: str, quoting: Quoting, 
         except StopIteration:
             return
         except csv.Error as error:
-            bad("lines_not_csv", line, f"{_reason(error)}. {QUOTES_HINT}")
+            hint = ESCAPES_HINT if quoting == "enclose" and '\\"' in current else QUOTES_HINT
+            bad("lines_not_csv", line, f"{_reason(error)}. {hint}")
             continue
         if row:
             yield line, row
