@@ -8,7 +8,7 @@ import tokenizers
 
 from bert_jax.text.panics import panics_told
 from bert_jax.text.places import whole_spans
-from bert_jax.text.tokenizer import Encoding, SpecialIds
+from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import replace_surrogates
 
@@ -55,22 +55,24 @@ def encode_texts(
     separators: int,
     segments: int,
     max_length: int,
+    side: Side,
 ) -> list[Encoding]:
-    """Return each text (with its pair) between control tokens, cut at the end to `max_length`, the longer first."""
+    """Return each text (with its pair) between control tokens, cut at `side` to `max_length`, the longer first."""
     check_max_length(max_length, pair=pairs is not None, separators=separators)
     with panics_told():
         first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
     if pairs is None:
-        return [_single(a, special, max_length) for a in first]
+        return [_single(a, special, max_length, side) for a in first]
     with panics_told():
         second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
-    return [_pair(a, b, special, separators, segments, max_length) for a, b in zip(first, second, strict=True)]
+    return [_pair(a, b, special, separators, segments, max_length, side) for a, b in zip(first, second, strict=True)]
 
 
-def _single(a: tokenizers.Encoding, special: SpecialIds, max_length: int) -> Encoding:
+def _single(a: tokenizers.Encoding, special: SpecialIds, max_length: int, side: Side) -> Encoding:
     keep = min(len(a), max_length - 2)
-    ids = [special.cls, *a.ids[:keep], special.sep]
-    return Encoding(ids, [0] * len(ids), [(0, 0), *a.offsets[:keep], (0, 0)], len(a) - keep)
+    kept = _kept(len(a), keep, side)
+    ids = [special.cls, *a.ids[kept], special.sep]
+    return Encoding(ids, [0] * len(ids), [(0, 0), *a.offsets[kept], (0, 0)], len(a) - keep)
 
 
 def _pair(
@@ -80,12 +82,19 @@ def _pair(
     separators: int,
     segments: int,
     max_length: int,
+    side: Side,
 ) -> Encoding:
     keep_a, keep_b = (int(keep) for keep in truncated_lengths(len(a), len(b), max_length - 2 - separators))
+    kept_a, kept_b = _kept(len(a), keep_a, side), _kept(len(b), keep_b, side)
     none = (0, 0)
     return Encoding(
-        ids=[special.cls, *a.ids[:keep_a], *[special.sep] * separators, *b.ids[:keep_b], special.sep],
+        ids=[special.cls, *a.ids[kept_a], *[special.sep] * separators, *b.ids[kept_b], special.sep],
         segments=[0] * (keep_a + 1 + separators) + [segments - 1] * (keep_b + 1),
-        offsets=[none, *a.offsets[:keep_a], *[none] * separators, *b.offsets[:keep_b], none],
+        offsets=[none, *a.offsets[kept_a], *[none] * separators, *b.offsets[kept_b], none],
         dropped=len(a) + len(b) - keep_a - keep_b,
     )
+
+
+def _kept(length: int, keep: int, side: Side) -> slice:
+    """Return which of `length` tokens stay where all but `keep` are cut off at `side`."""
+    return slice(length - keep, length) if side == "left" else slice(keep)

@@ -72,7 +72,7 @@ class LibraryTokenizer:
 
     def __reduce__(self) -> tuple:
         state = self._described, self._control, self.library_class, self.segments, self._settings, self._hidden
-        return _unpickle, state
+        return _unpickle, state, {"truncation_side": self.truncation_side}
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text (int32), with no control tokens."""
@@ -88,7 +88,7 @@ class LibraryTokenizer:
         return flat_spans(self._backend, texts)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
-        """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first.
+        """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer first.
 
         Offsets are as the library's post-processor leaves them: for RoBERTa without the blank before a word.
         """
@@ -100,6 +100,7 @@ class LibraryTokenizer:
             separators=self.separators,
             segments=self.segments,
             max_length=max_length,
+            side=self.truncation_side,
         )
 
     def tokens(self, ids: Sequence[int]) -> list[str]:

@@ -59,7 +59,10 @@ class Tokenizer(Protocol):
         """The same with each token's start and end in the characters of its text between the two: int32 (tokens, 2)."""
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
-        """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer of the two first."""
+        """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer of the two first.
+
+        The end that is cut off is `truncation_side`.
+        """
 
     def tokens(self, ids: Sequence[int]) -> list[str]: ...
 

@@ -91,7 +91,7 @@ class WordPieceTokenizer:
         )
 
     def __reduce__(self) -> tuple:
-        return _unpickle, ("\n".join(self.vocab), self.rules)
+        return WordPieceTokenizer, (self.vocab, self.rules), {"truncation_side": self.truncation_side}
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The ids of each text (int32), with no control tokens."""
@@ -123,7 +123,7 @@ class WordPieceTokenizer:
         return flat_spans(self._backend, texts)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
-        """Each text (with its pair) wrapped in control tokens and cut at the end to `max_length`, the longer first."""
+        """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer first."""
         return encode_texts(
             self._backend,
             texts,
@@ -132,6 +132,7 @@ class WordPieceTokenizer:
             separators=self.separators,
             segments=self.segments,
             max_length=max_length,
+            side=self.truncation_side,
         )
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
@@ -235,7 +236,3 @@ def _fingerprint(vocab: tuple[str, ...], ids: Mapping[str, int], rules: Rules) -
         del decisive["segments"]
     content = {"kind": "wordpiece", "vocab": vocab, "rules": decisive}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _unpickle(vocab: str, rules: Rules) -> WordPieceTokenizer:
-    return WordPieceTokenizer(vocab.split("\n"), rules)

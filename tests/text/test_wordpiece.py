@@ -12,6 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer, word_cache
 from bert_jax.text.truncation import truncated_lengths
@@ -207,6 +209,23 @@ def test_pickled_tokenizer_gives_the_same_ids():
     again = pickle.loads(pickle.dumps(make(False)))
     assert again.fingerprint == make(False).fingerprint
     assert again.ids(["Ab ab."])[0].tolist() == make(False).ids(["Ab ab."])[0].tolist()
+    odd = WordPieceTokenizer([*VOCAB, "x\ny"], Rules(lowercase=False))
+    odd.truncation_side = "left"
+    again = pickle.loads(pickle.dumps(odd))
+    assert again.vocab == odd.vocab and again.truncation_side == "left"
+
+
+def test_encode_cuts_where_rows_are_cut():
+    tokenizer = make(True)
+    tokenizer.truncation_side = "left"
+    texts, others = ["ab a.", "a ab c", "a"], ["b b", "a b c ab", "."]
+    for second, length in ((None, 4), (others, 7)):
+        rows = encode_rows(Rows(texts, second, None, "here", [1, 2, 3]), tokenizer, length)
+        encodings = tokenizer.encode(texts, second, max_length=length)
+        bounds = itertools.pairwise(rows.offsets.tolist())
+        assert [one.ids for one in encodings] == [rows.tokens[a:b].tolist() for a, b in bounds]
+        assert all(len(one.ids) == len(one.offsets) == len(one.segments) for one in encodings)
+    assert tokenizer.encode(texts, max_length=4)[0].offsets == [(0, 0), (3, 4), (4, 5), (0, 0)]
 
 
 @pytest.mark.parametrize(
