@@ -33,6 +33,7 @@ BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
 MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
 TIGHTEST = 8  # times the text that the sizes of its files let expect, a part may have
 ROOM = 1 << 26  # characters that any part may have
+ROOM_OF_PARQUET = 1 << 30  # characters that a part with rows of Parquet may have: a few gigabytes of memory
 PARTS_FOLDER = "parts"
 LAYOUT = 2  # goes up where the same text and settings come to other shards
 # Settings that do not change a byte of the shards; what `lowercase` changes the tokenizer's fingerprint stands for.
@@ -89,7 +90,7 @@ class PartJob:
             documents = report.each("text", read_part(part, reading_of(self.config), counts))
             if self.duplicates:
                 documents = self.duplicates.without(part.index, documents, counts)
-            texts = tokenize(documents, tokenizer, self.config, counts, part.text_bytes, report)
+            texts = tokenize(documents, tokenizer, self.config, counts, part, report)
         lengths = self.config.lengths
         made = []
         for number, length in enumerate(lengths):
@@ -250,14 +251,14 @@ def tokenize(
     tokenizer: Tokenizer,
     config: ShardsConfig,
     counts: Losses,
-    text_bytes: int,
+    part: Part,
     report: Report,
 ) -> tuple[TokenizedText, TokenizedText]:
     """The documents of each split as ids. Sentences without a token are left out, documents without one are counted."""
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
     characters = total = 0
-    most = max(ROOM, TIGHTEST * text_bytes)
+    most = most_characters(part)
     for document in documents:
         builder = builders[is_held_out(document, config)]
         sentences = split_document(document.text)
@@ -270,14 +271,31 @@ def tokenize(
         characters += len(document.text)
         if characters > most:
             raise UserError(
-                f"{document.name}: with it a part has {characters:,} characters, {text_bytes:,} by the sizes of its "
-                f"files; more than {most:,} would fill the memory. Unpack what is packed so tightly, and break lines "
-                "without end"
+                f"{document.name}: with it a part has {characters:,} characters, {part.text_bytes:,} by the sizes of "
+                f"its files; more than {most:,} would fill the memory. {_way_out(part)}"
             )
         builder.add(sentences)
-        report(0.3 * min(1.0, characters / max(1, text_bytes)))
+        report(0.3 * min(1.0, characters / max(1, part.text_bytes)))
     counts["characters"] += characters
     return tuple(builder.build(split, counts) for builder, split in zip(builders, SPLITS, strict=True))  # type: ignore[return-value]
+
+
+def most_characters(part: Part) -> int:
+    """Return how many characters a part may have before it is taken for a file that would fill the memory.
+
+    In Parquet a text that stands in many rows is stored once, so sizes say nothing of how much text there is.
+    """
+    return ROOM_OF_PARQUET if _has_parquet(part) else max(ROOM, TIGHTEST * part.text_bytes)
+
+
+def _has_parquet(part: Part) -> bool:
+    return any(piece.source.format == "parquet" for piece in part.pieces)
+
+
+def _way_out(part: Part) -> str:
+    if _has_parquet(part):
+        return "Write the Parquet file without a dictionary, so that it is cut into parts by the sizes of its texts"
+    return "Unpack what is packed so tightly, and break lines without end"
 
 
 def is_held_out(document: Document, config: ShardsConfig) -> bool:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reader import found, read, write_parquet
+from stories import story
 
 from bert_jax.errors import UserError
-from data_prep import parquet
+from data_prep import job, parquet
+from data_prep.build import build_shards
 from data_prep.reading import Losses
 
 
@@ -112,3 +114,14 @@ def test_a_row_group_is_not_in_memory_as_a_whole(tmp_path):
 def test_a_table_without_rows_is_as_good_as_empty(tmp_path):
     with pytest.raises(UserError, match=r"no text in .*1 files empty"):
         write_parquet(tmp_path / "a.parquet", [])
+
+
+def test_texts_that_stand_in_many_rows_and_are_stored_once(tmp_path, monkeypatch, configure):
+    monkeypatch.setattr(job, "ROOM", 1000)
+    path = tmp_path / "a.parquet"
+    assert write_parquet(path, [story(i % 3) for i in range(900)], 900).text_bytes * job.TIGHTEST < 900 * len(story(0))
+    manifest = build_shards(configure("all", input=(str(path),), part_mb=1))
+    assert manifest.statistics["documents"] == 900
+    monkeypatch.setattr(job, "ROOM_OF_PARQUET", 1000)
+    with pytest.raises(UserError, match=r"a\.parquet: .*without a dictionary"):
+        build_shards(configure("none", input=(str(path),), part_mb=1))
