@@ -18,7 +18,7 @@ from bert_jax.convert.tensor_bundle import read_tensors as read_bundle
 from bert_jax.errors import UserError, listed
 from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
-from bert_jax.text.files import TOKENIZER
+from bert_jax.text.files import TOKENIZER, read_flag
 from bert_jax.text.tokenizer import Tokenizer
 
 CONFIG, VOCAB, PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
@@ -63,7 +63,8 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
         source.drop(extra)
         note(f"{prefix}: left out: {listed(extra, MOST_LEFT_OUT)}")
     params = read_tensors(rules, source, shapes, vocab_size=model.vocab_size, where=where)
-    lowercase = table.get("do_lower_case") if options.lowercase is None else options.lowercase
+    said = read_flag(table, "do_lower_case", prefix.parent / CONFIG)
+    lowercase = said if options.lowercase is None else options.lowercase
     tokenizer = _read_tokenizer(prefix.parent, lowercase)
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))

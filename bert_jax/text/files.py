@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bert_jax.errors import UserError
 from bert_jax.output import whole_folder, write_text
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
@@ -18,6 +19,17 @@ FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 def token_text(token: str | dict[str, Any] | None) -> str:
     """The text of a control token, which Hugging Face writes as a string or as a table; empty where there is none."""
     return token["content"] if isinstance(token, dict) else token or ""
+
+
+def read_flag(table: Mapping[str, Any], key: str, source: Path, default: bool | None = None) -> bool | None:
+    """Return a setting that is true or false, and `default` where it is null or not there. Raises UserError elsewise.
+
+    (The string "false" would count as true.)
+    """
+    value = table.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"{source}: {key} is {value!r}; true, false or null is expected")
+    return default if value is None else value
 
 
 def write_whole(folder: Path, contents: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from bert_jax.terminal import note
 from bert_jax.text.casing import guess_lowercase
 from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
 from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, write_whole
+from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, read_flag, write_whole
 from bert_jax.text.layout import Layout
 from bert_jax.text.limits import check_limits
 from bert_jax.text.recipes import Described, flattened
@@ -47,14 +47,15 @@ def read_vocab(
     _note_unused(vocab, ids, path)
     described: Described = {"model": {"vocab": ids}, "added_tokens": []}
     tokens = read_named_tokens(folder, settings, described, spellings=(BERTS,))
+    source = (folder or path.parent) / SETTINGS
     if lowercase is None:
-        lowercase = settings.get("do_lower_case")
+        lowercase = read_flag(settings, "do_lower_case", source)
     if lowercase is None and _may_serve(ids, tokens):
         lowercase = guess_lowercase(vocab, str(path))
     rules = Rules(
         lowercase=bool(lowercase),
-        strip_accents=settings.get("strip_accents"),
-        split_chinese=settings.get("tokenize_chinese_chars", True),
+        strip_accents=read_flag(settings, "strip_accents", source),
+        split_chinese=bool(read_flag(settings, "tokenize_chinese_chars", source, True)),
         segments=segments,
     )
     return _tokenizer(vocab, rules, tokens, str(path))
@@ -131,8 +132,10 @@ def read_described(
     said = {} if named in GENERAL_CLASSES else settings
     try:
         assert normalizer is not None
+        own = {key: read_flag({key: normalizer[key]}, key, path) for key in USUAL}
+        source = path.parent / SETTINGS
         if lowercase is None:
-            lowercase = bool(said.get("do_lower_case", normalizer["lowercase"]))
+            lowercase = bool(read_flag(said, "do_lower_case", source, own["lowercase"]))
             if lowercase != _lowercases(described):
                 note(
                     f"{path}: texts are {'' if lowercase else 'not '}lower-cased, as do_lower_case of {SETTINGS} says; "
@@ -141,9 +144,9 @@ def read_described(
         vocab = _vocabulary(path, {str(entry): int(i) for entry, i in model["vocab"].items()})
         rules = Rules(
             lowercase=lowercase,
-            strip_accents=said.get("strip_accents", normalizer["strip_accents"]),
-            split_chinese=said.get("tokenize_chinese_chars", normalizer["handle_chinese_chars"]),
-            clean_text=normalizer["clean_text"],
+            strip_accents=read_flag(said if "strip_accents" in said else own, "strip_accents", source),
+            split_chinese=bool(read_flag(said, "tokenize_chinese_chars", source, own["handle_chinese_chars"])),
+            clean_text=bool(own["clean_text"]),
             prefix=model["continuing_subword_prefix"],
             max_word_chars=model["max_input_chars_per_word"],
             segments=segments,

@@ -112,3 +112,25 @@ def test_damaged_tokenizer_json_is_refused(tmp_path, part):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path / "t")
+
+
+@pytest.mark.parametrize("key", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
+@pytest.mark.parametrize("kept", ["vocab.txt", "tokenizer.json"])
+def test_a_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept):
+    WordPieceTokenizer(VOCAB, Rules(lowercase=False)).save(tmp_path / "t")
+    (tmp_path / "t" / ({"vocab.txt", "tokenizer.json"} - {kept}).pop()).unlink()
+    settings = json.loads((tmp_path / "t" / "tokenizer_config.json").read_text())
+    for value in ("false", 0):
+        (tmp_path / "t" / "tokenizer_config.json").write_text(json.dumps({**settings, key: value}))
+        with pytest.raises(UserError, match=rf"tokenizer_config\.json: {key} is {value!r}; true, false or null"):
+            load_tokenizer(tmp_path / "t")
+    (tmp_path / "t" / "tokenizer_config.json").write_text(json.dumps({**settings, key: None}))
+    assert load_tokenizer(tmp_path / "t").rules.split_chinese
+
+
+def test_a_string_for_a_step_of_a_tokenizer_json_is_refused(tmp_path):
+    WordPieceTokenizer(VOCAB, Rules(lowercase=False)).save(tmp_path / "t")
+    path = tmp_path / "t" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"lowercase": false', '"lowercase": "false"'))
+    with pytest.raises(UserError, match=r"tokenizer\.json: lowercase is 'false'; true, false or null"):
+        load_tokenizer(tmp_path / "t")
