@@ -41,9 +41,27 @@ def flat_spans(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> tuple[np.
             encodings = backend.encode_batch(chunk, add_special_tokens=False)
         for text, encoding in zip(chunk, encodings, strict=True):
             ids.append(np.array(encoding.ids, np.int32))
-            spans.append(whole_spans(text, np.array(encoding.offsets, np.int32).reshape(-1, 2)))
+            spans.append(whole_spans(text, token_offsets(backend, text, encoding)))
             counts.append(len(encoding))
     return np.concatenate(ids), np.concatenate(spans), np.cumsum(counts, dtype=np.int64)
+
+
+def token_offsets(backend: tokenizers.Tokenizer, text: str, encoding: tokenizers.Encoding) -> np.ndarray:
+    """Return where each token starts and ends in the characters of `text`: int32 (tokens, 2).
+
+    The library's Precompiled step counts the control characters that it deletes at the start of a text twice. The text
+    is encoded without them for its offsets.
+    """
+    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+    if text[:1].isprintable() or backend.normalizer is None:
+        return offsets
+    with panics_told():
+        normalizer = backend.normalizer
+        deleted = itertools.takewhile(lambda c: not c.isprintable() and not normalizer.normalize_str(c), text)
+        start = sum(1 for _ in deleted)
+        again = backend.encode(text[start:], add_special_tokens=False) if start else encoding
+    same = again.ids == encoding.ids
+    return np.array(again.offsets, np.int32).reshape(-1, 2) + np.int32(start) if same else offsets
 
 
 def encode_texts(

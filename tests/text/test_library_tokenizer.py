@@ -236,3 +236,13 @@ def test_wordpiece_of_other_classes_stays_ours(tmp_path, name, lowercase):
     ours, theirs = load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
     assert isinstance(ours, WordPieceTokenizer) and ours.separators == 1
     assert ours.encode(["Abc é. 日"], ["b A"], max_length=30)[0].ids == theirs("Abc é. 日", "b A")["input_ids"]
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "e5", "mpnet"])
+@pytest.mark.parametrize("start", ["\x1c", "\x01\x1f\x7f"])
+def test_control_characters_at_the_start_shift_no_span(loaded, kind, start):
+    ours, text = loaded[kind][0], CORPUS[0]
+    ids, spans, _ = ours.spans_flat([text])
+    shifted_ids, shifted, _ = ours.spans_flat([start + text])
+    assert shifted_ids.tolist() == ids.tolist() == ours.ids([start + text])[0].tolist()
+    assert shifted.tolist() == (spans + len(start)).tolist()
