@@ -23,7 +23,7 @@ def write_foreign(folder: Path, kind: str, labels: tuple[str, ...] | None = None
         name: (rng.normal(size=shape) * 0.2 + name.endswith("scale")).astype(np.float32)
         for name, shape in shapes.items()
     }
-    tokenizer = load_tokenizer(folder.parent / "vocab.txt")
+    tokenizer = load_tokenizer(folder.parent / "vocab.txt", lowercase=True)
     folder.mkdir()
     write_huggingface(Pretrained("here", kind, TINY, tokenizer, params, labels, max_length=17), folder)
     return read_huggingface(folder)
