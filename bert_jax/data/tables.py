@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import functools
 import io
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from bert_jax.data.formats.json_lines import doubled_keys, parse_record
 from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.formats.parquet import opened_parquet
 from bert_jax.data.formats.tables import DELIMITERS, Asked, Bad, Row, delimiter_hint, plain_rows, read_table
-from bert_jax.data.formats.text import decode
+from bert_jax.data.formats.text import decode, lines_of
 from bert_jax.data.prepared import PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
@@ -72,7 +73,8 @@ def read_records(
     with _opened(name) as stream:
         if kind in DELIMITERS:
             asked = Asked(name, kind, dialect, piped=name == STDIN)
-            rows = read_table(_blocks(stream, name, encoding_errors), asked, bad=_refuse(name), tell=tell)
+            blocks = _blocks(stream, name, encoding_errors, at_once=asked.piped)
+            rows = read_table(blocks, asked, bad=_refuse(name), tell=tell)
             yield from _table_records(rows, name, columns)
         elif kind == ".jsonl":
             yield from _json_records(_lines(stream, name, encoding_errors), name, columns)
@@ -104,7 +106,7 @@ def read_plain_table(path: Path, *, encoding_errors: str = "strict") -> Iterator
     """Yield line number and fields of each line of a .tsv that is not blank; no quoting, and no header of its own."""
     name = address_of(path)
     with _opened(name) as stream:
-        yield from plain_rows(_blocks(stream, name, encoding_errors))
+        yield from plain_rows(_blocks(stream, name, encoding_errors, at_once=False))
 
 
 @contextlib.contextmanager
@@ -121,36 +123,21 @@ def _opened(name: str) -> Iterator[io.BufferedReader]:
 
 
 def _lines(stream: io.BufferedReader, name: str, encoding_errors: str) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, without its end."""
-    losses: Counter[str] = Counter()
-    number = 0
-
-    def text_of(offset: int, line: bytes) -> str:
-        return decode(lines.without_end(line), offset, lambda at: f"{name} line {number}", encoding_errors, losses)
-
-    last: tuple[int, bytes] | None = None  # a line without an end: there is no other behind it, or it is too long
-    for offset, line in lines.split_lines(stream):
-        if last is not None:
-            raise UserError(f"{name} line {number}: more than {lines.LONGEST_LINE:,} bytes, too long for a row")
-        number += 1
-        if lines.is_ended(line):
-            yield number, text_of(offset, line)
-        else:
-            last = offset, line
-    if last is not None:
-        yield number, text_of(*last)
+    """Yield number and text of each line, without its end, as soon as it has come."""
+    blocks = _blocks(stream, name, encoding_errors, at_once=True)
+    return enumerate(itertools.chain.from_iterable(map(lines_of, blocks)), 1)
 
 
-def _blocks(stream: io.BufferedReader, name: str, encoding_errors: str) -> Iterator[str]:
+def _blocks(stream: io.BufferedReader, name: str, encoding_errors: str, *, at_once: bool) -> Iterator[str]:
     """Yield the text of blocks of whole lines."""
     losses: Counter[str] = Counter()
     before = 0  # lines
     try:
-        for offset, data in lines.text_blocks(stream, BLOCK, at_once=name == STDIN):
+        for offset, data in lines.text_blocks(stream, BLOCK, at_once=at_once):
             yield decode(data, offset, functools.partial(_place, name, before, data, offset), encoding_errors, losses)
             before += lines.count_ends(data)
     except ValueError as error:
-        raise UserError(f"{name}: {error}, too long for a row") from None
+        raise UserError(f"{name} line {before + 1}: {error}, too long for a row") from None
 
 
 def _place(name: str, before: int, data: bytes, offset: int, at: int) -> str:
@@ -175,19 +162,22 @@ def _table_records(rows: Iterator[Row], name: str, columns: tuple[str, ...]) -> 
 
 
 def _json_records(numbered: Iterator[tuple[int, str]], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+    wanted = frozenset(columns)
     for number, content in numbered:
         if not content.strip():
             continue
-        where = f"{name} line {number}"
         try:
             record = parse_record(content)
         except ValueError as error:
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"{name} line {number}: {error}") from None
         if not isinstance(record, dict):
-            raise UserError(f"{where}: a JSON object is expected")
-        check_columns(list(record), columns, where)
-        for doubled in doubled_keys(record).intersection(columns):
-            raise UserError(f"{where}: {doubled!r} is there more than once, and which one is meant is not known")
+            raise UserError(f"{name} line {number}: a JSON object is expected")
+        if not wanted <= record.keys():
+            check_columns(list(record), columns, f"{name} line {number}")
+        for doubled in doubled_keys(record) & wanted:
+            raise UserError(
+                f"{name} line {number}: {doubled!r} is there more than once, and which one is meant is not known"
+            )
         yield number, record
 
 

@@ -168,3 +168,24 @@ def test_carriage_returns_before_a_line_feed_are_one_end(quoted):
     content = f"text,label\r\r\n{quoted}a{quoted},1\r\r\nb\r\r\n"
     with pytest.raises(UserError, match="line 3: 1 fields"):
         read(content, ".csv")
+
+
+@pytest.mark.parametrize(
+    "line", ['{"a" : 1, "a": 2, "b": "c"}', '{"a" :1,"a":2,"x":"\\" :"}', '{"b": {"c": 1}, "a":1,"a":1}']
+)
+def test_doubled_keys_are_seen_beside_texts_that_look_like_keys(line):
+    from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+
+    assert doubled_keys(parse_record(line)) == {"a"}
+    assert parse_record('{"a": "he: \\"b\\": 1"}') == {"a": 'he: "b": 1'}
+
+
+def test_a_table_whose_marks_are_plain_is_surveyed_once(monkeypatch):
+    surveys = []
+    decide = tables.decide
+    monkeypatch.setattr(tables, "decide", lambda *given, **more: surveys.append(given) or decide(*given, **more))
+    block = '"A whole sentence."\t1\n"Another, one"\t0\nno marks, but a comma\t1\n'
+    found, notes = read("", blocks=["text\tlabel\n", *[block] * 5])
+    assert len(found) == 16 and found[1][0] == '"A whole sentence."' and notes == [] and len(surveys) == 1
+    with pytest.raises(UserError, match=r"line 8: from here on .*doubled"):
+        read("", blocks=["text\tlabel\n", block, block, '"he said ""hi"""\t1\n'])

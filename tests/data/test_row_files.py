@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bert_jax.data.files import file_to_score, find_split_files
+from bert_jax.data.formats import lines
 from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.glue import GLUE, read_glue, settle, spell
 from bert_jax.data.labelled import read_labelled
@@ -109,8 +110,6 @@ def test_a_folder_without_dev_file_is_scored_on_its_training_file_and_says_so(tm
 
 
 def test_a_line_that_does_not_end_is_refused(tmp_path, monkeypatch):
-    from bert_jax.data.formats import lines
-
     monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
     for name in ("a.jsonl", "a.txt", "a.csv"):
         (tmp_path / name).write_text("text\n" + "word " * 1000)
@@ -180,3 +179,24 @@ def test_the_query_of_a_web_address_is_no_part_of_the_name(tail):
     assert suffix_of(f"https://host/rows.csv.gz{tail}") == (".csv", ".gz")
     assert suffix_of(Path(f"https://host/rows.csv{tail}")) == (".csv", "")
     assert suffix_of("a?b.csv") == suffix_of("gs://bucket/a#b.csv") == (".csv", "")
+
+
+@pytest.mark.parametrize("name, head", [("a.csv", "text\n"), ("a.txt", "first\n"), ("a.jsonl", '{"text": "first"}\n')])
+def test_a_last_line_without_end_may_be_as_long_as_others(tmp_path, monkeypatch, name, head):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
+    for size in (400, 700, 960):
+        content = json.dumps({"text": "x" * size}) if name == "a.jsonl" else "x" * size
+        (tmp_path / name).write_text(head + content)
+        *_, (number, record) = read_records(tmp_path / name, ("text",))
+        assert (number, len(record["text"])) == (2, size)
+    for end in ("", "\n"):
+        (tmp_path / name).write_text(head + "x" * 3100 + end)
+        with pytest.raises(UserError, match="line 2: a line of more than 1,000 bytes"):
+            list(read_records(tmp_path / name, ("text",)))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
+def test_lines_end_as_every_reader_has_it(tmp_path, end):
+    (tmp_path / "a.txt").write_bytes(end.join(["one", "", "two\u2028\x0bthree", "four"]).encode())
+    found = list(read_records(tmp_path / "a.txt", ("text",)))
+    assert found == [(i + 1, {"text": x}) for i, x in enumerate(["one", "", "two\u2028\x0bthree", "four"])]

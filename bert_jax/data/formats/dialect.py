@@ -34,10 +34,15 @@ def first_enclosing(text: str, delimiter: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """How to read on, and why. `final` is False where the content speaks for neither way: what follows may."""
+    """How to read on, and why.
+
+    final  False where the content speaks for neither way: what follows may
+    open   whether that may be any sign of quoting, not just marks that are doubled
+    """
 
     quoting: Quoting
     final: bool = True
+    open: bool = True
     why: str = ""  # where it is not what the suffix promises, or another way to read gives other rows as well
     line: int = 0  # of the text, from 1, that `why` is about, where that is not the first enclosed field's
 
@@ -66,8 +71,7 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     width  fields of a row, 0 where the text begins with the header
     whole  whether the text goes to the end of the file
     """
-    ways = {way: _survey(text, delimiter, way, width, whole) for way in OPTIONS}
-    enclosed, plain = ways["enclose"], ways["plain"]
+    enclosed, plain = (_survey(text, delimiter, way, width, whole) for way in ("enclose", "plain"))
     sound = not enclosed.broken and enclosed.uneven <= plain.uneven
     if sound and usual == "enclose" and plain.even and enclosed.spanning and plain.rows != enclosed.rows:
         why = "a field in quotation marks goes over several lines, which without quoting are whole rows"
@@ -75,10 +79,12 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     if sound and usual == "enclose":
         return Decision("enclose")
     if sound:
-        signs = _signs_of_quoting(text, delimiter, width, ways)
+        signs, may_come = _signs_of_quoting(text, delimiter, width, enclosed, plain)
         why = f"fields are enclosed in quotation marks ({signs})"
-        return Decision("enclose", why=why) if signs else Decision("plain", final=False)
-    if ways["backslash"].even and _has_escaped_field(text, delimiter, spanning=not plain.even):
+        return Decision("enclose", why=why) if signs else Decision("plain", final=False, open=may_come)
+    if _survey(text, delimiter, "backslash", width, whole).even and _has_escaped_field(
+        text, delimiter, spanning=not plain.even
+    ):
         return Decision("backslash", why="quotation marks enclose fields, and are escaped by a backslash within them")
     if usual == "plain" or plain.uneven == 0:
         why = "quotation marks do not enclose fields, so they are characters of the text"
@@ -104,26 +110,31 @@ def _survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) ->
     return _Survey(broken, uneven, count, spanning)
 
 
-def _signs_of_quoting(text: str, delimiter: str, width: int, ways: dict[Quoting, _Survey]) -> str:
-    """Return what only a writer that quotes leaves behind; nothing where the marks may be those of the texts."""
-    if ways["plain"].uneven:
-        return "" if ways["enclose"].uneven else "else rows have other widths"
+def _signs_of_quoting(text: str, delimiter: str, width: int, enclosing: _Survey, plain: _Survey) -> tuple[str, bool]:
+    """Return what only a writer that quotes leaves behind; nothing where the marks may be those of the texts.
+
+    With it, whether these rows leave it open that whole columns, or the fields with commas, are in marks.
+    """
+    if plain.uneven:
+        return ("", True) if enclosing.uneven else ("else rows have other widths", True)
     rows = [
         row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE) if row
     ]
     if not width and any(map(_ENCLOSED.fullmatch, rows[0])):
-        return "the header's, too"
+        return "the header's, too", True
     rows = rows[not width :]
     enclosed = [[_ENCLOSED.fullmatch(field) is not None for field in row] for row in rows]
     fields = [field for row in rows for field in row if _ENCLOSED.fullmatch(field)]
     if any('""' in field[1:-1] for field in fields):
-        return "marks within them are doubled"
-    if len(rows) >= FEW_ROWS and any(map(all, zip(*enclosed, strict=True))):
-        return "all of a column"
+        return "marks within them are doubled", True
+    columns = any(map(all, zip(*enclosed, strict=True)))
+    if len(rows) >= FEW_ROWS and columns:
+        return "all of a column", True
     needy = [["," in field or '"' in field for field in row] for row in rows]
-    if len(fields) >= FEW_FIELDS and needy == enclosed and all("," in field or '"' in field[1:-1] for field in fields):
-        return "those with commas, as Excel does"
-    return ""
+    excel = needy == enclosed and all("," in field or '"' in field[1:-1] for field in fields)
+    if len(fields) >= FEW_FIELDS and excel:
+        return "those with commas, as Excel does", True
+    return "", columns or excel
 
 
 def _has_escaped_field(text: str, delimiter: str, *, spanning: bool) -> bool:

@@ -1,6 +1,7 @@
 """A line of JSON to an object whose keys are known to stand there once."""
 
 import json
+import re
 from typing import Any
 
 
@@ -13,7 +14,11 @@ class Record(dict[str, Any]):
 def parse_record(line: str) -> Any:
     """Return what a line holds, of an object a dict or `Record`. Raises ValueError, in words, for what is not JSON."""
     try:
-        return _DECODER.decode(line)
+        value = _DECODER.decode(line)
+        # What looks like a key is one, or stands in a text or another object: where there are no more, none is doubled.
+        if isinstance(value, dict) and len(_KEY.findall(line)) != len(value):
+            return _CAREFUL_DECODER.decode(line)
+        return value
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -37,4 +42,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return doubled
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder()
+_CAREFUL_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_KEY = re.compile(r'"[ \t\r\n]*:')

@@ -61,11 +61,17 @@ def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterat
     Raises ValueError where a line has more than LONGEST_LINE bytes.
     """
     offset = 0
+    rest = b""  # without an end: the last line of the file, or a part of one that is too long
     for block in _blocks(stream.read1 if at_once else stream.read, size, LONGEST_LINE):  # type: ignore[attr-defined]
-        if len(block) >= LONGEST_LINE // 2 and not is_ended(block):
+        if rest:
             raise ValueError(f"a line of more than {LONGEST_LINE:,} bytes")
-        yield offset, block
-        offset += len(block)
+        if is_ended(block):
+            yield offset, block
+            offset += len(block)
+        else:
+            rest = block
+    if rest:
+        yield offset, rest
 
 
 def _blocks(read: Callable[[int], bytes], size: int, longest: int) -> Iterator[bytes]:

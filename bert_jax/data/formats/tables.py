@@ -94,12 +94,14 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
     quoting: Quoting | None = None if asked.dialect == "auto" else asked.dialect
     width = before = 0
     blocks = (_EXTRA_RETURNS.sub("\r\n", text) if "\r\r\n" in text else text for text in blocks)
+    settled = False  # whether only doubled marks can still say that they enclose fields
     unsure = 0  # the first line with quotes that could be read in either way, and were read as characters
     while (text := next(blocks, None)) is not None:  # no loop over them: they are looked ahead into
         if not before and (named := _SEPARATOR.match(text)):
             delimiter, text, before = named[1], text[named.end() :], 1
             tell(f"{asked.name} line 1: names {delimiter!r} as what parts the columns; the header is the next line")
-        mark = first_enclosing(text, delimiter) if quoting is None else -1
+        looks = quoting is None and (not settled or '""' in text)
+        mark = first_enclosing(text, delimiter) if looks else -1
         if mark >= 0 and asked.piped:
             quoting = USUAL[asked.suffix]
             if quoting == "plain":
@@ -123,6 +125,7 @@ def _parse(blocks: Iterator[str], asked: Asked, bad: Bad, tell: Callable[[str], 
                 quoting = decision.quoting
             else:
                 unsure = unsure or line
+                settled = settled or not decision.open
         if quoting is not None:
             yield from _rows(itertools.chain([text], blocks), before, delimiter, quoting, bad)
             return

@@ -1,5 +1,6 @@
 """Bytes of files as text: UTF-8, strictly or with replacements that are counted."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ from bert_jax.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
 MARK = "\ufeff"
+_RETURNS = re.compile(r"\r+\n")
 
 Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
 
@@ -44,6 +46,16 @@ def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[
     if MARK in text:
         text = text.removeprefix(MARK).replace(f"\n{MARK}", "\n").replace(f"\r{MARK}", "\r")
     return text
+
+
+def lines_of(text: str) -> list[str]:
+    r"""Return the lines of a text without their ends: \n, \r and \r\n, and carriage returns before those."""
+    if "\r" in text:
+        text = _RETURNS.sub("\n", text).replace("\r", "\n")
+    lines = text.split("\n")  # str.splitlines cuts at more than these
+    if not lines[-1]:
+        lines.pop()
+    return lines
 
 
 def unix_line_ends(text: str) -> str:
