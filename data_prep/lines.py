@@ -171,12 +171,12 @@ def _whole_file(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
 
 def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterator[tuple[int, bytes]]:
     """Yield runs of lines of the piece, of about `size` bytes each."""
-    start = -1
+    start = cut = -1
     lines: list[bytes] = []
     for line_start, offset, line in _own_lines(stream, piece, LONGEST_TEXT_LINE):
-        if offset != line_start:
-            first = offset - line_start <= LONGEST_TEXT_LINE
-            if losses.lose("lines_cut") and first:
+        if offset != line_start and line_start != cut:
+            cut = line_start
+            if losses.lose("lines_cut"):
                 problem = f"a line of more than {LONGEST_TEXT_LINE:,} bytes, cut at a blank"
                 losses.notes.append(f"{place(piece.source, line_start)}: {problem}")
         if lines and offset // size != start // size:

@@ -93,3 +93,12 @@ def test_a_bad_line_stops_the_job_or_is_skipped_and_named(tmp_path, line, reason
     assert [text for _, text in read(source, losses=losses, on_bad="skip")] == ["a", "c"]
     assert losses[reason] == 1
     assert "a.jsonl line 3" in losses.notes[0]
+
+
+def test_a_line_that_is_cut_counts_once_however_many_pieces_it_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines_module, "LONGEST_TEXT_LINE", 100)
+    source = write(tmp_path / "a.txt", "one\n" + "word " * 120 + "\ntwo\n" + "other " * 50 + "\n")
+    losses = Losses()
+    read(source, 2, losses)
+    assert losses["lines_cut"] == len(losses.notes) == 2
+    assert "a.txt line 2:" in losses.notes[0] and "a.txt line 4:" in losses.notes[1]
