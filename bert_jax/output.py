@@ -138,8 +138,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8 with unix line ends, whole or not at all. Raises UserError as `whole_file`."""
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:  # of a name of a file in another encoding, for one
+        shown = text[max(0, error.start - 40) : error.end].strip()
+        raise UserError(f"{path}: {shown!r} cannot be written in UTF-8. Choose another name or text") from None
     with whole_file(path) as file:
-        file.write(text.encode("utf-8", "surrogatepass"))
+        file.write(content)
 
 
 def replace_file(source: Path, target: Path) -> None:

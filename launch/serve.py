@@ -4,7 +4,8 @@
     python launch/serve.py exported/ --port 8000
     curl -d '{"texts": ["The export has hung since noon."]}' http://127.0.0.1:8000
 
-The model is anything that `bert_jax.load` opens: an ONNX folder or file, a run folder, a Hugging Face folder. POST
+The model is one of whole texts or of entities that `bert_jax.load` opens: an ONNX folder or file, a run folder, a
+Hugging Face folder. POST
 answers the texts of one request; GET says what is served, for a health check. The model answers one request at a time,
 because one already takes every core; the others wait in line, and are refused with 503 where the line is too long.
 SIGTERM and Ctrl-C finish what has begun. It has no TLS and no login: it belongs behind a proxy that has both.
@@ -30,6 +31,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import bert_jax
 from bert_jax.data.batches import batch_lengths, largest_batch
 from bert_jax.inference.load import is_onnx
+from bert_jax.inference.predictor import Predictor
+from bert_jax.inference.tagger import Tagger
 from bert_jax.terminal import say
 
 MAX_TEXTS = 256  # in one request
@@ -56,6 +59,8 @@ class Service:
 
     def __init__(self, path: str) -> None:
         self.model = bert_jax.load(path)
+        if not isinstance(self.model, Predictor | Tagger):
+            raise bert_jax.UserError(f"{path}: answers more than a text. Models of texts and entities are served")
         self.about = {"model": path, "labels": self.model.labels}
         self.compiles = not is_onnx(Path(path))
         self.batch_size = JAX_BATCH_SIZE if self.compiles else ONNX_BATCH_SIZE
@@ -66,7 +71,7 @@ class Service:
         """Compute a batch of every shape that a request can have, so that none waits for a compiler."""
         self.answers(["warm"])
         for length in batch_lengths(self.model.max_length) if self.compiles else ():
-            text = "a " * max(length - 2, 1)  # as many tokens, with [CLS] and [SEP]
+            text = " ".join(["a"] * max(length - 2, 1))  # as many tokens, with [CLS] and [SEP]
             rows = largest_batch(self.batch_size, length)
             while rows:
                 self.answers([text] * rows)

@@ -171,6 +171,12 @@ def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path: Path) ->
         Path("/no-such-input").read_text()
 
 
+def test_what_is_no_text_in_utf_8_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"run.toml: .*udcff.* cannot be written in UTF-8"):
+        write_text(tmp_path / "run.toml", 'output = "r\udcff"')
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_written_to_as_it_is() -> None:
     write_text(Path("/dev/null"), "gone")
     assert Path("/dev/null").is_char_device()

@@ -174,3 +174,11 @@ def test_a_folder_without_a_model_ends_with_a_line(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     ended = subprocess.run([sys.executable, str(SERVE), str(tmp_path)], env=environment, capture_output=True, text=True)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr and str(tmp_path) in ended.stderr
+
+
+def test_a_model_that_reads_more_than_a_text_ends_with_a_line(tmp_path):
+    write_foreign(tmp_path / "hf", "span")
+    environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
+    command = [sys.executable, str(SERVE), str(tmp_path / "hf")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr and "answers more than a text" in ended.stderr
