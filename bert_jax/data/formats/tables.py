@@ -80,10 +80,9 @@ def plain_rows(blocks: Iterable[str], suffix: str = ".tsv") -> Iterator[Row]:
 
 def _hint(row: list[str], width: int, asked: Asked) -> str:
     """Say what to do about a row of another width than the header's."""
-    if asked.dialect in ("auto", "enclose") and any(field.endswith("\\") or '\\"' in field for field in row):
-        return f". {ESCAPES_HINT}"
     if any('"' in field for field in row) and asked.dialect != "plain":
-        return f". {QUOTES_HINT}"
+        escaped = asked.dialect != "backslash" and any(field.endswith("\\") or '\\"' in field for field in row)
+        return f". {ESCAPES_HINT if escaped else QUOTES_HINT}"
     return ". Is a text with a comma not in quotation marks?" if len(row) > width and asked.suffix == ".csv" else ""
 
 
