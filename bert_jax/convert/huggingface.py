@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,12 +30,13 @@ from bert_jax.convert.rules import MOST_LEFT_OUT, extra_tensors, read_tensors, t
 from bert_jax.convert.torch_pickle import BFLOAT16
 from bert_jax.convert.weight_files import has_weights, open_weights, write_weights
 from bert_jax.errors import UserError, listed, shown
-from bert_jax.files import read_json
+from bert_jax.files import read_json, read_json_if_there
 from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.classes import has_tokenizer
-from bert_jax.text.files import SETTINGS
+from bert_jax.text.files import SETTINGS, TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 T = TypeVar("T")
 
@@ -86,7 +88,10 @@ def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pret
     for text in tensors.notes:
         note(f"{folder}: {text}")
     max_length = min(pretrained.model.max_length, _tokenizer_length(with_tokenizer))
-    return pretrained.changed(tokenizer=tokenizer, max_length=max_length)
+    origin = pretrained.origin
+    if not _cased_alike(with_tokenizer, tokenizer, options.lowercase):
+        origin = {**origin, "plain": False}
+    return pretrained.changed(tokenizer=tokenizer, max_length=max_length, origin=origin)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,12 +297,17 @@ def read_tokenizer(folder: Path, *, lowercase: bool | None = None) -> Tokenizer 
 
 def _tokenizer_length(folder: Path) -> int:
     """Tokens that the tokenizer cuts a text to; a very large number where it does not say."""
-    path = folder / "tokenizer_config.json"
-    try:
-        length = json.loads(path.read_text(encoding="utf-8-sig")).get("model_max_length")
-    except (OSError, ValueError, AttributeError):
-        length = None
+    length = read_json_if_there(folder / SETTINGS).get("model_max_length")
     return length if isinstance(length, int) and length > 2 else 1 << 62
+
+
+def _cased_alike(folder: Path, tokenizer: Tokenizer | None, lowercase: bool | None) -> bool:
+    """Return whether transformers lower-cases as `tokenizer`: as the files say, and always where none says."""
+    if lowercase is not None:  # asked for, whatever the files say
+        return False
+    if not isinstance(tokenizer, WordPieceTokenizer) or os.path.lexists(folder / TOKENIZER):
+        return True
+    return tokenizer.rules.lowercase or read_json_if_there(folder / SETTINGS).get("do_lower_case") is not None
 
 
 def _noted(problems: list[str], step: Callable[[], T]) -> T | None:

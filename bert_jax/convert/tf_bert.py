@@ -11,7 +11,15 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.families import BERT
 from bert_jax.convert.family import Table
 from bert_jax.convert.huggingface import read_table
-from bert_jax.convert.pretrained import Pretrained, ReadOptions, check_vocabulary, outputs_of, shapes_of
+from bert_jax.convert.pretrained import (
+    REGRESSION,
+    SINGLE_LABEL,
+    Pretrained,
+    ReadOptions,
+    check_vocabulary,
+    outputs_of,
+    shapes_of,
+)
 from bert_jax.convert.rules import MOST_LEFT_OUT, Rule, Shape, extra_tensors, read_tensors, to_theirs
 from bert_jax.convert.tensor_bundle import Entry, find_prefix, read_index, write_tensors
 from bert_jax.convert.tensor_bundle import read_tensors as read_bundle
@@ -44,7 +52,7 @@ def is_tf_bert(path: Path) -> bool:
 def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
     """The model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt; optimizer slots passed over.
 
-    A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on.
+    A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on. One output is a score.
     """
     prefix = find_prefix(path)
     table = read_table(prefix.parent / CONFIG)
@@ -53,9 +61,13 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
     source = _Bundle(prefix)
     kind = next((kind for name, kind in KINDS.items() if name in source.entries), "encoder")
     labels = None
+    problem = SINGLE_LABEL
     if kind == "sequence":
-        classes = source.shape("output_weights")[:1] or (1,)
-        labels = tuple(f"LABEL_{i}" for i in range(classes[0]))
+        (outputs,) = source.shape("output_weights")[:1] or (1,)
+        if outputs == 1:  # as for STS-B
+            problem = REGRESSION
+        else:
+            labels = tuple(f"LABEL_{i}" for i in range(outputs))
     rules = tf_rules(model, kind, pooler="bert/pooler/dense/kernel" in source.entries)
     has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
@@ -69,7 +81,9 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
     origin = {"format": "tf", "config": table}
-    return Pretrained(str(path), kind, model, tokenizer, params, labels, max_length=model.max_length, origin=origin)
+    return Pretrained(
+        str(path), kind, model, tokenizer, params, labels, problem, max_length=model.max_length, origin=origin
+    )
 
 
 def _read_tokenizer(folder: Path, lowercase: bool | None) -> Tokenizer | None:

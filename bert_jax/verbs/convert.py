@@ -10,14 +10,14 @@ import tyro
 
 from bert_jax import hosts
 from bert_jax.convert.huggingface import read_tokenizer, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, ReadOptions, as_encoder
+from bert_jax.convert.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, ReadOptions, as_encoder
 from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers
 from bert_jax.convert.proof_batches import encode_rows, proof_rows, random_batch, require_same_encodings
 from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tf_bert import write_tf_bert
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, listed
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
 from bert_jax.terminal import note, say
@@ -91,6 +91,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
             "no answer: who reads the export compares the score of [CLS] with it",
         )
     _note_lost_vectors(pretrained, to, config.target)
+    _note_lost_head(pretrained, to)
     way = pretrained.task.get("long_texts") or "cut"
     if to in LOSE_THE_TASK and way != "cut":
         note(
@@ -101,6 +102,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
 
 
 LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")  # by which a model is known
+MOST_NAMED = 8  # labels in a note
 WITHOUT_VECTORS = ("hf", "tf")
 LOSE_THE_TASK = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
@@ -148,15 +150,38 @@ def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
         prompts = ", ".join(repr(name) for name, text in vectors.prompts.items() if text)
         lost = [vectors.told(), f"prompts {prompts}" * bool(prompts)]
         lost += [f"texts cut to {pretrained.vector_length} tokens"] * (to == "tf")
+        keep = "sentence-transformers, onnx, stablehlo" if pretrained.kind == "encoder" else "sentence-transformers"
         note(
-            f"{to} has no place for how vectors are made: {', '.join(filter(None, lost))}. "
-            "sentence-transformers, onnx, stablehlo and run folders keep it"
+            f"{to} has no place for how vectors are made: {', '.join(filter(None, lost))}. {keep} and run folders keep "
+            "it"
         )
-    elif to in ("onnx", "stablehlo") and pretrained.kind == "encoder" and not vectors.pools_whole_rows:
+    elif to in ("onnx", "stablehlo") and pretrained.kind != "encoder":
+        note(
+            f"{to} of a {pretrained.kind} model gives what its head gives, and no vectors; sentence-transformers and "
+            "run folders give them"
+        )
+    elif to in ("onnx", "stablehlo") and not vectors.pools_whole_rows:
         note(
             f"{to} has no output sentence_embedding, because the tokens of the prompt are not pooled; `bert-jax embed` "
             "leaves them out"
         )
+
+
+def _note_lost_head(pretrained: Pretrained, to: str) -> None:
+    """Say what the target cannot hold of the head."""
+    if to == "sentence-transformers" and pretrained.kind != "encoder":
+        note(f"{to} holds the encoder alone: the {pretrained.kind} head of {pretrained.where} is left out. hf keeps it")
+    if to != "tf" or pretrained.kind != "sequence":
+        return
+    problem = REGRESSION if pretrained.outputs == 1 else SINGLE_LABEL  # as tf is read
+    numbered = tuple(f"LABEL_{i}" for i in range(pretrained.outputs))
+    lost = [
+        f"the problem, {pretrained.problem}" * (pretrained.problem != problem),
+        f"the activation, {pretrained.activation}" * (pretrained.activation != "identity"),
+        f"the names {listed(pretrained.labels or (), MOST_NAMED)}" * (pretrained.labels not in (None, numbered)),
+    ]
+    if any(lost):
+        note(f"tf has no place for {'; '.join(filter(None, lost))}. hf and run folders keep it")
 
 
 def _require_same(before: Pretrained, after: Pretrained) -> None:
@@ -175,7 +200,7 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
         model = pretrained.changed(vectors=None)
         if pretrained.origin.get("plain", True):
             return against_transformers(model, encoder_folder(source))
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # as read: merged, or without a wrapper
+        with tempfile.TemporaryDirectory(dir=target) as folder:  # as read: merged, or of the casing asked for
             write_huggingface(model, Path(folder))
             return against_transformers(model, Path(folder))
     return None

@@ -11,10 +11,13 @@ from foreign import write_foreign
 from tiny import TINY
 
 from bert_jax import cli
+from bert_jax.convert.proof import against_transformers
 from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.source import read_model
 from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
+from bert_jax.model.vectors import VectorConfig
+from bert_jax.verbs import convert as verb
 from bert_jax.verbs.convert import ConvertConfig
 
 
@@ -238,3 +241,45 @@ def test_a_target_that_exists_is_left_alone(pretrained, tmp_path, capsys):
     assert (tmp_path / "target" / "mine").read_text() == "mine"
     assert run("convert", tmp_path / "nowhere", tmp_path / "other") == 1
     assert "nowhere: no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--no-lowercase"], ["--lowercase"]], ids=str)
+def test_a_casing_that_no_file_says_is_proved_as_it_was_taken(pretrained, tmp_path, words, monkeypatch):
+    pytest.importorskip("transformers")
+    proved = []
+    monkeypatch.setattr(
+        verb, "against_transformers", lambda *sides: proved.append(sides[1]) or against_transformers(*sides)
+    )
+    lines = (pretrained / "vocab.txt").read_text().splitlines()
+    cased = [line.title() if i % 2 and line.startswith("word") else line for i, line in enumerate(lines)]
+    (pretrained / "vocab.txt").write_text("\n".join(cased) + "\n")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (pretrained / name).unlink()
+    assert run("convert", pretrained, tmp_path / "run", *words) == 0
+    assert read_model(tmp_path / "run").tokenizer.rules.lowercase == (words == ["--lowercase"])
+    assert [folder.parent for folder in proved] == [tmp_path / ".run.making"]  # which a later start takes away
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "run", "vocab.txt"]
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name == proved[0].name]
+
+
+@pytest.mark.parametrize("flag", ["--lowercase", "--no-lowercase"])
+def test_a_casing_against_the_files_is_proved_as_it_was_asked_for(pretrained, tmp_path, flag):
+    assert run("convert", pretrained, tmp_path / "run", flag) == 0
+    assert read_model(tmp_path / "run").tokenizer.rules.lowercase == (flag == "--lowercase")
+
+
+def test_what_tf_and_embedders_lose_of_a_head_is_said(classifier, tmp_path, capsys):
+    path = classifier / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "problem_type": "multi_label_classification"}))
+    assert run("convert", classifier, tmp_path / "tf", "--to", "tf") == 0
+    assert "no place for the problem, multi_label; the names calm, mild, urgent. hf" in capsys.readouterr().err
+    assert run("convert", classifier, tmp_path / "st", "--to", "sentence-transformers") == 0
+    assert "the sequence head of" in capsys.readouterr().err
+
+
+def test_a_head_that_an_export_gives_in_place_of_vectors_is_said(classifier, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    model = dataclasses.replace(read_model(classifier), vectors=VectorConfig())
+    write_run(model, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))
+    assert run("convert", tmp_path / "run", tmp_path / "program", "--to", "stablehlo") == 0
+    assert "stablehlo of a sequence model gives what its head gives, and no vectors" in capsys.readouterr().err

@@ -116,3 +116,9 @@ def test_only_bert_can_be_written(folder):
     with pytest.raises(UserError, match="the original code computes BERT only; convert it --to hf"):
         write_tf_bert(model, folder)
     assert unflatten({"a/1/b": 2, "a/0/b": 1}) == {"a": {1: {"b": 2}, 0: {"b": 1}}}
+
+
+def test_a_classifier_of_one_output_gives_a_score(folder):
+    write_tf_bert(random_model("sequence").changed(problem="regression"), folder)
+    again = read_model(folder)
+    assert (again.kind, again.problem, again.labels) == ("sequence", "regression", None)
