@@ -13,11 +13,13 @@ from bert_jax.config import ModelConfig, from_table
 from bert_jax.convert.outputs import head_outputs
 from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Activation, Pretrained
 from bert_jax.errors import UserError
+from bert_jax.files import SETTINGS_BYTES, parse_json, read_text
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.train.about import check_task
 
 DESCRIPTION = "bert_jax.json"
 # Of a fine-tuned run, what predicting and scoring need.
-TASK = (
+KEPT = (
     "name",
     "pair",
     "columns",
@@ -68,7 +70,7 @@ class Description:
 
 def describe(pretrained: Pretrained) -> Description:
     """What is to be kept of a model."""
-    task = {name: value for name, value in pretrained.task.items() if name in TASK}
+    task = {name: value for name, value in pretrained.task.items() if name in KEPT}
     return Description(
         pretrained.kind,
         pretrained.model,
@@ -93,23 +95,16 @@ def read_description(folder: Path) -> Description:
     """The description in a folder that an export left."""
     path = folder / DESCRIPTION
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. An exported model has one beside it") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not JSON. Export the model again") from None
+        text = read_text(path, limit=SETTINGS_BYTES)
+    except UserError as error:
+        raise UserError(f"{error}. An exported model has a description beside it; export the model again") from None
     return parse_description(text, str(path))
 
 
 def parse_description(text: str, where: str) -> Description:
     """The description that a JSON object spells out; `where` names its source in errors."""
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON: {error}") from None
-    if not isinstance(table, dict):
-        raise UserError(f"{where}: a JSON object is expected")
-    found = from_table(Description, table, where)
+    found = from_table(Description, parse_json(text, where), where)
+    check_task(found.task, where)
     if found.kind not in KINDS:
         raise UserError(f"{where}: kind {found.kind!r} is not among {', '.join(KINDS)}")
     return found

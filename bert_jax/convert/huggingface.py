@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,7 +165,7 @@ def _fitted(
     if layout.adapter and kind in CLASSIFIERS:
         table = _labels_of_adapter(family, table, tensors, kind, at, where)
     labels, problem = _labels(table, where) if kind in CLASSIFIERS else (None, SINGLE_LABEL)
-    activation = _activation(table, labels or (), where) if kind == "sequence" and problem == REGRESSION else "identity"
+    activation = _activation(table, problem, len(labels or ()), where) if kind == "sequence" else "identity"
     pooler = f"{at}pooler.dense.weight" in tensors.names() and "pooler" in family.heads
     rules = family.rules(model, kind, pooler=pooler, at=at)
     if pooler and not any(rule.theirs == f"{at}pooler.dense.weight" for rule in rules):
@@ -351,7 +351,7 @@ def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
     return labels, PROBLEMS[problem] if problem else REGRESSION if len(labels) == 1 else SINGLE_LABEL
 
 
-def _activation(table: Table, labels: Sequence[str], where: str) -> Activation:
+def _activation(table: Table, problem: str, outputs: int, where: str) -> Activation:
     """Return what the scores of a regression go through, as transformers' pipeline and CrossEncoder have it.
 
     A CrossEncoder's settings decide. Else it is the sigmoid for one output where no problem_type calls it a regression.
@@ -360,11 +360,21 @@ def _activation(table: Table, labels: Sequence[str], where: str) -> Activation:
     named = settings.get("activation_fn") if isinstance(settings, dict) else None
     named = named or table.get("sbert_ce_default_activation_function")
     if named is None:
-        return "sigmoid" if len(labels) == 1 and table.get("problem_type") is None else "identity"
+        return "sigmoid" if outputs == 1 and table.get("problem_type") is None else "identity"
+    return activation_of(named, problem, where)
+
+
+def activation_of(named: Any, problem: str, where: str) -> Activation:
+    """Return what the activation_fn of a CrossEncoder makes of its scores.
+
+    Classes have their probabilities of a softmax, or each of a sigmoid, so that there is little for it to choose.
+    Raises UserError for one that is not computed.
+    """
     name = str(named).rpartition(".")[2].lower()
-    if name not in ("identity", "sigmoid"):
-        raise UserError(f"{where}: activation_fn {shown(named)} is not read; it is Identity or Sigmoid")
-    return "identity" if name == "identity" else "sigmoid"
+    if name not in (("identity",) if problem == SINGLE_LABEL else ("identity", "sigmoid")):
+        known = "Identity, of a classifier of one class a text" if problem == SINGLE_LABEL else "Identity or Sigmoid"
+        raise UserError(f"{where}: activation_fn {shown(named)} is not read; it is {known}")
+    return "sigmoid" if name == "sigmoid" and problem == REGRESSION else "identity"
 
 
 def _dtype(name: str) -> Any:

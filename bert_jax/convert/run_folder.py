@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.config import LARGEST_LENGTH, ModelConfig, from_table
+from bert_jax.config import LARGEST_LENGTH, ModelConfig, check_types, from_table
 from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
 from bert_jax.convert.rules import Flat, flatten, unflatten
 from bert_jax.errors import UserError
@@ -50,9 +50,12 @@ def read_run(path: Path) -> Pretrained:
 def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: str) -> VectorConfig | None:
     """Return how vectors are made; `early` is what the first version wrote down of it."""
     if table is None and early is not None:
+        check_types({"embedding": early}, {"embedding": dict}, where)
+        check_types(early, {"about": dict | None}, where)
         about = early.get("about") or {}
-        names = {"prompts": about.get("prompts"), "prompt": about.get("default_prompt_name")}
-        table = {"pooling": [early["pooling"]], "normalize": early["normalize"]}
+        names = {"normalize": early.get("normalize")}
+        names |= {"prompts": about.get("prompts"), "prompt": about.get("default_prompt_name")}
+        table = {"pooling": [early.get("pooling", "mean")]}
         table |= {name: value for name, value in names.items() if value is not None}
     return None if table is None else from_table(VectorConfig, table, where)
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bert_jax.convert.huggingface import read_huggingface, read_table, write_huggingface
+from bert_jax.convert.huggingface import activation_of, read_huggingface, read_table, write_huggingface
 from bert_jax.convert.pretrained import Pretrained, ReadOptions, as_encoder, lowercases
 from bert_jax.convert.sentence_transformers_settings import (
     ABOUT,
@@ -25,6 +25,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import parse_json_value, read_text
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import note
+from bert_jax.text.wordpiece import WordPieceTokenizer
 
 MODULES, POOLING, NORMALIZE = "modules.json", "1_Pooling", "2_Normalize"
 PACKAGE = "sentence_transformers."
@@ -57,8 +58,11 @@ def read_sentence_transformers(folder: Path, options: ReadOptions = ReadOptions(
     model = read_huggingface(inner, options)
     if kind == CROSS_ENCODER and model.kind != "sequence":
         raise UserError(f"{folder}: a {CROSS_ENCODER} over a {model.kind} model; a sequence classifier is supported")
+    if about.get("activation_fn") is not None:  # goes before what config.json names
+        model = model.changed(activation=activation_of(about["activation_fn"], model.problem, str(folder / ABOUT)))
     if settings.get("do_lower_case") and not lowercases(model.tokenizer):
-        raise UserError(f"{path}: do_lower_case, and the tokenizer itself does not; that is not supported")
+        way = ". --lowercase takes it as uncased" if isinstance(model.tokenizer, WordPieceTokenizer) else ""
+        raise UserError(f"{path}: do_lower_case, and the tokenizer itself does not; that is not supported{way}")
     longest = settings.get("max_seq_length") or model.max_length
     if longest > model.model.max_length:
         note(f"{path}: max_seq_length is {longest}, the model reads {model.model.max_length} tokens: texts end there")

@@ -121,7 +121,7 @@ def read_about(folder: Path) -> tuple[str, Table]:
     path = folder / ABOUT
     table = read_table(path) if path.is_file() else {}
     kind = table.get("model_type", EMBEDDER)
-    if kind not in TASKS:
+    if not isinstance(kind, str) or kind not in TASKS:
         raise UserError(f"{path}: model_type is {kind!r}; {' and '.join(TASKS)} are read")
     check_keys(table, ABOUT_KEYS if kind == EMBEDDER else CROSS_ENCODER_KEYS, str(path))
     return kind, table

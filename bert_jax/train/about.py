@@ -47,6 +47,9 @@ TASK: dict[str, Any] = {
     "main": Texts,
     "long_texts": MaybeText,
     "overlap": int | None,
+    "max_answer_length": int | None,
+    "activation": Literal["identity", "sigmoid"],
+    "vectors": dict,
     "words": str,
     "threshold": float | None,
     "no_answer": bool,
@@ -103,12 +106,17 @@ def read_about(path: Path) -> dict[str, Any]:
         if name not in about:
             raise UserError(f"{path}: missing {name}. Put the run's own {FILE} back")
     check_types(about, ABOUT, str(path))
-    check_types(about["task"], TASK, f"{path}: task")
-    columns = about["task"].get("columns") or {}
-    if strange := sorted(columns.keys() - COLUMNS.keys()):
-        raise UserError(f"{path}: task: columns has an unknown key {strange[0]!r}. Known keys: {', '.join(COLUMNS)}")
-    check_types(columns, COLUMNS, f"{path}: task: columns")
+    check_task(about["task"], str(path))
     return about
+
+
+def check_task(task: dict[str, Any], where: str) -> None:
+    """Raise UserError for the first field of a run's task whose value is none that a run of ours writes."""
+    check_types(task, TASK, f"{where}: task")
+    columns = task.get("columns") or {}
+    if strange := sorted(columns.keys() - COLUMNS.keys()):
+        raise UserError(f"{where}: task: columns has an unknown key {strange[0]!r}. Known keys: {', '.join(COLUMNS)}")
+    check_types(columns, COLUMNS, f"{where}: task: columns")
 
 
 def threads_of(runs: Iterable[Path]) -> int | None:

@@ -147,4 +147,5 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    as_read = json.loads(json.dumps(content))  # a key that is a number is read as a text, and sorted as one
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()

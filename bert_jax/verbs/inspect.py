@@ -1,12 +1,10 @@
 """bert-jax inspect: what a folder is, and what can be done with it."""
 
-import collections
 import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tyro
 
@@ -122,9 +120,8 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         "longest text": f"{pretrained.max_length} tokens",
         "vocabulary": model.vocab_size,
         "encoder": f"{parameters['encoder'] - padding:,} parameters",
-        "numbers": _numbers(pretrained.origin),
         "with head": f"{parameters['encoder'] + parameters['head'] - padding:,} parameters",
-        "dtype": _dtypes(pretrained),
+        "numbers": _numbers(pretrained),
         "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
         **_described_vectors(pretrained.vectors, pretrained.max_length),
     }
@@ -132,13 +129,6 @@ def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         found["labels"] = _shown(pretrained.labels)
     found["can"] = list(USES.get(pretrained.kind, ("pretrain", "finetune", "embed", "convert")))
     return found
-
-
-def _numbers(origin: dict[str, Any]) -> str:
-    """The type of the numbers in the file; here all are float32."""
-    dtype, others = origin.get("dtype", "float32"), origin.get("other_dtypes", {})
-    counts = collections.Counter(others.values())
-    return ", ".join([dtype, *(f"{count} tensors of {other}" for other, count in counts.items())])
 
 
 def describe_adapter(adapter: Adapter) -> dict[str, str | int | list[str]]:
@@ -193,11 +183,13 @@ def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[st
     return {"vectors": f"{vectors.told()}{longest}; {vectors.similarity}", **({"prompts": prompts} if prompts else {})}
 
 
-def _dtypes(pretrained: Pretrained) -> str:
-    """What the weights are stored in: of most, and of how many others what else."""
-    others = Counter(pretrained.origin.get("other_dtypes", {}).values())
-    usual = pretrained.origin.get("dtype", "float32") if not pretrained.task else "float32"
-    return ", ".join([usual, *(f"{count} tensors {name}" for name, count in others.items())])
+def _numbers(pretrained: Pretrained) -> str:
+    """Return the type of the numbers in the file, of most tensors and of the others; a run holds float32."""
+    origin = {} if pretrained.task else pretrained.origin
+    others = Counter(origin.get("other_dtypes", {}).values())
+    return ", ".join(
+        [origin.get("dtype", "float32"), *(f"{count} tensors of {name}" for name, count in others.items())]
+    )
 
 
 def _shown(labels: Sequence[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import json
+import os
 from collections.abc import Callable
 
 import jax
@@ -157,6 +159,14 @@ def test_description_comes_back_from_the_folder_and_from_the_file(tmp_path):
     assert read_description(tmp_path) == OnnxModel(path).description == describe(made)
     (tmp_path / DESCRIPTION).write_text('{"kind": "poem", "model": {}}')
     with pytest.raises(UserError, match=r"bert_jax\.json: model: missing vocab_size"):
+        read_description(tmp_path)
+    table = json.loads(describe(made).to_json())
+    (tmp_path / DESCRIPTION).write_text(json.dumps({**table, "task": {"overlap": "5"}}))
+    with pytest.raises(UserError, match=r"bert_jax\.json: task: overlap is '5', int is expected"):
+        read_description(tmp_path)
+    (tmp_path / DESCRIPTION).unlink()
+    os.mkfifo(tmp_path / DESCRIPTION)
+    with pytest.raises(UserError, match=r"bert_jax\.json: a pipe, where a file is expected"):
         read_description(tmp_path)
 
 

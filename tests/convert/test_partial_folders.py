@@ -1,6 +1,7 @@
 """Hugging Face folders that are no whole model of the class they name: a head absent, a wrapper, tensors of another."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -249,4 +250,13 @@ def test_inspect_says_of_what_type_the_numbers_are(pretrained, capsys):
         lambda tensors: {name: value.astype("f2" if value.ndim == 2 else "f4") for name, value in tensors.items()},
     )
     assert cli.main(["inspect", str(pretrained), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["numbers"] == "float16, 28 tensors of float32"
+    found = json.loads(capsys.readouterr().out)
+    assert found["numbers"] == "float16, 28 tensors of float32" and "dtype" not in found
+
+
+def test_settings_that_are_a_pipe_are_not_waited_for(pretrained):
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        (pretrained / name).unlink()
+    os.mkfifo(pretrained / "tokenizer_config.json")
+    with pytest.raises(UserError, match=r"tokenizer_config\.json: a pipe, where a file is expected"):
+        read_model(pretrained)

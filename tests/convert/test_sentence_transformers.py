@@ -5,16 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import changed_config, write_foreign
 
 from bert_jax import load_embedder
 from bert_jax.cli import main
+from bert_jax.convert.pretrained import ReadOptions
+from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.sentence_transformers import write_sentence_transformers
 from bert_jax.convert.source import read_model
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import rows_of
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.verbs.convert import ConvertConfig
 
 NEW = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
 ASKED = VectorConfig(
@@ -87,6 +91,7 @@ def test_the_longest_text_stands_in_older_files_too(folder, capsys, name):
         ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "'q' is not among its prompts"),
         ("config_sentence_transformers.json", {"prompts": {"q": 1}}, "the prompt 'q' is 1"),
         ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "model_type is 'SparseEncoder'"),
+        ("config_sentence_transformers.json", {"model_type": []}, r"model_type is \[\]; SentenceTransformer and"),
     ],
 )
 def test_a_setting_that_is_not_computed_is_refused_by_name(folder, name, table, told):
@@ -118,10 +123,61 @@ def test_a_cross_encoder_of_version_6_is_its_classifier(tmp_path, folder):
     says(cross / "sentence_bert_config.json", modality_config=text, **task)
     model = read_model(cross)
     assert (model.kind, model.labels, model.vectors) == ("sequence", ("a", "b"), None)
+    for named in ("torch.nn.modules.activation.Sigmoid", "my.Softplus"):
+        says(cross / "config_sentence_transformers.json", **about, activation_fn=named)
+        with pytest.raises(UserError, match=rf"config_sentence.*activation_fn '{named}' is not read; it is Identity"):
+            read_model(cross)
     about |= {"prompts": {"q": "word1 "}, "default_prompt_name": "q"}
     says(cross / "config_sentence_transformers.json", **about)
     with pytest.raises(UserError, match="prompts of a CrossEncoder are not read"):
         read_model(cross)
+
+
+def test_the_activation_of_a_cross_encoder_of_version_6_goes_before_the_model_s(tmp_path):
+    cross = tmp_path / "scores"
+    write_foreign(cross, "sequence")
+    entry = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"}
+    (cross / "modules.json").write_text(json.dumps([entry]))
+    changed_config(cross, problem_type=...)
+    for name, activation in (("linear.Identity", "identity"), ("activation.Sigmoid", "sigmoid"), (None, "sigmoid")):
+        named = name and f"torch.nn.modules.{name}"
+        says(cross / "config_sentence_transformers.json", model_type="CrossEncoder", activation_fn=named)
+        assert read_model(cross).activation == activation
+
+
+def test_lower_casing_that_the_tokenizer_does_not_do_names_the_way_out(tmp_path):
+    model = write_foreign(tmp_path / "hf", "encoder")
+    cased = tmp_path / "cased"
+    cased.mkdir()
+    tokenizer = WordPieceTokenizer([*model.tokenizer.vocab[:-2], "A", "a"], Rules(lowercase=False))
+    write_sentence_transformers(model.changed(tokenizer=tokenizer), cased)
+    says(cased / "sentence_bert_config.json", max_seq_length=9, do_lower_case=True)
+    with pytest.raises(UserError, match=r"do_lower_case, and the tokenizer itself does not.*--lowercase takes it as"):
+        read_model(cased)
+    assert read_model(cased, ReadOptions(lowercase=True)).max_length == 9
+
+
+@pytest.mark.parametrize(
+    ("early", "told"),
+    [
+        ({"pooling": "cls"}, None),
+        ({"pooling": 3}, "pooling is 3, str is expected"),
+        ({"pooling": "cls", "about": []}, r"about is \[\], dict is expected"),
+        (["cls"], r"embedding is \['cls'\], dict is expected"),
+    ],
+    ids=str,
+)
+def test_vectors_as_the_first_version_wrote_them_down_are_checked(tmp_path, early, told):
+    model = write_foreign(tmp_path / "hf", "encoder")
+    (tmp_path / "run").mkdir()
+    write_run(
+        model.changed(origin={**model.origin, "embedding": early}), tmp_path / "run", ConvertConfig(Path(), Path())
+    )
+    if told is None:
+        assert read_model(tmp_path / "run").vectors == VectorConfig(("cls",))
+        return
+    with pytest.raises(UserError, match=rf"run\.json: vectors.*{told}"):
+        read_model(tmp_path / "run")
 
 
 def test_texts_are_cut_at_the_beginning_where_the_tokenizer_says_so(tmp_path, folder):

@@ -104,6 +104,21 @@ def test_an_unknown_activation_is_refused(tmp_path):
         read_huggingface(tmp_path / "hf")
 
 
+@pytest.mark.parametrize("key", ["sentence_transformers", "sbert_ce_default_activation_function"])
+def test_classes_have_no_activation_but_their_own(tmp_path, key):
+    write_foreign(tmp_path / "hf", "sequence", NAMES)
+
+    def named(function):
+        return {"problem_type": ..., key: {"activation_fn": function} if key == "sentence_transformers" else function}
+
+    changed(tmp_path / "hf", **named(IDENTITY))
+    assert read_huggingface(tmp_path / "hf").problem == "single_label"
+    for function in ("torch.nn.modules.activation.Sigmoid", "my.Softplus"):
+        changed(tmp_path / "hf", **named(function))
+        with pytest.raises(UserError, match=f"activation_fn '{function}' is not read; it is Identity, of a classifier"):
+            read_huggingface(tmp_path / "hf")
+
+
 @pytest.mark.parametrize("kind", ["sequence", "token"])
 def test_two_ids_of_one_name_are_refused(tmp_path, kind):
     write_foreign(tmp_path / "hf", kind, NAMES)

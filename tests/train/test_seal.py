@@ -10,7 +10,7 @@ from states import STEPS, assert_equal, state
 
 from bert_jax.errors import UserError
 from bert_jax.train.checkpoint import Checkpoints, parameter_hash, read_params
-from bert_jax.train.seal import Owner, checkpoint_steps
+from bert_jax.train.seal import Owner, checkpoint_steps, sealed, unsealed
 
 
 @pytest.mark.parametrize("number", [35, 15, 5, 9999])
@@ -112,3 +112,9 @@ def test_a_seal_that_is_a_pipe_is_not_waited_for(folder, restore):
     (folder / "30" / "SEAL.json").unlink()
     os.mkfifo(folder / "30" / "SEAL.json")
     assert_equal(restore()[0], state(20))
+
+
+def test_a_key_that_is_a_number_is_sealed_as_it_is_read():
+    content = {"best": {9: 1.0, 10: 2.0}, 3: "c", "a": None}
+    again = json.loads(json.dumps(sealed(content)))
+    assert unsealed(again, "there") == json.loads(json.dumps(content))
