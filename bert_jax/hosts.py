@@ -39,7 +39,7 @@ def cache_of_this_machine() -> Path:
 
 
 def _has_computed() -> bool:
-    """Whether JAX has made its client, whose number of threads stays."""
+    """Return whether JAX has created its client, whose number of threads can no longer change."""
     return bool(jax._src.xla_bridge.backends_are_initialized())
 
 

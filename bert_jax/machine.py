@@ -16,7 +16,7 @@ MOST_THREADS = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What the bits of a result depend on where XLA computes on a CPU."""
+    """The properties of a machine that decide the last bits of results where XLA computes on a CPU."""
 
     cpu: str
     threads: int

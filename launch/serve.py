@@ -47,7 +47,7 @@ ONNX_BATCH_SIZE = 64  # its program takes any shape
 
 
 class BadRequest(Exception):
-    """What is wrong with a request: a status, and a line for the client."""
+    """A request that is refused: an HTTP status, and a line for the client."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)

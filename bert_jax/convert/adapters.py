@@ -46,7 +46,7 @@ ORIGINAL = ".original_module."  # the head of the base, which modules_to_save re
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """What adapter_config.json says: the base it wants, and how its matrices are scaled."""
+    """The settings of adapter_config.json: the base that it wants, and how its matrices are scaled."""
 
     folder: Path
     base: str

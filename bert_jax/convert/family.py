@@ -45,7 +45,7 @@ def heads_of(kind: str) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """How one `model_type` writes a model down.
+    """The layout in which one `model_type` stores a model.
 
     prefix    of the encoder's tensors in a model with a head
     classes   what its classes' names begin with
@@ -114,7 +114,7 @@ class Family:
         return table
 
     def holds(self, config: ModelConfig) -> bool:
-        """Whether the family can say all that `config` says."""
+        """Return whether the family can express every field of `config`."""
         try:
             return self.read(self.write(config), self.name) == config
         except UserError:

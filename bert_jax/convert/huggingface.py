@@ -55,7 +55,7 @@ QUANTISED = "quantised models are not read. Save it in floating point, in transf
 
 
 def is_huggingface(folder: Path) -> bool:
-    """Whether a model of the library lies in the folder, or an adapter to one."""
+    """Return whether the folder holds a model of the library, or an adapter to one."""
     return (folder / CONFIG).is_file() or is_adapter(folder)
 
 
@@ -96,7 +96,7 @@ def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pret
 
 @dataclasses.dataclass(frozen=True)
 class _Layout:
-    """What is known before the tensors are held against the rules.
+    """The facts about a folder that are known before its tensors are matched with the rules.
 
     table     config.json, as an adapter changes it
     at        the prefix of the encoder's names

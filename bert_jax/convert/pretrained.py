@@ -36,7 +36,7 @@ PADDED_TO = 8  # a table is padded to a multiple of it
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """What the user says of a foreign folder beyond what its files say.
+    """The user's settings for reading a foreign folder, in addition to its own files.
 
     ignore_extra  leave out tensors that the model does not have
     base          the folder of the model that an adapter is merged into

@@ -51,7 +51,7 @@ def _names(value: Any) -> bool:
 
 
 def _harmless_arguments(value: Any) -> bool:
-    """Whether arguments for Hugging Face's loaders leave the vectors as they are, but for their precision."""
+    """Return whether arguments for Hugging Face's loaders change nothing but the precision of the vectors."""
     known = ("trust_remote_code", "torch_dtype", "dtype", "attn_implementation", "add_pooling_layer", "use_cache")
     return value is None or (isinstance(value, dict) and value.keys() <= set(known))
 

@@ -59,7 +59,7 @@ def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
 
 
 def _content_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
-    """Where an entry's bytes begin, or None where its own header is not there."""
+    """Return the offset of an entry's bytes, or None where its own header is missing."""
     try:
         file.seek(entry.header_offset)
         signature, *lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))

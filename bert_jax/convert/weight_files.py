@@ -119,7 +119,7 @@ def open_weights(folder: Path) -> Weights:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether there is a file of a whole model's weights, by its usual name or as the only *.safetensors file."""
+    """Return whether a whole model's weights are there, by their usual name or as the only *.safetensors file."""
     usual = (f"{name}{index}" for name in (SAFETENSORS, TORCH) for index in ("", INDEX))
     return any((folder / name).exists() for name in usual) or bool(_other_safetensors(folder))
 

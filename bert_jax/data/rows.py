@@ -87,7 +87,7 @@ def rows_of(
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How files of rows are read (see tables.read_records), and where goes what the user should know of them."""
+    """The settings for reading files of rows (see tables.read_records), and the receiver of notes about them."""
 
     encoding_errors: str = "strict"
     dialect: Dialect = "auto"

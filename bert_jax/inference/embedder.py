@@ -51,7 +51,7 @@ class Embedder:
         max_length: int | None = None,
         dtype: jax.typing.DTypeLike = jnp.float32,
     ) -> None:
-        """Where something is not given it is as the model's own vectors have it, and the mean where it says nothing.
+        """Take what is not given from the model's own vector settings, and mean pooling where it has none.
 
         `runner` stands for another program than that of the parameters of `about`, which then has none.
         """

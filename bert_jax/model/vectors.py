@@ -56,7 +56,7 @@ SHORT_NAMES = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
 
 @dataclasses.dataclass(frozen=True)
 class VectorConfig:
-    """How a text becomes one vector. The fields are settings of sentence-transformers.
+    """The settings that turn a text into one vector. The fields are those of sentence-transformers.
 
     pooling         over the last hidden states, a key of POOLINGS; the vectors of several stand side by side
     normalize       vectors of length 1, before they are cut to `width`
@@ -114,7 +114,7 @@ class VectorConfig:
 
     @property
     def pools_whole_rows(self) -> bool:
-        """Whether all tokens are pooled, so that a vector does not depend on which of them are the prompt's."""
+        """Return whether all tokens are pooled, so that a vector does not depend on which of them are the prompt's."""
         return self.include_prompt or not any(self.prompts.values())
 
     def entries(self, width: int) -> int:

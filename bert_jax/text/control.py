@@ -21,7 +21,7 @@ BERTS = {field: f"[{field.upper()}]" for field in ROBERTAS}
 
 @dataclasses.dataclass(frozen=True)
 class NamedTokens:
-    """What the files of a folder say of tokens.
+    """The tokens that the files of a folder name.
 
     control    the texts of pad, unk, cls, sep and mask; one that nothing names and that has no usual spelling in the
                vocabulary is not there

@@ -55,7 +55,7 @@ def read_described(folder: Path, described: Described, settings: dict[str, Any])
 
 
 def _spellings(described: Described, layout: Layout | None) -> tuple[dict[str, str], ...]:
-    """How control tokens are likely spelled: as that is which the layout begins with."""
+    """Return the likely spellings of the control tokens, in the style of the token that the layout begins with."""
     by_id = {token["id"]: token["content"] for token in described.get("added_tokens") or ()}
     bert_like = layout is not None and by_id.get(layout.cls, "").startswith("[")
     return (BERTS, ROBERTAS) if bert_like else (ROBERTAS, BERTS)

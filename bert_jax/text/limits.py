@@ -93,7 +93,7 @@ def _patterns(step: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _growth(step: dict[str, Any], source: str) -> float:
-    """How many characters one may become in a step, beyond what Unicode's own tables make of it."""
+    """Return the most characters that one character becomes in a step, beyond what Unicode's own tables make of it."""
     match step.get("type"):
         case "Replace":
             found = min((len(text) if kind == "String" else 0 for kind, text in _patterns(step)), default=0)

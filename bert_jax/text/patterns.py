@@ -143,7 +143,7 @@ class _Checker:
             first = character == "["
 
     def _repeats(self) -> tuple[int, int | None]:
-        """How often at least and at most the item before is there; None for without end."""
+        """Return the least and the most repetitions of the item before; None for no upper limit."""
         if counted := _COUNT.match(self.pattern, self.at):
             self.at = counted.end()
             least, comma, most = counted.groups()

@@ -83,7 +83,7 @@ def _note_unused(vocab: Sequence[str], ids: dict[str, int], path: Path) -> None:
 
 
 def _may_serve(ids: dict[str, int], tokens: NamedTokens) -> bool:
-    """Whether the vocabulary has the control tokens; for another file nothing is to be guessed."""
+    """Return whether the vocabulary has the control tokens; nothing is guessed about any other file."""
     return all(tokens.control.get(field) in ids for field in ("cls", "sep"))
 
 
@@ -190,7 +190,7 @@ def bert_normalizer_of(described: Described, settings: dict[str, Any], named: st
 
 
 def _lowercases(described: Described) -> bool:
-    """Whether the steps of a tokenizer.json make small letters of capitals."""
+    """Return whether the normalizer steps of a tokenizer.json lower-case text."""
     return any(
         step.get("type") == "Lowercase" or (step.get("type") == NORMALIZER and step["lowercase"])
         for step in flattened(described["normalizer"])

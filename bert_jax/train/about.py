@@ -130,7 +130,7 @@ def threads_of(runs: Iterable[Path]) -> int | None:
 
 
 def _is_on_cpu(about: dict[str, Any]) -> bool:
-    """Whether a run was begun on a CPU: elsewhere the host computes no sums."""
+    """Return whether a run was begun on a CPU: on other devices the host computes no sums."""
     return str(about.get("devices")).endswith(" cpu")
 
 

@@ -142,7 +142,7 @@ class Checkpoints:
             )
 
     def is_sound(self, step: int) -> bool:
-        """Whether there is a checkpoint of a step, as it was sealed, and of this run. One that is not is set aside."""
+        """Return whether a step has a checkpoint of this run that is as it was sealed. Any other is set aside."""
         folder = self.folder / str(step)
         if not folder.is_dir():
             return False

@@ -20,7 +20,7 @@ def checkpoint_at(path: Path) -> Path | None:
 
 
 def _is_checkpoint(place: Path) -> bool:
-    """Whether a folder is named as a checkpoint is and lies in a run, or is sealed as one."""
+    """Return whether a folder is a checkpoint: named as one within a run, or sealed as one."""
     if place.parent.name != CHECKPOINTS or step_of(place) is None:
         return False
     return (place.parent.parent / SETTINGS).is_file() or (place / SEAL).is_file()

@@ -45,7 +45,7 @@ RESULT: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run followed before it was lengthened: up to step `until` a schedule of `steps`, after it one of `now`."""
+    """The schedules of a lengthened run: one of `steps` up to step `until`, one of `now` after it."""
 
     until: int
     steps: int

@@ -30,7 +30,7 @@ class Owner:
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """What SEAL.json holds. `step` is None in seals of before, which held `files` alone.
+    """The content of SEAL.json. `step` is None in early seals, which held `files` alone.
 
     best  what a resumed run has to know of its evaluations so far
     """

@@ -63,7 +63,7 @@ def _lock(held: BinaryIO, beside: Path, output: Path) -> None:
 
 
 def _is_of(note: Path, job: str) -> bool:
-    """Whether lines that were left are of this job."""
+    """Return whether the lines that an interrupted job left belong to this job."""
     try:
         return read_text(note, limit=SETTINGS_BYTES) == job
     except UserError:  # none was left, or it is damaged

@@ -171,7 +171,7 @@ def _format(pretrained: Pretrained) -> str:
 
 
 def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[str, str | int | list[str]]:
-    """How one vector is made of a text, and the prompts that may stand before it."""
+    """Describe how a text becomes one vector, and the prompts that may precede it."""
     if vectors is None:
         return {"vectors": "not said; the mean of the tokens is taken"}
     prompts = [

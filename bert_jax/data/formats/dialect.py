@@ -34,7 +34,7 @@ def first_enclosing(text: str, delimiter: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """How to read on, and why.
+    """A dialect to read the rest of the table in, and the reason for it.
 
     final  False where the content speaks for neither way: what follows may
     open   whether that may be any sign of quoting, not just marks that are doubled
@@ -49,7 +49,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True)
 class _Survey:
-    """What a way to read makes of some rows: whether it fails, how many rows there are and have another width.
+    """The result of reading some rows in one dialect: whether it fails, the number of rows, and of uneven ones.
 
     spanning  the first line, from 1, of a row that goes over several
     """
