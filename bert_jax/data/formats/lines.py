@@ -12,7 +12,7 @@ LONGEST_LINE = 1 << 26  # bytes
 BLOCK = 1 << 20
 END_MARK = b"\x1a"
 ENDS = (b"\n", b"\r")
-_RETURNS = re.compile(rb"\r+\n")
+_RETURNS = re.compile(rb"(?<!\r)\r++\n")
 
 
 def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None) -> Iterator[tuple[int, bytes]]:

@@ -14,7 +14,7 @@ from bert_jax.errors import UserError
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 USUAL: dict[str, Quoting] = {".csv": "enclose", ".tsv": "plain"}
 _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # begins tables that Excel is to open
-_EXTRA_RETURNS = re.compile(r"\r\r+\n")  # of which text mode makes one: they belong to the end of a line
+_EXTRA_RETURNS = re.compile(r"(?<!\r)\r\r++\n")  # of which text mode makes one: they belong to the end of a line
 
 OTHER_DELIMITERS = (";", "\t", "|", ",")
 QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"

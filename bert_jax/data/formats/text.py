@@ -8,7 +8,7 @@ from bert_jax.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
 MARK = "\ufeff"
-_RETURNS = re.compile(r"\r+\n")
+_RETURNS = re.compile(r"(?<!\r)\r++\n")
 
 Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
 
