@@ -155,6 +155,10 @@ def _check_model(model: dict[str, Any], source: str) -> None:
             f"{source}: max_input_chars_per_word {longest!r}; the time for a word grows with its cube, and at most "
             f"{LONGEST_WORD} are allowed. BERT has 100"
         )
+    if model.get("dropout"):
+        raise UserError(
+            f"{source}: dropout {model['dropout']!r} cuts the same text in another way each time. Set it to null there"
+        )
     for name in SHORT:
         affix = model.get(name) or ""
         if not isinstance(affix, str) or len(affix) > LONGEST_AFFIX:

@@ -78,6 +78,12 @@ def test_bombs_are_refused_at_once(tmp_path, table, capfd, name):
     assert capfd.readouterr().err == ""
 
 
+def test_a_model_that_cuts_by_chance_is_refused(tmp_path, table):
+    described = {**table, "model": {**table["model"], "dropout": 0.1}}
+    with pytest.raises(UserError, match=r"tokenizer.json.*dropout 0.1 cuts the same text in another way"):
+        load_tokenizer(write(tmp_path / "t", tokenizer=described, tokenizer_config=CONFIG))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
