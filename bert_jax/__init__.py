@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
-    from bert_jax.finetuning.config import FinetuneConfig
     from bert_jax.inference.chooser import Choice, Chooser
     from bert_jax.inference.embedder import Embedder, load_embedder
     from bert_jax.inference.load import load
@@ -21,10 +20,14 @@ if TYPE_CHECKING:
     from bert_jax.inference.predictor import Prediction, Predictor
     from bert_jax.inference.reader import Reader, SpanAnswer
     from bert_jax.inference.tagger import Entity, Tagger
-    from bert_jax.verbs.convert import ConvertConfig, convert
-    from bert_jax.verbs.evaluate import EvaluateConfig, evaluate
+    from bert_jax.settings.convert import ConvertConfig
+    from bert_jax.settings.evaluate import EvaluateConfig
+    from bert_jax.settings.finetune import FinetuneConfig
+    from bert_jax.settings.pretrain import PretrainConfig
+    from bert_jax.verbs.convert import convert
+    from bert_jax.verbs.evaluate import evaluate
     from bert_jax.verbs.finetune import finetune
-    from bert_jax.verbs.pretrain import PretrainConfig, pretrain
+    from bert_jax.verbs.pretrain import pretrain
 
 __version__ = "0.1.0"
 
@@ -44,13 +47,13 @@ _WHERE = {
     "MaskFiller": "bert_jax.inference.mask_filler",
     "Filling": "bert_jax.inference.mask_filler",
     "convert": "bert_jax.verbs.convert",
-    "ConvertConfig": "bert_jax.verbs.convert",
+    "ConvertConfig": "bert_jax.settings.convert",
     "pretrain": "bert_jax.verbs.pretrain",
-    "PretrainConfig": "bert_jax.verbs.pretrain",
+    "PretrainConfig": "bert_jax.settings.pretrain",
     "finetune": "bert_jax.verbs.finetune",
-    "FinetuneConfig": "bert_jax.finetuning.config",
+    "FinetuneConfig": "bert_jax.settings.finetune",
     "evaluate": "bert_jax.verbs.evaluate",
-    "EvaluateConfig": "bert_jax.verbs.evaluate",
+    "EvaluateConfig": "bert_jax.settings.evaluate",
 }
 
 __all__ = [

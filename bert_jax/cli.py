@@ -1,5 +1,6 @@
-"""The one command: a table of verbs, each imported only when asked for."""
+"""The one command: a table of verbs, each imported only when its command line has been read."""
 
+import dataclasses
 import errno
 import importlib
 import os
@@ -9,24 +10,72 @@ from collections.abc import Sequence
 from bert_jax.errors import Stopped, UserError
 from bert_jax.terminal import clipped, escape_unencodable, one_line, say
 
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """A verb by names, so that nothing is imported for those that are not asked for.
+
+    about     its line in the usage
+    settings  the class of what its flags say, in bert_jax.settings; None where the module reads its own command line
+    module    whose `main` takes the settings: imported when they are read, because it brings JAX
+    """
+
+    about: str
+    settings: str | None
+    module: str
+
+    def run(self, name: str, arguments: Sequence[str]) -> int:
+        """Read the command line and do what it says; return the exit code."""
+        if self.settings is None:
+            return importlib.import_module(self.module).main(arguments)
+        from bert_jax.settings.command_line import parse
+
+        module, _, name_of_class = self.settings.partition(":")
+        settings = getattr(importlib.import_module(f"bert_jax.settings.{module}"), name_of_class)
+        config = parse(settings, arguments, prog=f"bert-jax {name}")
+        return importlib.import_module(self.module).main(config)
+
+
 VERBS = {
-    "demo": ("bert_jax.verbs.demo", "text to a model that answers, on this machine, in minutes; writes demo/"),
-    "prep": ("data_prep.command", "vocab, report, shards, check: turn text into masked pre-training shards"),
-    "pretrain": ("bert_jax.verbs.pretrain", "train an encoder on shards; the same command resumes"),
-    "finetune": ("bert_jax.verbs.finetune", "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL"),
-    "evaluate": ("bert_jax.verbs.evaluate", "score a fine-tuned run on labelled rows"),
-    "predict": ("bert_jax.verbs.predict", "label a file of texts: JSONL with label and probabilities"),
-    "embed": ("bert_jax.verbs.embed", "a file of texts to an array of vectors"),
-    "fill-mask": ("bert_jax.verbs.fill_mask", "what a pre-trained model expects at a [MASK]"),
-    "convert": ("bert_jax.verbs.convert", "to and from Hugging Face and TensorFlow 1, with proof of equal numbers"),
-    "inspect": ("bert_jax.verbs.inspect", "what a folder is, and what can be done with it"),
+    "demo": Verb(
+        "text to a model that answers, on this machine, in minutes; writes demo/",
+        "demo:DemoConfig",
+        "bert_jax.verbs.demo",
+    ),
+    "prep": Verb("vocab, report, shards, check: turn text into masked pre-training shards", None, "data_prep.command"),
+    "pretrain": Verb(
+        "train an encoder on shards; the same command resumes", "pretrain:PretrainConfig", "bert_jax.verbs.pretrain"
+    ),
+    "finetune": Verb(
+        "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL",
+        "finetune:FinetuneConfig",
+        "bert_jax.verbs.finetune",
+    ),
+    "evaluate": Verb("score a fine-tuned run on labelled rows", "evaluate:EvaluateConfig", "bert_jax.verbs.evaluate"),
+    "predict": Verb(
+        "label a file of texts: JSONL with label and probabilities",
+        "predict:PredictConfig",
+        "bert_jax.verbs.predict",
+    ),
+    "embed": Verb("a file of texts to an array of vectors", "embed:EmbedConfig", "bert_jax.verbs.embed"),
+    "fill-mask": Verb(
+        "what a pre-trained model expects at a [MASK]", "fill_mask:FillMaskConfig", "bert_jax.verbs.fill_mask"
+    ),
+    "convert": Verb(
+        "to and from Hugging Face and TensorFlow 1, with proof of equal numbers",
+        "convert:ConvertConfig",
+        "bert_jax.verbs.convert",
+    ),
+    "inspect": Verb(
+        "what a folder is, and what can be done with it", "inspect:InspectConfig", "bert_jax.verbs.inspect"
+    ),
 }
 DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
 UNREAD = 141  # as of a program that SIGPIPE ends
 
 
 def usage() -> str:
-    lines = [f"  {verb:10} {text}" for verb, (_, text) in VERBS.items()]
+    lines = [f"  {name:10} {verb.about}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: bert-jax VERB ...        bert-jax VERB --help shows a complete example",
@@ -60,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"bert-jax: unknown verb {verb!r}{hint}\n\n{usage()}", to_stderr=True)
         return USAGE
     try:
-        return importlib.import_module(VERBS[verb][0]).main(rest)
+        return VERBS[verb].run(verb, rest)
     except UserError as error:
         say(f"bert-jax {verb}: {clipped(one_line(error))}", to_stderr=True)
         return MISTAKE

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 SEED_RANGE = (0, 2**32 - 1)
 LARGEST_LENGTH = 1 << 20
+MOST_ANSWER_TOKENS = 1 << 20  # that may be asked for; longer than any row
+LongTexts = Literal["cut", "head-tail", "mean", "max"]  # ways to read them: bert_jax.data.long_texts
 # Far beyond any encoder. A file that asks for more is damaged, or would fill the memory before anything is said of it.
 LARGEST_SIZES = {
     "vocab_size": 10_000_000,

@@ -8,10 +8,12 @@ import dataclasses
 import hashlib
 import os
 import platform
+import time
 from pathlib import Path
 
 THREADS = "PJRT_NPROC"  # the environment variable by which XLA sizes its pool when its client is made
 MOST_THREADS = 1024
+_IMPORTED = time.monotonic()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,19 @@ def threads() -> int:
     """Return the number of threads that XLA's pool has: one a core, where nobody said another number."""
     asked = os.environ.get(THREADS, "")
     return int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) <= MOST_THREADS else cores()
+
+
+def process_seconds() -> float:
+    """Return how long ago this process was started, its imports included.
+
+    As Linux says it; elsewhere since this module was imported, among the first that a command imports.
+    """
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): starttime
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, AttributeError, IndexError, ValueError):
+        return time.monotonic() - _IMPORTED
 
 
 def instructions() -> str:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from bert_jax.data.example_kinds import PAIR_LOSSES, ExampleKind, MaskUnit, When
 from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.record import PAIR_LOSSES, ExampleKind, MaskUnit, When
 from bert_jax.errors import UserError
 
 SENTENCES = Literal["rule", "lines"]

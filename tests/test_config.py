@@ -8,11 +8,11 @@ from bert_jax.cli import main
 from bert_jax.config import MeshConfig, ModelConfig, OptimConfig, from_table, read_toml, to_toml
 from bert_jax.errors import UserError
 from bert_jax.models import PRESETS
-from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.evaluate import EvaluateConfig
-from bert_jax.verbs.finetune import FinetuneConfig
-from bert_jax.verbs.predict import PredictConfig
-from bert_jax.verbs.pretrain import PretrainConfig
+from bert_jax.settings.command_line import parse
+from bert_jax.settings.evaluate import EvaluateConfig
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.settings.predict import PredictConfig
+from bert_jax.settings.pretrain import PretrainConfig
 
 CONFIGS = [
     ModelConfig(vocab_size=37, width=12, depth=3, heads=2, mlp_width=20, dropout=0.0, norm_epsilon=1e-12),

@@ -4,7 +4,6 @@ import numpy as np
 
 CHARACTERS = 250  # of an answer where nothing else is known; the longest English one of XQuAD has 149
 LEAST = 30  # tokens; google-research/bert's max_answer_length, meant for its English vocabulary
-MOST_TOKENS = 1 << 20  # that may be asked for; longer than any row
 HELD = 0.999  # share of the training answers that a default holds
 MARGIN = 1.25  # by which other answers may be longer than those
 

@@ -5,7 +5,6 @@ A way turns texts into rows, and what a model says of rows into what it says of 
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
 
-LongTexts = Literal["cut", "head-tail", "mean", "max"]
 EXCLUSIVE = "single_label"  # of a task: its outputs are compared as shares of all classes
 HEAD = 0.25  # of the room; Sun et al. 2019, 5.3.1: 128 tokens of 510
 

@@ -8,11 +8,12 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bert_jax.config import LARGEST_SIZES, check_ranges, from_table
+from bert_jax.data.example_kinds import PAIR_LOSSES, ExampleKind, MaskUnit, When
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
 
@@ -24,12 +25,7 @@ MANIFEST = "manifest.json"
 SUFFIX = ".array_record"  # of a shard
 TOKENIZER_FOLDER = "tokenizer"
 
-ExampleKind = Literal["pairs", "sentence-order", "full-sentences", "document-sentences", "packed"]
-When = Literal["static", "dynamic"]
-MaskUnit = Literal["token", "word", "ngram"]
-
 IS_NEXT, IS_RANDOM = 0, 1  # next_label, in the order of the published checkpoints; of sentence-order 1 is swapped
-PAIR_LOSSES: dict[str, Literal["nsp", "sop"]] = {"pairs": "nsp", "sentence-order": "sop"}  # kinds with a next_label
 
 
 def record_dtype(

@@ -12,11 +12,11 @@ from bert_jax.data.labelled import read_split_rows
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.review import Part, Review
 from bert_jax.finetuning.row_review import place_of, review_classes
 from bert_jax.finetuning.sequence import cut_note
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
 
 SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")

@@ -5,7 +5,7 @@ import itertools
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import CURVE, FinetuneConfig, SweepConfig
+from bert_jax.settings.finetune import CURVE, FinetuneConfig, SweepConfig
 
 # Names of settings in names of folders, and in words.
 SHORT = {"learning_rate": "lr", "batch_size": "batch", "epochs": "epochs", "train_share": "share"}

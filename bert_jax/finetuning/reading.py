@@ -13,8 +13,8 @@ from bert_jax.data.windows import Windows, character_counts, cut, windows_of_pai
 from bert_jax.errors import UserError
 from bert_jax.finetuning.answer_places import AnswerTokens, find_tokens, limits_of, places_in_rows
 from bert_jax.finetuning.answer_review import answer_questions, answer_scores, golds_of, review_answers
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.text.tokenizer import Tokenizer
 

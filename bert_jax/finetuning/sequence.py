@@ -10,16 +10,17 @@ import numpy as np
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.files import file_to_score
-from bert_jax.data.glue import GLUE, dev_file, read_glue, read_task, settle
+from bert_jax.data.glue import dev_file, read_glue, read_task, settle
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.labels import with_classes, with_scores, with_several, with_several_scores
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.data.row_notes import score_notes, several_notes
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.row_review import review_numbers, review_rows
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 

@@ -15,9 +15,9 @@ from bert_jax.data.files import file_to_score, find_split_files, read_splits
 from bert_jax.data.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.entity_review import review_entities, tag_counts, tag_scores
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from bert_jax.data.token_cache import keeping
 from bert_jax.errors import UserError
 from bert_jax.finetuning.choice import read_choice, read_choice_dev
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.reading import read_reading, read_reading_dev
 from bert_jax.finetuning.sequence import read_sequence, read_sequence_dev
 from bert_jax.finetuning.tagging import read_tagging, read_tagging_dev
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
 
 Read = Callable[[FinetuneConfig, Tokenizer], TaskData]

@@ -2,11 +2,8 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
-
-import tyro
 
 from bert_jax import hosts
 from bert_jax.convert.huggingface import read_tokenizer, write_huggingface
@@ -20,50 +17,10 @@ from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError, listed
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
+from bert_jax.settings.convert import ConvertConfig
 from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.run import is_run
-from bert_jax.verbs.command_line import parse
-from bert_jax.verbs.embed import Pooling
-
-Format = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvertConfig:
-    """Convert a model: a run folder, a Hugging Face folder, or a TensorFlow 1 checkpoint, in any direction.
-
-    Ends by running both sides on the same batch, where the other library is installed, and prints how far apart they
-    are. Every other verb takes a foreign folder directly; it need not be converted first.
-
-    bert-jax convert downloads/bert-base-uncased runs/base
-    bert-jax convert runs/tickets exported/tickets --to hf
-    """
-
-    source: tyro.conf.Positional[Path]
-    """Run folder, one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
-    target: tyro.conf.Positional[Path]
-    """Folder to make."""
-    to: Format | None = None
-    """hf is Hugging Face, tf the original BERT code. Where not said: hf for a run, run for everything else."""
-    lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
-    files say or it looks like."""
-    pooling: tuple[Pooling, ...] = ()
-    """For sentence-transformers: how a vector is made of the tokens, by several side by side. The model's own where not
-    said, else mean."""
-    normalize: bool = False
-    """For sentence-transformers: vectors of length 1."""
-    ignore_extra: bool = False
-    """Leave out tensors that the model does not have, as heads of its authors' own; a note lists them."""
-    base: Path | None = None
-    """For a LoRA adapter: the Hugging Face folder of the model that it was trained on, to merge it into."""
-    int8: bool = False
-    """For onnx: a second file with the matrices in eight bits; what that costs is printed."""
-
-    @property
-    def options(self) -> ReadOptions:
-        return ReadOptions(self.ignore_extra, self.base, self.lowercase)
 
 
 def convert(config: ConvertConfig) -> list[Difference] | None:
@@ -74,7 +31,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
-    pretrained = _with_asked(read_model(config.source, config.options), config)
+    pretrained = _with_asked(read_model(config.source, _options(config)), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     with whole_folder(config.target, last=LAST, flag="target") as making:
         WRITERS[to](pretrained, making, config)
@@ -128,6 +85,11 @@ def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
     from bert_jax.convert.stablehlo import write_stablehlo
 
     write_stablehlo(pretrained, folder)
+
+
+def _options(config: ConvertConfig) -> ReadOptions:
+    """Return how the source is to be read."""
+    return ReadOptions(config.ignore_extra, config.base, config.lowercase)
 
 
 def _with_asked(pretrained: Pretrained, config: ConvertConfig) -> Pretrained:
@@ -230,8 +192,8 @@ def _say_int8(pretrained: Pretrained, folder: Path) -> None:
     say("  Score both on your own rows before you serve it: `bert-jax evaluate --model` takes either file.")
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(ConvertConfig, arguments, prog="bert-jax convert")
+def main(config: ConvertConfig) -> int:
+    """Convert a model and print how far both sides lie apart; return the exit code."""
     differences = convert(config)
     say(f"{config.target}: written and read back")
     if differences is None:
@@ -239,5 +201,5 @@ def main(arguments: Sequence[str]) -> int:
     for found in differences or ():
         say(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
     if config.int8 and config.to == "onnx":
-        _say_int8(read_model(config.source, config.options), config.target)
+        _say_int8(read_model(config.source, _options(config)), config.target)
     return 0

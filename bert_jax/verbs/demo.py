@@ -1,11 +1,10 @@
 """bert-jax demo: text to a model that answers, from nothing but what is installed."""
 
 import csv
-import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from bert_jax.demo.report import DemoResults, Prediction, write_report
 from bert_jax.demo.task import DemoData, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
 from bert_jax.output import check_new_folder, remove_content, write_text
+from bert_jax.settings.demo import DemoConfig
 from bert_jax.terminal import say
-from bert_jax.verbs.command_line import parse
 
 MINUTES = 7  # on two cores of a server CPU; said at the start
 SEED = 1
@@ -44,19 +43,6 @@ FINETUNE = {
     "dropout": 0.1,
     "max-length": LENGTH,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class DemoConfig:
-    """Train a small BERT on the documentation of the installed Python packages, and put it to work.
-
-    bert-jax demo
-
-    Needs no file and no network. Writes demo/: corpus, vocabulary, shards, run folders, report.md, curves.png.
-    """
-
-    output: Path = Path("demo")
-    """Folder to write; one that an earlier demo left is replaced."""
 
 
 def demo(config: DemoConfig) -> DemoResults:
@@ -200,8 +186,8 @@ def _device() -> str:
     return f"{os.cpu_count()} CPU cores" if kind == "cpu" else f"{jax.device_count()} x {kind}"
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(DemoConfig, arguments, prog="bert-jax demo")
+def main(config: DemoConfig) -> int:
+    """Run the demo and print what came out; return the exit code."""
     results = demo(config)
     say("\nHeld-out accuracy:")
     for name, value in (

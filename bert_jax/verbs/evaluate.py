@@ -1,20 +1,15 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
-import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from bert_jax.config import check_ranges
+from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.convert.pretrained import REGRESSION
-from bert_jax.data.answer_lengths import MOST_TOKENS
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.glue import GLUE
-from bert_jax.data.long_texts import LongTexts
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.squad import read_predictions, read_squad
 from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
@@ -33,54 +28,13 @@ from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.output import check_folder, check_new_file
+from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
-from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
 
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
-    """Score a fine-tuned model on labelled data: a GLUE task's dev file, SQuAD, CoNLL columns, or your own rows.
-
-    bert-jax evaluate --model runs/tickets --data tickets-june.csv --json scores.json
-    bert-jax evaluate --predictions answers.json --data squad/dev-v1.1.json
-    """
-
-    data: Path
-    """A file, or a folder with a dev file, as for the fine-tuning of the task, or tfds:NAME?split=SPLIT."""
-    model: Path | None = None
-    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
-    predictions: Path | None = None
-    """Instead of a model, anyone's answers to SQuAD questions: {"question id": "answer", ...}."""
-    text: str | None = None
-    """Column of the text, where not as in training."""
-    pair: str | None = None
-    """Column of the second text, where not as in training."""
-    label: str | None = None
-    """Column of the label, where not as in training."""
-    choices: tuple[str, ...] = ()
-    """For multiple choice, where not as in training: a column for each choice, or one with a list."""
-    long_texts: tuple[LongTexts, ...] = ()
-    """For models of single texts: how those longer than a row are read, where not as in training; see the help of
-    finetune. Several: the scores are those of the first, and a table has all."""
-    json: Path | None = None
-    """Write the scores here too, with the 95 % interval of each under "intervals". `-` is standard output, which then
-    has nothing else."""
-    max_answer_length: int | None = None
-    """For models of spans: the most tokens of an answer, where not as in training."""
-    report: Path | None = None
-    """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
-    batch_size: int = 64
-    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with rows that are not UTF-8."""
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -88,7 +42,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     With several ways to read long texts, the metrics of each under `long_texts`.
     """
-    check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_TOKENS))
+    check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.json and str(config.json) != STDIN:
         check_new_file(config.json, flag="--json", overwrite=True)
     if (config.model is None) == (config.predictions is None):
@@ -186,8 +140,8 @@ def _report(config: EvaluateConfig, scored: str, found: Findings, examples: Exam
     write_json(config.report / NUMBERS, numbers_of(found))
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(EvaluateConfig, arguments, prog="bert-jax evaluate")
+def main(config: EvaluateConfig) -> int:
+    """Score a model and print its scores; return the exit code."""
     scores = evaluate(config)
     if config.json:
         write_json(config.json, scores)

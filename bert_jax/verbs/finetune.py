@@ -11,17 +11,16 @@ from rich.table import Table
 
 from bert_jax import hosts
 from bert_jax.errors import Diverged, UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
 from bert_jax.finetuning.report.runs import describe_runs, is_curve
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
 from bert_jax.train.about import threads_of
 from bert_jax.train.run import RUNS, RunFolder, check_run_output
 from bert_jax.train.seal import sealed
-from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.long_texts import show_ways
@@ -113,8 +112,8 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(FinetuneConfig, arguments, prog="bert-jax finetune")
+def main(config: FinetuneConfig) -> int:
+    """Fine-tune and print the scores of each run; return the exit code."""
     runs = finetune(config)
     for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}

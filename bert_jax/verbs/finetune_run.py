@@ -17,13 +17,13 @@ from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.plan import PlannedRun
 from bert_jax.finetuning.shares import take_share
 from bert_jax.finetuning.tasks import read_task_data
 from bert_jax.inference.outputs import make_task
 from bert_jax.model.encoder import summary_reads
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.terminal import note, say

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bert_jax.config import check_types
-from bert_jax.data.glue import GLUE, glue_file, has_file, set_name
+from bert_jax.data.glue import glue_file, has_file, set_name
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.prepared import as_prepared
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.output import write_text
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.train.seal import unsealed

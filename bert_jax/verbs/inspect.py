@@ -1,12 +1,9 @@
 """bert-jax inspect: what a folder is, and what can be done with it."""
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-
-import tyro
 
 from bert_jax.convert.adapters import Adapter, is_adapter, read_adapter
 from bert_jax.convert.families import family_of
@@ -18,10 +15,10 @@ from bert_jax.data.record import MANIFEST, read_manifest
 from bert_jax.errors import UserError, shown
 from bert_jax.inference.load import ANSWERERS, is_onnx
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.settings.inspect import InspectConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.classes import has_tokenizer
-from bert_jax.verbs.command_line import parse
 
 FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
 HEADS = {
@@ -43,18 +40,6 @@ USES = {
     "masked_lm": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
     "pretrain": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class InspectConfig:
-    """Say what a folder is: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, ONNX, shards, tokenizer.
-
-    bert-jax inspect runs/mini
-    """
-
-    path: tyro.conf.Positional[Path]
-    json: bool = False
-    """As JSON."""
 
 
 def inspect(path: Path) -> dict[str, str | int | list[str]]:
@@ -196,8 +181,8 @@ def _shown(labels: Sequence[str]) -> list[str]:
     return [*labels[:20], *([f"... {len(labels)} in all"] if len(labels) > 20 else [])]
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(InspectConfig, arguments, prog="bert-jax inspect")
+def main(config: InspectConfig) -> int:
+    """Print what a folder is; return the exit code."""
     found = inspect(config.path)
     if config.json:
         say(json.dumps(found, indent=2, ensure_ascii=False))

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.glue import GLUE, LEADERBOARD, read_glue, rows_to_answer, spell
+from bert_jax.data.glue import read_glue, rows_to_answer, spell
+from bert_jax.data.glue_tasks import GLUE, LEADERBOARD
 from bert_jax.inference.load import load
 from bert_jax.terminal import note
-from bert_jax.verbs.command_line import write_output
+from bert_jax.verbs.writing import write_output
 
 SUBMISSION = "submission"
 LOWEST, HIGHEST = 0.0, 5.0  # of a similarity

@@ -5,33 +5,32 @@ import dataclasses
 import hashlib
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from bert_jax.config import check_ranges
-from bert_jax.data.answer_lengths import MOST_TOKENS
+from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
-from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.glue import GLUE
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.rows import Columns, Reading, Rows, stream_rows
 from bert_jax.data.squad import read_squad
 from bert_jax.data.tables import STDIN
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
+from bert_jax.machine import process_seconds
 from bert_jax.output import check_new_file
+from bert_jax.settings.predict import PredictConfig
 from bert_jax.tasks.spans import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.verbs.answer_file import answer_file
-from bert_jax.verbs.command_line import parse, write_output
 from bert_jax.verbs.leaderboard import answer_test
+from bert_jax.verbs.writing import write_output
 
 CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
@@ -39,51 +38,9 @@ SQUAD_SUFFIX = ".json"
 LEADERBOARD_SUFFIX = ".tsv"
 
 
-@dataclasses.dataclass(frozen=True)
-class PredictConfig:
-    """Answer rows: .txt with a text a line, or CSV, TSV, JSONL, Parquet. One JSON line a row, in order.
-
-    bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
-    bert-jax predict --model runs/squad --input squad/dev.json --output answers.json
-    tail -n +1 texts.txt | bert-jax predict --model runs/tickets --input - --output - --format txt
-
-    A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
-    of spans the answer to a question from its context, one of multiple choice the best choice. Interrupted, the same
-    command on a file of rows goes on where it was.
-    """
-
-    model: Path
-    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
-    input: Path
-    """The rows; - is standard input. For a span model also a SQuAD file (.json)."""
-    output: Path
-    """JSONL; - is standard output. For SQuAD's questions a name in .json gives the official {id: answer}, for the test
-    file of a GLUE task one in .tsv the leaderboard's format."""
-    text: str | None = None
-    """Column of the text (or question), where not as in training."""
-    pair: str | None = None
-    """Column of the second text (or context), where not as in training."""
-    choices: tuple[str, ...] = ()
-    """For multiple choice: a column for each choice, or one with a list."""
-    n_best: int = 0
-    """Of a span model: also this many of its likeliest answers to each question, 20 at most."""
-    max_answer_length: int | None = None
-    """Of a span model: the most tokens of an answer. Default: as in training; of a model from elsewhere as many as 250
-    characters of the context take."""
-    format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
-    """Of standard input."""
-    batch_size: int = 64
-    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with rows that are not UTF-8."""
-
-
 def predict(config: PredictConfig) -> int:
     """Writes one line a row to the output, whole or not at all; returns how many."""
-    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_TOKENS))
+    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if str(config.output) != STDIN:
         check_new_file(config.output)
     model = load(config.model)
@@ -192,11 +149,10 @@ def _write_leaderboard(config: PredictConfig, model: Any) -> int:
     return told.count("\n") - 1
 
 
-def main(arguments: Sequence[str]) -> int:
-    config = parse(PredictConfig, arguments, prog="bert-jax predict")
-    began = time.perf_counter()
+def main(config: PredictConfig) -> int:
+    """Write the answers and print how many they are; return the exit code."""
     count = predict(config)
-    seconds = time.perf_counter() - began
+    seconds = process_seconds()
     told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"
     say(told, to_stderr=str(config.output) == STDIN)
     return 0

@@ -3,25 +3,24 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from bert_jax import hosts, models
-from bert_jax.config import SEED_RANGE, MeshConfig, ModelConfig, OptimConfig, check_ranges, with_dropout
+from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, with_dropout
 from bert_jax.convert.growth import grow
 from bert_jax.convert.pretrained import Pretrained, ReadOptions
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
+from bert_jax.data.example_kinds import PAIR_LOSSES
 from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
-from bert_jax.data.record import PAIR_LOSSES, TOKENIZER_FOLDER, Manifest, check_files, read_manifest
+from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, check_files, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.machine import MOST_THREADS
+from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.sharding import check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
 from bert_jax.terminal import note, say
@@ -35,64 +34,9 @@ from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
-from bert_jax.verbs.command_line import parse
 from bert_jax.verbs.starting import PARTS, start_from
 
 DEFAULT_MODEL = "bert-base-uncased"
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """Pre-train an encoder on the shards that `bert-jax prep shards` made. The same command resumes a stopped run.
-
-    bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
-    bert-jax pretrain launch/bert-base.toml --data shards --output runs/base --mesh.fsdp 4
-    bert-jax pretrain --from bert-base-uncased --data shards --output runs/more --steps 20000 --optim.peak-lr 2e-5
-    """
-
-    data: Path
-    """Folder of shards."""
-    output: Path
-    """Run folder to make, or to go on with."""
-    steps: int
-    """Updates to make. A run can be lengthened: more than it was started with change its learning rate from where it
-    is, to the schedule of so many steps."""
-    model: str | None = None
-    """A named model, or a .toml file with its sizes. The vocabulary is the shards'. Default: bert-base-uncased"""
-    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Model to go on from, in place of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
-    TensorFlow 1 checkpoint. The shards' tokenizer is its own, or what `bert-jax prep vocab --extend` made of it."""
-    lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from, in place of
-    what its files say or it looks like."""
-    batch_size: int = 256
-    """Sequences an update, over all devices."""
-    accumulate: int = 1
-    """Micro-batches that each update is added up from, where the batch does not fit into memory."""
-    seed: int = 0
-    """Initial weights, order of the data, dropout."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What matrix products run in. Parameters, normalisation, softmax and loss stay float32."""
-    dropout: float | None = None
-    """In place of the model's own. Fine-tuning has its own setting."""
-    next_sentence: bool | None = None
-    """Train the pair loss beside the masked LM: next sentence, or sentence order where the shards hold that. Default:
-    where the shards hold pairs."""
-    save_every: int = 1000
-    """Steps between two checkpoints."""
-    keep: int = 3
-    """Newest checkpoints kept."""
-    evaluate_every: int = 1000
-    """Steps between two evaluations on the held-out shards."""
-    held_out_examples: int = 2048
-    """At most so many held-out examples are scored."""
-    log_every: int = 10
-    """Steps between two lines of metrics.jsonl."""
-    threads: int | None = None
-    """On a CPU: for how many threads XLA splits its sums. Runs repeat bit for bit where this is the same, on however
-    many cores. Default: what the run was begun with; of a new run the cores here."""
-    optim: OptimConfig = OptimConfig()
-    mesh: MeshConfig = MeshConfig()
 
 
 def pretrain(config: PretrainConfig) -> RunFolder:
@@ -238,8 +182,9 @@ def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Par
     return {**scores, "perplexity": float(np.exp(scores["mlm_loss"]))}
 
 
-def main(arguments: Sequence[str]) -> int:
-    run = pretrain(parse(PretrainConfig, arguments, prog="bert-jax pretrain"))
+def main(config: PretrainConfig) -> int:
+    """Pre-train and print what came out; return the exit code."""
+    run = pretrain(config)
     result = run.result() or {}
     say(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
     return 0

@@ -17,8 +17,8 @@ from bert_jax.finetuning.report.build import (
     write_document,
 )
 from bert_jax.train.run import RunFolder
-from bert_jax.verbs.command_line import write_output
 from bert_jax.verbs.dev_scoring import Outputs
+from bert_jax.verbs.writing import write_output
 
 
 def write_run_report(run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: Outputs) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from bert_jax.convert.source import read_model
 from bert_jax.convert.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.settings.convert import ConvertConfig
 from bert_jax.verbs import convert as verb
-from bert_jax.verbs.convert import ConvertConfig
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from bert_jax.data.encoded import encode_rows
 from bert_jax.data.rows import rows_of
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.settings.convert import ConvertConfig
 from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
-from bert_jax.verbs.convert import ConvertConfig
 
 NEW = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
 ASKED = VectorConfig(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bert_jax.data.glue import GLUE, glue_folder, read_glue, read_task
+from bert_jax.data.glue import glue_folder, read_glue, read_task
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.rows import Columns, Reading
 from bert_jax.errors import UserError
 

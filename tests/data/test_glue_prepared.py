@@ -6,7 +6,8 @@ import pytest
 from prepared import prepare_glue, prepare_squad
 
 from bert_jax.data.files import find_split_files
-from bert_jax.data.glue import GLUE, dev_file, glue_file, has_file, read_glue, read_task, rows_to_answer
+from bert_jax.data.glue import dev_file, glue_file, has_file, read_glue, read_task, rows_to_answer
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.labelled import read_labelled
 from bert_jax.data.prepared import Prepared
 from bert_jax.data.rows import Columns

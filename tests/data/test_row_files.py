@@ -9,7 +9,8 @@ import pytest
 from bert_jax.data.files import file_to_score, find_split_files
 from bert_jax.data.formats import lines
 from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.glue import GLUE, read_glue, settle, spell
+from bert_jax.data.glue import read_glue, settle, spell
+from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.labelled import read_labelled
 from bert_jax.data.rows import Columns, Reading, read_rows
 from bert_jax.data.tables import read_records

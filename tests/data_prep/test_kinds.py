@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stories import text_of
 
-from bert_jax.data.record import PAIR_LOSSES, Manifest, Masking, document_starts, record_dtype
+from bert_jax.data.example_kinds import PAIR_LOSSES
+from bert_jax.data.record import Manifest, Masking, document_starts, record_dtype
 from bert_jax.text.tokenizer import SpecialIds
 from data_prep.kinds import KINDS, Drawing
 from data_prep.packing import pack_documents

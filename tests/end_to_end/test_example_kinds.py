@@ -9,8 +9,9 @@ from runs import lines, result
 
 from bert_jax.config import MeshConfig
 from bert_jax.errors import UserError
+from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.train.run import open_run
-from bert_jax.verbs.pretrain import PretrainConfig, pretrain
+from bert_jax.verbs.pretrain import pretrain
 from data_prep.build import build_shards
 from data_prep.config import ShardsConfig
 

@@ -262,8 +262,8 @@ def test_a_length_of_answers_is_refused_where_there_are_none(tagged, tmp_path, c
 
 
 def test_answers_that_cannot_be_given_are_told_in_training(pretrained, tmp_path):
-    from bert_jax.finetuning.config import FinetuneConfig
     from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
 
     rng = random.Random(3)
@@ -354,8 +354,8 @@ def test_an_export_that_loses_the_threshold_says_so(read, tmp_path, capsys):
 
 
 def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
-    from bert_jax.finetuning.config import FinetuneConfig
     from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
 
     squad(tmp_path / "train.json", 1, 9)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from bert_jax.data.encoded import Encoded
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig, SweepConfig
 from bert_jax.finetuning.data import Examples
 from bert_jax.finetuning.plan import plan_runs
 from bert_jax.finetuning.shares import take_share
 from bert_jax.finetuning.summary import curve_verdict, summarise
+from bert_jax.settings.finetune import FinetuneConfig, SweepConfig
 
 CONFIG = FinetuneConfig(Path("from"), Path("data"), Path("out"))
 

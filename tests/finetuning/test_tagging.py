@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bert_jax.errors import UserError
-from bert_jax.finetuning.config import FinetuneConfig
 from bert_jax.finetuning.data import Asked, Examples
 from bert_jax.finetuning.reading import read_reading_dev
 from bert_jax.finetuning.tagging import read_tagging, read_tagging_dev
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -6,7 +6,7 @@ from foreign import write_foreign
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.data.batches import Batches
-from bert_jax.finetuning.config import FinetuneConfig
+from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.train.optimizer import Pace
 from bert_jax.verbs.finetune_run import prepare
 from bert_jax.verbs.starting import start_from

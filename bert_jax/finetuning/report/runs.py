@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bert_jax.finetuning.config import CURVE
 from bert_jax.finetuning.plan import WORDS
 from bert_jax.finetuning.report.build import PAGE, spelled_command
 from bert_jax.finetuning.report.document import (
@@ -23,6 +22,7 @@ from bert_jax.finetuning.report.figures import STYLE, WIDTH, to_svg
 from bert_jax.finetuning.report.sections import name_of, shown
 from bert_jax.finetuning.summary import Setting, Summary, curve_verdict
 from bert_jax.pictures import BLUE, GREY, ORANGE, picture, rule
+from bert_jax.settings.finetune import CURVE
 
 
 def describe_runs(title: str, summary: Summary, command: Sequence[str], *, scale: float = 1.0) -> Document:

@@ -1,20 +1,20 @@
 """Flags over TOML over defaults, by tyro, for a verb's dataclass."""
 
+import contextlib
+import os
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
 from bert_jax.config import from_table
-from bert_jax.data.tables import STDIN
 from bert_jax.files import read_toml_table
-from bert_jax.output import write_text
-from bert_jax.terminal import encodable, standard_output
-from bert_jax.text.word_cache import replace_surrogates
 
 T = TypeVar("T")
+
+NO_PLUGINS = "TYPEGUARD_DISABLE_PLUGIN_AUTOLOAD"
 
 
 def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
@@ -25,7 +25,8 @@ def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
     if arguments and arguments[0].endswith(".toml"):
         path = Path(arguments.pop(0))
         extra["default"] = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
-    return tyro.cli(cls, args=arguments, prog=prog, description=cls.__doc__, **extra)
+    with _no_plugins():
+        return tyro.cli(cls, args=arguments, prog=prog, description=cls.__doc__, **extra)
 
 
 def _either_or(cls: type) -> dict[str, str]:
@@ -34,11 +35,15 @@ def _either_or(cls: type) -> dict[str, str]:
     return {f"--{name}": f"--{name}=True" for name in names} | {f"--no-{name}": f"--{name}=False" for name in names}
 
 
-def write_output(path: Path, text: str) -> None:
-    """Write the text to a file, whole or not at all, or to standard output; U+FFFD for half a character."""
-    text = replace_surrogates(text)
-    if str(path) == STDIN:
-        stream = standard_output()
-        stream.write(encodable(text, stream))
-    else:
-        write_text(path, text)
+@contextlib.contextmanager
+def _no_plugins() -> Iterator[None]:
+    """Keep typeguard, which tyro imports, from reading the metadata of every installed package for plug-ins."""
+    before = os.environ.get(NO_PLUGINS)
+    os.environ[NO_PLUGINS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_PLUGINS]
+        else:
+            os.environ[NO_PLUGINS] = before

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from bert_jax.config import SEED_RANGE, MeshConfig, check_ranges
-from bert_jax.data.answer_lengths import MOST_TOKENS
+from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, check_ranges
 from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.glue import TASKS
-from bert_jax.data.long_texts import LongTexts
+from bert_jax.data.glue_tasks import TASKS
 from bert_jax.errors import UserError
 from bert_jax.machine import MOST_THREADS
 
@@ -179,7 +177,7 @@ class FinetuneConfig:
         )
         check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), weight_decay=(0.0, 10.0))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
-        check_ranges(self, max_answer_length=(1, MOST_TOKENS))
+        check_ranges(self, max_answer_length=(1, MOST_ANSWER_TOKENS))
         check_ranges(self, threads=(1, MOST_THREADS))
         for name, values in self.sweep.grid.items():
             for value in values:

@@ -1,0 +1,49 @@
+"""Settings of `bert-jax predict`; the text under each field is its --help."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from bert_jax.data.formats.dialect import Dialect
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Answer rows: .txt with a text a line, or CSV, TSV, JSONL, Parquet. One JSON line a row, in order.
+
+    bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
+    bert-jax predict --model runs/squad --input squad/dev.json --output answers.json
+    tail -n +1 texts.txt | bert-jax predict --model runs/tickets --input - --output - --format txt
+
+    A model of classes gives a label with probabilities (or a score), one of tokens the entities with their places, one
+    of spans the answer to a question from its context, one of multiple choice the best choice. Interrupted, the same
+    command on a file of rows goes on where it was.
+    """
+
+    model: Path
+    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
+    input: Path
+    """The rows; - is standard input. For a span model also a SQuAD file (.json)."""
+    output: Path
+    """JSONL; - is standard output. For SQuAD's questions a name in .json gives the official {id: answer}, for the test
+    file of a GLUE task one in .tsv the leaderboard's format."""
+    text: str | None = None
+    """Column of the text (or question), where not as in training."""
+    pair: str | None = None
+    """Column of the second text (or context), where not as in training."""
+    choices: tuple[str, ...] = ()
+    """For multiple choice: a column for each choice, or one with a list."""
+    n_best: int = 0
+    """Of a span model: also this many of its likeliest answers to each question, 20 at most."""
+    max_answer_length: int | None = None
+    """Of a span model: the most tokens of an answer. Default: as in training; of a model from elsewhere as many as 250
+    characters of the context take."""
+    format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
+    """Of standard input."""
+    batch_size: int = 64
+    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
+    dialect: Dialect = "auto"
+    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
+    it; or they are plain characters. auto: the content of the file decides."""
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    """What to do with rows that are not UTF-8."""
