@@ -9,7 +9,7 @@ from bert_jax.data.glue_tasks import AX, AX_FOLDERS, GLUE, LEADERBOARD, TASKS, G
 from bert_jax.data.labelled import Labelled, read_labelled
 from bert_jax.data.labels import with_classes, with_scores
 from bert_jax.data.prepared import Prepared, as_prepared, is_ready
-from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows
+from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, place_in
 from bert_jax.data.tables import read_plain_table, read_records
 from bert_jax.errors import UserError
 
@@ -127,18 +127,21 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
             raise UserError(
                 f"{path}: no column {column!r}; it has {', '.join(map(repr, header))}. Is it {task.folder}?"
             )
-    rows = Rows([], None if task.pair is None else [], None if is_test else [], str(path), [])
+    numbers: list[int] = []
+    rows = Rows([], None if task.pair is None else [], None if is_test else [], str(path), [], numbers=numbers)
     broken = 0
-    for line, values in fields:
+    for number, (line, values) in enumerate(fields, 1):
         if len(values) != len(header):
             if task.skip_short_rows and not is_test:  # the leaderboard counts the rows of a test file
                 broken += 1
                 continue
             raise UserError(
-                f"{path} line {line}: {len(values)} fields, {len(header)} are expected. Is it {task.folder}?"
+                f"{path} {place_in(line, number)}: {len(values)} fields, {len(header)} are expected. "
+                f"Is it {task.folder}?"
             )
         record = dict(zip(header, values, strict=True))
         rows.lines.append(line)
+        numbers.append(number)
         rows.texts.append(record[task.text])
         if rows.pairs is not None and task.pair is not None:
             rows.pairs.append(record[task.pair])

@@ -120,7 +120,7 @@ def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tu
     groups = range(len(rows)) if rows.groups is None else rows.groups
     if rows.groups is not None and len(set(rows.groups)) == 1:
         raise UserError(
-            f"{rows.source} line {rows.lines[0]}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
+            f"{rows.place(0)}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
             "so none can be held out. Leave --group out, or give a folder with train and dev files"
         )
     held = held_out(_classes(rows, stratify), groups, dev_share, seed)

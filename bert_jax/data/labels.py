@@ -34,14 +34,12 @@ def with_several(rows: Rows, labels: Sequence[str]) -> Rows:
 
 def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) -> None:
     """Raises UserError with the line for the first label that is not among those of training."""
-    for line, own in zip(rows.lines, given, strict=True):
+    for i, own in enumerate(given):
         if strange := sorted(own - set(labels)):
             known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
             meant = next((label for label in labels if label.casefold() == strange[0].casefold()), None)
             hint = f". Is it {meant!r}? Spell it so" if meant else ""
-            raise UserError(
-                f"{rows.source} line {line}: label {strange[0]!r} is not among {known} (seen in training){hint}"
-            )
+            raise UserError(f"{rows.place(i)}: label {strange[0]!r} is not among {known} (seen in training){hint}")
 
 
 def number_of(label: str) -> float | None:
@@ -55,17 +53,17 @@ def number_of(label: str) -> float | None:
 
 def with_scores(rows: Rows) -> Rows:
     """Return the rows with numbers for labels. Raises UserError with the line for what is not a finite number."""
-    scores = [_score(label, rows.source, line) for line, label in zip(rows.lines, rows.labels or (), strict=True)]
+    scores = [_score(label, rows, i) for i, label in enumerate(rows.labels or ())]
     return dataclasses.replace(rows, labels=scores)
 
 
 def with_several_scores(rows: Rows, names: Sequence[str]) -> Rows:
     """Return the rows with a list of numbers for labels, one for each name. Raises UserError as `with_scores`."""
     scores = []
-    for line, row in zip(rows.lines, rows.labels or (), strict=True):
+    for i, row in enumerate(rows.labels or ()):
         if len(row) != len(names):
-            raise UserError(f"{rows.source} line {line}: {len(row)} scores, where {len(names)} are expected")
-        scores.append([_score(label, rows.source, line) for label in row])
+            raise UserError(f"{rows.place(i)}: {len(row)} scores, where {len(names)} are expected")
+        scores.append([_score(label, rows, i) for label in row])
     return dataclasses.replace(rows, labels=scores)
 
 
@@ -76,13 +74,13 @@ def names_of_scores(rows: Rows, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{columns[0]}_{i}" for i in range(1, len((rows.labels or [()])[0]) + 1))
 
 
-def _score(label: str, source: str, line: int) -> float:
+def _score(label: str, rows: Rows, i: int) -> float:
     score = number_of(label)
     if score is None:
-        raise UserError(f"{source} line {line}: label {label!r} is not a number, as a score must be")
+        raise UserError(f"{rows.place(i)}: label {label!r} is not a number, as a score must be")
     if abs(score) > LARGEST_SCORE:
         raise UserError(
-            f"{source} line {line}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
+            f"{rows.place(i)}: label {label!r} is beyond {LARGEST_SCORE:g}, too large to learn. "
             "Give scores in another unit"
         )
     return score

@@ -29,11 +29,11 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
     if doubles := sum(content in known for content in _contents(dev)):
         notes.append(f"{dev.source}: {doubles} of {len(dev)} dev rows are among the training rows, so scores flatter")
     for name, rows in (("training", train), ("dev", dev)):
-        empty = [line for line, text in zip(rows.lines, rows.texts, strict=True) if not text.strip()]
+        empty = [i for i, text in enumerate(rows.texts) if not text.strip()]
         if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
             raise UserError(f"{rows.source}: none of the {len(rows)} {name} rows has a text. Is --text another column?")
         if empty:
-            notes.append(f"{rows.source} line {empty[0]}: no text, as in {len(empty)} of {len(rows)} {name} rows")
+            notes.append(f"{rows.place(empty[0])}: no text, as in {len(empty)} of {len(rows)} {name} rows")
     return notes
 
 
@@ -63,14 +63,14 @@ def class_notes(train: Rows) -> list[str]:
         )
     first: dict[Any, tuple[int, str]] = {}
     apart = [
-        (other, line)
-        for content, line, label in zip(_contents(train), train.lines, labels, strict=True)
-        if (other := first.setdefault(content, (line, label)))[1] != label
+        (other, i)
+        for i, (content, label) in enumerate(zip(_contents(train), labels, strict=True))
+        if (other := first.setdefault(content, (i, label)))[1] != label
     ]
     if apart:
-        (before, label), line = apart[0]
+        (before, label), i = apart[0]
         notes.append(
-            f"{train.source} line {line}: the text of line {before} with another label than {label!r}. So it is with "
+            f"{train.place(i)}: the text of {train.within(before)} with another label than {label!r}. So it is with "
             f"{len(apart)} of {len(train)} training rows: no model can have both right"
         )
     return notes
@@ -125,5 +125,5 @@ def group_notes(train: Rows, dev: Rows) -> list[str]:
     names = {group for group, both in zip(dev.groups, shared, strict=True) if both}
     return [
         f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups are in {train.source}, too, as "
-        f"{dev.groups[first]!r} of line {dev.lines[first]}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
+        f"{dev.groups[first]!r} of {dev.within(first)}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
     ]

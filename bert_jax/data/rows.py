@@ -10,7 +10,7 @@ from typing import Any
 
 from bert_jax.data.formats.addresses import address_of
 from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.tables import Record, read_records
+from bert_jax.data.tables import Record, has_lines, read_records
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 
@@ -44,7 +44,11 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Texts with what is known of them. `labels` are as in the file, or class ids or scores once they are settled."""
+    """Texts with what is known of them. `labels` are as in the file, or class ids or scores once they are settled.
+
+    lines    of each row the line of the file that it begins on, or its number where the source has no lines
+    numbers  of each row its number, header and blank lines not counted, from 1; None where `lines` are that
+    """
 
     texts: list[str]
     pairs: list[str] | None
@@ -53,6 +57,7 @@ class Rows:
     lines: list[int]
     choices: list[list[str]] | None = None
     groups: list[str] | None = None
+    numbers: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -62,7 +67,22 @@ class Rows:
             return None if values is None else [values[i] for i in indices]
 
         of_all = of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines)
-        return Rows(*of_all, of(self.choices), of(self.groups))
+        return Rows(*of_all, of(self.choices), of(self.groups), of(self.numbers))
+
+    def place(self, i: int) -> str:
+        """Name row `i` by its file and its place in it: tickets.csv line 812 (row 640)."""
+        return f"{self.source} {self.within(i)}"
+
+    def within(self, i: int) -> str:
+        """Name the place of row `i` in its file, in an editor and in a table: line 812 (row 640)."""
+        return place_in(self.lines[i], None if self.numbers is None else self.numbers[i])
+
+
+def place_in(line: int, number: int | None) -> str:
+    """Name a row within its source by its line and, where that is another, its number; without one, lines are rows."""
+    if number is None:
+        return f"row {line}"
+    return f"line {line}" if line == number else f"line {line} (row {number})"
 
 
 def rows_of(
@@ -99,7 +119,7 @@ AS_USUAL = Reading()
 
 def read_rows(path: Path, columns: Columns, reading: Reading = AS_USUAL) -> Rows:
     """Return all rows of a file, by column name. Raises UserError for an empty label, too."""
-    rows = _gather(read_records(path, columns.all, **vars(reading)), columns, address_of(path))
+    rows = _gather(enumerate(read_records(path, columns.all, **vars(reading)), 1), columns, path)
     if not len(rows):
         raise UserError(f"{path}: no rows")
     return rows
@@ -109,12 +129,13 @@ def stream_rows(
     path: Path, columns: Columns, size: int, reading: Reading = AS_USUAL, *, suffix: str | None = None
 ) -> Iterator[Rows]:
     """Yield the same, at most `size` rows at a time; nothing for a file without rows."""
-    records = read_records(path, columns.all, suffix=suffix, **vars(reading))
-    while len(rows := _gather(itertools.islice(records, size), columns, address_of(path))):
+    records = enumerate(read_records(path, columns.all, suffix=suffix, **vars(reading)), 1)
+    while len(rows := _gather(itertools.islice(records, size), columns, path)):
         yield rows
 
 
-def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
+def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path) -> Rows:
+    source = address_of(path)
     rows = Rows(
         [],
         None if columns.pair is None else [],
@@ -123,10 +144,13 @@ def _gather(records: Iterator[Record], columns: Columns, source: str) -> Rows:
         [],
         [] if columns.choices else None,
         None if columns.group is None else [],
+        [] if has_lines(path) else None,
     )
-    for line, record in records:
-        where = f"{source} line {line}"
+    for number, (line, record) in numbered:
         rows.lines.append(line)
+        if rows.numbers is not None:
+            rows.numbers.append(number)
+        where = f"{source} {place_in(line, None if rows.numbers is None else number)}"
         rows.texts.append(_text(record, columns.text, where))
         if columns.pair is not None and rows.pairs is not None:
             rows.pairs.append(_text(record, columns.pair, where))

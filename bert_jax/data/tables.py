@@ -29,6 +29,7 @@ from bert_jax.terminal import note
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 TEXT_SUFFIX = ".txt"  # a text a line
+WITHOUT_LINES = (".parquet",)
 BLOCK = 1 << 20  # bytes of a table read at a time
 PARQUET_ROWS = 1024  # read at a time
 STDIN = "-"
@@ -81,6 +82,11 @@ def read_records(
         else:
             for number, line in _lines(stream, name, encoding_errors):
                 yield number, {columns[0]: line}
+
+
+def has_lines(path: Path) -> bool:
+    """Return whether the records of a file have lines of it, which are not the numbers of its rows."""
+    return not str(path).startswith(PREFIX) and suffix_of(path)[0] not in WITHOUT_LINES
 
 
 def read_text(path: Path, *, encoding_errors: str = "strict") -> str:
@@ -203,7 +209,7 @@ def _strings_as_bytes(batch: Any) -> Any:
 def _text_of(value: Any, name: str, row: int, encoding_errors: str) -> Any:
     if not isinstance(value, bytes):
         return value
-    return decode(value, 0, lambda at: f"{name} line {row}", encoding_errors, Counter())
+    return decode(value, 0, lambda at: f"{name} row {row}", encoding_errors, Counter())
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str) -> None:

@@ -56,8 +56,8 @@ def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
     choices = rows.choices or []
     count = len(choices[0])
     right = []
-    for line, given, label in zip(rows.lines, choices, rows.labels or (), strict=True):
-        where = f"{rows.source} line {line}"
+    for i, (given, label) in enumerate(zip(choices, rows.labels or (), strict=True)):
+        where = rows.place(i)
         if len(given) != count or count < 2:
             raise UserError(f"{where}: {len(given)} choices, where the first row has {count}; at least 2, all alike")
         if not label.isdecimal() or len(label) > len(str(count)) or int(label) >= count:

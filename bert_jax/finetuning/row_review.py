@@ -117,8 +117,8 @@ def review_numbers(
 
 
 def place_of(rows: Rows, i: int) -> str:
-    """File and line of a row."""
-    return f"{Path(rows.source).name} line {rows.lines[i]}"
+    """The name of the file of a row, and its place in it."""
+    return f"{Path(rows.source).name} {rows.within(i)}"
 
 
 def parts_of(rows: Rows, i: int) -> tuple[Part, ...]:

@@ -50,7 +50,7 @@ class Chooser:
         choices = rows.choices or []
         counts = [len(given) for given in choices]
         if min(counts, default=2) < 2:
-            raise UserError(f"{rows.source} line {rows.lines[counts.index(min(counts))]}: fewer than two choices")
+            raise UserError(f"{rows.place(counts.index(min(counts)))}: fewer than two choices")
         texts = [text for text, count in zip(rows.texts, counts, strict=True) for _ in range(count)]
         pairs = rows_of(texts, [choice for given in choices for choice in given])
         scores = self.compute(encode_rows(pairs, self.tokenizer, self.max_length), batch_size)[:, 0]

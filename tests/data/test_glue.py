@@ -97,7 +97,7 @@ def test_wrong_folders_and_names_are_refused(tmp_path):
         read_task("sst2", tmp_path)
     (tmp_path / "train.tsv").write_text("sentence\tlabel\na\t2\n")
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\na\t2\n")
-    with pytest.raises(UserError, match=r"train\.tsv line 2: label '2' is not among 0, 1"):
+    with pytest.raises(UserError, match=r"train\.tsv line 2 \(row 1\): label '2' is not among 0, 1"):
         read_task("sst2", tmp_path)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bert_jax.data.labelled import read_labelled, split_rows
 from bert_jax.data.labels import sort_labels, with_scores
 from bert_jax.data.row_notes import class_notes
-from bert_jax.data.rows import Columns, Reading, Rows, read_rows
+from bert_jax.data.rows import Columns, Reading, Rows, read_rows, stream_rows
 from bert_jax.errors import UserError
 
 PAIRS = Columns("text", "pair", "label")
@@ -47,6 +47,11 @@ def test_csv_tsv_and_jsonl_say_the_same(tmp_path, ending, mark):
 def test_lines_are_those_of_the_file_after_quoted_newlines(tmp_path):
     rows = read_rows(write(tmp_path / "a.csv", 'text,label\n"one\ntwo\r\nthree",x\nfour,y\n'), Columns())
     assert rows.texts == ["one\ntwo\r\nthree", "four"] and rows.lines == [2, 5]
+    assert [rows.pick([i]).place(0) for i in (0, 1)] == [
+        f"{tmp_path / 'a.csv'} line {n}" for n in ("2 (row 1)", "5 (row 2)")
+    ]
+    chunks = list(stream_rows(tmp_path / "a.csv", Columns(), 1))
+    assert [chunk.within(0) for chunk in chunks] == ["line 2 (row 1)", "line 5 (row 2)"]
 
 
 def test_json_labels_may_be_numbers_and_pairs_or_labels_absent(tmp_path):
@@ -54,6 +59,7 @@ def test_json_labels_may_be_numbers_and_pairs_or_labels_absent(tmp_path):
     assert read_rows(path, Columns()).labels == ["2", "10.5"]
     only_text = read_rows(path, Columns(label=None))
     assert only_text.labels is None and only_text.pairs is None and only_text.lines == [1, 3]
+    assert [only_text.within(i) for i in (0, 1)] == ["line 1", "line 3 (row 2)"]
 
 
 def test_five_megabyte_field_is_read(tmp_path):
@@ -71,7 +77,7 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
     assert "2 columns are named 'text'" in refusal(path, "text,text,label\na,b,c\n")
     assert "line 3: 1 fields, the header has 2" in refusal(path, "text,label\na,b\nc\n")
     assert "line 2: 3 fields, the header has 2. Is a text with a comma" in refusal(path, "text,label\na,b,c\n")
-    assert "line 3: the label ('label') is empty" in refusal(path, "text,label\na,b\nc, \n")
+    assert "line 3 (row 2): the label ('label') is empty" in refusal(path, "text,label\na,b\nc, \n")
     assert "line 2: a quote that is not closed" in refusal(path, 'text,label\n"a,b\nc\n')
     assert "line 2: a quote that is not closed" in refusal(path, 'text,label\n"a,b\nc,d\n', reading=ENCLOSED)
     assert "line 3: a NUL at byte 16" in refusal(path, "text,label\na,b\nc\0,d\n")
@@ -138,10 +144,10 @@ def test_what_cannot_be_learned_is_told(tmp_path):
     write(tmp_path / "train.csv", "\n".join(lines))
     write(tmp_path / "dev.csv", "text,label\nnew,a\n,b\n")
     empty, also_empty, rare, apart = read_labelled(tmp_path, Columns()).notes
-    assert empty == f"{tmp_path / 'train.csv'} line 122: no text, as in 1 of 123 training rows"
-    assert also_empty == f"{tmp_path / 'dev.csv'} line 3: no text, as in 1 of 2 dev rows"
+    assert empty == f"{tmp_path / 'train.csv'} line 122 (row 121): no text, as in 1 of 123 training rows"
+    assert also_empty == f"{tmp_path / 'dev.csv'} line 3 (row 2): no text, as in 1 of 2 dev rows"
     assert "1 of 3 classes have fewer than 10 training rows" in rare and rare.endswith(": rare (1)")
-    assert "train.csv line 123: the text of line 3 with another label than 'b'" in apart
+    assert "train.csv line 123 (row 122): the text of line 3 (row 2) with another label than 'b'" in apart
     assert "1 of 123 training rows" in apart
 
 
@@ -157,10 +163,10 @@ def test_scores_are_numbers(tmp_path):
     assert found.labels is None and set(found.train.labels) == {0.5, 3.0, 1.0} and found.main == ("pearson", "spearman")
     for bad in ("high", "nan", "inf", "1_5"):
         write(path, table(["1", bad, "2"]))
-        with pytest.raises(UserError, match=rf"line 3: label '{bad}' is not a number"):
+        with pytest.raises(UserError, match=rf"line 3 \(row 2\): label '{bad}' is not a number"):
             read_labelled(path, Columns(), score=True)
     write(path, table(["1", "-1e30", "2"]))
-    with pytest.raises(UserError, match=r"line 3: label '-1e30' is beyond 1e\+09"):
+    with pytest.raises(UserError, match=r"line 3 \(row 2\): label '-1e30' is beyond 1e\+09"):
         read_labelled(path, Columns(), score=True)
 
 
@@ -192,12 +198,12 @@ def test_labels_of_parquet_may_be_of_any_type(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     labels = pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("2.25"), None])
     parquet.write_table(pyarrow.table({"text": ["a", None, "c"], "label": labels}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"line 3: the label \('label'\) is empty"):
+    with pytest.raises(UserError, match=r"row 3: the label \('label'\) is empty"):
         read_rows(tmp_path / "a.parquet", Columns())
     parquet.write_table(pyarrow.table({"text": ["a", None], "label": labels[:2]}), tmp_path / "a.parquet")
     rows = read_rows(tmp_path / "a.parquet", Columns())
     assert rows.texts == ["a", ""] and with_scores(rows).labels == [1.5, 2.25]
     table = pyarrow.table({"text": ["a", "b"], "label": [1.0, float("nan")]})
     parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"line 2: the label \('label'\) is empty"):
+    with pytest.raises(UserError, match=r"row 2: the label \('label'\) is empty"):
         read_rows(tmp_path / "a.parquet", Columns())

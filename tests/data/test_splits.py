@@ -112,15 +112,15 @@ def test_groups_in_both_files_are_told(tmp_path):
     (tmp_path / "dev.csv").write_text("text,label,customer\nu,a,new\nv,b,c7\nw,a,c7\nx,b,c9\n")
     notes = read_labelled(tmp_path, Columns(group="customer")).notes
     assert len(notes) == 1 and "2 of 3 groups are in" in notes[0]
-    assert "as 'c7' of line 3: 3 of 4 rows leak" in notes[0]
+    assert "as 'c7' of line 3 (row 2): 3 of 4 rows leak" in notes[0]
     assert read_labelled(tmp_path, Columns()).notes == []
 
 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([("a", "x"), ("b", " ")], r"a\.csv line 3: the group \('customer'\) is empty"),
-        ([("a", "x"), ("b", "x")], r"a\.csv line 2: all 2 rows are of the one group 'x'"),
+        ([("a", "x"), ("b", " ")], r"a\.csv line 3 \(row 2\): the group \('customer'\) is empty"),
+        ([("a", "x"), ("b", "x")], r"a\.csv line 2 \(row 1\): all 2 rows are of the one group 'x'"),
         ([("a", "x"), ("b", "y")], "no group can be held out: each has the last rows of a class"),
     ],
 )

@@ -33,8 +33,8 @@ def test_the_surest_wrong_class_comes_first():
     review = review_rows(rows_of(5), ("a", "b", "c"), expected, ("accuracy",), accuracy, outputs)
     cases = review.worst()
     assert [(case.where, case.expected, case.given) for case in cases] == [
-        ("dev.csv line 4", "c", "b"),
-        ("dev.csv line 3", "b", "a"),
+        ("dev.csv row 4", "c", "b"),
+        ("dev.csv row 3", "b", "a"),
     ]
     assert cases[0].confidence == pytest.approx(np.exp(5) / (2 + np.exp(5)))
     assert review.scores["accuracy"] == 0.6 and review.resample(np.array([1, 1, 0]))["accuracy"] == pytest.approx(1 / 3)

@@ -211,7 +211,7 @@ def test_parquet(model, expected, tmp_path):
     [
         (b"PAR1 is not enough", (), "in.parquet: not a whole Parquet file"),
         (None, ("--text", "bodi"), "in.parquet: no column 'bodi'; did you mean 'body'?"),
-        (None, ("--text", "more"), "in.parquet line 1: 'more' is not a text"),
+        (None, ("--text", "more"), "in.parquet row 1: 'more' is not a text"),
     ],
 )
 def test_parquet_that_cannot_be_read(model, tmp_path, capsys, content, more, says):
@@ -237,7 +237,7 @@ def test_parquet_that_is_not_utf8_is_told_or_replaced(model, tmp_path, capsys, k
     parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "in.parquet")
     assert main(command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl")) == 1
     told = capsys.readouterr().err
-    assert "in.parquet line 2: not UTF-8 at byte 3" in told and told.count("\n") == 1
+    assert "in.parquet row 2: not UTF-8 at byte 3" in told and told.count("\n") == 1
     given = command(model, tmp_path / "in.parquet", tmp_path / "out.jsonl", "--encoding-errors", "replace")
     assert main(given) == 0 and (tmp_path / "out.jsonl").read_text().count("\n") == 2
 

@@ -125,7 +125,7 @@ def test_what_a_command_cannot_use_is_refused_before_the_work(tmp_path, capsys, 
     ("name", "content", "flags", "says"),
     [
         ("in.txt", "word1\n", (), "in.txt: .txt has one text a line and no column 'choices'"),
-        ("in.csv", "text,choices\nword1,word2\n", (), "in.csv line 2: 'choices' is not a list of texts"),
+        ("in.csv", "text,choices\nword1,word2\n", (), "in.csv line 2 (row 1): 'choices' is not a list of texts"),
         ("in.jsonl", '{"text": "word1", "choices": ["word2"]}\n', (), "in.jsonl line 1: fewer than two choices"),
         ("in.jsonl", '{"text": "word1"}\n', (), "in.jsonl line 1: no column 'choices'"),
         ("in.csv", "text,a\nword1,word2\n", ("--choices", "a", "b"), "in.csv: no column 'b'"),
