@@ -9,7 +9,8 @@ from bert_jax.data.glue_tasks import AX, AX_FOLDERS, GLUE, LEADERBOARD, TASKS, G
 from bert_jax.data.labelled import Labelled, read_labelled
 from bert_jax.data.labels import with_classes, with_scores
 from bert_jax.data.prepared import Prepared, as_prepared, is_ready
-from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, place_in
+from bert_jax.data.row_notes import one_class_notes, score_notes
+from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows
 from bert_jax.data.tables import read_plain_table, read_records
 from bert_jax.errors import UserError
 
@@ -44,7 +45,12 @@ def read_task(
 
     train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
     also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
+    notes += [*_constant_notes(train, task, "training"), *_constant_notes(dev, task, "dev")]
     return Labelled(train, dev, task.labels, task.metrics, task.main, notes, also)
+
+
+def _constant_notes(rows: Rows, task: GlueTask, use: str) -> list[str]:
+    return score_notes(rows, use) if task.labels is None else one_class_notes(rows, use, task.labels)
 
 
 def set_name(file: str) -> str:
@@ -136,8 +142,7 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
                 broken += 1
                 continue
             raise UserError(
-                f"{path} {place_in(line, number)}: {len(values)} fields, {len(header)} are expected. "
-                f"Is it {task.folder}?"
+                f"{path} line {line}: {len(values)} fields, {len(header)} are expected. Is it {task.folder}?"
             )
         record = dict(zip(header, values, strict=True))
         rows.lines.append(line)

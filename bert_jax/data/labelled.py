@@ -14,7 +14,7 @@ from bert_jax.data.labels import (
     with_several,
     with_several_scores,
 )
-from bert_jax.data.row_notes import class_notes, group_notes, row_notes, score_notes, several_notes
+from bert_jax.data.row_notes import class_notes, group_notes, one_class_notes, row_notes, score_notes, several_notes
 from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
 from bert_jax.data.tables import SUFFIXES
@@ -72,14 +72,19 @@ def read_labelled(
         labels = sort_labels([label for row in train.labels or () for label in row])
         if not labels:
             raise UserError(f"{train.source}: none of the {len(train)} training rows has a label")
-        notes += several_notes(dev, "dev")
         several = ("micro_f1", "macro_f1", "exact")
-        return Labelled(with_several(train, labels), with_several(dev, labels), labels, several, several[:1], notes)
+        train, dev = with_several(train, labels), with_several(dev, labels)
+        notes += [*several_notes(train, "training", labels), *several_notes(dev, "dev", labels)]
+        return Labelled(train, dev, labels, several, several[:1], notes)
     labels = sort_labels(train.labels or [])
     if len(labels) < 2:
-        raise UserError(f"{train.source}: every row has the label {labels[0]!r}; two classes are the least to learn")
+        raise UserError(
+            f"{train.source}: every row has the label {labels[0]!r}; two classes are the least to learn. Is --label "
+            "another column, or does the file hold one class of several?"
+        )
     notes += class_notes(train)
     train, dev = with_classes(train, labels), with_classes(dev, labels)
+    notes += one_class_notes(dev, "dev", labels)
     return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
 
 

@@ -99,11 +99,29 @@ def score_notes(rows: Rows, use: str, names: Sequence[str] | None = None) -> lis
     return notes
 
 
-def several_notes(rows: Rows, use: str) -> list[str]:
-    """Say where no row has a label, of rows that may have any number of them."""
-    if any(rows.labels or ()):
+def one_class_notes(rows: Rows, use: str, names: Sequence[str]) -> list[str]:
+    """Say where all rows have the same class, of rows with class ids that are for training or for scoring."""
+    labels = rows.labels or []
+    if len(labels) < 2 or any(label != labels[0] for label in labels):
         return []
-    return [f"{rows.source}: none of the {len(rows)} {use} rows has a label, so F1 can only be 0"]
+    every = f"{rows.source}: all {len(rows)} {use} rows have the label {names[labels[0]]!r}"
+    if use == "training":
+        return [f"{every}, so this answer is all that can be learned"]
+    return [f"{every}, so the scores say how often it is given, not from what it is told apart"]
+
+
+def several_notes(rows: Rows, use: str, names: Sequence[str]) -> list[str]:
+    """Say where all rows have the same labels, or none, of rows with a 1 for each label that they have."""
+    labels = rows.labels or []
+    if not any(map(any, labels)):
+        return [f"{rows.source}: none of the {len(rows)} {use} rows has a label, so F1 can only be 0"]
+    if len(labels) < 2 or any(row != labels[0] for row in labels):
+        return []
+    own = ", ".join(repr(name) for name, there in zip(names, labels[0], strict=True) if there)
+    every = f"{rows.source}: all {len(rows)} {use} rows have the same labels ({own})"
+    if use == "training":
+        return [f"{every}, so this answer is all that can be learned"]
+    return [f"{every}, so the scores say how often these are given, not from what they are told apart"]
 
 
 def _contents(rows: Rows) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.files import file_to_score
 from bert_jax.data.labelled import read_split_rows
+from bert_jax.data.row_notes import one_class_notes
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
@@ -36,6 +37,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     record = {"name": config.task, "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
+    notes += [*_constant_notes(train, training, "training"), *_constant_notes(dev, scored, "dev")]
     most = np.eye(training.encoded.group)[np.bincount(training.encoded.labels).argmax()]
     baseline = scored.score(np.tile(most, len(dev))[:, None])["main"] if scored.encoded.group == len(most) else 0.0
     return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes, baseline=baseline)
@@ -49,7 +51,14 @@ def read_choice_dev(asked: Asked) -> Examples:
     choices = tuple(given.get("choices") or ("choices",))
     columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
     rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
-    return dataclasses.replace(_examples(rows, asked.tokenizer, asked.length), notes=notes)
+    examples = _examples(rows, asked.tokenizer, asked.length)
+    return dataclasses.replace(examples, notes=[*notes, *_constant_notes(rows, examples, "scored")])
+
+
+def _constant_notes(rows: Rows, examples: Examples, use: str) -> list[str]:
+    """Say where it is always the choice of the same number that is right."""
+    settled = dataclasses.replace(rows, labels=examples.encoded.labels.tolist())
+    return one_class_notes(settled, use, [str(number) for number in range(examples.encoded.group)])
 
 
 def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:

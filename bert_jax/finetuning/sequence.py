@@ -14,7 +14,7 @@ from bert_jax.data.glue import dev_file, read_glue, read_task, settle
 from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.labels import with_classes, with_scores, with_several, with_several_scores
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
-from bert_jax.data.row_notes import score_notes, several_notes
+from bert_jax.data.row_notes import one_class_notes, score_notes, several_notes
 from bert_jax.data.rows import Columns, Reading, Rows, read_rows
 from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
@@ -131,7 +131,9 @@ def read_sequence_dev(asked: Asked) -> Examples:
     if asked.problem == REGRESSION:
         notes += score_notes(rows, "scored", labels)
     elif asked.problem == MULTI_LABEL:
-        notes += several_notes(rows, "scored")
+        notes += several_notes(rows, "scored", labels or ())
+    else:
+        notes += one_class_notes(rows, "scored", labels or ())
     return dataclasses.replace(reading.examples(rows, reading.texts(rows)), notes=notes)
 
 

@@ -33,7 +33,9 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
     )
     dropped = [note for note in (*examples.notes, *dev_examples.notes) if note not in notes]
-    return TaskData("token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *dropped])
+    return TaskData(
+        "token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *dropped, *_none_there(dev, "dev")]
+    )
 
 
 def read_tagging_dev(asked: Asked) -> Examples:
@@ -43,7 +45,14 @@ def read_tagging_dev(asked: Asked) -> Examples:
     words = asked.record.get("words", WRITTEN)
     sentences = read_sentences(path, words=words, encoding_errors=asked.encoding_errors)
     examples = _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
-    return dataclasses.replace(examples, notes=[*notes, *examples.notes])
+    return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_none_there(sentences, "scored")])
+
+
+def _none_there(sentences: Sentences, use: str) -> list[str]:
+    """Say where no sentence that is scored has an entity."""
+    if any(sentence.entities for sentence in sentences.items):
+        return []
+    return [f"{sentences.source}: none of the {len(sentences)} {use} sentences has an entity, so F1 can only be 0"]
 
 
 def _examples(

@@ -151,6 +151,19 @@ def test_what_cannot_be_learned_is_told(tmp_path):
     assert "1 of 123 training rows" in apart
 
 
+def test_rows_that_all_have_the_same_answer_are_told(tmp_path):
+    write(tmp_path / "train.csv", table("ab" * 60))
+    write(tmp_path / "dev.jsonl", '{"text": "c", "label": "b"}\n' * 3)
+    (note,) = read_labelled(tmp_path, Columns()).notes
+    assert note.startswith(f"{tmp_path / 'dev.jsonl'}: all 3 dev rows have the label 'b', so the scores say how often")
+    (tmp_path / "train.csv").unlink()
+    write(tmp_path / "train.jsonl", "".join(f'{{"text": "{i}", "label": ["a", "b"]}}\n' for i in range(120)))
+    write(tmp_path / "dev.jsonl", '{"text": "c", "label": []}\n')
+    train, dev = read_labelled(tmp_path, Columns(several=True)).notes
+    assert "all 120 training rows have the same labels ('a', 'b'), so this answer is all that can" in train
+    assert "none of the 1 dev rows has a label" in dev
+
+
 def test_labels_that_are_the_same_number_are_told():
     rows = Rows(list("abcdef"), None, ["1", "1.0", "0", "true", "x", "1_0"], "a.csv", list(range(6)))
     told = "a.csv: labels of the same number are different classes: '1' and '1.0'. Spell them alike"
@@ -171,7 +184,7 @@ def test_scores_are_numbers(tmp_path):
 
 
 def test_data_that_teaches_nothing_is_refused(tmp_path):
-    with pytest.raises(UserError, match="every row has the label 'a'"):
+    with pytest.raises(UserError, match=r"every row has the label 'a'; two classes .* Is --label another column"):
         read_labelled(write(tmp_path / "a.csv", table("aaaa")), Columns())
     with pytest.raises(UserError, match=r"a\.txt: \.txt has one text a line and no column 'label'"):
         read_labelled(write(tmp_path / "a.txt", "aa\nbb\n"), Columns())

@@ -82,6 +82,15 @@ def test_what_is_left_out_is_said_before_training(tmp_path):
     assert [note.split(": ")[0].split("/")[-1] for note in notes] == ["train.conll", "dev.conll"]
 
 
+def test_sentences_to_score_without_an_entity_are_told(tmp_path):
+    (tmp_path / "train.conll").write_text("now\tO\nAda\tB-x\n")
+    (tmp_path / "dev.conll").write_text("now\tO\n\nno\tO\n")
+    config = FinetuneConfig(from_=tmp_path, task="ner", data=tmp_path, output=tmp_path, max_length=9)
+    told = f"{tmp_path / 'dev.conll'}: none of the 2 {{}} sentences has an entity, so F1 can only be 0"
+    assert read_tagging(config, CASED).notes == [told.format("dev")]
+    assert examples_of(tmp_path / "dev.conll", CASED).notes == [told.format("scored")]
+
+
 def test_what_is_found_of_hidden_words_alone_is_not_scored(tmp_path):
     """A model that says x of every token: the hidden words between are no entities of their own."""
     path = tmp_path / "a.conll"
