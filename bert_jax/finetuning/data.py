@@ -10,6 +10,7 @@ import numpy as np
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.formats.dialect import Dialect
 from bert_jax.finetuning.review import Review
+from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.text.tokenizer import Tokenizer
 
 Metrics = dict[str, float]
@@ -67,6 +68,7 @@ class TaskData:
     notes    what the user should know of the data
     also     more labelled examples to score, by name
     baseline the dev examples' main score for whoever ignores the texts: a run that does no better has failed
+    words    the same texts and labels for a bag of words, where examples are whole texts
     """
 
     kind: str
@@ -78,3 +80,4 @@ class TaskData:
     notes: list[str]
     also: dict[str, Examples] = dataclasses.field(default_factory=dict)
     baseline: float = 0.0
+    words: WordTask | None = None

@@ -95,6 +95,7 @@ class Review:
     classes      counts a class; `confusion` has its rows (expected) and columns (given) in this order
     certainty    None where there is nothing to calibrate; `uncalibrated` then says why
     numbers      expected and given, where they are numbers
+    positive     the class whose F1 "f1" is, of two; with more, and of labels, F1 is a mean
     """
 
     unit: str
@@ -110,6 +111,7 @@ class Review:
     certainty: Certainty | None = None
     uncalibrated: str = ""
     numbers: tuple[np.ndarray, np.ndarray] | None = None
+    positive: str | None = None
 
     def __len__(self) -> int:
         return len(self.wrongness)
@@ -123,6 +125,11 @@ class Review:
         """The worst mistakes, worst first; of equals the earlier one."""
         order = np.argsort(-self.wrongness, kind="stable")[:most]
         return [self.case(i) for i in order.tolist() if self.wrongness[i] > 0]
+
+
+def heading_of(metric: str, positive: str | None) -> str:
+    """Return the name of a metric on a terminal: F1 with the class that it is of, where it is of one."""
+    return f"{metric} of {positive}" if metric == "f1" and positive is not None else metric
 
 
 def counts_of(labels: tuple[str, ...], confusion: np.ndarray) -> tuple[ClassCounts, ...]:

@@ -59,6 +59,7 @@ def review_classes(
         classes=counts_of(labels, table),
         confusion=table,
         certainty=Certainty(confidence, right, "answers"),
+        positive=labels[1] if len(labels) == 2 and "f1" in score(expected, outputs) else None,
     )
 
 

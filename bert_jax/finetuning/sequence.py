@@ -20,7 +20,9 @@ from bert_jax.data.tables import SUFFIXES
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.row_review import review_numbers, review_rows
+from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.tasks.bag_of_words import Texts
 from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -62,7 +64,15 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     notes = list(labelled.notes)
     for name, texts in (("training", train), ("dev", dev)):
         notes += texts.note(name) if labelled.train.pairs is None else cut_note(name, texts.encoded)
-    constant = _without_reading(train.labels, len(labelled.labels or ()), len(dev), problem)
+    words = WordTask(
+        Texts(labelled.train.texts, labelled.train.pairs),
+        train.labels,
+        Texts(labelled.dev.texts, labelled.dev.pairs),
+        dev.labels,
+        0 if problem == REGRESSION else len(labelled.labels or ()),
+        config.class_weights == "balanced",
+        functools.partial(_score, labelled.labels, problem, record),
+    )
     return TaskData(
         "sequence",
         labelled.labels,
@@ -72,17 +82,24 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         record,
         notes,
         {name: reading.examples(rows, reading.texts(rows)) for name, rows in labelled.also.items()},
-        _score(labelled.labels, problem, record, dev.labels, constant)["main"],
+        _without_reading((train.labels, dev.labels), words),
+        words,
     )
 
 
-def _without_reading(labels: np.ndarray, classes: int, rows: int, problem: str) -> np.ndarray:
-    """Outputs of whoever knows the training labels and reads no text: the most frequent class, or the mean."""
-    if labels.dtype.kind == "f":
-        answer = labels.mean(axis=0) - (0.5 if problem == MULTI_LABEL else 0.0)  # the labels that most rows have
-    else:
-        answer = np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]
-    return np.tile(np.atleast_1d(answer), (rows, 1))
+def _without_reading(splits: Sequence[np.ndarray], task: WordTask) -> float:
+    """Return the best main score on the dev rows of whoever gives one answer to all, from the labels of a split."""
+    answers = [answer for labels in splits for answer in _constant_answers(labels, task.classes)]
+    rows = len(task.expected)
+    return max(task.score(task.expected, np.tile(answer, (rows, 1)))["main"] for answer in answers)
+
+
+def _constant_answers(labels: np.ndarray, classes: int) -> list[np.ndarray]:
+    """Return the outputs that fit most rows: the most frequent class; the labels of most rows; the mean."""
+    if labels.ndim == 1 and classes:
+        return [np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]]
+    means = np.atleast_1d(labels.mean(axis=0))
+    return [means - 0.5, np.eye(classes)[means.argmax()] - 0.5] if classes else [means]
 
 
 def _columns(config: FinetuneConfig) -> dict[str, Any]:

@@ -10,11 +10,18 @@ from bert_jax.finetuning.data import Examples
 ORDER_SEED = 0
 
 
+def places_of_share(examples: Examples, share: float) -> np.ndarray:
+    """Return the places, ascending, of the first `share` of the examples in an order that mixes the classes evenly."""
+    if share == 1.0:
+        return np.arange(examples.count)
+    return np.sort(_order(examples)[: max(1, round(share * examples.count))])
+
+
 def take_share(examples: Examples, share: float) -> Examples:
-    """The first `share` of the examples, at least one, in an order that mixes the classes evenly."""
+    """The examples of `places_of_share`, at least one."""
     if share == 1.0:
         return examples
-    kept = np.sort(_order(examples)[: max(1, round(share * examples.count))])
+    kept = places_of_share(examples, share)
     encoded = examples.encoded
     if examples.owner is None:
         rows = kept[:, None] * encoded.group + np.arange(encoded.group)

@@ -46,6 +46,15 @@ def intervals(review: Review, *, draws: int = DRAWS, seed: int = 0) -> dict[str,
     return {name: found.get(name, (value, value)) for name, value in scores.items() if name != "main"}
 
 
+def compared(value: float, interval: Interval, beside: float, said: str, unit: str, otherwise: str) -> str:
+    """Return a sentence on a score beside a lower bar; `otherwise` is what follows where it is not above it."""
+    if interval[0] > beside:
+        return f"Above {said}, also at the lower end of the interval."
+    if value > beside:
+        return f"Above {said}, but the interval holds that as well: more {unit} to score on would tell."
+    return f"No better than {said}: {otherwise}."
+
+
 @dataclasses.dataclass(frozen=True)
 class Bin:
     """The answers whose confidence lies between `low` and `high`; `accuracy` is the share of them that is right."""

@@ -114,10 +114,12 @@ class FinetuneConfig:
     it; or they are plain characters. auto: the content of the file decides."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with rows that are not UTF-8."""
-    epochs: float = 3.0
+    epochs: float | None = None
+    """Default: by the width of the encoder, from 3 of BERT-base and wider ones to 10 of bert-tiny; a note says it."""
     batch_size: int = 32
-    learning_rate: float = 5e-5
-    """At its peak, after the warm-up."""
+    learning_rate: float | None = None
+    """At its peak, after the warm-up. Default: by the width of the encoder, from 5e-5 of BERT-base to 1e-3 of
+    bert-tiny; a note says it."""
     warmup: float = 0.1
     """Share of the steps."""
     weight_decay: float = 0.01

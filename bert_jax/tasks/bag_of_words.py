@@ -17,7 +17,7 @@ _SIGNS = r"\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f\uff00-\uff0f"
 WORD = rf"[{_UNSPACED}]|[^{_SIGNS}{_UNSPACED}]+"
 
 LONGEST_TEXT = 20_000  # characters that are read of one
-MOST_TO_LEARN = 20_000_000  # characters, for one output; of more outputs the fit takes longer
+MOST_TO_LEARN = 10_000_000  # characters, for one output; of more outputs the fit takes longer
 MOST_OF_FIT = 100_000_000  # characters times outputs
 MOST_TO_ANSWER = 5_000_000
 FEWEST_ROWS = 1_000  # that are read in any case
@@ -123,27 +123,26 @@ def _tables(train: Texts, texts: Texts, most_words: int) -> tuple[Any, Any] | No
 
     words = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD, max_features=most_words, dtype=np.float64)
     try:
-        words.fit([*train.texts, *(train.pairs or ())])
+        learned = words.fit_transform([*train.texts, *(train.pairs or ())])
     except ValueError:  # an empty vocabulary
         return None
-    first, second = (_features(words, rows) for rows in (train, texts))
-    return first, second
+    answered = words.transform([*texts.texts, *(texts.pairs or ())])
+    return _features(learned, len(train)), _features(answered, len(texts))
 
 
-def _features(words: Any, rows: Texts) -> Any:
+def _features(words: Any, rows: int) -> Any:
+    """Return the features of so many rows, from the words of their texts and then of their second texts."""
     from scipy import sparse
 
-    one = words.transform(rows.texts)
-    if rows.pairs is None:
+    one, other = words[:rows], words[rows:]
+    if not other.shape[0]:
         return one
-    other = words.transform(rows.pairs)
     alike = sparse.csr_matrix(one.multiply(other).sum(axis=1))
     return sparse.hstack([one, other, abs(one - other), alike], format="csr")
 
 
 def _classes(train: Any, rows: Any, labels: np.ndarray, classes: int, balanced: bool) -> np.ndarray:
     """Return log-probabilities (rows, classes), minus infinity of a class that no training row has."""
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     there = np.unique(labels)
@@ -153,7 +152,7 @@ def _classes(train: Any, rows: Any, labels: np.ndarray, classes: int, balanced: 
         return found
     model = LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3, class_weight="balanced" if balanced else None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore")  # of a fit that could go on, of many classes
         found[:, there] = model.fit(train, labels).predict_log_proba(rows)
     return found
 

@@ -36,6 +36,7 @@ RESULT: dict[str, Any] = {
     "held_out": dict,
     "long_texts": dict,
     "baseline": float,
+    "bag_of_words": float,
     "train_rows": int,
     "dev_rows": int,
     "parameters_sha256": str,

@@ -1,6 +1,7 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from bert_jax.finetuning.report.build import (
     numbers_of,
     write_document,
 )
+from bert_jax.finetuning.review import Review, heading_of
 from bert_jax.finetuning.tasks import read_dev
+from bert_jax.finetuning.trained_on import find_trained_on
 from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
@@ -31,6 +34,7 @@ from bert_jax.output import check_folder, check_new_file
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
+from bert_jax.train.run import is_run, resolve_checkpoint
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
 
@@ -38,9 +42,12 @@ COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric.
+    """Return each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric.
 
-    With several ways to read long texts, the metrics of each under `long_texts`.
+    baseline         the same metrics of an answer that reads nothing, and the answer in words
+    positive_class   the class that F1 is of, where there are two
+    rows_trained_on  how many of the rows a run of ours was trained on; `not_trained_on` has the metrics of the others
+    long_texts       with several ways to read long texts, the metrics of each
     """
     check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.json and str(config.json) != STDIN:
@@ -94,15 +101,55 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     outputs = run(examples.encoded)
     found = findings(examples.review(outputs))
-    _report(config, str(config.model), found, examples)
+    known, remarks = _trained_on(config.model, config.data, examples, found.review)
+    for remark in (*remarks, *_no_better(found.review)):
+        note(remark)
+    _report(config, str(config.model), found, examples, [*examples.notes, *remarks])
     scores = _without_main(examples.score(outputs))
-    told = {**scores, "rows": examples.count, "rows_cut": examples.encoded.truncated, "intervals": found.intervals}
+    positive = {} if found.review.positive is None else {"positive_class": found.review.positive}
+    told = {
+        **scores,
+        "rows": examples.count,
+        "rows_cut": examples.encoded.truncated,
+        **known,
+        **positive,
+        "baseline": numbers_of(found)["baseline"],
+        "intervals": found.intervals,
+    }
     if len(config.long_texts) < 2:
         return told
     others = config.long_texts[1:]
     ways = examples.in_ways(others, run) if examples.in_ways else dict.fromkeys(map(str, others), scores)  # all fit
     ways = {config.long_texts[0]: scores, **{way: _without_main(found) for way, found in ways.items()}}
     return {**told, "long_texts": ways}
+
+
+def _trained_on(model: Path, data: Path, examples: Examples, review: Review) -> tuple[dict[str, Any], list[str]]:
+    """Return how many of the examples a run was trained on, where it says so, the others' scores, and remarks."""
+    compared = find_trained_on(resolve_checkpoint(model)[0].path, examples) if is_run(model) else None
+    if compared is None:
+        return {}, []
+    known, whole = compared
+    count = int(known.sum())
+    told: dict[str, Any] = {"rows_trained_on": count}
+    if not count:
+        return told, []
+    least = "" if whole else "at least "
+    if count == len(known):
+        every = f"{data}: all {count} {review.unit} were trained on"
+        return told, [f"{every}, so the scores say what was learned by heart, not what to expect of others"]
+    others = _without_main(review.resample(np.flatnonzero(~known)))
+    shown = " ".join(f"{heading_of(name, review.positive)} {value:.4f}" for name, value in others.items())
+    remark = f"{data}: {least}{count} of {len(known)} {review.unit} were trained on, so the scores flatter"
+    return {**told, "not_trained_on": others}, [f"{remark}. The other {len(known) - count} alone: {shown}"]
+
+
+def _no_better(review: Review) -> list[str]:
+    """Say where the scores that decide are no better than those of an answer that reads nothing."""
+    scores, base = review.scores, review.baseline
+    if base is None or any(scores[name] > base.scores[name] for name in review.main):
+        return []
+    return [f"{' and '.join(review.main)}: no better than {base.answer}; nothing that was learned shows on these data"]
 
 
 def _check_dialect(config: EvaluateConfig, scored: str, *, has_tables: bool) -> None:
@@ -126,16 +173,20 @@ def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, A
     missing = sum(name not in answers for name in golds)
     scores = squad_scores(answers, golds, questions.version)
     found = findings(review_texts(questions, answers))
-    _report(config, str(predictions), found, None)
+    for remark in _no_better(found.review):
+        note(remark)
+    _report(config, str(predictions), found, None, questions.notes)
     return {**scores, "rows": len(golds), "rows_missing": missing, "intervals": found.intervals}
 
 
-def _report(config: EvaluateConfig, scored: str, found: Findings, examples: Examples | None) -> None:
+def _report(
+    config: EvaluateConfig, scored: str, found: Findings, examples: Examples | None, notes: Sequence[str]
+) -> None:
     """The pages of --report, where they are asked for."""
     if config.report is None:
         return
     config.report.mkdir(parents=True, exist_ok=True)
-    document = describe_scores(f"Scores of {scored}", f"on {config.data}", found, examples, sys.argv)
+    document = describe_scores(f"Scores of {scored}", f"on {config.data}", found, examples, sys.argv, notes)
     write_document(document, config.report)
     write_json(config.report / NUMBERS, numbers_of(found))
 
@@ -147,10 +198,16 @@ def main(config: EvaluateConfig) -> int:
         write_json(config.json, scores)
         if str(config.json) == STDIN:
             return 0
-    intervals, ways = scores.pop("intervals"), scores.pop("long_texts", {})
+    intervals, ways, baseline = scores.pop("intervals"), scores.pop("long_texts", {}), scores.pop("baseline", None)
+    positive = scores.pop("positive_class", None)
+    scores.pop("not_trained_on", None)  # a note has said it
     for name, value in scores.items():
         between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
-        say(f"{name:12} {value:.4f}{between}" if isinstance(value, float) else f"{name:12} {value}")
+        head = f"{heading_of(name, positive):12}"
+        say(f"{head} {value:.4f}{between}" if isinstance(value, float) else f"{head} {value}")
+    if baseline:
+        values = " ".join(f"{name} {baseline[name]:.4f}" for name in intervals if baseline.get(name) is not None)
+        say(f"beside it: {baseline['answer']}: {values}")
     if ways:
         show_ways(ways, f"{config.model}: long texts read in several ways", "")
     return 0

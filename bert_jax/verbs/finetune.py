@@ -12,8 +12,11 @@ from rich.table import Table
 from bert_jax import hosts
 from bert_jax.errors import Diverged, UserError
 from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
+from bert_jax.finetuning.recipe import with_recipes
 from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
-from bert_jax.finetuning.report.runs import describe_runs, is_curve
+from bert_jax.finetuning.report.document import NOTHING
+from bert_jax.finetuning.report.runs import describe_runs, spelled_values
+from bert_jax.finetuning.review import heading_of
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
 from bert_jax.settings.finetune import FinetuneConfig
@@ -24,7 +27,7 @@ from bert_jax.train.seal import sealed
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.long_texts import show_ways
-from bert_jax.verbs.reporting import write_json
+from bert_jax.verbs.reporting import read_numbers, verdict_of, write_json
 
 SQUAD_SCALE = 100.0  # its scores are per cent
 
@@ -42,14 +45,22 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     else:
         check_run_output(config.output)
     prepared = prepare(config)
+    plan = with_recipes(plan, prepared.model)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:
         scores = {name: run.dev_result()[1] for name, run in runs.items()}
-        summary = summarise(plan, scores, prepared.task.baseline)
+        results = {name: run.result() or {} for name, run in runs.items()}
+        rows, words = (
+            {name: result[key] for name, result in results.items() if key in result}
+            for key in ("train_rows", "bag_of_words")
+        )
+        summary = summarise(plan, scores, prepared.task.baseline, rows=rows, words=words)
         write_json(config.output / RUNS, sealed(summary.as_dict()))
         scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
-        write_document(describe_runs(config.output.name, summary, sys.argv, scale=scale), config.output)
-        _show(config, summary)
+        positive = next((read_numbers(run).get("positive_class") for run in runs.values()), None)
+        document = describe_runs(config.output.name, summary, sys.argv, scale=scale, positive=positive)
+        write_document(document, config.output)
+        _show(config, summary, positive)
     return list(runs.values())
 
 
@@ -81,22 +92,29 @@ def _of_runs(path: Path) -> bool:
     return files or (path / "run.toml").is_file() or path.name.endswith(".making")
 
 
-def _show(config: FinetuneConfig, summary: Summary) -> None:
+def _show(config: FinetuneConfig, summary: Summary, positive: str | None) -> None:
     """A line a setting, with what is tried, the mean and deviation of each metric, and the best seed."""
     first = summary.settings[0]
     metrics = [name for name in first.mean if name != "main"]
     seeds = len(config.seeds)
     spread = f"mean +- deviation of {seeds} seeds" if seeds > 1 else "one seed"
     table = Table(title=escape(visible(f"{config.output}: dev scores, {spread}")), title_justify="left")
-    for heading in (*(WORDS[name] for name in first.tried), *metrics, "best run", "failed"):
+    beside = [] if first.words is None else ["bag of words"]
+    headings = (escape(visible(heading_of(name, positive))) for name in metrics)
+    for heading in (*(WORDS[name] for name in first.tried), *headings, *beside, "best run", "failed"):
         table.add_column(heading, justify="left" if heading == "best run" else "right")
     for setting in summary.settings:
         values = [f"{setting.mean[name]:.4f}" for name in metrics]
         if len(setting.runs) > 1:
             values = [f"{mean} +- {setting.deviation[name]:.4f}" for mean, name in zip(values, metrics, strict=True)]
         mark = " *" if setting is summary.chosen and len(summary.settings) > 1 else ""
-        tried = [f"{value:g}" for value in setting.tried.values()]
-        table.add_row(*tried, *values, f"{setting.best}{mark}", str(len(setting.failed)))
+        words = [] if setting.words is None else [f"{setting.words:.4f}"]
+        failed = len(setting.failed) + len(setting.diverged)
+        tried = spelled_values(setting.tried, setting.rows)
+        table.add_row(*tried, *values, *words, f"{setting.best}{mark}", str(failed))
+    for lost in summary.lost:
+        empty = [NOTHING for _ in (*metrics, *beside, "best run")]
+        table.add_row(*spelled_values(lost.tried, None), *empty, str(len(lost.diverged)))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if summary.failed:
         say(
@@ -104,12 +122,18 @@ def _show(config: FinetuneConfig, summary: Summary) -> None:
             f"{', '.join(summary.failed)}. "
             "Leave them out, try another rate or more epochs"
         )
-    if is_curve(summary):
-        say(curve_verdict(summary.settings))
+    if told := curve_verdict(summary):
+        say(told)
+    _say_verdict(RunFolder(config.output / summary.best))
     say(
         f"best: {config.output / summary.best}, with which {config.output} answers. It was chosen on the dev rows: "
         "expect the mean of its setting, not its own score"
     )
+
+
+def _say_verdict(run: RunFolder) -> None:
+    for line in verdict_of(run):
+        say(f"  {line}")
 
 
 def main(config: FinetuneConfig) -> int:
@@ -117,8 +141,12 @@ def main(config: FinetuneConfig) -> int:
     runs = finetune(config)
     for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in result["dev"].items() if name != "main")
+        positive = read_numbers(run).get("positive_class")
+        named = {heading_of(name, positive): value for name, value in result["dev"].items() if name != "main"}
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
         say(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
+        if not (run.path.parent / RUNS).is_file():  # of several, the best has said it
+            _say_verdict(run)
         if "long_texts" in result:
             title = f"{run.path}: the same weights, dev texts longer than a row read in each way"
             show_ways(result["long_texts"], title, config.long_texts)

@@ -19,8 +19,10 @@ from bert_jax.data.batches import Batches
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.plan import PlannedRun
-from bert_jax.finetuning.shares import take_share
+from bert_jax.finetuning.review import Baseline
+from bert_jax.finetuning.shares import places_of_share, take_share
 from bert_jax.finetuning.tasks import read_task_data
+from bert_jax.finetuning.trained_on import write_trained_on
 from bert_jax.inference.outputs import make_task
 from bert_jax.model.encoder import summary_reads
 from bert_jax.settings.finetune import FinetuneConfig
@@ -49,6 +51,22 @@ class Prepared:
     tokenizer: Tokenizer
     task: TaskData
     program: Program
+    by_words: dict[float, Baseline | None] = dataclasses.field(default_factory=dict)
+
+    def words(self, share: float) -> Baseline | None:
+        """Return what a bag of words scores that learns from this share of the training examples; None without texts.
+
+        It is worked out once, and a note says what a run is to beat.
+        """
+        if share not in self.by_words:
+            texts, places = self.task.words, places_of_share(self.task.train, share)
+            found = None if texts is None else texts.baseline(places)
+            if found is not None:
+                metrics = " and ".join(self.task.record.get("main", ()))
+                bars = f"{found.scores['main']:.4f} of {found.answer}, {self.task.baseline:.4f} without reading"
+                note(f"to beat with {len(places):,} training rows, {metrics} on dev: {bars}")
+            self.by_words[share] = found
+        return self.by_words[share]
 
 
 def prepare(config: FinetuneConfig) -> Prepared:
@@ -88,22 +106,20 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
         weights = counts.sum() / (outputs * np.maximum(counts, 1))
         task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
     layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
-    optimizer = make_optimizer(_optim(config), layers)
+    optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate is a run's own
     return Program(task, mesh, optimizer, accumulate=config.accumulate)
-
-
-def _optim(config: FinetuneConfig) -> OptimConfig:
-    return OptimConfig(config.learning_rate, config.warmup, config.weight_decay)
 
 
 def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     """The finished run folder: made, gone on with, or found as it was finished before."""
     config, data, model = planned.config, prepared.task, prepared.model
+    assert config.epochs is not None and config.learning_rate is not None, "with_recipes gives what is missing"
     whole = Batches(data.train.encoded, config.batch_size, planned.seed)
     steps = max(1, round(config.epochs * whole.steps_per_epoch))
     training = take_share(data.train, config.train_share)
     batches = Batches(training.encoded, config.batch_size, planned.seed, whole.lengths)
-    program = prepared.program.of_run(planned.seed, Pace.of(_optim(config), steps))
+    pace = Pace.of(OptimConfig(config.learning_rate, config.warmup), steps)
+    program = prepared.program.of_run(planned.seed, pace)
     run = start_or_resume(
         config.output,
         config,
@@ -116,7 +132,9 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     scoring = DevScoring(program, data)
     if run.result() is not None:
         say(f"{run.path}: finished before", to_stderr=True)
-        return _with_report_and_best_alone(run, prepared, scoring)
+        return _with_report_and_best_alone(run, prepared, scoring, config.train_share)
+    words = prepared.words(config.train_share)
+    write_trained_on(run.path, training)
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
     outcome = train(
@@ -135,6 +153,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "best_step": outcome.best_step,
             "dev": outcome.scores,
             "baseline": data.baseline,
+            **({"bag_of_words": words.scores["main"]} if words else {}),
             "train_rows": training.count,
             "dev_rows": data.dev.count,
             "parameters_sha256": parameter_hash(outcome.state.params),
@@ -142,10 +161,10 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
             "seconds_since_last_start": round(time.perf_counter() - began, 1),
         }
     )
-    return _with_report_and_best_alone(run, prepared, scoring)
+    return _with_report_and_best_alone(run, prepared, scoring, config.train_share)
 
 
-def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring) -> RunFolder:
+def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring, share: float) -> RunFolder:
     """A run with its result, and what follows from that; a kill in between is made good by the same command.
 
     The last checkpoint, where it is not the best, is for nothing: a sweep would fill a disk.
@@ -153,7 +172,8 @@ def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: Dev
     best, steps = run.dev_result()[0], checkpoint_steps(run.checkpoints)
     if best in steps:
         if not is_reported(run):
-            write_run_report(run, prepared.task, prepared.pretrained, scoring.outputs_at(run, best))
+            outputs = scoring.outputs_at(run, best)
+            write_run_report(run, prepared.task, prepared.pretrained, outputs, prepared.words(share))
         for step in steps:
             if step != best:
                 shutil.rmtree(run.checkpoints / str(step))

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.convert.pretrained import Pretrained, encoder_params
+from bert_jax.files import read_json_if_there
 from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.drift import measure_drift
+from bert_jax.finetuning.recipe import usual_recipe
 from bert_jax.finetuning.report.build import (
     MARKDOWN,
     NUMBERS,
@@ -16,18 +18,23 @@ from bert_jax.finetuning.report.build import (
     numbers_of,
     write_document,
 )
+from bert_jax.finetuning.review import Baseline
+from bert_jax.finetuning.verdict import Finished, verdict
+from bert_jax.train.metrics import read_metrics
 from bert_jax.train.run import RunFolder
 from bert_jax.verbs.dev_scoring import Outputs
 from bert_jax.verbs.writing import write_output
 
 
-def write_run_report(run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: Outputs) -> dict[str, Any]:
+def write_run_report(
+    run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: Outputs, words: Baseline | None
+) -> dict[str, Any]:
     """report.md, report.html and report.json of a run whose result is written; what the last one holds.
 
-    `outputs` are those of its best checkpoint. The same run leaves the same bytes, so that a report which was cut short
-    is written again.
+    `outputs` are those of its best checkpoint, `words` what a bag of words scores that learned from the same examples.
+    The same run leaves the same bytes, so that a report which was cut short is written again.
     """
-    dev = findings(data.dev.review(outputs.dev))
+    dev = findings(data.dev.review(outputs.dev), words)
     also = {name: findings(examples.review(outputs.also[name])) for name, examples in data.also.items()}
     if run.settings_table().get("from_scratch"):
         start, drift = f"random weights, in the shape of {pretrained.where}", []
@@ -39,6 +46,19 @@ def write_run_report(run: RunFolder, data: TaskData, pretrained: Pretrained, out
     numbers = numbers_of(dev, drift)
     write_json(run.path / NUMBERS, numbers)
     return numbers
+
+
+def read_numbers(run: RunFolder) -> dict[str, Any]:
+    """Return what report.json of a run holds; nothing where there is none."""
+    return read_json_if_there(run.path / NUMBERS)
+
+
+def verdict_of(run: RunFolder) -> list[str]:
+    """Return lines on what stands beside the scores of a finished run, and on what to try where that is no lower."""
+    result = run.result() or {}
+    main = run.dev_result()[1]["main"], float(result.get("baseline", 0.0))
+    finished = Finished(read_numbers(run), main, run.settings_table(), read_metrics(run.path))
+    return verdict(finished, usual_recipe(run.model()))
 
 
 def is_reported(run: RunFolder) -> bool:

@@ -68,7 +68,7 @@ class Tags(HTMLParser):
 def document_of(text: str) -> Document:
     part = Part(text, text, (Mark(0, max(1, len(text) // 2), "given"), Mark(len(text) // 3, len(text), "expected")))
     blocks = [
-        Headline(text, text, text, text, 1.5, -1.0, 2.0, 0.5),
+        Headline(text, text, text, text, 1.5, -1.0, 2.0, (0.5, 0.25)),
         Paragraph(text),
         Notes([text]),
         Table([text, text], [[text, Cell(text, 0.5, strong=True)]], 1, text),

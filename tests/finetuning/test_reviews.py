@@ -12,6 +12,8 @@ from bert_jax.data.squad import Question, Questions
 from bert_jax.data.tagset import Tagset
 from bert_jax.finetuning.answer_review import AROUND, MOST_CONTEXT, _context, review_texts
 from bert_jax.finetuning.entity_review import review_entities
+from bert_jax.finetuning.report.sections import name_in, scores_section
+from bert_jax.finetuning.review import Baseline, heading_of
 from bert_jax.finetuning.row_review import review_rows
 from bert_jax.tasks.spans import Candidate
 from bert_jax.tasks.squad_scores import squad_scores
@@ -41,6 +43,19 @@ def test_the_surest_wrong_class_comes_first():
     assert review.baseline.answer.startswith("always a") and review.baseline.scores["accuracy"] == 0.4
     assert [(one.right, one.given, one.expected) for one in review.classes] == [(2, 3, 2), (1, 2, 2), (0, 0, 1)]
     assert review.classes[2].precision is None and review.classes[2].recall == 0.0
+    assert review.positive is None and name_in(review, "f1") == "F1, mean of the classes"
+
+
+def test_f1_of_two_classes_names_the_one_that_it_is_of():
+    def scored(expected, outputs):
+        return {"f1": 0.5, **accuracy(expected, outputs)}
+
+    review = review_rows(rows_of(2), ("ham", "spam"), np.array([0, 1]), ("f1",), scored, np.eye(2))
+    assert name_in(review, "f1") == "F1 of spam" and heading_of("f1", review.positive) == "f1 of spam"
+    assert name_in(review, "accuracy") == "accuracy" == heading_of("accuracy", review.positive)
+    (headline, *_) = scores_section(review, {"f1": (0.4, 0.6)}, "dev", [], Baseline("words", {"f1": 0.7})).blocks
+    assert headline.name == "F1 of spam on dev, 2 rows" and headline.bars == (0.5, 0.7)
+    assert "No better than the 70.0 % of a bag of words: the encoder adds nothing" in headline.remark
 
 
 def test_several_labels_are_listed_and_the_surest_mistake_counts():

@@ -159,13 +159,17 @@ def test_runs_that_diverged_count_as_failed_and_in_no_mean():
     plan = plan_runs(dataclasses.replace(CONFIG, sweep=SweepConfig(learning_rates=(1e-5, 1.0)), seeds=(1, 2)))
     found = summarise(plan, {"lr-1e-05-seed-2": {"f1": 0.7, "main": 0.7}}, 0.4)
     assert found.diverged == ["lr-1e-05-seed-1", "lr-1-seed-1", "lr-1-seed-2"] == found.as_dict()["failed"]
+    assert found.settings[0].diverged == ["lr-1e-05-seed-1"] and found.lost[0].tried == {"learning_rate": 1.0}
     assert found.best == "lr-1e-05-seed-2" and len(found.settings) == 1 and found.chosen.mean["f1"] == 0.7
 
 
-def curve(scores: dict[float, list[float]]) -> tuple:
+def curve(scores: dict[float, list[float]], baseline: float = 0.0, **more):
+    """Of a learning curve: scores by seed of each share, None of a run that diverged."""
     seeds = tuple(range(len(scores[1.0])))
-    plan = plan_runs(dataclasses.replace(CONFIG, learning_curve=True, seeds=seeds))
-    return summarise(plan, {run.name: {"main": scores[run.tried["train_share"]][run.seed]} for run in plan}, 0.0)
+    plan = plan_runs(dataclasses.replace(CONFIG, learning_curve=True, seeds=seeds, **more))
+    found = {run.name: scores[run.tried["train_share"]][run.seed] for run in plan}
+    rows = {run.name: round(80 * run.tried["train_share"]) for run in plan}
+    return summarise(plan, {name: {"main": s} for name, s in found.items() if s is not None}, baseline, rows=rows)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +183,30 @@ def curve(scores: dict[float, list[float]]) -> tuple:
 )
 def test_the_learning_curve_says_what_the_last_doubling_brought(half, whole, says):
     found = curve({0.125: [0.1] * len(half), 0.25: [0.99] * len(half), 0.5: half, 1.0: whole})
-    assert says in curve_verdict(found.settings) and f"{np.mean(whole) - np.mean(half):+.4f}" in curve_verdict(
-        found.settings
-    )
+    told = curve_verdict(found)
+    assert says in told and f"(40 to 80 rows) brought {np.mean(whole) - np.mean(half):+.4f}" in told
     assert found.best.startswith("share-1-")  # the best on fewer examples is not the model
+
+
+@pytest.mark.parametrize(
+    ("half", "whole", "says"),
+    [
+        ([0.3, 0.7, 0.7], [0.75, 0.76, 0.74], "standard error), and 1 of these 6 runs failed (share-0.5-seed-0)"),
+        ([0.7, 0.7, None], [0.75, 0.3, 0.74], "2 of these 6 runs failed (share-0.5-seed-2, share-1-seed-1)"),
+        ([None, None, None], [0.75, 0.76, 0.74], "brought is not known, and 3 of these 6 runs failed"),
+        ([0.7, 0.7, 0.7], [None, None, None], "brought is not known, and 3 of these 6 runs failed"),
+        ([0.3, 0.3, 0.3], [0.3, 0.3, 0.3], "and 6 of these 6 runs failed"),
+        ([0.3], [0.75], "brought +0.4500, and 1 of these 2 runs failed"),
+    ],
+)
+def test_of_runs_that_failed_the_curve_says_no_more_than_that(half, whole, says):
+    few = [0.3] * len(half)
+    told = curve_verdict(curve({0.125: few, 0.25: few, 0.5: half, 1.0: whole}, baseline=0.3))
+    assert says in told and told.endswith("Try another rate or more epochs first")
+
+
+def test_a_curve_over_several_rates_is_that_of_the_chosen_one():
+    plan = plan_runs(dataclasses.replace(CONFIG, learning_curve=True, sweep=SweepConfig(learning_rates=(1e-4, 1e-3))))
+    scores = {run.name: {"main": run.tried["train_share"] * run.tried["learning_rate"]} for run in plan}
+    assert "brought +0.0005" in curve_verdict(summarise(plan, scores, 0.0))
+    assert curve_verdict(summary({"1e-05": [0.5, 0.9]})) == ""

@@ -32,12 +32,13 @@ from bert_jax.finetuning.report.sections import (
     class_section,
     confidence_section,
     mistakes_section,
+    name_in,
     name_of,
     scores_section,
     shown,
     spelled,
 )
-from bert_jax.finetuning.review import Review
+from bert_jax.finetuning.review import Baseline, Review
 from bert_jax.finetuning.statistics import Interval, calibration, intervals
 from bert_jax.output import write_text
 from bert_jax.pictures import Line, series
@@ -50,15 +51,16 @@ MOST_CLASSES = 20  # in the table of the data
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """The outputs for a split, with the interval of each score."""
+    """The outputs for a split, with the interval of each score, and what a bag of words scores on it."""
 
     review: Review
     intervals: Mapping[str, Interval]
+    words: Baseline | None = None
 
 
-def findings(review: Review) -> Findings:
+def findings(review: Review, words: Baseline | None = None) -> Findings:
     """The review with its intervals, which take a thousand draws."""
-    return Findings(review, intervals(review))
+    return Findings(review, intervals(review), words)
 
 
 def describe_run(
@@ -72,13 +74,13 @@ def describe_run(
     """The report of a finished run. `also`: findings of the other sets of `data`; `start`: where it began."""
     about, result, metrics = run.about(), run.result() or {}, read_metrics(run.path)
     others = [
-        (f"{name_of(metric)}, {name}", shown(metric, one.review.scores[metric]), spelled(metric, interval), "")
+        (f"{name_in(one.review, metric)}, {name}", shown(metric, one.review.scores[metric]), spelled(metric, interval))
         for name, one in also.items()
         for metric, interval in one.intervals.items()
     ]
     subtitle = f"{_model(run)} from {start}, fine-tuned on {_used(data, result):,} {dev.review.unit}"
     sections = [
-        scores_section(dev.review, dev.intervals, "dev", others),
+        scores_section(dev.review, dev.intervals, "dev", others, dev.words),
         _data_section(data, _used(data, result), dev.review),
         class_section(dev.review),
         confidence_section(dev.review),
@@ -91,12 +93,18 @@ def describe_run(
 
 
 def describe_scores(
-    title: str, subtitle: str, found: Findings, examples: Examples | None, command: Sequence[str]
+    title: str,
+    subtitle: str,
+    found: Findings,
+    examples: Examples | None,
+    command: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Document:
     """The report of a model, or of answers (then there are no `examples`), scored on labelled data."""
     review = found.review
+    scores = scores_section(review, found.intervals, "these data", [])
     sections = [
-        scores_section(review, found.intervals, "these data", []),
+        dataclasses.replace(scores, blocks=[*([Notes(notes)] if notes else []), *scores.blocks]),
         class_section(review),
         confidence_section(review),
         mistakes_section(review),
@@ -109,13 +117,18 @@ def describe_scores(
 def numbers_of(found: Findings, drift: Sequence[LayerDrift] = ()) -> dict[str, Any]:
     """The numbers of a report as JSON holds them."""
     review = found.review
-    certainty, base = review.certainty, review.baseline
+    certainty = review.certainty
+
+    def beside(base: Baseline) -> dict[str, Any]:
+        return {"answer": base.answer, **{name: base.scores.get(name) for name in found.intervals}}
+
     return {
+        "main": list(review.main),
+        "positive_class": review.positive,
         "scores": {name: review.scores[name] for name in found.intervals},
         "intervals": {name: list(interval) for name, interval in found.intervals.items()},
-        "baseline": None
-        if base is None
-        else {"answer": base.answer, **{name: base.scores.get(name) for name in found.intervals}},
+        "baseline": review.baseline and beside(review.baseline),
+        "bag_of_words": found.words and beside(found.words),
         "calibration_error": None if certainty is None else calibration(certainty)[1],
         "drift": [dataclasses.asdict(layer) for layer in drift],
     }
@@ -194,7 +207,7 @@ def _training_counts(data: TaskData) -> dict[str, int]:
 
 def _curves_section(metrics: Sequence[Line], result: Mapping[str, Any], review: Review) -> Section:
     score = review.main[0] if len(review.main) == 1 else "main"
-    name = "mean of " + " and ".join(map(name_of, review.main)) if score == "main" else name_of(score)
+    name = "mean of " + " and ".join(map(name_of, review.main)) if score == "main" else name_in(review, score)
     best = result.get("best_step")
     picture = draw_curves(metrics, score, best, f"On dev: {name}")
     steps, values = series(metrics, "dev", score)

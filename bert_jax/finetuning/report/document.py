@@ -37,7 +37,10 @@ class Notes:
 
 @dataclasses.dataclass(frozen=True)
 class Headline:
-    """The one number, its interval, and a word on it. `low` to `high` lie between 0 and 1 on the scale of `share`."""
+    """The one number, its interval, and a word on it.
+
+    `share` is where it stands between 0 and 1, with the interval `low` to `high` and the `bars` that it is to beat.
+    """
 
     name: str
     value: str
@@ -46,7 +49,7 @@ class Headline:
     share: float | None = None
     low: float = 0.0
     high: float = 0.0
-    baseline: float | None = None
+    bars: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)

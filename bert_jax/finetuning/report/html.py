@@ -75,18 +75,20 @@ def _block(block: Block) -> str:
 def _headline(block: Headline) -> str:
     bar = ""
     if block.share is not None:
-        place = {"low": block.low, "width": block.high - block.low, "at": block.share, "base": block.baseline or 0.0}
-        where = {name: f"{100 * min(max(value, 0.0), 1.0):.2f}%" for name, value in place.items()}
-        tick = f'<i class="base" style="left:{where["base"]}"></i>' if block.baseline is not None else ""
+        ticks = "".join(f'<i class="base" style="left:{_per_cent(value)}"></i>' for value in block.bars)
         bar = (
-            f'<div class="bar" aria-hidden="true"><i class="full" style="width:{where["at"]}"></i>{tick}'
-            f'<i class="range" style="left:{where["low"]};width:{where["width"]}"></i></div>'
+            f'<div class="bar" aria-hidden="true"><i class="full" style="width:{_per_cent(block.share)}"></i>{ticks}'
+            f'<i class="range" style="left:{_per_cent(block.low)};width:{_per_cent(block.high - block.low)}"></i></div>'
         )
     return (
         f'<div class="headline"><span class="name">{escape(block.name)}</span>'
         f'<strong>{escape(block.value)}</strong><span class="interval">{escape(block.interval)}</span>{bar}'
         f"<p>{escape(block.remark)}</p></div>"
     )
+
+
+def _per_cent(value: float) -> str:
+    return f"{100 * min(max(value, 0.0), 1.0):.2f}%"
 
 
 def _table(table: Table) -> str:

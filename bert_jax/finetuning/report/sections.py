@@ -19,8 +19,8 @@ from bert_jax.finetuning.report.document import (
     share,
 )
 from bert_jax.finetuning.report.figures import draw_calibration, draw_numbers
-from bert_jax.finetuning.review import WORST, Review
-from bert_jax.finetuning.statistics import Interval, by_confidence, calibration
+from bert_jax.finetuning.review import WORST, Baseline, Review
+from bert_jax.finetuning.statistics import Interval, by_confidence, calibration, compared
 
 MOST_CLASSES = 20  # in the confusion matrix
 MOST_CONFUSIONS = 10
@@ -38,12 +38,20 @@ NAMES = {
 }
 
 
-def name_of(metric: str) -> str:
-    """A metric in words."""
+def name_of(metric: str, positive: str | None = None) -> str:
+    """A metric in words; F1 with the class that it is of, where it is of one."""
+    if metric == "f1" and positive is not None:
+        return f"F1 of {positive}"
     for name, words in sorted(NAMES.items(), key=lambda item: -len(item[0])):  # micro_f1 before f1
         if metric == name or metric.endswith(f"_{name}"):
             return (metric.removesuffix(name).replace("_", " ") + words).strip()
     return metric.replace("_", " ")
+
+
+def name_in(review: Review, metric: str) -> str:
+    """A metric of a review in words: F1 with the class that it is of."""
+    mean = metric == "f1" and review.confusion is not None and review.positive is None
+    return "F1, mean of the classes" if mean else name_of(metric, review.positive)
 
 
 def shown(metric: str, value: float | None, scale: float = 1.0) -> str:
@@ -60,47 +68,56 @@ def spelled(metric: str, interval: Interval, scale: float = 1.0) -> str:
 
 
 def scores_section(
-    review: Review, intervals: Mapping[str, Interval], split: str, others: Sequence[Sequence[str]]
+    review: Review,
+    intervals: Mapping[str, Interval],
+    split: str,
+    others: Sequence[Sequence[str]],
+    words: Baseline | None = None,
 ) -> Section:
-    """Every score with its interval, and what an answer that reads nothing would have. `others`: rows of other sets."""
-    scores, base = review.scores, review.baseline
+    """Return every score with its interval, and beside it that of a bag of words and of an answer that reads nothing.
+
+    `others`: score, value and interval of other sets.
+    """
+    scores = review.scores
+    beside = {"bag of words": words, "reading nothing": review.baseline}
+    there = {head: baseline for head, baseline in beside.items() if baseline is not None}
     rows: list[Sequence[Entry]] = []
     for name, interval in intervals.items():
-        reached = "" if base is None else shown(name, base.scores.get(name), review.scale)
         strong = name in review.main
         value = Cell(shown(name, scores[name], review.scale), strong=strong)
-        rows.append((Cell(name_of(name), strong=strong), value, spelled(name, interval, review.scale), reached))
-    table = Table(("score", split, "95 % interval", "reading nothing"), [*rows, *others], 3)
+        reached = [shown(name, baseline.scores.get(name), review.scale) for baseline in there.values()]
+        rows.append(
+            (Cell(name_in(review, name), strong=strong), value, spelled(name, interval, review.scale), *reached)
+        )
+    rows += [(*other, *("" for _ in there)) for other in others]
+    table = Table(("score", split, "95 % interval", *there), rows, 2 + len(there))
     plain = f"; {', '.join(name_of(name) for name in review.shares)}: Wilson's" if review.shares else ""
     how = f"Intervals by bootstrap over the {len(review):,} {review.unit} (1,000 draws, seed 0){plain}."
-    reading = "" if base is None else f" Reading nothing: {base.answer}."
-    return Section(
-        "Scores",
-        (*(_headline(review, name, intervals[name], split) for name in review.main), table, Paragraph(how + reading)),
-    )
+    said = "".join(f" {head.capitalize()}: {baseline.answer}." for head, baseline in there.items())
+    headlines = (_headline(review, name, intervals[name], split, words) for name in review.main)
+    return Section("Scores", (*headlines, table, Paragraph(how + said)))
 
 
-def _headline(review: Review, metric: str, interval: Interval, split: str) -> Headline:
+def _headline(review: Review, metric: str, interval: Interval, split: str, words: Baseline | None) -> Headline:
     value, base = review.scores[metric], review.baseline
-    remark, beside = "", None
-    if base is not None and metric in base.scores:
-        beside = base.scores[metric]
-        said = f"the {shown(metric, beside, review.scale)} of an answer that reads nothing ({base.answer})"
-        if interval[0] > beside:
-            remark = f"Above {said}, also at the lower end of the interval."
-        elif value > beside:
-            remark = f"Above {said}, but the interval holds that as well: more {review.unit} to score on would tell."
-        else:
-            remark = f"No better than {said}: nothing that was learned shows."
+    bars = (  # what a score is compared with, and what it means not to be above it
+        (base, f"an answer that reads nothing ({base.answer if base else ''})", "nothing that was learned shows"),
+        (words, "a bag of words", "the encoder adds nothing to what words alone say"),
+    )
+    there = [(bar.scores[metric], who, otherwise) for bar, who, otherwise in bars if bar and metric in bar.scores]
+    remarks = [
+        compared(value, interval, beside, f"the {shown(metric, beside, review.scale)} of {who}", review.unit, otherwise)
+        for beside, who, otherwise in there
+    ]
     return Headline(
-        f"{name_of(metric)} on {split}, {len(review):,} {review.unit}",
+        f"{name_in(review, metric)} on {split}, {len(review):,} {review.unit}",
         shown(metric, value, review.scale),
         f"95 %: {spelled(metric, interval, review.scale)}",
-        remark,
+        " ".join(remarks),
         value / review.scale,
         interval[0] / review.scale,
         interval[1] / review.scale,
-        None if beside is None else beside / review.scale,
+        tuple(beside / review.scale for beside, _, _ in there),
     )
 
 

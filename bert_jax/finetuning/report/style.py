@@ -1,4 +1,7 @@
-"""How the page looks. Blue and orange are told apart by those who do not see red or green; both fit dark and light."""
+"""How the page looks. Blue and orange are told apart by those who do not see red or green; both fit dark and light.
+
+A table wider than the screen scrolls within its place, and a shadow at an edge says that it goes on there.
+"""
 
 STYLE = """\
 :root{--paper:#fff;--ink:#1f2328;--soft:#59636e;--line:#d9dee4;--panel:#f5f7f9;--blue:#1f5fa8;--orange:#b9520f;
@@ -30,7 +33,11 @@ border-radius:.6rem;padding:1.1rem 1.25rem;margin:.75rem 0}
 .bar .range{background:var(--blue);border-radius:.2rem;min-width:2px;top:25%;bottom:25%}
 .bar .base{width:3px;margin-left:-1px;background:var(--orange);top:-.3rem;bottom:-.3rem}
 .notes{padding-left:1.2rem;max-width:46rem;overflow-wrap:anywhere}
-.wide{overflow-x:auto;margin:1rem 0}
+.wide{overflow-x:auto;margin:1rem 0;
+background:linear-gradient(90deg,var(--paper) 40%,transparent) 0 0/2rem 100% no-repeat local,
+linear-gradient(270deg,var(--paper) 40%,transparent) 100% 0/2rem 100% no-repeat local,
+linear-gradient(90deg,rgba(128,128,128,.4),transparent) 0 0/.7rem 100% no-repeat scroll,
+linear-gradient(270deg,rgba(128,128,128,.4),transparent) 100% 0/.7rem 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
 .caption{color:var(--soft);font-size:.92rem;margin:1.25rem 0 -.4rem}
 th{font-weight:600;color:var(--soft);text-align:left;vertical-align:bottom}
@@ -66,7 +73,7 @@ mark.expected{background:rgba(var(--tint),.22);border-bottom:2px solid var(--blu
 mark.given{background:rgba(var(--warm),.22);border-bottom:2px dashed var(--orange)}
 mark.expected.given{border-bottom-style:double;background:rgba(var(--tint),.22)}
 @media(max-width:30rem){h1{font-size:1.4rem}.headline strong{font-size:2.1rem}
-table{font-size:.85rem}th,td{padding:.3rem}td{min-width:5.5rem}
+table{font-size:.85rem}th,td{padding:.3rem}
 dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}
 @media print{nav{display:none}article,figure,.headline{break-inside:avoid}}
 """

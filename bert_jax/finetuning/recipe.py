@@ -1,0 +1,63 @@
+"""The learning rate and the epochs of a fine-tuning for which none were given, by the size of the encoder."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from bert_jax.config import ModelConfig
+from bert_jax.files import SETTINGS_BYTES, read_toml_table
+from bert_jax.finetuning.plan import PlannedRun
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.terminal import note
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What decides how far an encoder gets from where it was."""
+
+    learning_rate: float
+    epochs: float
+
+
+# Of the narrowest encoder that a recipe is for. 768: Devlin et al. 2018, A.3; 1024: Liu et al. 2019, table 10; 512 and
+# 256: Turc et al. 2019, and ELECTRA-Small (Clark et al. 2020, table 7); 128: measured, docs/results.md.
+BY_WIDTH = (
+    (1024, Recipe(3e-5, 3.0)),
+    (768, Recipe(5e-5, 3.0)),
+    (320, Recipe(1e-4, 4.0)),
+    (192, Recipe(3e-4, 6.0)),
+    (0, Recipe(1e-3, 10.0)),
+)
+
+
+def usual_recipe(model: ModelConfig) -> Recipe:
+    """Return what usually works for an encoder of this width."""
+    return next(recipe for width, recipe in BY_WIDTH if model.width >= width)
+
+
+def with_recipes(plan: Sequence[PlannedRun], model: ModelConfig) -> list[PlannedRun]:
+    """Return the runs with a rate and epochs, where none were given the usual ones of `model`, which a note says.
+
+    A run that is there goes on with its own.
+    """
+    usual = dataclasses.asdict(usual_recipe(model))
+    settled, taken = [], dict[str, float]()
+    for run in plan:
+        begun = _begun(run.config)
+        missing = [name for name in usual if getattr(run.config, name) is None]
+        own: dict[str, Any] = {name: begun.get(name, usual[name]) for name in missing}
+        taken |= {name: usual[name] for name in missing if name not in begun}
+        settled.append(dataclasses.replace(run, config=dataclasses.replace(run.config, **own)))
+    if taken:
+        told = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in taken.items())
+        note(f"{told}: usual for an encoder of width {model.width}, as none was given")
+    return settled
+
+
+def _begun(config: FinetuneConfig) -> dict[str, float]:
+    """Return the settings of the run that `config` goes on with that are numbers, nothing where it begins one."""
+    path = config.output / "run.toml"
+    if not path.is_file():
+        return {}
+    table = read_toml_table(path, limit=SETTINGS_BYTES)
+    return {name: value for name, value in table.items() if isinstance(value, float)}

@@ -1,0 +1,46 @@
+"""The rate and epochs that are taken where none were given."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bert_jax.config import ModelConfig
+from bert_jax.finetuning.plan import plan_runs
+from bert_jax.finetuning.recipe import usual_recipe, with_recipes
+from bert_jax.settings.finetune import FinetuneConfig, SweepConfig
+
+SMALL = ModelConfig(vocab_size=37, width=128, depth=2, heads=2, mlp_width=20, max_length=16)
+BASE = dataclasses.replace(SMALL, width=768, heads=12)
+
+
+@pytest.fixture
+def config(tmp_path) -> FinetuneConfig:
+    return FinetuneConfig(Path("from"), Path("data"), tmp_path / "run")
+
+
+def test_a_small_encoder_learns_faster_and_longer_and_the_published_sizes_as_published(config, capsys):
+    (small,), (base,) = (with_recipes(plan_runs(config), model) for model in (SMALL, BASE))
+    assert (base.config.learning_rate, base.config.epochs) == (5e-5, 3.0)
+    assert small.config.learning_rate > 5e-5 and small.config.epochs > 3
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"--learning-rate {small.config.learning_rate:g}" in first and "width 128" in first
+    assert "--epochs 3" in second and "as none was given" in second
+
+
+def test_what_is_given_stays_and_is_not_told(config, capsys):
+    given = dataclasses.replace(config, learning_rate=2e-5, epochs=1.5, seeds=(1, 2))
+    assert with_recipes(plan_runs(given), SMALL) == plan_runs(given)
+    swept = dataclasses.replace(config, sweep=SweepConfig(learning_rates=(1e-5, 2e-5)), epochs=2.0)
+    assert [run.config.learning_rate for run in with_recipes(plan_runs(swept), SMALL)] == [1e-5, 2e-5]
+    assert not capsys.readouterr().err
+    (half,) = with_recipes(plan_runs(dataclasses.replace(config, learning_rate=2e-5)), SMALL)
+    assert (half.config.learning_rate, half.config.epochs) == (2e-5, usual_recipe(SMALL).epochs)
+    assert "--learning-rate" not in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with(config, capsys):
+    config.output.mkdir()
+    (config.output / "run.toml").write_text("epochs = 4.0\nlearning_rate = 5e-05\nseeds = [0]\n")
+    (run,) = with_recipes(plan_runs(config), SMALL)
+    assert (run.config.learning_rate, run.config.epochs) == (5e-5, 4.0) and not capsys.readouterr().err
