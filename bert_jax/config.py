@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_toml_table
+from bert_jax.foreign_flags import key_for
 
 T = TypeVar("T")
 
@@ -166,7 +167,7 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
         name = key.replace("-", "_")
         name = f"{name}_" if keyword.iskeyword(name) else name
         if name not in fields:
-            close = difflib.get_close_matches(name, fields, n=1)
+            close = [key_for(key, fields)] if key_for(key, fields) else difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(fields)}"
             raise UserError(f"{where}: unknown key {key!r}{hint}")
         values[name] = _coerce(hints[name], value, f"{where}: {key}")

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import tyro
 
+from bert_jax.foreign_flags import hints
 from bert_jax.terminal import say
 from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
 
 # tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
+CONFIGS = {"vocab": VocabConfig, "report": ReportConfig, "shards": ShardsConfig}
 FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
 
 
@@ -21,6 +23,9 @@ def report_progress(line: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Runs one of them; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
+    if argv and argv[0] in CONFIGS and (told := hints(argv[1:], CONFIGS[argv[0]])):
+        say(f"bert-jax prep {argv[0]}: {'; '.join(told)}. All flags: bert-jax prep {argv[0]} --help", to_stderr=True)
+        raise SystemExit(2)
     return tyro.extras.subcommand_cli_from_dict(
         {"vocab": vocab, "report": report, "shards": shards, "check": check},
         prog="bert-jax prep",

@@ -11,6 +11,8 @@ import tyro
 
 from bert_jax.config import from_table
 from bert_jax.files import read_toml_table
+from bert_jax.foreign_flags import hints
+from bert_jax.terminal import say
 
 T = TypeVar("T")
 
@@ -25,8 +27,16 @@ def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
     if arguments and arguments[0].endswith(".toml"):
         path = Path(arguments.pop(0))
         extra["default"] = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
+    stop_at_foreign_flags(arguments, cls, prog)
     with _no_plugins():
         return tyro.cli(cls, args=arguments, prog=prog, description=cls.__doc__, **extra)
+
+
+def stop_at_foreign_flags(arguments: Sequence[str], cls: type, prog: str) -> None:
+    """Raise SystemExit, as for all wrong command lines, where flags are those of another program, and say ours."""
+    if told := hints(arguments, cls):
+        say(f"{prog}: {'; '.join(told)}. All flags: {prog} --help", to_stderr=True)
+        raise SystemExit(2)
 
 
 def _either_or(cls: type) -> dict[str, str]:
