@@ -29,8 +29,13 @@ class CorpusConfig:
     dialect: Annotated[Dialect, tyro.conf.arg(aliases=("--quotes",))] = "auto"
     """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
     it; or they are plain characters. auto: the content of each file decides."""
+    delimiter: str | None = None
+    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
+    encoding: str | None = None
+    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
     encoding_errors: Literal["strict", "replace"] = "strict"
-    """strict: stop at bytes that are not UTF-8 and at NUL. replace: U+FFFD for the one, drop the other, count both."""
+    """strict: stop at bytes that are not of the encoding and at NUL. replace: U+FFFD for the one, drop the other, and
+    count both."""
     on_bad: Literal["stop", "skip"] = "stop"
     """What a line or row that cannot be read does: stop the job, or be skipped and counted."""
 

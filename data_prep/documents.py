@@ -1,5 +1,6 @@
 """From sources to documents: the one place that knows which reader reads what."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -9,13 +10,15 @@ from data_prep.parquet import parquet_documents
 from data_prep.parts import Format, Part, Piece
 from data_prep.prepared import prepared_documents
 from data_prep.reading import Document, Losses, Reading
-from data_prep.tables import table_documents
+from data_prep.tables import list_documents, sheet_documents, table_documents
 
 READERS: dict[Format, Callable[[Piece, Reading, Losses], Iterator[Document]]] = {
     "txt": plain_documents,
     "jsonl": json_documents,
     "csv": table_documents,
     "tsv": table_documents,
+    "json": list_documents,
+    "xlsx": sheet_documents,
     "wikiextractor": wiki_documents,
     "parquet": parquet_documents,
     "tfds": prepared_documents,
@@ -27,8 +30,10 @@ def read_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[D
 
     Raises UserError, with file and line, for what is not text.
     """
-    with disk_and_network_errors(piece.source.path):
-        yield from READERS[piece.source.format](piece, reading, losses)
+    source = piece.source
+    reading = dataclasses.replace(reading, encoding=source.encoding)
+    with disk_and_network_errors(source.path):
+        yield from READERS[source.format](piece, reading, losses)
 
 
 def read_part(part: Part, reading: Reading, losses: Losses) -> Iterator[Document]:

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from bert_jax.data.formats.json_lines import doubled_keys, parse_record
@@ -224,17 +224,26 @@ def _json_text(line: str, offset: int, source: Source, reading: Reading, losses:
     """The text in a line of .jsonl; empty for a blank, empty or skipped line."""
     if not line.strip():
         return ""
+
+    def where() -> str:
+        return place(source, offset)
+
     try:
         row = parse_record(line)
     except ValueError as error:
-        reason, problem = "lines_not_json", str(error)
-    else:
-        text = row.get(reading.field) if isinstance(row, dict) else None
-        if isinstance(text, str) and reading.field not in doubled_keys(row):
-            losses["documents_empty"] += not text
-            return _sound(text, losses)
-        reason, problem = _no_text(row, text, reading.field)
-    pass_over(reason, problem, lambda: place(source, offset), reading, losses)
+        pass_over("lines_not_json", str(error), where, reading, losses)
+        return ""
+    text = object_text(row, where, reading, losses)
+    losses["documents_empty"] += text == "" and isinstance(row, dict) and row.get(reading.field) == ""
+    return text
+
+
+def object_text(row: Any, where: Callable[[], str], reading: Reading, losses: Losses) -> str:
+    """Return the text of a JSON value that is to be an object with one; empty where it has none, which is told."""
+    text = row.get(reading.field) if isinstance(row, dict) else None
+    if isinstance(text, str) and reading.field not in doubled_keys(row):
+        return _sound(text, losses)
+    pass_over(*_no_text(row, text, reading.field), where, reading, losses)
     return ""
 
 

@@ -6,10 +6,11 @@ from typing import BinaryIO, Literal
 
 from bert_jax.data.formats.addresses import open_file
 from bert_jax.data.formats.compression import unpacked
+from bert_jax.data.formats.encodings import UTF8, decodable
 from bert_jax.data.formats.lines import is_ended, split_lines
 from data_prep.reading import Reading
 
-Format = Literal["txt", "jsonl", "csv", "tsv", "wikiextractor", "parquet", "tfds"]
+Format = Literal["txt", "jsonl", "csv", "tsv", "json", "xlsx", "wikiextractor", "parquet", "tfds"]
 
 UNPACKED = 3  # what a packed byte counts for
 MANY_READINGS = 16  # of one file, that a person should know of
@@ -27,6 +28,7 @@ class Source:
     text_bytes  about how much text it holds
     input       which of the inputs it is from
     weight      how often that input is used; None where no weights were given
+    encoding    of its text
     """
 
     path: str
@@ -39,11 +41,12 @@ class Source:
     rows: int = 0
     input: int = 0
     weight: float | None = None
+    encoding: str = UTF8
 
     @property
     def sequential(self) -> bool:
-        """Whether it can be read from its beginning only: packed, or with line breaks inside of quotes."""
-        return bool(self.packing) or self.format in ("csv", "tsv")
+        """Whether it can be read from its beginning only: packed, to be decoded, or with line breaks inside of rows."""
+        return bool(self.packing) or self.encoding != UTF8 or self.format in ("csv", "tsv", "json", "xlsx")
 
     @property
     def extent(self) -> int:
@@ -154,9 +157,10 @@ def read_many_times(parts: tuple[Part, ...]) -> list[tuple[Source, int]]:
 
 
 def open_bytes(source: Source) -> BinaryIO:
-    """The unpacked bytes of a file."""
+    """The text of a file, unpacked, as UTF-8."""
     stream = open_file(source.path)
-    return unpacked(stream, source.packing, source.path) if source.packing else stream
+    stream = unpacked(stream, source.packing, source.path) if source.packing else stream
+    return decodable(stream, source.path, source.encoding).stream
 
 
 def line_at(source: Source, offset: int) -> int:

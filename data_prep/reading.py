@@ -7,6 +7,7 @@ from typing import Literal
 
 from bert_jax.data.formats import text
 from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.formats.encodings import UTF8
 from bert_jax.data.formats.text import Place, unix_line_ends
 from bert_jax.errors import UserError
 from data_prep.config import CorpusConfig
@@ -33,10 +34,12 @@ class Reading:
     encoding_errors: Literal["strict", "replace"] = "strict"
     on_bad: Literal["stop", "skip"] = "stop"
     dialect: Dialect = "auto"
+    delimiter: str | None = None
+    encoding: str | None = None
 
 
 def reading_of(config: CorpusConfig) -> Reading:
-    return Reading(config.documents, config.field, config.encoding_errors, config.on_bad, config.dialect)
+    return Reading(**{field.name: getattr(config, field.name) for field in dataclasses.fields(Reading)})
 
 
 class Losses(Counter[str]):
@@ -79,7 +82,8 @@ def decode(data: bytes, offset: int, place: Place, reading: Reading, losses: Los
 
     What is not UTF-8, and NUL, raises UserError or is replaced, dropped and counted.
     """
-    return unix_line_ends(text.decode(data, offset, place, reading.encoding_errors, losses))
+    encoding = reading.encoding or UTF8
+    return unix_line_ends(text.decode(data, offset, place, reading.encoding_errors, losses, encoding))
 
 
 def row_text(value: object, field: str, where: Callable[[], str], reading: Reading, losses: Losses) -> str:

@@ -43,11 +43,7 @@ def _draw(seed: int, name: str, offset: int) -> float:
 
 
 def told_losses(counts: Losses) -> list[str]:
-    """Lines that say what was left out or changed; none where nothing was."""
+    """Return lines that say what was left out, changed or decided; none where nothing was."""
     lost = sorted((name, count) for name, count in counts.items() if count and name != "characters")
-    if not lost:
-        return []
-    return [
-        "left out or changed: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in lost),
-        *counts.notes,
-    ]
+    told = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in lost)
+    return [*([f"left out or changed: {told}"] if lost else []), *counts.notes]

@@ -2,14 +2,17 @@
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_jax.data.entities import PARTS, WORDS, WRITTEN, Span
 from bert_jax.data.formats.json_lines import doubled_keys, parse_record
 from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.tables import read_lines
+from bert_jax.data.formats.text import lines_of
+from bert_jax.data.rows import Rows
+from bert_jax.data.tables import AS_USUAL, Reading, read_lines
 from bert_jax.data.tag_schemes import (
     BARE,
     LOWER_UNTYPED,
@@ -26,7 +29,10 @@ from bert_jax.errors import UserError
 
 DOCUMENT = "-DOCSTART-"
 SPANS_SUFFIX = ".jsonl"
+COLUMNS_SUFFIXES = (".conll", ".iob", ".bio")  # of columns alone
 SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
+LOOKED_AT = 200  # lines of a file that may be of columns
+_TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw](?:-\S+)?|\S+-[BIESLUMW]")
 SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
 SPAN_FIELDS = ("start", "end", "label")  # of an entity
 
@@ -61,36 +67,65 @@ def words_like(train: Path) -> str:
     return PARTS if suffix_of(train)[0] == SPANS_SUFFIX else WRITTEN
 
 
-def read_sentences(path: Path, *, words: str = PARTS, encoding_errors: str = "strict") -> Sentences:
+def read_sentences(path: Path, *, words: str = PARTS, reading: Reading = AS_USUAL) -> Sentences:
     """The sentences of a file, by its suffix: .jsonl has spans in characters of a text, all others columns.
 
     `words` says how a text is cut (see entities.WORDS); columns are cut already.
 
     Raises UserError with the line for what is neither.
     """
-    lines = read_lines(path, encoding_errors=encoding_errors)
+    lines = read_lines(path, reading)
     sentences = _read_spans(path, lines, words) if suffix_of(path)[0] == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(sentences):
         raise UserError(f"{path}: no sentences")
     return sentences
 
 
-def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
-    """Return the sentences of columns: words in the first, tags in the last; a blank line ends a sentence."""
-    blocks: list[list[tuple[int, list[str]]]] = [[]]  # of a sentence the lines, each with its number and its fields
-    columns = 0
+def read_words(path: Path, size: int, reading: Reading = AS_USUAL) -> Iterator[Rows]:
+    """Yield the sentences of columns as texts, at most `size` at a time: words in the first, whatever is in others."""
+    blocks = (block for block in _blocks(read_lines(path, reading)) if block)
+    while batch := list(itertools.islice(blocks, size)):
+        texts = [" ".join(fields[0] for _, fields in block) for block in batch]
+        yield Rows(texts, None, None, str(path), [block[0][0] for block in batch])
+
+
+def has_columns(head: str) -> bool:
+    """Return whether a file that begins so looks like words with tags: its first lines have a tag for a last field."""
+    fields = [_fields(line) for line in lines_of(head)[:LOOKED_AT]]
+    rows = [row for row in fields if row and row[0] != DOCUMENT]
+    return (
+        len(rows) > 1
+        and len({len(row) for row in rows}) == 1
+        and any(row[-1] in ("O", "o") for row in rows)
+        and all(len(row) > 1 and _TAG.fullmatch(row[-1]) for row in rows)
+    )
+
+
+def _blocks(lines: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, list[str]]]]:
+    """Yield the lines of each sentence, each with its number and its fields; an empty list where there are none."""
+    block: list[tuple[int, list[str]]] = []
     for number, line in lines:
         fields = _fields(line)
-        if not fields or fields[0] == DOCUMENT:
-            blocks.append([])
-            continue
-        if len(fields) == 1:
-            raise UserError(f"{path} line {number}: {fields[0]!r} alone, where a word and its tag are expected")
-        columns = columns or len(fields)
-        if len(fields) != columns:
-            raise UserError(f"{path} line {number}: {len(fields)} columns, the lines before have {columns}")
-        blocks[-1].append((number, fields))
-    sentences = [block for block in blocks if block]
+        if fields and fields[0] != DOCUMENT:
+            block.append((number, fields))
+        else:
+            yield block
+            block = []
+    yield block
+
+
+def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
+    """Return the sentences of columns: words in the first, tags in the last; a blank line ends a sentence."""
+    sentences = []
+    columns = 0
+    for block in filter(None, _blocks(lines)):
+        for number, fields in block:
+            if len(fields) == 1:
+                raise UserError(f"{path} line {number}: {fields[0]!r} alone, where a word and its tag are expected")
+            columns = columns or len(fields)
+            if len(fields) != columns:
+                raise UserError(f"{path} line {number}: {len(fields)} columns, the lines before have {columns}")
+        sentences.append(block)
     _check_words(path, sentences)
     where: dict[str, str] = {}  # of each tag
     for number, fields in itertools.chain.from_iterable(sentences):

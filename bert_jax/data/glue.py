@@ -10,8 +10,8 @@ from bert_jax.data.labelled import Labelled, read_labelled
 from bert_jax.data.labels import with_classes, with_scores
 from bert_jax.data.prepared import Prepared, as_prepared, is_ready
 from bert_jax.data.row_notes import one_class_notes, score_notes
-from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows
-from bert_jax.data.tables import read_plain_table, read_records
+from bert_jax.data.rows import Columns, Rows
+from bert_jax.data.tables import AS_USUAL, Reading, read_plain_table, read_records
 from bert_jax.errors import UserError
 
 
@@ -41,7 +41,7 @@ def read_task(
 
     def read(file: str) -> Rows:
         path = glue_file(name, data, file)
-        return settle(read_glue(name, path, notes=notes, encoding_errors=reading.encoding_errors), task, task.labels)
+        return settle(read_glue(name, path, reading, notes=notes), task, task.labels)
 
     train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
     also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
@@ -115,17 +115,17 @@ def _of_task(name: str, asked: Prepared) -> Prepared:
     return asked
 
 
-def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding_errors: str = "strict") -> Rows:
+def read_glue(name: str, path: Path, reading: Reading = AS_USUAL, *, notes: list[str] | None = None) -> Rows:
     """The rows of an official file, or of a split of TFDS in the file's order; labels as spelled in files, none in a
     test file. No quoting.
     """
     task = _find_task(name)
     if asked := as_prepared(path):
-        return _read_prepared(task, _of_task(name, asked), encoding_errors)
+        return _read_prepared(task, _of_task(name, asked), reading)
     if not is_file(path) and is_folder(path.parent):
         beside = ", ".join(name for name in names_in(path.parent) if name.endswith(".tsv")) or "no .tsv file"
         raise UserError(f"{path}: no such file; {path.parent} holds {beside}")
-    fields = read_plain_table(path, encoding_errors=encoding_errors)
+    fields = read_plain_table(path, reading)
     is_test = path.stem.startswith(("test", "diagnostic"))  # these have a header in every task
     header = list(task.header) if task.header and not is_test else next(fields, (0, [""]))[1]
     for column in (task.text, task.pair, None if is_test else task.label):
@@ -159,11 +159,11 @@ def read_glue(name: str, path: Path, *, notes: list[str] | None = None, encoding
     return rows
 
 
-def _read_prepared(task: GlueTask, asked: Prepared, encoding_errors: str) -> Rows:
+def _read_prepared(task: GlueTask, asked: Prepared, reading: Reading) -> Rows:
     texts = task.features or ((task.text,) if task.pair is None else (task.text, task.pair))
     is_test = (asked.split or "").startswith("test")
     path = asked.path(asked.split or "train")
-    records = list(read_records(path, (*texts, "label", "idx"), encoding_errors=encoding_errors))
+    records = list(read_records(path, (*texts, "label", "idx"), reading))
     records.sort(key=lambda record: record[1]["idx"])  # TFDS shuffles them
     if not records:
         raise UserError(f"{asked}: no rows")

@@ -14,10 +14,19 @@ from bert_jax.data.labels import (
     with_several,
     with_several_scores,
 )
-from bert_jax.data.row_notes import class_notes, group_notes, one_class_notes, row_notes, score_notes, several_notes
-from bert_jax.data.rows import AS_USUAL, Columns, Reading, Rows, read_rows
+from bert_jax.data.row_notes import (
+    check_labels,
+    class_notes,
+    group_notes,
+    label_notes,
+    one_class_notes,
+    row_notes,
+    score_notes,
+    several_notes,
+)
+from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
-from bert_jax.data.tables import SUFFIXES
+from bert_jax.data.tables import AS_USUAL, SUFFIXES, Reading
 from bert_jax.errors import UserError
 
 
@@ -82,7 +91,7 @@ def read_labelled(
             f"{train.source}: every row has the label {labels[0]!r}; two classes are the least to learn. Is --label "
             "another column, or does the file hold one class of several?"
         )
-    notes += class_notes(train)
+    notes += [*label_notes(train, columns.label), *class_notes(train)]
     train, dev = with_classes(train, labels), with_classes(dev, labels)
     notes += one_class_notes(dev, "dev", labels)
     return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
@@ -95,9 +104,13 @@ def read_split_rows(
     train_path, dev_path = find_split_files(data, SUFFIXES)
     remarks: list[str] = []
     reading = dataclasses.replace(reading, tell=remarks.append)
+    if columns.label is not None and columns.label in columns.texts:
+        raise UserError(f"--label {columns.label}: the same column as the text. Name that of the label")
     train = read_rows(train_path, columns, reading)
-    if dev_path is not None:
-        dev = read_rows(dev_path, columns, reading)
+    dev = None if dev_path is None else read_rows(dev_path, columns, reading)
+    if stratify:
+        check_labels(train, columns.label, dev)
+    if dev is not None:
         return train, dev, [*remarks, *row_notes(train, dev), *group_notes(train, dev)]
     count = len(train)
     train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
@@ -130,7 +143,7 @@ def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tu
         )
     held = held_out(_classes(rows, stratify), groups, dev_share, seed)
     if not held.any():
-        few = f"{len(rows)} rows are too few to hold some out; no class has two"
+        few = f"{len(rows)} rows are too few to hold some out; no class has two. Is --label another column?"
         last = "no group can be held out: each has the last rows of a class. Leave --group out"
         raise UserError(f"{rows.source}: {few if rows.groups is None else last}")
     return rows.pick(np.flatnonzero(~held).tolist()), rows.pick(np.flatnonzero(held).tolist())

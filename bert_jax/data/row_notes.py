@@ -11,7 +11,41 @@ from bert_jax.errors import UserError
 
 FEW_ROWS = 100  # in all
 FEW_OF_CLASS = 10
+MANY_ROWS = 20  # labels of fewer may all be different by chance
 SHOWN = 3
+
+
+def check_labels(rows: Rows, column: str | None, known: Rows | None = None) -> None:
+    """Raise UserError where all rows have labels of their own, so that it is an id, a number or a text.
+
+    `known` are dev rows: where all of their labels are among those of the rows, one row a class is what is meant.
+    """
+    labels = rows.labels or []
+    different = set(labels)
+    if len(labels) < MANY_ROWS or len(different) < len(labels):
+        return
+    if known is not None and set(known.labels or ()) <= different:
+        return
+    raise UserError(
+        f"{rows.source}: each of the {len(labels)} rows has a label of its own. {_no_classes(column, labels)}"
+    )
+
+
+def _no_classes(column: str | None, labels: Sequence[str]) -> str:
+    numbers = all(number_of(label) is not None for label in labels)
+    other = "a number to predict (--score)" if numbers else "a text"
+    return f"Is {column!r}, such as {labels[0][:40]!r}, an id, or {other}? Name the column of the classes with --label"
+
+
+def label_notes(train: Rows, column: str | None) -> list[str]:
+    """Say where most rows have labels of their own, of rows with one class."""
+    labels = train.labels or []
+    different = len(set(labels))
+    if len(labels) < MANY_ROWS or 2 * different <= len(labels):
+        return []
+    return [
+        f"{train.source}: {different} different labels in {len(labels)} training rows. {_no_classes(column, labels)}"
+    ]
 
 
 def row_notes(train: Rows, dev: Rows) -> list[str]:
@@ -32,6 +66,8 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
         empty = [i for i, text in enumerate(rows.texts) if not text.strip()]
         if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
             raise UserError(f"{rows.source}: none of the {len(rows)} {name} rows has a text. Is --text another column?")
+        if len(rows) >= MANY_ROWS and all(number_of(text) is not None for text in rows.texts):
+            notes.append(f"{rows.source}: all texts of the {name} rows are numbers. Is --text another column?")
         if empty:
             notes.append(f"{rows.place(empty[0])}: no text, as in {len(empty)} of {len(rows)} {name} rows")
     return notes

@@ -4,15 +4,13 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_jax.data.formats.addresses import address_of
-from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.tables import Record, has_lines, read_records
+from bert_jax.data.tables import AS_USUAL, More, Reading, Record, has_lines, nothing_more, read_records
 from bert_jax.errors import UserError
-from bert_jax.terminal import note
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Rows:
 
     lines    of each row the line of the file that it begins on, or its number where the source has no lines
     numbers  of each row its number, header and blank lines not counted, from 1; None where `lines` are that
+    kept     values of further columns by name
     """
 
     texts: list[str]
@@ -58,6 +57,7 @@ class Rows:
     choices: list[list[str]] | None = None
     groups: list[str] | None = None
     numbers: list[int] | None = None
+    kept: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -67,7 +67,8 @@ class Rows:
             return None if values is None else [values[i] for i in indices]
 
         of_all = of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines)
-        return Rows(*of_all, of(self.choices), of(self.groups), of(self.numbers))
+        kept = {name: of(values) for name, values in self.kept.items()}
+        return Rows(*of_all, of(self.choices), of(self.groups), of(self.numbers), kept)
 
     def place(self, i: int) -> str:
         """Name row `i` by its file and its place in it: tickets.csv line 812 (row 640)."""
@@ -105,36 +106,38 @@ def rows_of(
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """The settings for reading files of rows (see tables.read_records), and the receiver of notes about them."""
-
-    encoding_errors: str = "strict"
-    dialect: Dialect = "auto"
-    tell: Callable[[str], None] = note
-
-
-AS_USUAL = Reading()
-
-
 def read_rows(path: Path, columns: Columns, reading: Reading = AS_USUAL) -> Rows:
     """Return all rows of a file, by column name. Raises UserError for an empty label, too."""
-    rows = _gather(enumerate(read_records(path, columns.all, **vars(reading)), 1), columns, path)
+    rows = _gather(enumerate(read_records(path, columns.all, reading), 1), columns, path)
     if not len(rows):
         raise UserError(f"{path}: no rows")
     return rows
 
 
 def stream_rows(
-    path: Path, columns: Columns, size: int, reading: Reading = AS_USUAL, *, suffix: str | None = None
+    path: Path,
+    columns: Columns,
+    size: int,
+    reading: Reading = AS_USUAL,
+    *,
+    suffix: str | None = None,
+    keep: More = nothing_more,
 ) -> Iterator[Rows]:
-    """Yield the same, at most `size` rows at a time; nothing for a file without rows."""
-    records = enumerate(read_records(path, columns.all, suffix=suffix, **vars(reading)), 1)
-    while len(rows := _gather(itertools.islice(records, size), columns, path)):
+    """Yield the same, at most `size` rows at a time; nothing for a file without rows.
+
+    `keep` says, of the names of the columns of the first row, whose values are kept.
+    """
+    records = read_records(path, columns.all, reading, suffix=suffix, more=keep)
+    first = next(records, None)
+    if first is None:
+        return
+    kept = keep(list(first[1]))
+    numbered = enumerate(itertools.chain([first], records), 1)
+    while len(rows := _gather(itertools.islice(numbered, size), columns, path, kept)):
         yield rows
 
 
-def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path) -> Rows:
+def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path, kept: Sequence[str] = ()) -> Rows:
     source = address_of(path)
     rows = Rows(
         [],
@@ -145,6 +148,7 @@ def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path
         [] if columns.choices else None,
         None if columns.group is None else [],
         [] if has_lines(path) else None,
+        {name: [] for name in kept},
     )
     for number, (line, record) in numbered:
         rows.lines.append(line)
@@ -168,6 +172,8 @@ def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path
             given = record[columns.label]
             named = _several(given, where) if columns.several else _named(given, "label", columns.label, where)
             rows.labels.append(named)
+        for name, values in rows.kept.items():
+            values.append(record.get(name))
     return rows
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bert_jax.data.prepared import as_prepared, features_of
-from bert_jax.data.tables import read_records, read_text
+from bert_jax.data.tables import AS_USUAL, Reading, read_records, read_text
 from bert_jax.errors import UserError
 
 Entry = tuple[str, str, dict[str, Any]]  # where it is, its context, the question
@@ -51,7 +51,7 @@ class Questions:
         return len(self.items)
 
 
-def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "strict") -> Questions:
+def read_squad(path: Path, *, answers: bool = True, reading: Reading = AS_USUAL) -> Questions:
     """Return the questions of an official JSON file, or of a split of tfds:squad, in order.
 
     Raises UserError with the id for a question that is there twice, has no text, or no answer where the file does not
@@ -61,7 +61,7 @@ def read_squad(path: Path, *, answers: bool = True, encoding_errors: str = "stri
     items: list[Question] = []
     ids: set[str] = set()
     faults = _Faults()
-    stated, entries = _read_entries(path, encoding_errors)
+    stated, entries = _read_entries(path, reading)
     marked = False
     for where, context, entry in entries:
         name = entry.get("id")
@@ -142,18 +142,18 @@ def _decide_version(stated: Version | None, has_no_answer: bool, marked: bool) -
     return version, f"no version is given; scored as SQuAD {version}, as {reason}"
 
 
-def _read_entries(path: Path, encoding_errors: str) -> tuple[Version | None, Iterator[Entry]]:
+def _read_entries(path: Path, reading: Reading) -> tuple[Version | None, Iterator[Entry]]:
     """Return the version that a file or prepared split states, and its questions."""
     if as_prepared(path):
-        return "2.0" if "is_impossible" in features_of(path) else "1.1", _prepared_entries(path, encoding_errors)
-    table = _load(path, encoding_errors)
+        return "2.0" if "is_impossible" in features_of(path) else "1.1", _prepared_entries(path, reading)
+    table = _load(path, reading)
     number = str(table.get("version", "")).strip().lower().removeprefix("v")
     return VERSIONS.get(number.split(".")[0]), _entries(path, table["data"])
 
 
-def _load(path: Path, encoding_errors: str) -> dict[str, Any]:
+def _load(path: Path, reading: Reading) -> dict[str, Any]:
     try:
-        table = json.loads(read_text(path, encoding_errors=encoding_errors))
+        table = json.loads(read_text(path, reading))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
@@ -165,9 +165,9 @@ def _load(path: Path, encoding_errors: str) -> dict[str, Any]:
     return table
 
 
-def _prepared_entries(path: Path, encoding_errors: str) -> Iterator[Entry]:
+def _prepared_entries(path: Path, reading: Reading) -> Iterator[Entry]:
     columns = ("id", "question", "context", "answers")
-    for number, example in read_records(path, columns, encoding_errors=encoding_errors):
+    for number, example in read_records(path, columns, reading):
         answers = [
             {"text": text, "answer_start": start}
             for text, start in zip(example["answers"]["text"], example["answers"]["answer_start"], strict=True)

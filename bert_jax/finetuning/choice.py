@@ -10,8 +10,8 @@ from bert_jax.data.encoded import encode_rows
 from bert_jax.data.files import file_to_score
 from bert_jax.data.labelled import read_split_rows
 from bert_jax.data.row_notes import one_class_notes
-from bert_jax.data.rows import Columns, Reading, Rows, read_rows
-from bert_jax.data.tables import SUFFIXES
+from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.tables import SUFFIXES, reading_of
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.review import Part, Review
@@ -32,7 +32,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         dev_share=config.dev_share,
         seed=config.split_seed,
         stratify=False,
-        reading=Reading(config.encoding_errors, config.dialect),
+        reading=reading_of(config),
     )
     record = {"name": config.task, "columns": dataclasses.asdict(columns)}
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
@@ -50,7 +50,7 @@ def read_choice_dev(asked: Asked) -> Examples:
     given = asked.record.get("columns") or {}
     choices = tuple(given.get("choices") or ("choices",))
     columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
-    rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
+    rows = read_rows(path, columns, dataclasses.replace(asked.reading, tell=notes.append))
     examples = _examples(rows, asked.tokenizer, asked.length)
     return dataclasses.replace(examples, notes=[*notes, *_constant_notes(rows, examples, "scored")])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.formats.dialect import Dialect
+from bert_jax.data.tables import AS_USUAL, Reading
 from bert_jax.finetuning.review import Review
 from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.text.tokenizer import Tokenizer
@@ -53,8 +53,7 @@ class Asked:
     problem: str
     tokenizer: Tokenizer
     length: int
-    encoding_errors: str = "strict"
-    dialect: Dialect = "auto"
+    reading: Reading = AS_USUAL
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from bert_jax.convert.pretrained import SINGLE_LABEL
 from bert_jax.data.answer_lengths import default_longest
 from bert_jax.data.files import file_to_score, read_splits
 from bert_jax.data.squad import Questions, read_squad
+from bert_jax.data.tables import reading_of
 from bert_jax.data.windows import Windows, character_counts, cut, windows_of_pairs, windows_of_pieces
 from bert_jax.errors import UserError
 from bert_jax.finetuning.answer_places import AnswerTokens, find_tokens, limits_of, places_in_rows
@@ -26,7 +27,7 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 
     What stands nowhere in its context cannot be learned, and is left out of training.
     """
-    read = functools.partial(read_squad, encoding_errors=config.encoding_errors)
+    read = functools.partial(read_squad, reading=reading_of(config))
     # Questions of one context stay together: held out with it, or trained on with it.
     train, dev, notes = read_splits(
         config.data, SUFFIXES, read, config.dev_share, lambda item: item.context, config.split_seed
@@ -64,7 +65,7 @@ def read_reading_dev(asked: Asked) -> Examples:
     """Return questions to score a model on: a file, or a folder's dev file."""
     record = asked.record
     notes: list[str] = []
-    questions = read_squad(file_to_score(asked.data, SUFFIXES, notes.append), encoding_errors=asked.encoding_errors)
+    questions = read_squad(file_to_score(asked.data, SUFFIXES, notes.append), reading=asked.reading)
     longest = record.get("max_answer_length")
     windows = _windows(questions, asked.tokenizer, asked.length, record.get("overlap"), longest)
     answers = find_tokens(questions, windows.pieces)

@@ -15,8 +15,8 @@ from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.labels import with_classes, with_scores, with_several, with_several_scores
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.data.row_notes import one_class_notes, score_notes, several_notes
-from bert_jax.data.rows import Columns, Reading, Rows, read_rows
-from bert_jax.data.tables import SUFFIXES
+from bert_jax.data.rows import Columns, Rows, read_rows
+from bert_jax.data.tables import SUFFIXES, reading_of
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.row_review import review_numbers, review_rows
@@ -46,7 +46,7 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         score=config.score,
         dev_share=config.dev_share,
         seed=config.split_seed,
-        reading=Reading(config.encoding_errors, config.dialect),
+        reading=reading_of(config),
     )
     record = {
         "name": config.task,
@@ -122,12 +122,13 @@ def read_sequence_dev(asked: Asked) -> Examples:
     """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
     data, labels = asked.data, asked.labels
     notes: list[str] = []
+    reading = dataclasses.replace(asked.reading, tell=notes.append)
     numbers = asked.problem == REGRESSION
     record = {**(SCORES if numbers else CLASSES), **asked.record}
     name = record.get("name", "rows")
     if name in GLUE:
         path = dev_file(name, data)
-        rows = read_glue(name, path, encoding_errors=asked.encoding_errors)
+        rows = read_glue(name, path, reading)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
         rows = settle(rows, GLUE[name], labels)
@@ -135,7 +136,7 @@ def read_sequence_dev(asked: Asked) -> Examples:
         path = file_to_score(data, SUFFIXES, notes.append)
         several = asked.problem == MULTI_LABEL
         columns = _columns_to_score(record.get("columns") or {}, labels if numbers else None, several)
-        rows = read_rows(path, columns, Reading(asked.encoding_errors, asked.dialect, notes.append))
+        rows = read_rows(path, columns, reading)
         if several:
             rows = with_several(rows, labels or ())
         elif numbers:
@@ -144,14 +145,14 @@ def read_sequence_dev(asked: Asked) -> Examples:
             rows = with_classes(rows, labels or ())
     if asked.problem == MULTI_LABEL and not asked.record.get("main"):
         record |= SEVERAL
-    reading = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
+    examples = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
     if asked.problem == REGRESSION:
         notes += score_notes(rows, "scored", labels)
     elif asked.problem == MULTI_LABEL:
         notes += several_notes(rows, "scored", labels or ())
     else:
         notes += one_class_notes(rows, "scored", labels or ())
-    return dataclasses.replace(reading.examples(rows, reading.texts(rows)), notes=notes)
+    return dataclasses.replace(examples.examples(rows, examples.texts(rows)), notes=notes)
 
 
 def _columns_to_score(known: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:

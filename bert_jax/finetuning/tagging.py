@@ -12,6 +12,7 @@ from bert_jax.data.conll import SUFFIXES, Sentence, Sentences, read_sentences, w
 from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.entities import WRITTEN, first_pieces
 from bert_jax.data.files import file_to_score, find_split_files, read_splits
+from bert_jax.data.tables import reading_of
 from bert_jax.data.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
@@ -23,7 +24,7 @@ from bert_jax.text.tokenizer import Tokenizer
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     words = words_like(find_split_files(config.data, SUFFIXES)[0])
-    read = functools.partial(read_sentences, words=words, encoding_errors=config.encoding_errors)
+    read = functools.partial(read_sentences, words=words, reading=reading_of(config))
     train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
@@ -43,7 +44,7 @@ def read_tagging_dev(asked: Asked) -> Examples:
     notes: list[str] = []
     path = file_to_score(asked.data, SUFFIXES, notes.append)
     words = asked.record.get("words", WRITTEN)
-    sentences = read_sentences(path, words=words, encoding_errors=asked.encoding_errors)
+    sentences = read_sentences(path, words=words, reading=asked.reading)
     examples = _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
     return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_none_there(sentences, "scored")])
 

@@ -41,5 +41,9 @@ class EmbedConfig:
     dialect: Dialect = "auto"
     """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
     it; or they are plain characters. auto: the content of the file decides."""
+    delimiter: str | None = None
+    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
+    encoding: str | None = None
+    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
     encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with rows that are not UTF-8."""
+    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""

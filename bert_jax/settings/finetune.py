@@ -24,6 +24,7 @@ OF_TASKS = {  # settings that say something of the user's own files, and the tas
     "text": ("rows", "choice"),
     "label": ("rows", "choice"),
     "group": ("rows", "choice"),
+    "delimiter": ("rows", "choice", "swag"),
     "dialect": ("rows", "choice", "swag"),  # the others' files have formats of their own
     "max_answer_length": ("squad",),
 }
@@ -112,8 +113,12 @@ class FinetuneConfig:
     dialect: Dialect = "auto"
     """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
     it; or they are plain characters. auto: the content of the file decides."""
+    delimiter: str | None = None
+    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
+    encoding: str | None = None
+    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
     encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with rows that are not UTF-8."""
+    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
     epochs: float | None = None
     """Default: by the width of the encoder, from 3 of BERT-base and wider ones to 10 of bert-tiny; a note says it."""
     batch_size: int = 32

@@ -6,7 +6,8 @@ import numpy as np
 from rich.progress import track
 
 from bert_jax.config import check_ranges
-from bert_jax.data.rows import Columns, Reading, stream_rows
+from bert_jax.data.rows import Columns, stream_rows
+from bert_jax.data.tables import reading_of
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
 from bert_jax.output import check_new_file, whole_file
@@ -21,9 +22,7 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
         raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
     check_new_file(config.output)
     check_ranges(config, batch_size=(1, None))
-    chunks = stream_rows(
-        config.input, Columns(config.text, None, None), CHUNK_ROWS, Reading(config.encoding_errors, config.dialect)
-    )
+    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, reading_of(config))
     embedder = load_embedder(
         config.model, pooling=config.pooling, normalize=config.normalize, max_length=config.max_length
     )

@@ -12,7 +12,7 @@ from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.squad import read_predictions, read_squad
-from bert_jax.data.tables import STDIN
+from bert_jax.data.tables import STDIN, reading_of
 from bert_jax.errors import UserError
 from bert_jax.finetuning.answer_review import golds_of, review_texts
 from bert_jax.finetuning.data import Asked, Examples
@@ -89,8 +89,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         problem=about.problem,
         tokenizer=require_tokenizer(about),
         length=about.task.get("max_length") or min(longest, about.max_length),
-        encoding_errors=config.encoding_errors,
-        dialect=config.dialect,
+        reading=reading_of(config),
     )
     examples = read_dev(about.kind, asked)
     for remark in examples.notes:
@@ -154,9 +153,10 @@ def _no_better(review: Review) -> list[str]:
 
 def _check_dialect(config: EvaluateConfig, scored: str, *, has_tables: bool) -> None:
     """Raise UserError for a dialect where the rows to score are in a format of their own."""
-    if config.dialect != "auto" and not has_tables:
-        problem = f"--dialect {config.dialect}: {scored} is scored on files whose format says what quotation marks are"
-        raise UserError(f"{problem}. Leave it out")
+    flags = {"dialect": None if config.dialect == "auto" else config.dialect, "delimiter": config.delimiter}
+    for name, value in flags.items():
+        if value is not None and not has_tables:
+            raise UserError(f"--{name} {value}: {scored} is scored on files of a format of its own. Leave it out")
 
 
 def _without_main(scores: dict[str, float]) -> dict[str, float]:
@@ -165,7 +165,7 @@ def _without_main(scores: dict[str, float]) -> dict[str, float]:
 
 def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, Any]:
     """The official scores of SQuAD, and how many questions have no answer in the predictions."""
-    questions = read_squad(config.data, encoding_errors=config.encoding_errors)
+    questions = read_squad(config.data, reading=reading_of(config))
     for remark in questions.notes:
         note(remark)
     answers = read_predictions(predictions)

@@ -15,6 +15,7 @@ from bert_jax.config import check_types
 from bert_jax.data.glue import glue_file, has_file, set_name
 from bert_jax.data.glue_tasks import GLUE
 from bert_jax.data.prepared import as_prepared
+from bert_jax.data.tables import reading_of
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
 from bert_jax.output import write_text
@@ -38,7 +39,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
         for file in GLUE[name].dev:
             if not has_file(name, config.data, file):
                 raise UserError(f"{glue_file(name, config.data, file)}: not there, but training rows are. Add it")
-    check_tests(config.data, there, encoding_errors=config.encoding_errors)
+    check_tests(config.data, there, reading_of(config))
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}
     for name in there:
@@ -52,7 +53,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     write_text(config.output / SUMMARY, json.dumps(summary, indent=2) + "\n")
     _show(config, scores, averages)
     best = {name: config.output / name for name in there}
-    write_submission(config.data, best, config.output / SUBMISSION, encoding_errors=config.encoding_errors)
+    write_submission(config.data, best, config.output / SUBMISSION, reading_of(config))
     return runs
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from bert_jax.data.glue import read_glue, rows_to_answer, spell
 from bert_jax.data.glue_tasks import GLUE, LEADERBOARD
+from bert_jax.data.tables import AS_USUAL, Reading
 from bert_jax.inference.load import load
 from bert_jax.terminal import note
 from bert_jax.verbs.writing import write_output
@@ -13,13 +14,13 @@ SUBMISSION = "submission"
 LOWEST, HIGHEST = 0.0, 5.0  # of a similarity
 
 
-def answer_test(model: Any, path: Path, *, batch_size: int = 64, encoding_errors: str = "strict") -> str:
+def answer_test(model: Any, path: Path, *, batch_size: int = 64, reading: Reading = AS_USUAL) -> str:
     """The content of a file of answers: a header, then index and prediction of each row, in the order of the rows.
 
     Classes are spelled as in the task's files; scores are kept between 0 and 5.
     """
     name = model.task["name"]
-    rows = read_glue(name, path, encoding_errors=encoding_errors)
+    rows = read_glue(name, path, reading)
     answers = model.answer(rows, batch_size=batch_size)
     if model.labels is None:
         told = [f"{min(max(answer.score, LOWEST), HIGHEST):.3f}" for answer in answers]
@@ -28,15 +29,15 @@ def answer_test(model: Any, path: Path, *, batch_size: int = 64, encoding_errors
     return "\n".join(["index\tprediction", *(f"{i}\t{prediction}" for i, prediction in enumerate(told))]) + "\n"
 
 
-def check_tests(data: Path, names: list[str], *, encoding_errors: str) -> None:
+def check_tests(data: Path, names: list[str], reading: Reading) -> None:
     """Raises UserError for what is wrong with a test file of these tasks: before the training, not after it."""
     for entry, (name, _) in LEADERBOARD.items():
         path = rows_to_answer(entry, data) if name in names else None
         if path is not None:
-            read_glue(name, path, encoding_errors=encoding_errors)
+            read_glue(name, path, reading)
 
 
-def write_submission(data: Path, runs: dict[str, Path], output: Path, *, encoding_errors: str) -> None:
+def write_submission(data: Path, runs: dict[str, Path], output: Path, reading: Reading) -> None:
     """A file of answers in `output` for each test file whose task has a run; ready to be zipped.
 
     What the leaderboard asks for and is not there is told.
@@ -47,7 +48,7 @@ def write_submission(data: Path, runs: dict[str, Path], output: Path, *, encodin
         if path is None:
             missing.append(entry)
             continue
-        told = answer_test(load(runs[name]), path, encoding_errors=encoding_errors)
+        told = answer_test(load(runs[name]), path, reading=reading)
         output.mkdir(parents=True, exist_ok=True)
         write_output(output / f"{entry}.tsv", told)
     if missing and output.is_dir():

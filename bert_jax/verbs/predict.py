@@ -16,9 +16,9 @@ from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
 from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.glue_tasks import GLUE
-from bert_jax.data.rows import Columns, Reading, Rows, stream_rows
+from bert_jax.data.rows import Columns, Rows, stream_rows
 from bert_jax.data.squad import read_squad
-from bert_jax.data.tables import STDIN
+from bert_jax.data.tables import STDIN, reading_of
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
@@ -65,7 +65,7 @@ def predict(config: PredictConfig) -> int:
             raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
     suffix = f".{config.format}" if str(config.input) == STDIN else None
     size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
-    chunks = stream_rows(config.input, columns, size, Reading(config.encoding_errors, config.dialect), suffix=suffix)
+    chunks = stream_rows(config.input, columns, size, reading_of(config), suffix=suffix)
     with _written(config, columns) as (file, finished), _progress(config.input) as advance:
         count = 0
         for chunk in chunks:
@@ -103,7 +103,14 @@ def _job(config: PredictConfig, columns: Columns) -> str:
     elsewhere = bool(protocol_of(address))
     given = [address, *size_and_stamp(address)] if elsewhere else str(config.input.absolute())
     about: list[Any] = [str(config.model.absolute()), given, dataclasses.asdict(columns)]
-    about += [config.encoding_errors, config.dialect, config.n_best, config.max_answer_length]
+    about += [
+        config.encoding_errors,
+        config.dialect,
+        config.delimiter,
+        config.encoding,
+        config.n_best,
+        config.max_answer_length,
+    ]
     inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
     for path in (config.input, config.model, *inside):
         if path.exists():
@@ -125,7 +132,7 @@ def _answer_squad(config: PredictConfig, model: Any) -> int:
     """The answers to a SQuAD file: {id: answer}, or JSONL with the id."""
     if not isinstance(model, Reader):
         raise UserError(f"{config.input}: a file of questions, but {config.model} answers none. Give it rows")
-    questions = read_squad(config.input, answers=False, encoding_errors=config.encoding_errors).items
+    questions = read_squad(config.input, answers=False, reading=reading_of(config)).items
     answers = model.predict(
         [item.question for item in questions], [item.context for item in questions], batch_size=config.batch_size
     )
@@ -144,7 +151,7 @@ def _write_leaderboard(config: PredictConfig, model: Any) -> int:
     name = model.task.get("name")
     if name not in GLUE:
         raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
-    told = answer_test(model, config.input, batch_size=config.batch_size, encoding_errors=config.encoding_errors)
+    told = answer_test(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
     write_output(config.output, told)
     return told.count("\n") - 1
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bert_jax.data.conll import read_sentences, tags_of, words_like
 from bert_jax.data.entities import PARTS, Span
+from bert_jax.data.tables import Reading
 from bert_jax.data.tag_schemes import PREFIX, spans_of_tags
 from bert_jax.errors import UserError
 from bert_jax.tasks.scores import entity_scores
@@ -26,7 +27,7 @@ def test_unreadable_bytes_are_replaced_when_told(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
             read_sentences(tmp_path / name)
-        assert read_sentences(tmp_path / name, encoding_errors="replace").items[0].text == "Ad\ufffd"
+        assert read_sentences(tmp_path / name, reading=Reading("replace")).items[0].text == "Ad\ufffd"
 
 
 @pytest.mark.parametrize("between", ["\t", " ", " NN  "])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bert_jax.data.formats import tables
+from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.tables import Asked, read_table
 from bert_jax.errors import UserError
 
@@ -136,7 +137,7 @@ def test_a_key_that_is_there_twice_is_known():
 
 @pytest.mark.parametrize("suffix, kept", [(".tsv", True), (".csv", False)])
 def test_how_a_pipe_delivers_does_not_matter(suffix, kept):
-    mark = tables.DELIMITERS[suffix]
+    mark = DELIMITERS[suffix]
     lines = [f"text{mark}label\n", f"plain{mark}a\n", *(f'"good {i}"{mark}"a"\n' for i in range(5))]
     whole = read("", suffix, blocks=["".join(lines)], piped=True)
     assert read("", suffix, blocks=lines, piped=True) == whole

@@ -77,11 +77,11 @@ def test_a_key_that_is_there_twice_is_refused_where_it_is_read(tmp_path):
     assert read_rows(path, ONLY_TEXT).texts == prepared(path)[0] == ["a"]
 
 
-def test_other_delimiters_are_named(tmp_path):
+def test_delimiters_that_do_not_fit_every_row_are_named_and_not_taken(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("text;n\na;1\n")
+    path.write_text("text;n\na;1\nb; c;2\n")
     for read in (lambda: read_rows(path, ONLY_TEXT), lambda: prepared(path)):
-        with pytest.raises(UserError, match=r"no column 'text'; are the columns parted by ';'\?"):
+        with pytest.raises(UserError, match=r"are the columns parted by semicolons\? .*--delimiter ';'"):
             read()
 
 

@@ -82,7 +82,7 @@ def test_bad_files_are_refused_with_file_and_line(tmp_path):
     assert "line 2: a quote that is not closed" in refusal(path, 'text,label\n"a,b\nc,d\n', reading=ENCLOSED)
     assert "line 3: a NUL at byte 16" in refusal(path, "text,label\na,b\nc\0,d\n")
     assert "line 3: not UTF-8 at byte 16" in refusal(path, b"text,label\na,b\nc\xff,d\n")
-    assert "not UTF-8 at byte 0" in refusal(path, "text,label\na,b\n".encode("utf-16"))
+    assert "It looks like utf-16" in refusal(path, "text,label\na,é\n".encode("utf-16-le"))
     assert "read from .csv, .tsv, .jsonl" in refusal(tmp_path / "t.xls", "text")
     path = tmp_path / "t.jsonl"
     broken = '{"text": "a", "label": "b"}\n{"text": \n'
@@ -190,7 +190,7 @@ def test_data_that_teaches_nothing_is_refused(tmp_path):
         read_labelled(write(tmp_path / "a.txt", "aa\nbb\n"), Columns())
     with pytest.raises(UserError, match="too few to hold some out"):
         read_labelled(write(tmp_path / "a.csv", table("abc")), Columns())
-    with pytest.raises(UserError, match=r"no train\.csv, .*, train\.parquet in this folder; it has a.csv. Rename"):
+    with pytest.raises(UserError, match=r"no train\.csv, .*, train\.xlsx in this folder; it has a.csv. Rename"):
         read_labelled(tmp_path, Columns())
     with pytest.raises(UserError, match="no such file or folder"):
         read_labelled(tmp_path / "absent", Columns())

@@ -6,6 +6,7 @@ import pytest
 
 from bert_jax.data.files import read_splits
 from bert_jax.data.squad import read_predictions, read_squad
+from bert_jax.data.tables import Reading
 from bert_jax.errors import UserError
 
 CONTEXT = "Ada Lovelace was born in London. London is large."
@@ -51,7 +52,7 @@ def test_unreadable_bytes_are_replaced_when_told(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"large", b"larg\xff"))
     with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
         read_squad(path)
-    assert read_squad(path, encoding_errors="replace").items[0].context.endswith("larg\ufffd.")
+    assert read_squad(path, reading=Reading("replace")).items[0].context.endswith("larg\ufffd.")
 
 
 def test_questions_without_an_answer_say_so(tmp_path):

@@ -53,8 +53,8 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path, name, pieces):
 
 
 def test_utf16_is_recognised(tmp_path):
-    with pytest.raises(UserError, match=r"line 1: not UTF-8 at byte 0.*UTF-16"):
-        read(write(tmp_path / "a.txt", "text".encode("utf-16")))
+    with pytest.raises(UserError, match=r"line 1: a NUL at byte 1.*utf-16-le"):
+        read(write(tmp_path / "a.txt", "text".encode("utf-16-le")))
 
 
 def test_nul_bytes_stop_the_job_or_are_dropped_and_counted(tmp_path):

@@ -59,7 +59,7 @@ def test_quotes_can_be_characters_like_others(tmp_path):
 
 @pytest.mark.parametrize(
     "header, says",
-    [("n,body", "no column 'text'; it has n, body. Use --field"), ("text,text", "2 columns named 'text'")],
+    [("n,body", "no column 'text'; it has 'n', 'body'. Use --field"), ("text,text", "2 columns named 'text'")],
 )
 def test_a_missing_column_is_named_with_those_that_are_there(tmp_path, header, says):
     with pytest.raises(UserError, match=rf"a.csv line 1: {says}"):

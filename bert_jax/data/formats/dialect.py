@@ -48,7 +48,7 @@ class Decision:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Survey:
+class Survey:
     """The result of reading some rows in one dialect: whether it fails, the number of rows, and of uneven ones.
 
     spanning  the first line, from 1, of a row that goes over several
@@ -71,7 +71,7 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     width  fields of a row, 0 where the text begins with the header
     whole  whether the text goes to the end of the file
     """
-    enclosed, plain = (_survey(text, delimiter, way, width, whole) for way in ("enclose", "plain"))
+    enclosed, plain = (survey(text, delimiter, way, width, whole) for way in ("enclose", "plain"))
     sound = not enclosed.broken and enclosed.uneven <= plain.uneven
     if sound and usual == "enclose" and plain.even and enclosed.spanning and plain.rows != enclosed.rows:
         why = "a field in quotation marks goes over several lines, which without quoting are whole rows"
@@ -82,7 +82,7 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
         signs, may_come = _signs_of_quoting(text, delimiter, width, enclosed, plain)
         why = f"fields are enclosed in quotation marks ({signs})"
         return Decision("enclose", why=why) if signs else Decision("plain", final=False, open=may_come)
-    if _survey(text, delimiter, "backslash", width, whole).even and _has_escaped_field(
+    if survey(text, delimiter, "backslash", width, whole).even and _has_escaped_field(
         text, delimiter, spanning=not plain.even
     ):
         return Decision("backslash", why="quotation marks enclose fields, and are escaped by a backslash within them")
@@ -92,7 +92,8 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     return Decision("enclose")  # reading on will name the line that is wrong
 
 
-def _survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> _Survey:
+def survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> Survey:
+    """Read rows in one dialect. `width` is that of all rows, 0 where the first says it; `whole` as for `decide`."""
     uneven = count = spanning = line = 0
     broken = False
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **OPTIONS[way])
@@ -107,10 +108,10 @@ def _survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) ->
     except csv.Error as error:
         broken = whole or "unexpected end of data" not in str(error)  # else it goes on in the text that follows
         spanning = spanning or line + 1
-    return _Survey(broken, uneven, count, spanning)
+    return Survey(broken, uneven, count, spanning)
 
 
-def _signs_of_quoting(text: str, delimiter: str, width: int, enclosing: _Survey, plain: _Survey) -> tuple[str, bool]:
+def _signs_of_quoting(text: str, delimiter: str, width: int, enclosing: Survey, plain: Survey) -> tuple[str, bool]:
     """Return what only a writer that quotes leaves behind; nothing where the marks may be those of the texts.
 
     With it, whether these rows leave it open that whole columns, or the fields with commas, are in marks.

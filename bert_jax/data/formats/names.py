@@ -7,15 +7,15 @@ from bert_jax.data.formats.compression import NAMES
 
 
 def suffix_of(name: Path | str) -> tuple[str, str]:
-    """Return the suffix of a file and that of its packing: (.csv, .gz) of rows.csv.gz, (.csv, "") of rows.csv.
+    """Return the suffix of a file and that of its packing: (.csv, .gz) of rows.csv.gz, (.csv, "") of ROWS.CSV.
 
     Of a web address the query and the fragment are no part of the name: https://host/rows.csv?signature=a.b.
     """
     path = PurePosixPath(without_query(address_of(name)))
-    packing = path.suffix if path.suffix in NAMES else ""
-    return (path.with_suffix("").suffix if packing else path.suffix), packing
+    packing = path.suffix.lower() if path.suffix.lower() in NAMES else ""
+    return (path.with_suffix("") if packing else path).suffix.lower(), packing
 
 
 def spellings(suffix: str) -> tuple[str, ...]:
-    """Return the suffix alone and with each packing; Parquet is packed by itself."""
-    return (suffix,) if suffix == ".parquet" else (suffix, *(suffix + packing for packing in NAMES))
+    """Return the suffix alone and with each packing; Parquet and Excel's are packed by themselves."""
+    return (suffix,) if suffix in (".parquet", ".xlsx") else (suffix, *(suffix + packing for packing in NAMES))

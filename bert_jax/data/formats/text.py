@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from bert_jax.data.formats.encodings import UTF8, encoding_hint
 from bert_jax.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
@@ -13,11 +14,13 @@ _RETURNS = re.compile(r"(?<!\r)\r++\n")
 Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
 
 
-def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[str]) -> str:
+def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[str], encoding: str = UTF8) -> str:
     r"""Return the text of lines that start at `offset` of a file, without byte order marks at starts of lines.
 
     (They come to stand there when files are put together.) What is not UTF-8, and NUL, raises UserError where `errors`
     is strict; otherwise it is replaced by U+FFFD, or dropped, and counted in `losses`.
+
+    encoding  of the file, whose bytes have become UTF-8 since (see encodings.decodable)
     """
     if offset == 0 and data.startswith(BOM):
         data, offset = data[len(BOM) :], len(BOM)
@@ -26,21 +29,21 @@ def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         at = offset + error.start
-        if strict:
-            wide = "; it looks like UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        if strict and encoding != UTF8:
             raise UserError(
-                f"{place(at)}: not UTF-8 at byte {at} (0x{data[error.start]:02x}){wide}. "
-                "Convert the file to UTF-8, or pass --encoding-errors replace"
+                f"{place(at)}: what stands here is not {encoding}. Pass another --encoding, or "
+                "--encoding-errors replace"
             ) from None
+        if strict:
+            hint = encoding_hint(data, error.start)
+            raise UserError(f"{place(at)}: not UTF-8 at byte {at} (0x{data[error.start]:02x}). {hint}") from None
         text = data.decode("utf-8", "replace")
         losses["characters_replaced"] += text.count("\ufffd") - data.count("\ufffd".encode())
     if "\0" in text:
         at = offset + data.index(b"\0")
         if strict:
-            raise UserError(
-                f"{place(at)}: a NUL at byte {at}, so this is hardly text. Is it UTF-16? "
-                "Convert it, or pass --encoding-errors replace to drop them"
-            )
+            hint = encoding_hint(data, at - offset)
+            raise UserError(f"{place(at)}: a NUL at byte {at}, so this is hardly text. {hint}")
         losses["nul_characters_dropped"] += text.count("\0")
         text = text.replace("\0", "")
     if MARK in text:
