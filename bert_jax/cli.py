@@ -53,7 +53,7 @@ VERBS = {
     ),
     "evaluate": Verb("score a fine-tuned run on labelled rows", "evaluate:EvaluateConfig", "bert_jax.verbs.evaluate"),
     "predict": Verb(
-        "label a file of texts: JSONL with label and probabilities",
+        "answer a text, or a file of rows: labels, entities, answers, as CSV, JSONL or Parquet",
         "predict:PredictConfig",
         "bert_jax.verbs.predict",
     ),

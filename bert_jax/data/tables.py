@@ -125,7 +125,7 @@ def read_records(
             for line, record in _table_records(rows, name, columns):
                 for column in columns:
                     if record[column] in excel.ERRORS:
-                        raise UserError(f"{name} line {line}: {column!r} is {record[column]}, a formula that failed")
+                        raise UserError(f"{name} row {line}: {column!r} is {record[column]}, a formula that failed")
                 yield line, record
         return
     with _opened(name, reading) as source:

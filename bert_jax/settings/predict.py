@@ -4,14 +4,18 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+import tyro
+
 from bert_jax.data.formats.dialect import Dialect
 
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig:
-    """Answer rows: .txt with a text a line, or CSV, TSV, JSONL, Parquet. One JSON line a row, in order.
+    """Answer a text, or all rows of a file, in their order.
 
-    bert-jax predict --model runs/tickets --input new.csv --output labels.jsonl
+    bert-jax predict --model runs/tickets "The export has hung since noon."
+    bert-jax predict --model runs/tickets --input new.csv --output labels.csv
+    bert-jax predict --model runs/entities --input words.conll --output entities.jsonl
     bert-jax predict --model runs/squad --input squad/dev.json --output answers.json
     tail -n +1 texts.txt | bert-jax predict --model runs/tickets --input - --output - --format txt
 
@@ -22,11 +26,17 @@ class PredictConfig:
 
     model: Path
     """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
-    input: Path
-    """The rows; - is standard input. For a span model also a SQuAD file (.json)."""
-    output: Path
-    """JSONL; - is standard output. For SQuAD's questions a name in .json gives the official {id: answer}, for the test
-    file of a GLUE task one in .tsv the leaderboard's format."""
+    input: Path | None = None
+    """The rows: .csv, .tsv, .jsonl, .json (a list of objects), .parquet, .xlsx, .txt (a text a line), packed or not,
+    tfds:NAME?split=SPLIT; - is standard input. For a span model also a SQuAD file (.json), for one of tokens also
+    .conll."""
+    output: Path | None = None
+    """The suffix decides: .csv, .tsv, .parquet with the ids and texts beside the answers; .jsonl, .json; - is standard
+    output, as .jsonl. For SQuAD's questions .json is the official {id: answer}, for the test file of a GLUE task .tsv
+    the leaderboard's format."""
+    columns: tuple[str, ...] = ()
+    """Columns of the input that stand before the answers: their names, all or none. Default: ids and texts; in .jsonl
+    none."""
     text: str | None = None
     """Column of the text (or question), where not as in training."""
     pair: str | None = None
@@ -38,7 +48,7 @@ class PredictConfig:
     max_answer_length: int | None = None
     """Of a span model: the most tokens of an answer. Default: as in training; of a model from elsewhere as many as 250
     characters of the context take."""
-    format: Literal["csv", "tsv", "jsonl", "txt"] = "jsonl"
+    format: Literal["csv", "tsv", "jsonl", "json", "txt", "conll"] = "jsonl"
     """Of standard input."""
     batch_size: int = 64
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
@@ -51,3 +61,8 @@ class PredictConfig:
     """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
     encoding_errors: Literal["strict", "replace"] = "strict"
     """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
+    escape_formulas: bool = False
+    """In .csv and .tsv: put an apostrophe before cells that a spreadsheet would run as formulas (= + - @). Otherwise
+    cells are as they are, and a note says that there are such."""
+    texts: tyro.conf.Positional[tuple[str, ...]] = ()
+    """In place of --input: a text, several, two that are a pair, or one and its choices. The answer is printed."""

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -15,16 +15,20 @@ from bert_jax.terminal import say
 
 
 @contextlib.contextmanager
-def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[TextIO, int]]:
+def answer_file(
+    output: Path, job: str, *, resumable: bool, finish: Callable[[Path, Path], None] = replace_file
+) -> Iterator[tuple[TextIO, int]]:
     """Where lines go, and how many are there from the same `job`, which was interrupted.
 
+    `finish` makes the output, its second argument, of the file of all lines, its first.
     Until all are written they lie beside, under a name of their own, with a note of the job: another job starts afresh,
     and so does one that is not `resumable`. A mistake in the input leaves nothing; a full disk keeps what is there.
     Raises UserError where another process is writing the same file.
     """
     target = Path(os.path.realpath(output))
-    beside = target.with_name(f".{target.name}.writing")
+    beside = target.with_name(f".{target.name}.answers")
     note = target.with_name(f".{target.name}.job")
+    complete = False  # whether all lines are there
     try:
         with beside.open("a+b") as held:
             _lock(held, beside, output)
@@ -36,10 +40,12 @@ def answer_file(output: Path, job: str, *, resumable: bool) -> Iterator[tuple[Te
                 say(f"going on after {finished} rows", to_stderr=True)
             with beside.open("a", encoding="utf-8") as file:
                 yield file, finished
-            replace_file(beside, target)
-            note.unlink()
+            complete = True
+            finish(beside, target)
+            _remove(beside, note)
     except UserError:
-        _remove(beside, note)
+        if not (complete and resumable):
+            _remove(beside, note)
         raise
     except BlockingIOError:
         raise UserError(f"{output}: another process is writing it. Wait for it, or choose another --output") from None

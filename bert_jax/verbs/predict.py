@@ -1,11 +1,12 @@
-"""bert-jax predict: a file of rows to a file of answers, a chunk at a time."""
+"""bert-jax predict: rows or texts to answers, a chunk at a time."""
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,75 +15,118 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
+from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.glue_tasks import GLUE
-from bert_jax.data.rows import Columns, Rows, stream_rows
-from bert_jax.data.squad import read_squad
+from bert_jax.data.rows import Rows
 from bert_jax.data.tables import STDIN, reading_of
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
 from bert_jax.machine import process_seconds
-from bert_jax.output import check_new_file
+from bert_jax.output import check_new_file, replace_file
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.tasks.spans import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.verbs.answer_file import answer_file
+from bert_jax.verbs.answer_formats import JSON_LINES, PREFIX, flat, format_of, kept_value, rounded, write_answers
 from bert_jax.verbs.leaderboard import answer_test
+from bert_jax.verbs.prediction_input import OFFICIAL_SUFFIX, SQUAD_SUFFIX, is_official, is_squad, rows_to_answer
+from bert_jax.verbs.prediction_shown import lines_of
 from bert_jax.verbs.writing import write_output
 
 CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
-SQUAD_SUFFIX = ".json"
-LEADERBOARD_SUFFIX = ".tsv"
 
 
 def predict(config: PredictConfig) -> int:
-    """Writes one line a row to the output, whole or not at all; returns how many."""
-    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
-    if str(config.output) != STDIN:
-        check_new_file(config.output)
-    model = load(config.model)
-    for flag, value in (("n-best", config.n_best), ("max-answer-length", config.max_answer_length)):
-        if value and not isinstance(model, Reader):
-            raise UserError(f"--{flag} {value}: {config.model} does not answer questions. Leave it out")
-    if config.max_answer_length:
-        model.max_answer_length = config.max_answer_length
-    if config.n_best and config.output.suffix == SQUAD_SUFFIX:
-        raise UserError(f"{config.output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
-    if config.dialect != "auto" and suffix_of(config.input)[0] == SQUAD_SUFFIX:
-        raise UserError(f"--dialect {config.dialect}: the questions of SQuAD are no table. Leave it out")
-    if config.dialect != "auto" and config.output.suffix == LEADERBOARD_SUFFIX:
-        raise UserError(f"--dialect {config.dialect}: the test files of GLUE tasks have no quoting. Leave it out")
-    if suffix_of(config.input)[0] == SQUAD_SUFFIX:
-        return _answer_squad(config, model)
-    if config.output.suffix == LEADERBOARD_SUFFIX:
-        return _write_leaderboard(config, model)
-    columns = model.columns(config.text, config.pair, config.choices)
-    for name in ("pair", "choices"):
-        if getattr(config, name) and not getattr(columns, name):
-            raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
-    suffix = f".{config.format}" if str(config.input) == STDIN else None
+    """Write one answer a row to the output, whole or not at all; return how many."""
+    output = _check(config)
+    model = _load(config)
+    if suffix_of(output)[0] == OFFICIAL_SUFFIX and not config.columns and is_official(config, model):
+        return _write_leaderboard(config, model, output)
+    suffix = format_of(output)
+    official = suffix == SQUAD_SUFFIX and is_squad(config)  # {id: answer}
+    if official and config.n_best:
+        raise UserError(f"{output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
     size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
-    chunks = stream_rows(config.input, columns, size, reading_of(config), suffix=suffix)
-    with _written(config, columns) as (file, finished), _progress(config.input) as advance:
+    chunks = rows_to_answer(config, model, size, keep_texts=suffix != JSON_LINES and not official)
+    told = functools.partial(_lines, model, config, in_cells=suffix not in (JSON_LINES, ".json"))
+    with _written(config, output, suffix, official) as (file, finished), _progress(config.input) as advance:
         count = 0
         for chunk in chunks:
             skipped = min(max(finished - count, 0), len(chunk))
             rows = chunk.pick(range(skipped, len(chunk))) if skipped else chunk
             count += len(chunk)
             if len(rows):
-                _write(file, model, rows, config)
+                _write(file, told(rows))
             advance(len(chunk))
         if not count:
             raise UserError(f"{config.input}: no rows")
     return count
 
 
-def _write(file: TextIO, model: Any, rows: Rows, config: PredictConfig) -> None:
-    for answer in model.answer(rows, batch_size=config.batch_size):
-        file.write(replace_surrogates(json.dumps(_told(answer, config), ensure_ascii=False)) + "\n")
+def _check(config: PredictConfig) -> Path:
+    """Return where answers go. Raises UserError for settings that do not go together, before any work."""
+    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
+    if config.texts and config.input is not None:
+        raise UserError(f"--input {config.input} and a text {config.texts[0]!r}: give one of them")
+    if not config.texts and config.input is None:
+        raise UserError('nothing to answer: give a text, "...", or a file of rows, --input FILE')
+    if config.output is None:
+        raise UserError("where to? Name a file, --output answers.csv, .tsv, .jsonl or .parquet, or - for the terminal")
+    if str(config.output) != STDIN:
+        format_of(config.output)
+        check_new_file(config.output)
+    flags = {"dialect": None if config.dialect == "auto" else config.dialect, "delimiter": config.delimiter}
+    for name, value in flags.items():
+        if value is not None and config.input is not None and not _may_be_table(config.input):
+            raise UserError(f"--{name} {value}: {config.input} is no .csv or .tsv. Leave it out")
+    if config.escape_formulas and format_of(config.output) not in (".csv", ".tsv"):
+        raise UserError(f"--escape-formulas: {config.output} is no .csv or .tsv. Leave it out")
+    return config.output
+
+
+def _may_be_table(path: Path) -> bool:
+    return str(path) == STDIN or suffix_of(path)[0] in DELIMITERS
+
+
+def _load(config: PredictConfig) -> Any:
+    model = load(config.model)
+    for flag, value in (("n-best", config.n_best), ("max-answer-length", config.max_answer_length)):
+        if value and not isinstance(model, Reader):
+            raise UserError(f"--{flag} {value}: {config.model} does not answer questions. Leave it out")
+    if config.max_answer_length:
+        model.max_answer_length = config.max_answer_length
+    return model
+
+
+def show_answers(config: PredictConfig) -> None:
+    """Print what the model says of the texts on the command line."""
+    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
+    model = _load(config)
+    for rows in rows_to_answer(config, model, CHUNK_ROWS, keep_texts=False):
+        answers = model.answer(rows, batch_size=config.batch_size)
+        for text, answer in zip(rows.texts, answers, strict=True):
+            if len(rows) > 1:
+                say(text)
+            for line in lines_of(_told(answer, config)):
+                say(line)
+
+
+def _lines(model: Any, config: PredictConfig, rows: Rows, *, in_cells: bool) -> Iterator[dict[str, Any]]:
+    """Yield for each row the columns that are kept and the answer; `in_cells` with one value a column."""
+    answers = model.answer(rows, batch_size=config.batch_size)
+    for i, answer in enumerate(answers):
+        told = rounded(_told(answer, config))
+        kept = {name: kept_value(values[i]) for name, values in rows.kept.items()}
+        told = flat(told) if in_cells else told
+        yield kept | {PREFIX + name if name in kept else name: value for name, value in told.items()}
+
+
+def _write(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    for row in rows:
+        file.write(replace_surrogates(json.dumps(row, ensure_ascii=False)) + "\n")
     file.flush()
 
 
@@ -90,37 +134,45 @@ def _told(answer: Any, config: PredictConfig) -> dict[str, Any]:
     return answer.as_dict(config.n_best) if config.n_best else answer.as_dict()
 
 
-def _written(config: PredictConfig, columns: Columns) -> contextlib.AbstractContextManager[tuple[TextIO, int]]:
+def _written(
+    config: PredictConfig, output: Path, suffix: str, official: bool
+) -> contextlib.AbstractContextManager[tuple[TextIO, int]]:
     """Where answers go, and how many are there already. Of standard input nobody knows that it is the same."""
-    if str(config.output) == STDIN:
+    if str(output) == STDIN:
         return contextlib.nullcontext((standard_output(), 0))
-    return answer_file(config.output, _job(config, columns), resumable=str(config.input) != STDIN)
+    finish: Callable[[Path, Path], None] = replace_file
+    if official:
+        finish = _write_by_id
+    elif suffix != JSON_LINES:
+        finish = functools.partial(write_answers, output=output, escape_formulas=config.escape_formulas)
+    return answer_file(output, _job(config, suffix), resumable=str(config.input) != STDIN, finish=finish)
 
 
-def _job(config: PredictConfig, columns: Columns) -> str:
+def _write_by_id(lines: Path, output: Path) -> None:
+    """Write {id: answer} as SQuAD's official script takes it, of a file of JSON lines."""
+    with lines.open("rb") as file:
+        answers = {row["id"]: row["answer"] for row in map(json.loads, file)}
+    write_output(output, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
+
+
+def _job(config: PredictConfig, suffix: str) -> str:
     """What makes two commands the same."""
-    address = address_of(config.input)
+    address = address_of(config.input or "")
     elsewhere = bool(protocol_of(address))
-    given = [address, *size_and_stamp(address)] if elsewhere else str(config.input.absolute())
-    about: list[Any] = [str(config.model.absolute()), given, dataclasses.asdict(columns)]
-    about += [
-        config.encoding_errors,
-        config.dialect,
-        config.delimiter,
-        config.encoding,
-        config.n_best,
-        config.max_answer_length,
-    ]
+    given = [address, *size_and_stamp(address)] if elsewhere else str((config.input or Path()).absolute())
+    passing = ("model", "input", "output", "batch_size", "escape_formulas")
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in passing}
+    about: list[Any] = [str(config.model.absolute()), given, settings, suffix]
     inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
     for path in (config.input, config.model, *inside):
-        if path.exists():
+        if path is not None and path.exists():
             status = path.stat()
             about.append([status.st_size, status.st_mtime_ns])
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 @contextlib.contextmanager
-def _progress(path: Path) -> Iterator[Any]:
+def _progress(path: Path | None) -> Iterator[Any]:
     """Rows and rows a second, on a terminal."""
     columns = (TextColumn("predicting {task.completed:,.0f} rows"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as shown:
@@ -128,36 +180,19 @@ def _progress(path: Path) -> Iterator[Any]:
         yield lambda rows: shown.advance(task, rows)
 
 
-def _answer_squad(config: PredictConfig, model: Any) -> int:
-    """The answers to a SQuAD file: {id: answer}, or JSONL with the id."""
-    if not isinstance(model, Reader):
-        raise UserError(f"{config.input}: a file of questions, but {config.model} answers none. Give it rows")
-    questions = read_squad(config.input, answers=False, reading=reading_of(config)).items
-    answers = model.predict(
-        [item.question for item in questions], [item.context for item in questions], batch_size=config.batch_size
-    )
-    pairs = list(zip(questions, answers, strict=True))
-    if config.output.suffix == SQUAD_SUFFIX:
-        text = json.dumps({item.id: answer.text for item, answer in pairs}, ensure_ascii=False, indent=1) + "\n"
-    else:
-        lines = (json.dumps({"id": item.id, **_told(answer, config)}, ensure_ascii=False) for item, answer in pairs)
-        text = "\n".join(lines) + "\n"
-    write_output(config.output, text)
-    return len(pairs)
-
-
-def _write_leaderboard(config: PredictConfig, model: Any) -> int:
+def _write_leaderboard(config: PredictConfig, model: Any, output: Path) -> int:
     """The answers to a GLUE task's test file as gluebenchmark.com takes them: index and prediction."""
-    name = model.task.get("name")
-    if name not in GLUE:
-        raise UserError(f"{config.output}: .tsv is the leaderboard's format, for runs of GLUE tasks. Give it a .jsonl")
+    assert config.input is not None
     told = answer_test(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
-    write_output(config.output, told)
+    write_output(output, told)
     return told.count("\n") - 1
 
 
 def main(config: PredictConfig) -> int:
-    """Write the answers and print how many they are; return the exit code."""
+    """Write or show the answers, and say how many they are; return the exit code."""
+    if config.texts and config.output is None and config.input is None:
+        show_answers(config)
+        return 0
     count = predict(config)
     seconds = process_seconds()
     told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"

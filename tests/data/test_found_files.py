@@ -198,7 +198,7 @@ def test_a_workbook_is_read_as_its_table_would_be(tmp_path):
     assert prepared(tmp_path / "a.xlsx") == (rows.texts, notes)
     sheet["C5"] = "#REF!"
     book.save(tmp_path / "a.xlsx")
-    with pytest.raises(UserError, match="line 5: 'label' is #REF!, a formula that failed"):
+    with pytest.raises(UserError, match="row 5: 'label' is #REF!, a formula that failed"):
         read_rows(tmp_path / "a.xlsx", COLUMNS)
     for content, says in ((b"PK\3\4 no", "not a whole Excel"), (b"\xd0\xcf\x11\xe0", "of the old format")):
         with pytest.raises(UserError, match=says):

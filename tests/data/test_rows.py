@@ -157,7 +157,7 @@ def test_rows_that_all_have_the_same_answer_are_told(tmp_path):
     (note,) = read_labelled(tmp_path, Columns()).notes
     assert note.startswith(f"{tmp_path / 'dev.jsonl'}: all 3 dev rows have the label 'b', so the scores say how often")
     (tmp_path / "train.csv").unlink()
-    write(tmp_path / "train.jsonl", "".join(f'{{"text": "{i}", "label": ["a", "b"]}}\n' for i in range(120)))
+    write(tmp_path / "train.jsonl", "".join(f'{{"text": "text {i}", "label": ["a", "b"]}}\n' for i in range(120)))
     write(tmp_path / "dev.jsonl", '{"text": "c", "label": []}\n')
     train, dev = read_labelled(tmp_path, Columns(several=True)).notes
     assert "all 120 training rows have the same labels ('a', 'b'), so this answer is all that can" in train

@@ -102,7 +102,6 @@ def test_choices_of_a_model_from_elsewhere_are_scored_by_the_columns_given(tmp_p
         ("predict", "token", ("--pair", "b"), "--pair b: "),
         ("predict", "sequence", ("--n-best", "5"), "--n-best 5: hf does not answer questions"),
         ("predict", "span", ("--n-best", "21"), "n_best is 21; it must lie between 0 and 20"),
-        ("predict", "span", ("--n-best", "2", "--output", "out.json"), "out.json: {id: answer} has one answer each"),
         ("predict", "span", ("--choices", "b"), "--choices ('b',): "),
         ("predict", "span", ("--output", "absent/out.jsonl"), "absent/out.jsonl: its folder is not there"),
         ("evaluate", "sequence", ("--choices", "b"), "--choices ('b',): "),
