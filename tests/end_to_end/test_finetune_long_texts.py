@@ -17,6 +17,7 @@ from bert_jax.convert.source import read_model
 LENGTH = 16
 WAYS = ("cut", "head-tail", "mean", "max")
 QUICK = ["--epochs", 10, "--batch-size", 16, "--learning-rate", 0.01, "--max-length", LENGTH, "--log-every", 1]
+QUICK += ["--evaluate-every", 50]  # twice
 SIGNALS = {"urgent": "ba", "calm": "don", "mild": "ging"}
 
 

@@ -161,7 +161,7 @@ def test_swag_is_learned_scored_and_answered(pretrained, tmp_path):
     for name, rows in (("train", 48), ("val", 12)):
         write_swag(tmp_path / f"{name}.csv", rows, seed=rows)
     write_swag(tmp_path / "test.csv", 5, labels=False)
-    assert finetune(pretrained, "swag", tmp_path, tmp_path / "run", "--epochs", 12) == 0
+    assert finetune(pretrained, "swag", tmp_path, tmp_path / "run", "--epochs", 12, "--evaluate-every", 48) == 0
     assert result(tmp_path / "run")["dev"]["accuracy"] > 0.9 and result(tmp_path / "run")["dev_rows"] == 12
     assert run("evaluate", "--model", tmp_path / "run", "--data", tmp_path, "--json", tmp_path / "s.json") == 0
     scores = json.loads((tmp_path / "s.json").read_text())

@@ -16,6 +16,7 @@ from bert_jax.finetuning.data import Asked
 from bert_jax.finetuning.tasks import read_dev
 
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
+QUICK += ["--evaluate-every", 42]  # twice
 CITIES, PEOPLE = WORDS[:3], WORDS[3:6]
 
 
