@@ -89,8 +89,8 @@ def _batches_of(data: Path, vocabulary: Path):
 def test_a_learning_curve_trains_on_more_and_more_rows(pretrained, rows, tmp_path, capsys):
     given = arguments(pretrained, rows, tmp_path / "curve", "--learning-curve", "--epochs", 1)
     assert main(given) == 0
-    assert "The last doubling of the examples brought" in capsys.readouterr().out
+    assert "The last doubling of the examples (30 to 60 rows) brought" in capsys.readouterr().out
     runs = [result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
     assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]
     assert {run["step"] for run in runs} == {10}
-    assert "The last doubling of the examples brought" in (tmp_path / "curve" / "report.md").read_text()
+    assert "The last doubling of the examples (30 to 60 rows) brought" in (tmp_path / "curve" / "report.md").read_text()
