@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from bert_jax import process
 from bert_jax.errors import Stopped, UserError
 from bert_jax.terminal import clipped, escape_unencodable, one_line, say
 
@@ -89,9 +90,25 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns its exit code; a user's mistake is one line on standard error."""
+    """Run one verb and return its exit code; a user's mistake is one line on standard error.
+
+    Without `arguments` they are those of the process, which is a command then, and ours to end.
+    """
     escape_unencodable()
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return run(list(arguments))
+    process.is_command = True
+    code = run(sys.argv[1:])
+    if process.is_left_computing:  # a step of a run that was saved and stopped; nobody waits for it
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb and return its exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(usage())
         return DONE if arguments else USAGE

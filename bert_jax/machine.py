@@ -4,16 +4,17 @@ XLA splits a long sum of products among the threads of its pool, so the last bit
 not on the cores they run on: a run repeats bit for bit wherever it has as many threads. Standard library only.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import platform
-import time
 from pathlib import Path
 
 THREADS = "PJRT_NPROC"  # the environment variable by which XLA sizes its pool when its client is made
 MOST_THREADS = 1024
-_IMPORTED = time.monotonic()
+CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +41,30 @@ def threads() -> int:
     return int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) <= MOST_THREADS else cores()
 
 
-def process_seconds() -> float:
-    """Return how long ago this process was started, its imports included.
+def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
+    """Return the memory that is free for this process: what the machine has to give, or the container's limit."""
+    limits = [1 << 62]
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = meminfo.read_text().splitlines()
+        limits.append(int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) << 10)
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int((cgroup / name).read_text()))
+    return min(limits)
 
-    As Linux says it; elsewhere since this module was imported, among the first that a command imports.
-    """
-    try:
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): starttime
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
-    except (OSError, AttributeError, IndexError, ValueError):
-        return time.monotonic() - _IMPORTED
+
+def free_bytes() -> int:
+    """Return how much more memory this process can take: also less than its own share is left of a limit on it."""
+    pages = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            return max(0, min(memory_bytes(), limit - pages * resource.getpagesize()))
+    return memory_bytes()
 
 
 def instructions() -> str:

@@ -10,6 +10,7 @@ import re
 import sys
 from typing import TextIO
 
+from bert_jax import status_line
 from bert_jax.errors import UserError
 
 ESCAPE = "bert_jax.escape"  # an error handler of codecs
@@ -46,8 +47,9 @@ def say(text: object = "", *, to_stderr: bool = False) -> None:
     stream = sys.stderr if to_stderr else standard_output()
     if stream is None:
         return
-    stream.write(f"{encodable(visible(text), stream)}\n")
-    stream.flush()
+    with status_line.above(stream):
+        stream.write(f"{encodable(visible(text), stream)}\n")
+        stream.flush()
 
 
 def note(text: object) -> None:

@@ -7,6 +7,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Shard, read_manifest
 from bert_jax.errors import UserError
+from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.recount import Recount, compare_parts, compare_settings, compare_splits
@@ -38,9 +39,10 @@ def check_shards(folder: Path) -> Manifest:
     recount = Recount(manifest)
     told = [*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest)]
     damaged = len(problems)
-    for shard in listed.values():
-        if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer, recount):
-            problems.append(f"{shard.file} {problem}")
+    with Progress("checking", sum(shard.examples for shard in listed.values()), "examples") as progress:
+        for shard in listed.values():
+            if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer, recount, progress):
+                problems.append(f"{shard.file} {problem}")
     if len(problems) == damaged:  # otherwise examples are missing from the counts
         told += recount.problems()
     problems += [f"{MANIFEST}: {problem}" for problem in told]
@@ -50,7 +52,9 @@ def check_shards(folder: Path) -> Manifest:
     return manifest
 
 
-def _check_shard(path: Path, shard: Shard, manifest: Manifest, tokenizer: Tokenizer, recount: Recount) -> str | None:
+def _check_shard(
+    path: Path, shard: Shard, manifest: Manifest, tokenizer: Tokenizer, recount: Recount, progress: Progress
+) -> str | None:
     """What is wrong with a shard; its examples are added to the recount."""
     try:
         size = path.stat().st_size
@@ -73,6 +77,7 @@ def _check_shard(path: Path, shard: Shard, manifest: Manifest, tokenizer: Tokeni
             recount.add(rows)
             if problem := find_problem(rows, manifest, tokenizer.special, goes_on):
                 return f"from example {start} on: {problem}"
+            progress.advance(len(rows))
     finally:
         reader.close()
     return None

@@ -4,9 +4,9 @@ import contextlib
 import os
 from pathlib import Path
 
+from bert_jax.machine import CGROUP, memory_bytes
+
 WORKER_BYTES = 1 << 30  # what a worker stays below, see docs/benchmarks.md
-CGROUP = Path("/sys/fs/cgroup")
-MEMINFO = Path("/proc/meminfo")
 
 
 def default_workers() -> int:
@@ -27,15 +27,3 @@ def cores(cgroup: Path = CGROUP) -> int:
     with contextlib.suppress(KeyError, ValueError):
         limits.append(int(os.environ["SLURM_CPUS_PER_TASK"]))
     return max(1, int(min(limits)))
-
-
-def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
-    """The memory that is free for workers: what the machine has to give, or the container's limit."""
-    limits = [1 << 62]
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = meminfo.read_text().splitlines()
-        limits.append(int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) << 10)
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int((cgroup / name).read_text()))
-    return min(limits)

@@ -1,14 +1,12 @@
-"""How far a job is: a bar on a terminal, a line now and then elsewhere. Always on stderr."""
+"""How far a job of many tasks is, and how much of a text is read."""
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
 from typing import Self
 
-from rich import progress as rich_progress
-from rich.console import Console
-
-from bert_jax.terminal import say
-
-LINE_EVERY_SECONDS = 15.0
+from bert_jax import progress
+from data_prep.parts import Source
 
 
 class Progress:
@@ -17,31 +15,19 @@ class Progress:
     def __init__(self, sizes: list[int], label: str = "shards") -> None:
         self.sizes = sizes
         self.shares = [0.0] * len(sizes)
-        self.total = max(1, sum(sizes))
         self.examples = 0
         self.parts = 0
-        self.started = self.told = time.monotonic()
-        console = Console(stderr=True)
-        self.bar = None
-        if console.is_terminal:
-            self.bar = rich_progress.Progress(
-                rich_progress.TextColumn(label),
-                rich_progress.BarColumn(),
-                rich_progress.TaskProgressColumn(),
-                rich_progress.TextColumn("{task.fields[rate]}"),
-                rich_progress.TimeRemainingColumn(),
-                console=console,
-            )
-            self.task = self.bar.add_task("", total=self.total, rate="")
+        self.started = time.monotonic()
+        self._line = progress.Progress(label, max(1, sum(sizes)))
 
     def __enter__(self) -> Self:
-        if self.bar:
-            self.bar.start()
+        self._line.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self.bar:
-            self.bar.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._line.__exit__(kind, error, trace)
 
     def share(self, index: int, share: float) -> None:
         """Task `index` is done to this share."""
@@ -55,16 +41,19 @@ class Progress:
         self._show()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        if not self.bar and now - self.told < LINE_EVERY_SECONDS:
-            return
         done = sum(size * share for size, share in zip(self.sizes, self.shares, strict=True))
-        speed = done / max(1e-9, now - self.started)
-        examples = f"{self.examples:,} examples, " if self.examples else ""
-        rate = f"{speed / 1e6:.2f} MB/s, {examples}part {self.parts} of {len(self.sizes)}"
-        if self.bar:
-            self.bar.update(self.task, completed=done, rate=rate)
-        else:
-            self.told = now
-            left = (self.total - done) / max(1.0, speed)
-            say(f"{done / self.total:4.0%}  {rate}, {left:.0f} s left", to_stderr=True)
+        speed = done / max(1e-9, time.monotonic() - self.started)
+        examples = [f"{self.examples:,} examples"] if self.examples else []
+        parts = f"part {self.parts} of {len(self.sizes)}"
+        self._line.at(done, details=[f"{speed / 1e6:.2f} MB/s", *examples, parts])
+
+
+def followed(
+    texts: Iterable[str], sources: Sequence[Source], sample_mb: int, line: progress.Progress, then: str
+) -> Iterator[str]:
+    """Yield the texts of a sample; `line` shows how much of it is read, and at its end what comes `then`."""
+    line.total = max(1, min(sum(source.text_bytes for source in sources), sample_mb * 1_000_000))
+    for text in texts:
+        yield text
+        line.advance(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
+    line.begin(then)

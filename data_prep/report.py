@@ -7,10 +7,12 @@ from pathlib import Path
 
 from bert_jax.errors import UserError
 from bert_jax.output import check_folder
+from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.config import ReportConfig
 from data_prep.measurement import Measurement, Sample, WordCost, make_sample, measure
+from data_prep.progress import followed
 from data_prep.reading import reading_of
 from data_prep.sample import sample_texts, told_losses
 from data_prep.shards import disk_errors, partial_path, write_text
@@ -92,13 +94,16 @@ def report_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = la
         for path in map(Path, config.tokenizer)
     ]
     sources, counts = find_sources(config.input, reading_of(config))
-    sample = make_sample(list(sample_texts(sources, config, counts)))
-    if not sample.words:
-        raise UserError(f"no word in {', '.join(config.input)}: nothing but punctuation")
-    measurements = tuple(
-        measure(name, tokenizer, sample, worst=config.worst, added=EXTENSION_WORDS)
-        for name, tokenizer in zip(_names(config.tokenizer), tokenizers, strict=True)
-    )
+    with Progress("report") as shown:
+        texts = followed(sample_texts(sources, config, counts), sources, config.sample_mb, shown, "counting words")
+        sample = make_sample(list(texts))
+        if not sample.words:
+            raise UserError(f"no word in {', '.join(config.input)}: nothing but punctuation")
+        shown.begin("measuring")
+        measurements = tuple(
+            measure(name, tokenizer, sample, worst=config.worst, added=EXTENSION_WORDS)
+            for name, tokenizer in zip(_names(config.tokenizer), tokenizers, strict=True)
+        )
     extensions = tuple(_extends(tokenizer, tokenizers[0]) for tokenizer in tokenizers)
     report = _report(len(sources), sample, measurements, extensions)
     for line in told_losses(counts):

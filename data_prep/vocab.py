@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bert_jax.errors import UserError
 from bert_jax.output import check_new_folder, whole_folder
+from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
 from bert_jax.text.byte_level_training import train_byte_level
 from bert_jax.text.extension_training import extend_wordpiece
@@ -15,6 +16,7 @@ from bert_jax.text.unigram_training import train_unigram
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.text.wordpiece_training import train_wordpiece
 from data_prep.config import VocabConfig
+from data_prep.progress import followed
 from data_prep.reading import Losses, reading_of
 from data_prep.sample import sample_texts, told_losses
 from data_prep.sources import find_sources
@@ -36,8 +38,9 @@ def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokeniz
     output = Path(config.output)
     check_new_folder(output)
     sources, counts = find_sources(config.input, reading_of(config))
-    texts = sample_texts(sources, config, counts)
-    tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
+    with Progress("vocabulary") as line:
+        texts = followed(sample_texts(sources, config, counts), sources, config.sample_mb, line, "learning")
+        tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
     with whole_folder(output, last=(TOKENIZER,)) as folder:
         tokenizer.save(folder)
     say(

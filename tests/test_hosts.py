@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from bert_jax.hosts import cache_of_this_machine
-from bert_jax.machine import THREADS, process_seconds, threads
+from bert_jax.machine import THREADS, threads
+from bert_jax.process import age_seconds
 
 
 def test_the_age_of_a_process_counts_from_its_start():
-    code = "import time; time.sleep(0.3); from bert_jax.machine import process_seconds; print(process_seconds())"
+    code = "import time; time.sleep(0.3); from bert_jax.process import age_seconds; print(age_seconds())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 0.3 <= float(done.stdout) < process_seconds()
+    assert 0.3 <= float(done.stdout) < age_seconds()
 
 
 def test_each_number_of_cores_and_kind_of_cpu_has_its_own_folder(monkeypatch, tmp_path):

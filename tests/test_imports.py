@@ -19,6 +19,9 @@ FOUNDATION = {
     "bert_jax.foreign_flags",
     "bert_jax.machine",
     "bert_jax.output",
+    "bert_jax.process",
+    "bert_jax.progress",
+    "bert_jax.status_line",
     "bert_jax.terminal",
 }
 GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.draws"}
@@ -44,7 +47,7 @@ BODY = GROUND | {
 ALLOWED: dict[str, set[str]] = {
     "bert_jax": {"bert_jax.errors"},  # its face: the rest only when asked for
     "bert_jax.__main__": {"bert_jax.cli"},
-    "bert_jax.cli": {"bert_jax.errors", "bert_jax.terminal", "bert_jax.settings.command_line"},
+    "bert_jax.cli": {"bert_jax.errors", "bert_jax.process", "bert_jax.terminal", "bert_jax.settings.command_line"},
     "bert_jax.settings": FOUNDATION | {"bert_jax.data.formats.dialect", "bert_jax.data.glue_tasks"},
     "bert_jax.errors": set(),
     "bert_jax.config": {"bert_jax.errors", "bert_jax.files", "bert_jax.foreign_flags"},
@@ -52,7 +55,10 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.files": {"bert_jax.errors"},
     "bert_jax.machine": set(),
     "bert_jax.output": {"bert_jax.errors"},
-    "bert_jax.terminal": {"bert_jax.errors"},
+    "bert_jax.process": set(),
+    "bert_jax.progress": {"bert_jax.status_line", "bert_jax.terminal"},
+    "bert_jax.status_line": set(),
+    "bert_jax.terminal": {"bert_jax.errors", "bert_jax.status_line"},
     "bert_jax.models": FOUNDATION,
     "bert_jax.hosts": FOUNDATION,
     "bert_jax.pictures": FOUNDATION,

@@ -1,5 +1,6 @@
 """What a model gives for encoded rows, run by JAX or by onnxruntime."""
 
+import collections
 from collections.abc import Callable, Iterator
 
 import jax
@@ -12,6 +13,7 @@ from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.convert.rules import unflatten
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded
+from bert_jax.progress import Progress
 from bert_jax.sharding import batch_shards, make_mesh
 from bert_jax.tasks.choice import ChoiceTask
 from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
@@ -21,6 +23,8 @@ from bert_jax.train.program import Params, Program
 # Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
 # in the order of `Encoded.tokens`.
 Compute = Callable[[Encoded, int], np.ndarray]
+COMPUTING = "computing"
+QUEUED_BATCHES = 8  # given to the device before the outputs of the first are waited for
 FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
 
 
@@ -54,13 +58,15 @@ def onnx_compute(model: OnnxModel) -> Compute:
     """Runs the model by onnxruntime, on the CPU."""
 
     def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
-        collected = Collected(encoded)
-        for rows, _, found in onnx_outputs(model, encoded, batch_size):
-            if "logits" in found:
-                logits = found["logits"]
-            else:  # of a span
-                logits = np.stack([found["start_logits"], found["end_logits"]], axis=-1)
-            collected.add(rows, logits)
+        collected, lengths = Collected(encoded), encoded.lengths
+        with Progress(COMPUTING, len(encoded.tokens), has_line=False) as progress:
+            for rows, _, found in onnx_outputs(model, encoded, batch_size):
+                if "logits" in found:
+                    logits = found["logits"]
+                else:  # of a span
+                    logits = np.stack([found["start_logits"], found["end_logits"]], axis=-1)
+                collected.add(rows, logits)
+                progress.advance(int(lengths[rows].sum()))
         return collected.values
 
     return compute
@@ -84,12 +90,21 @@ def predict_rows(
 
     `shapes`: see prediction_batches.
     """
-    waiting = []
-    for rows, batch in prediction_batches(encoded, batch_size, shapes, batch_shards(program.mesh)):
-        waiting.append((rows, program.outputs(params, program.place(batch))))
-    collected = Collected(encoded)
-    for rows, outputs in waiting:
+    collected, lengths = Collected(encoded), encoded.lengths
+    waiting: collections.deque[tuple[np.ndarray, jax.Array]] = collections.deque()
+
+    def collect() -> None:
+        rows, outputs = waiting.popleft()
         collected.add(rows, np.asarray(outputs))
+        progress.advance(int(lengths[rows].sum()))
+
+    with Progress(COMPUTING, len(encoded.tokens), has_line=False) as progress:
+        for rows, batch in prediction_batches(encoded, batch_size, shapes, batch_shards(program.mesh)):
+            waiting.append((rows, program.outputs(params, program.place(batch))))
+            if len(waiting) > QUEUED_BATCHES:
+                collect()
+        while waiting:
+            collect()
     return collected.values
 
 

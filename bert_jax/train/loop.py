@@ -1,5 +1,6 @@
 """The loop that serves pre-training and every fine-tuning. It knows no task."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -10,19 +11,28 @@ import grain
 import jax
 import numpy as np
 
+from bert_jax import process
 from bert_jax.errors import Diverged, Stopped, UserError
+from bert_jax.progress import Progress
+from bert_jax.terminal import say
+from bert_jax.train.advice import Advice, duration_told
 from bert_jax.train.best import Best, best_of_lines
 from bert_jax.train.checkpoint import Checkpoints
+from bert_jax.train.clock import Clock, Speed
 from bert_jax.train.flops import peak_flops
-from bert_jax.train.metrics import MetricsLog, TrainingProgress, read_metrics
+from bert_jax.train.memory import MemoryUse, out_of_memory_told
+from bert_jax.train.metrics import MetricsLog, read_metrics
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder
 from bert_jax.train.seal import SEAL, read_seal
-from bert_jax.train.signals import StopRequest
+from bert_jax.train.signals import Interrupted, StopRequest
 from bert_jax.train.task import Batch, Source, Sums
 
 Evaluate = Callable[[int, Params], dict[str, float]]  # after so many steps
 PREFETCHED_BATCHES = 8
+STARTING, COMPILING, SCORING = "starting", "compiling", "scoring"  # what the progress says
+LONG_STEP_SECONDS = 10.0  # a step that takes longer is given up where the run is to stop: there may be 30 to save it
+LOOKS = 50  # at whether a long step is done, in the time that it takes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +45,14 @@ class Schedule:
     log_every: int = 10
     keep: int = 3
     patience: int | None = None  # evaluations without a better score after which the run ends
+
+    def is_due(self, step: int) -> bool:
+        """Whether the model is scored after this step."""
+        return step == self.steps or step % self.evaluate_every == 0
+
+    def evaluations(self, step: int) -> int:
+        """Return how many evaluations come after this step."""
+        return -(-self.steps // self.evaluate_every) - step // self.evaluate_every
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +83,25 @@ def train(
     evaluation: Evaluation | None = None,
     flops_per_row: float = 0.0,
     title: str = "training",
+    advice: Advice | None = None,
 ) -> Outcome:
-    """Runs to the last step, from the newest sound checkpoint of `run` or from `start()`.
+    """Run to the last step, from the newest sound checkpoint of `run` or from `start()`.
 
     Raises Stopped after a signal, with everything saved, and Diverged at the first loss that is not finite.
     """
-    loop = _Loop(program, source, run, schedule, evaluation, flops_per_row, title)
-    with loop.stop, loop.progress:
+    loop = _Loop(program, source, run, schedule, evaluation, flops_per_row, title, advice or Advice())
+    with out_of_memory_told(loop.advice.memory, loop.memory), loop.progress, loop.stop:
         return loop.run(start)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """A step that was given to the device, with its numbers once they are there."""
+
+    step: int
+    means: Sums
+    tokens: int
+    rows: int
 
 
 class _Loop:
@@ -85,35 +114,41 @@ class _Loop:
         evaluation: Evaluation | None,
         flops_per_row: float,
         title: str,
+        advice: Advice,
     ) -> None:
         self.program, self.source, self.folder, self.schedule = program, source, run, schedule
-        self.evaluation, self.flops_per_row = evaluation, flops_per_row
-        self.stop = StopRequest()
-        self.progress = TrainingProgress(title, schedule.steps, 0)
-        self.checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=schedule.keep, warn=self.progress.say)
-        self.peak = peak_flops(program.mesh.devices.flatten().tolist())
-        self.pending: list[tuple[int, Sums]] = []
+        self.evaluation, self.flops_per_row, self.title, self.advice = evaluation, flops_per_row, title, advice
+        self.stop = StopRequest(self._plan, ends_process=process.is_command)
+        self.progress = Progress(title, schedule.steps, "")
+        self.checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=schedule.keep, warn=_say)
+        self.devices = program.mesh.devices.flatten().tolist()
+        self.peak = peak_flops(self.devices)
+        self.pending: list[_Made] = []
         self.best = Best()
-        self.clock = _Clock()
+        self.clock = Clock()
+        self.memory = MemoryUse(program.largest_step())
+        self.made = self.saved = 0  # the last step, and the last that is on disk or on its way there
+        self.duration_is_told = False
 
     def run(self, start: Callable[[], TrainState]) -> Outcome:
-        state = self.checkpoints.restore_newest(self.program.state)
-        done = int(state.step) if state else 0
-        if state is None:
-            state = start()
+        with self.progress.doing_now(STARTING):
+            state = self.checkpoints.restore_newest(self.program.state)
+            done = int(state.step) if state else 0
+            if state is None:
+                state = start()
         if done > self.schedule.steps:
             last = self.schedule.steps
             raise UserError(f"{self.folder.checkpoints / str(done)}: a step after the last, {last}. Move it away")
-        self.log = MetricsLog(self.folder.path, done, warn=self.progress.say)
-        if done:
-            self.best = self._recall_best(done)
-            self.checkpoints.protected = self.best.step
-            self.progress.say(f"{self.folder.path}: goes on after step {done} of {self.schedule.steps}")
+        self.made = self.saved = done
+        self.progress.at(done)
+        self.log = MetricsLog(self.folder.path, done, warn=_say)
         try:
+            if self.stop.asked and jax.process_count() == 1:
+                raise self._stopped(state)
+            if done:
+                self._recall(done, state)
             for step, batch in self._batches(self.schedule.steps if self._is_spent() else done):
-                state, metrics = self.program.step(state, batch)
-                self.clock.count(batch)
-                self.pending.append((step, metrics))
+                state = self._make_step(step, state, batch)
                 self._after_step(step, state)
                 if self._is_spent():
                     break
@@ -122,33 +157,115 @@ class _Loop:
             self.log.close()
         return Outcome(state, self.best.step or self.schedule.steps, self.best.scores)
 
+    def _make_step(self, step: int, state: TrainState, batch: Batch) -> TrainState:
+        """Return the state after a step; its numbers are pending. Raises Stopped where a signal ends it."""
+        compiled = self.program.is_compiled(batch)
+        if not compiled:
+            self._flush()
+            self._compile(state, batch)
+        if self._is_given_up:
+            with self._saved_instead(state), self.stop.giving_up():
+                gradients, means = self.program.gradients(state, batch)
+                process.is_left_computing = True
+                self._wait_for(means)
+            process.is_left_computing = False
+            state, means = self.program.update(state, gradients, means)
+        else:
+            state, means = self.program.step(state, batch)
+        self.made = step
+        rows = batch["tokens"].size // batch["tokens"].shape[-1]
+        self.pending.append(_Made(step, means, batch["tokens"].size, rows))
+        if not compiled:
+            with self.clock.paused():  # the first call of what was compiled takes longer than others
+                jax.block_until_ready(means)
+            self._take(1, timed=False)
+        elif len(self.pending) > (queue := self.clock.queue):
+            self._take(len(self.pending) - queue // 2)
+        return state
+
+    def _compile(self, state: TrainState, batch: Batch) -> None:
+        with self.clock.paused(), self.progress.doing_now(COMPILING):
+            need = self.program.compile(state, batch)
+        if need is not None:
+            self.memory.add(need, self.devices, self.advice.memory)
+        if self.stop.asked and jax.process_count() == 1:
+            raise self._stopped(state)
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether a step that is being made is not waited for where the run is to stop."""
+        return self.clock.step_seconds > LONG_STEP_SECONDS and jax.process_count() == 1
+
+    def _wait_for(self, means: Sums) -> None:
+        """Wait in Python, so that a signal is heard."""
+        values: list[Any] = list(means.values())
+        while not all(value.is_ready() for value in values):
+            time.sleep(self.clock.step_seconds / LOOKS)
+
     def _after_step(self, step: int, state: TrainState) -> None:
         last = step == self.schedule.steps
         stopping = self.stop.asked
-        evaluating = self.evaluation and (last or step % self.schedule.evaluate_every == 0)
+        evaluating = self._is_due(step)
         saving = last or stopping or step % self.schedule.save_every == 0
         if step % self.schedule.log_every == 0 or evaluating or saving:
             self._flush()
         if evaluating:
             self._evaluate(step, state)
         if saving or self.best.step == step or (evaluating and self._is_spent()):
-            with self.clock.paused():
-                self.checkpoints.save(step, state, self.best.as_dict())
-                self.checkpoints.protected = self.best.step
+            self._save(step, state, self.best)
         if stopping and not last:
-            self.checkpoints.wait()
-            raise Stopped(
-                f"{stopping}: saved step {step} of {self.schedule.steps} in {self.folder.path}. "
-                "The same command goes on from there"
-            )
+            raise self._stopped(state)
+
+    def _is_due(self, step: int) -> bool:
+        """Whether the model is scored after this step."""
+        return self.evaluation is not None and self.schedule.is_due(step)
+
+    def _save(self, step: int, state: TrainState, best: Best | None) -> None:
+        """Begin to save the state. `best` is None where the model of this step is still to be scored."""
+        with self.clock.paused():
+            self.checkpoints.save(step, state, None if best is None else best.as_dict())
+            self.checkpoints.protected = self.best.step
+        self.saved = step
+
+    @contextlib.contextmanager
+    def _saved_instead(self, state: TrainState, *, is_scored: bool = True) -> Iterator[None]:
+        """Raise Stopped, with the state saved, where the block is given up for a signal."""
+        try:
+            yield
+        except Interrupted:
+            raise self._stopped(state, is_scored=is_scored) from None
+
+    def _stopped(self, state: TrainState, *, is_scored: bool = True) -> Stopped:
+        """Return what ends the run, when the state of the last step is on disk."""
+        self._flush()
+        if self.made > self.saved:
+            self._save(self.made, state, self.best if is_scored else None)
+        self.checkpoints.wait()
+        told = f"saved step {self.made}" if self.made else "stopped before step 1"
+        return Stopped(
+            f"{self.stop.asked}: {told} of {self.schedule.steps} in {self.folder.path}. "
+            "The same command goes on from there"
+        )
+
+    def _plan(self) -> str:
+        """Return what happens when a signal came, for the person who waits. Called in another thread."""
+        saving = f"saving step {self.made}" if self.made > self.saved else "nothing new to save"
+        if self.progress.doing in (STARTING, COMPILING):  # by calls that cannot be left
+            return f"stopping after {self.progress.doing}, {saving}"
+        return saving if self.progress.doing or self._is_given_up else f"finishing step {self.made + 1}, saving"
 
     def _flush(self) -> None:
-        """Fetches the numbers of the steps since the last time: until here nothing waited for the device."""
-        values = jax.device_get(self.pending)
-        first = not self.clock.started
-        speed = self.clock.lap(len(values))
-        for step, means in values:
-            row = {name: float(value) for name, value in means.items()}
+        """Fetch the numbers of all steps: until here nothing waited for the device."""
+        self._take(len(self.pending))
+
+    def _take(self, count: int, *, timed: bool = True) -> None:
+        """Fetch the numbers of the oldest pending steps, log and show them."""
+        taken, self.pending = self.pending[:count], self.pending[count:]
+        values = jax.device_get([made.means for made in taken])
+        steps = len(taken) if timed else 0
+        speed = self.clock.lap(steps, sum(made.tokens for made in taken), sum(made.rows for made in taken))
+        for made, means in zip(taken, values, strict=True):
+            step, row = made.step, {name: float(value) for name, value in means.items()}
             if not all(map(math.isfinite, row.values())):
                 raise Diverged(
                     f"step {step}: the loss is {row['loss']}, the gradient norm {row['gradient_norm']} "
@@ -156,35 +273,64 @@ class _Loop:
                     f"{self.folder.path} keeps its last checkpoint"
                 )
             if step % self.schedule.log_every == 0 or step == 1 or step == self.schedule.steps:
-                timing = {} if first else {"tokens_per_second": round(speed.tokens_per_second)}
+                timing = {"tokens_per_second": round(speed.tokens_per_second)} if speed else {}
                 self.log.write(step, "train", {**row, **timing})
-        if values:
-            step, row = values[-1]
+        if taken:
             self._show(step, row, speed)
-        self.pending.clear()
 
-    def _show(self, step: int, row: dict[str, Any], speed: "_Speed") -> None:
+    def _show(self, step: int, row: dict[str, float], speed: Speed | None) -> None:
         headline = self.program.task.headline
-        text = f"loss {row['loss']:.3f} {headline} {row[headline]:.3f} {speed.tokens_per_second:,.0f} tokens/s"
-        if self.peak and self.flops_per_row:
-            text += f" MFU {self.flops_per_row * speed.rows_per_second / self.peak:.1%}"
-        self.progress.update(step, text, (self.schedule.steps - step) * speed.step_seconds)
+        details = [f"loss {row['loss']:.3f}", f"{headline} {row[headline]:.3f}"]
+        if speed:
+            details.append(f"{speed.tokens_per_second:,.0f} tokens/s")
+            if self.peak and self.flops_per_row:
+                details.append(f"MFU {self.flops_per_row * speed.rows_per_second / self.peak:.1%}")
+        steps, evaluations = self.schedule.steps - step, self.schedule.evaluations(step) if self.evaluation else 0
+        left = self.clock.seconds_left(steps, evaluations)
+        self.progress.at(step, details=details, left=left)
+        if left and self.clock.is_sure and not self.duration_is_told:
+            self.duration_is_told = True
+            _say(f"{self.title}: {duration_told(left, steps, self.clock.step_seconds, self.devices, self.advice)}")
 
     def _evaluate(self, step: int, state: TrainState) -> None:
+        """Score the model; raise Stopped, with the state saved, where a signal comes meanwhile."""
         assert self.evaluation
-        with self.clock.paused():
+        giving_up = self.stop.giving_up() if jax.process_count() == 1 else contextlib.nullcontext()
+        with (
+            self._saved_instead(state, is_scored=False),
+            self.clock.evaluating(),
+            self.progress.doing_now(SCORING),
+            giving_up,
+        ):
             scores = self.evaluation.evaluate(step, state.params)
         self.log.write(step, self.evaluation.split, scores)
         shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        self.progress.say(f"step {step} {self.evaluation.split}: {shown}")
+        _say(f"step {step} {self.evaluation.split}: {shown}")
         self.best = self.best.after(step, scores, self.evaluation.best)
+
+    def _recall(self, done: int, state: TrainState) -> None:
+        """Go on after step `done`: what was the best so far, and the scores that a signal has put off."""
+        _say(f"{self.folder.path}: goes on after step {done} of {self.schedule.steps}")
+        put_off = self._is_due(done) and not self._is_scored(done)
+        self.best = self._recall_best(done, done - put_off)
+        self.checkpoints.protected = self.best.step
+        if put_off:
+            self._evaluate(done, state)
+            self.checkpoints.protected = self.best.step
+
+    def _is_scored(self, step: int) -> bool:
+        """Whether the model of a checkpoint was scored before the run stopped."""
+        assert self.evaluation
+        if read_seal(self.checkpoints.folder / str(step)).best is not None:
+            return True
+        return any(entry[:2] == (step, self.evaluation.split) for entry in read_metrics(self.folder.path))
 
     def _is_spent(self) -> bool:
         """Whether the score has not grown for as long as patience lasts."""
         return self.schedule.patience is not None and self.best.since >= self.schedule.patience
 
-    def _recall_best(self, done: int) -> Best:
-        """Return what the evaluations up to step `done` said: from its seal, or else from the log.
+    def _recall_best(self, done: int, scored: int) -> Best:
+        """Return what the evaluations up to step `scored` said: from the seal of step `done`, or else from the log.
 
         From the log where the seal is of an older version, or the best checkpoint is no longer there, or damaged.
         """
@@ -196,15 +342,15 @@ class _Loop:
         if best is not None and (best.step in (None, done) or self.checkpoints.is_sound(best.step)):
             return best
         if best is not None:
-            self.progress.say(f"{self.folder.path}: the best checkpoint, of step {best.step}, is gone")
+            _say(f"{self.folder.path}: the best checkpoint, of step {best.step}, is gone")
         every = self.schedule.evaluate_every
         return best_of_lines(
             read_metrics(self.folder.path),
             self.evaluation.split,
             self.evaluation.best,
             kept={step for step in self.checkpoints.steps() if self.checkpoints.is_sound(step)},
-            expected=range(every, done + 1, every),
-            warn=self.progress.say,
+            expected=range(every, scored + 1, every),
+            warn=_say,
         )
 
     def _batches(self, done: int) -> Iterator[tuple[int, Batch]]:
@@ -231,38 +377,5 @@ class _Steps:
         return self.source.batch(self.start + int(index))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Speed:
-    tokens_per_second: float
-    rows_per_second: float
-    step_seconds: float
-
-
-class _Clock:
-    """Tokens and time of the steps since the last lap; evaluation and saving stand outside."""
-
-    def __init__(self) -> None:
-        self.started = False
-        self._from = time.perf_counter()
-        self._tokens = self._rows = 0
-        self._out = 0.0
-
-    def count(self, batch: Batch) -> None:
-        self._tokens += batch["tokens"].size
-        self._rows += batch["tokens"].size // batch["tokens"].shape[-1]
-
-    def paused(self) -> "_Clock":
-        return self
-
-    def __enter__(self) -> None:
-        self._paused_at = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._out += time.perf_counter() - self._paused_at
-
-    def lap(self, steps: int) -> _Speed:
-        now = time.perf_counter()
-        seconds = max(now - self._from - self._out, 1e-9)
-        speed = _Speed(self._tokens / seconds, self._rows / seconds, seconds / max(steps, 1))
-        self.started, self._from, self._out, self._tokens, self._rows = True, now, 0.0, 0, 0
-        return speed
+def _say(text: str) -> None:
+    say(text, to_stderr=True)

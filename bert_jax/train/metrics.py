@@ -1,27 +1,19 @@
-"""Where numbers go: one JSON line an entry, TensorBoard, and a progress line for the person who waits."""
+"""Where numbers go: one JSON line an entry, and TensorBoard."""
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bert_jax.errors import UserError
 from bert_jax.files import parse_json, read_bytes
-from bert_jax.terminal import note, say, visible
+from bert_jax.terminal import note
 
 Record = tuple[int, str, dict[str, float]]  # step, split, values
 
 FILE = "metrics.jsonl"
 MOST_BYTES = 1 << 30  # a line of 200 bytes for each of five million steps
 MOST_NAMED = 4  # lines that are no record
-
-PLAIN_LINE_SECONDS = 10.0  # between two lines where standard error is no terminal
 
 
 class MetricsLog:
@@ -77,50 +69,3 @@ def _record(line: bytes) -> Record | None:
     if not isinstance(step, int) or isinstance(step, bool) or step < 0 or not isinstance(split, str) or not numbers:
         return None
     return step, split, entry
-
-
-class TrainingProgress:
-    """A live bar on a terminal; elsewhere a plain line every few seconds. To standard error."""
-
-    def __init__(self, title: str, steps: int, done: int) -> None:
-        self.title, self.steps, self._last = title, steps, 0.0
-        console = Console(stderr=True)
-        self._bar = None
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._task = self._bar.add_task(title, total=steps, completed=done, text="compiling")
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def update(self, step: int, text: str, seconds_left: float) -> None:
-        if self._bar:
-            self._bar.update(self._task, completed=step, text=text)
-        elif time.monotonic() - self._last > PLAIN_LINE_SECONDS or step == self.steps:
-            self._last = time.monotonic()
-            left = time.strftime("%H:%M:%S", time.gmtime(seconds_left))
-            say(f"{self.title} {step}/{self.steps} {text} left {left}", to_stderr=True)
-
-    def say(self, text: str) -> None:
-        """A line that stays above the bar."""
-        if self._bar:
-            self._bar.console.print(visible(text), markup=False, highlight=False)
-        else:
-            say(text, to_stderr=True)

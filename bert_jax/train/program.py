@@ -20,6 +20,7 @@ from bert_jax.train.optimizer import Pace
 from bert_jax.train.task import Answers, Batch, Sums, Task
 
 Params = dict[str, Any]  # nested dicts of arrays
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 MOST_CALLS = 4096  # of dropout
 
 
@@ -31,6 +32,19 @@ class TrainState:
     step: Array  # updates made so far, int32
     params: Params
     opt_state: optax.OptState
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """The bytes that a step takes on each device."""
+
+    state: int  # parameters and optimizer, there before and after
+    gradients: int
+    temporaries: int  # activations, most of all
+
+    @property
+    def total(self) -> int:
+        return self.state + self.gradients + self.temporaries
 
 
 class Program:
@@ -67,6 +81,7 @@ class Program:
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(self._shardings, whole))
         self._words = jax.jit(_words_of_step, static_argnames="count", out_shardings=whole)
         self._calls: dict[str, int] = {}  # of dropout in a forward pass; all runs of the program share it
+        self._compiled: dict[Shapes, StepMemory | None] = {}  # shared, too
         self._sums = jax.jit(self._evaluate, out_shardings=whole)
         self._outputs = jax.jit(self._predict, out_shardings=whole)
 
@@ -96,10 +111,55 @@ class Program:
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
         """One update. Returns the new state (the old one is donated) and the means over the batch."""
         with jax.set_mesh(self.mesh):
-            words = self._words(jax.random.key(self.seed), state.step, count=self._count_calls(batch))
-            gradients, means = self._gradients(state.params, batch, words)
-            state, norm = self._update(state, gradients, self.pace)
+            return self._updated(state, *self._gradients(state.params, batch, self._words_for(state, batch)))
+
+    def gradients(self, state: TrainState, batch: Batch) -> tuple[Params, Sums]:
+        """The first half of a step: the gradients, and the means over the batch. The state stays as it is."""
+        with jax.set_mesh(self.mesh):
+            return self._gradients(state.params, batch, self._words_for(state, batch))
+
+    def update(self, state: TrainState, gradients: Params, means: Sums) -> tuple[TrainState, Sums]:
+        """The second half: the new state (the old one is donated), and the means with the norm of the gradients."""
+        with jax.set_mesh(self.mesh):
+            return self._updated(state, gradients, means)
+
+    def _updated(self, state: TrainState, gradients: Params, means: Sums) -> tuple[TrainState, Sums]:
+        state, norm = self._update(state, gradients, self.pace)
         return state, {**means, "gradient_norm": norm}
+
+    def is_compiled(self, batch: Batch) -> bool:
+        """Whether `compile` has seen a batch of these shapes, in this run or another of the program."""
+        return _shapes(batch) in self._compiled
+
+    def compile(self, state: TrainState, batch: Batch) -> StepMemory | None:
+        """Compile the step for batches of these shapes; return the memory that it needs, where the compiler says it.
+
+        What is compiled here is what `step` runs.
+        """
+        with jax.set_mesh(self.mesh):
+            words = self._words_for(state, batch)
+            first = self._gradients.lower(state.params, batch, words)
+            half = first.compile().memory_analysis()
+            shapes = jax.tree.map(_abstract, first.out_info[0], self._shardings.params)
+            other = self._update.lower(state, shapes, self.pace).compile().memory_analysis()
+        need = None
+        if half is not None and other is not None:  # some backends do not say
+            gradients = half.output_size_in_bytes
+            need = StepMemory(
+                state=other.argument_size_in_bytes - gradients,
+                gradients=gradients,
+                temporaries=max(half.temp_size_in_bytes, other.temp_size_in_bytes),
+            )
+        self._compiled[_shapes(batch)] = need
+        return need
+
+    def largest_step(self) -> StepMemory | None:
+        """Return what the largest step needs of those that are compiled; None where nobody says."""
+        return max(filter(None, self._compiled.values()), key=lambda step: step.total, default=None)
+
+    def _words_for(self, state: TrainState, batch: Batch) -> list[Words]:
+        """The words that dropout draws its bits from in this step."""
+        return self._words(jax.random.key(self.seed), state.step, count=self._count_calls(batch))
 
     def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
         """Sums and counts of the task without dropout."""
@@ -168,6 +228,10 @@ class Program:
 
     def _predict(self, params: Params, batch: Batch) -> Array:
         return self.task.outputs(self.module(params), batch)
+
+
+def _shapes(batch: Batch) -> Shapes:
+    return tuple((name, rows.shape) for name, rows in sorted(batch.items()))
 
 
 def _words_of_step(key: Array, step: Array, count: int) -> list[Words]:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unseale
 LOCK = ".lock"  # held while a process writes the run
 _held: dict[Path, int] = {}  # until the process ends
 
+OF_A_BEGINNING = ("tokenizer", "metrics.jsonl", "tensorboard")  # with what is written over
 RUNS = "runs.json"  # in a folder of several runs
 RESULT: dict[str, Any] = {
     "step": int,
@@ -150,6 +152,11 @@ class RunFolder:
             )
         return result["best_step"], result["dev"]
 
+    def is_blank(self) -> bool:
+        """Whether the run has made nothing that could be lost: no checkpoint, sound or damaged, and no result."""
+        there = [path for path in self.checkpoints.glob("*") if ".orbax-checkpoint-tmp" not in path.name]
+        return not there and not os.path.lexists(self.path / "result.json")
+
     def write_result(self, result: dict[str, Any]) -> None:
         self._write_json("result.json", result)
 
@@ -242,38 +249,57 @@ def check_run_output(path: Path) -> None:
 def start_or_resume(
     path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> RunFolder:
-    """The run folder at `path`: made whole in one move, or the unfinished run of the same settings.
+    """Return the run folder at `path`: made whole in one move, or the unfinished run of the same settings.
 
-    A run of fewer steps than `config` has is lengthened. Raises UserError where `path` is something else, or a run with
-    other settings, model or data.
+    A run of fewer steps than `config` has is lengthened. One that has no checkpoint yet is begun anew where anything
+    differs. Raises UserError where `path` is something else, or a run with other settings, model or data.
     """
     run = RunFolder(path)
-    if (path / "run.toml").is_file():
+    if not (path / "run.toml").is_file():
+        run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
         run.lock()
-        differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
-        if run.tokenizer().fingerprint != tokenizer.fingerprint:
-            raise UserError(f"{path} was started with another tokenizer. Choose another --output")
-        before, now = differences.pop("steps", (0, 0))
-        if differences or before > now:
-            told = differences or {"steps": (before, now)}
-            listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in told.items())
-            raise UserError(f"{path} is a run with other settings: {listed}. Choose another --output")
-        found = run.about()["data_fingerprint"]
-        if found != data:
-            raise UserError(
-                f"{path} was started on data {found[:12]}..., this is {data[:12]}.... "
-                "Give it the data it was started on, or choose another --output"
-            )
-        if before < now and jax.process_index() == 0:
-            run.lengthen(config, before)
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices(f"{path} is planned")
-        for remark in describe_change(run.about()):
-            note(f"{path} {remark}")
         return run
-    run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
     run.lock()
+    try:
+        before = _steps_planned(run, config, model, tokenizer, kind=kind, task=task, data=data)
+    except UserError as error:
+        if not run.is_blank():
+            raise
+        note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is begun anew")
+        if jax.process_index() == 0:
+            _begin_anew(run, config, model, tokenizer, kind=kind, task=task, data=data)
+    else:
+        if before is not None and jax.process_index() == 0:
+            run.lengthen(config, before)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"{path} is planned")
+    for remark in describe_change(run.about()):
+        note(f"{path} {remark}")
     return run
+
+
+def _steps_planned(
+    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> int | None:
+    """Return the number of steps that a run was planned for, where `config` has more; None where nothing differs.
+
+    Raises UserError for any other difference.
+    """
+    differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
+    if run.tokenizer().fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{run.path} was started with another tokenizer. Choose another --output")
+    before, now = differences.pop("steps", (0, 0))
+    if differences or before > now:
+        told = differences or {"steps": (before, now)}
+        listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in told.items())
+        raise UserError(f"{run.path} is a run with other settings: {listed}. Choose another --output")
+    found = run.about()["data_fingerprint"]
+    if found != data:
+        raise UserError(
+            f"{run.path} was started on data {found[:12]}..., this is {data[:12]}.... "
+            "Give it the data it was started on, or choose another --output"
+        )
+    return before if before < now else None
 
 
 def start_run(
@@ -281,13 +307,34 @@ def start_run(
 ) -> RunFolder:
     """A new run folder at `path`, which is not there or empty, made whole in one move."""
     with whole_folder(path, last=("run.toml",)) as making:
-        tokenizer.save(making / "tokenizer")
-        write_text(making / "run.toml", to_toml(config))
-        shape = to_toml(model)
-        write_text(making / "model.toml", shape)
-        about = new_about(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
-        RunFolder(making)._write_json("run.json", about)
+        _describe(RunFolder(making), config, model, tokenizer, kind=kind, task=task, data=data)
     return RunFolder(path)
+
+
+def _begin_anew(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, **about: Any) -> None:
+    """Write the files of a run that has no checkpoint over those that are there. Files of others stay.
+
+    run.toml is written last: a kill before that leaves a run that differs, and is begun anew once more.
+    """
+    for name in OF_A_BEGINNING:
+        path = run.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    _describe(run, config, model, tokenizer, **about)
+
+
+def _describe(
+    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> None:
+    """Write what a run folder says of its run from the beginning."""
+    tokenizer.save(run.path / "tokenizer")
+    shape = to_toml(model)
+    write_text(run.path / "model.toml", shape)
+    about = new_about(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
+    run._write_json("run.json", about)
+    write_text(run.path / "run.toml", to_toml(config))
 
 
 def _fingerprint(text: str) -> str:

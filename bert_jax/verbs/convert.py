@@ -17,12 +17,15 @@ from bert_jax.convert.tf_bert import write_tf_bert
 from bert_jax.errors import UserError, listed
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
+from bert_jax.progress import Progress
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run
 
 
+@out_of_memory_told("A conversion holds the model two or three times: use a machine with more memory")
 def convert(config: ConvertConfig) -> list[Difference] | None:
     """Makes the target, whole or not at all. Returns how far the two sides lie apart, None where that was not run."""
     check_new_folder(config.target, flag="target")
@@ -31,17 +34,26 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
     hosts.prepare()
-    pretrained = _with_asked(read_model(config.source, _options(config)), config)
+    with Progress("converting") as progress:
+        return _convert(config, progress)
+
+
+def _convert(config: ConvertConfig, progress: Progress) -> list[Difference] | None:
+    with progress.doing_now("reading the model"):
+        pretrained = _with_asked(read_model(config.source, _options(config)), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
     with whole_folder(config.target, last=LAST, flag="target") as making:
-        WRITERS[to](pretrained, making, config)
+        with progress.doing_now("writing"):
+            WRITERS[to](pretrained, making, config)
         kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
         if to in READ_BACK:
-            again = read_model(making)
-            _require_same(kept, again)
+            with progress.doing_now("reading back"):
+                again = read_model(making)
+                _require_same(kept, again)
             if again.tokenizer is not None and (rows := proof_rows(kept)):
                 require_same_encodings(kept, rows, encode_rows(again.tokenizer, rows), f"{config.target} ({to})")
-        differences = _prove(kept, to, config.source, making)
+        with progress.doing_now("comparing both sides"):
+            differences = _prove(kept, to, config.source, making)
     if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
         note(
             f"{to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "

@@ -1,21 +1,22 @@
 """bert-jax embed: a file of texts to an array of vectors."""
 
-import sys
-
 import numpy as np
-from rich.progress import track
 
 from bert_jax.config import check_ranges
+from bert_jax.data.line_counts import counted, parts_of
 from bert_jax.data.rows import Columns, stream_rows
 from bert_jax.data.tables import reading_of
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
 from bert_jax.output import check_new_file, whole_file
+from bert_jax.progress import Progress
 from bert_jax.settings.embed import EmbedConfig
 from bert_jax.terminal import note, say
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.verbs.predict import CHUNK_ROWS
 
 
+@out_of_memory_told("Use a smaller --batch-size")
 def embed(config: EmbedConfig) -> tuple[int, int]:
     """Writes the array, whole or not at all; returns its shape."""
     if config.output.suffix != ".npy":
@@ -23,17 +24,21 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     check_new_file(config.output)
     check_ranges(config, batch_size=(1, None))
     chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, reading_of(config))
-    embedder = load_embedder(
-        config.model, pooling=config.pooling, normalize=config.normalize, max_length=config.max_length
-    )
+    with Progress("reading the model"):
+        embedder = load_embedder(
+            config.model, pooling=config.pooling, normalize=config.normalize, max_length=config.max_length
+        )
     prompt = embedder.prompt(name=config.prompt_name, text=config.prompt)
     if embedder.guessed:
         note(f"{config.model} does not say how vectors are made: the mean over the tokens. --pooling takes another")
     vectors, cut = [], 0
-    for rows in track(chunks, "embedding", disable=not sys.stderr.isatty(), transient=True):
-        encoded = embedder.encode(rows.texts, prompt)
-        cut += encoded.truncated
-        vectors.append(embedder.vectors_of(encoded, prompt, batch_size=config.batch_size))
+    total, unit = counted(config.input)
+    with Progress("embedding", total, unit) as progress:
+        for rows, size in parts_of(chunks, total):
+            with progress.part(size):
+                encoded = embedder.encode(rows.texts, prompt)
+                cut += encoded.truncated
+                vectors.append(embedder.vectors_of(encoded, prompt, batch_size=config.batch_size))
     if not vectors:
         raise UserError(f"{config.input}: no text")
     array = np.concatenate(vectors)

@@ -31,9 +31,11 @@ from bert_jax.inference.load import open_model
 from bert_jax.inference.model import require_tokenizer
 from bert_jax.inference.reader import LENGTH
 from bert_jax.output import check_folder, check_new_file
+from bert_jax.progress import Progress
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run, resolve_checkpoint
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import write_json
@@ -41,6 +43,7 @@ from bert_jax.verbs.reporting import write_json
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
 
 
+@out_of_memory_told("Use a smaller --batch-size")
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Return each metric of the model's task by name, `rows`, how many were scored, and `intervals`: 95 %, by metric.
 
@@ -62,7 +65,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             raise UserError(f"--max-answer-length {config.max_answer_length}: --predictions are scored as they are")
         return _score_predictions(config, config.predictions)
     assert config.model is not None
-    about, compute = open_model(config.model)
+    with Progress("evaluating", unit="rows") as progress:
+        return _score_model(config, config.model, progress)
+
+
+def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dict[str, Any]:
+    with progress.doing_now("reading the model"):
+        about, compute = open_model(model)
     known = {**(about.task.get("columns") or {}), **({"opening": None} if config.choices else {})}
     given = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
     fixed = about.task.get("name") in GLUE  # by the task's own files
@@ -91,16 +100,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         length=about.task.get("max_length") or min(longest, about.max_length),
         reading=reading_of(config),
     )
-    examples = read_dev(about.kind, asked)
+    with progress.doing_now("reading the rows"):
+        examples = read_dev(about.kind, asked)
+    progress.total = examples.count
     for remark in examples.notes:
         note(remark)
 
     def run(encoded: Encoded) -> np.ndarray:
         return compute(encoded, config.batch_size)
 
-    outputs = run(examples.encoded)
-    found = findings(examples.review(outputs))
-    known, remarks = _trained_on(config.model, config.data, examples, found.review)
+    with progress.part(examples.count):
+        outputs = run(examples.encoded)
+    with progress.doing_now("scoring"):
+        found = findings(examples.review(outputs))
+    known, remarks = _trained_on(model, config.data, examples, found.review)
     for remark in (*remarks, *_no_better(found.review)):
         note(remark)
     _report(config, str(config.model), found, examples, [*examples.notes, *remarks])
@@ -118,7 +131,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if len(config.long_texts) < 2:
         return told
     others = config.long_texts[1:]
-    ways = examples.in_ways(others, run) if examples.in_ways else dict.fromkeys(map(str, others), scores)  # all fit
+    with progress.doing_now("scoring the other ways"):
+        ways = examples.in_ways(others, run) if examples.in_ways else dict.fromkeys(map(str, others), scores)  # all fit
     ways = {config.long_texts[0]: scores, **{way: _without_main(found) for way, found in ways.items()}}
     return {**told, "long_texts": ways}
 

@@ -19,9 +19,11 @@ from bert_jax.finetuning.report.runs import describe_runs, spelled_values
 from bert_jax.finetuning.review import heading_of
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
+from bert_jax.progress import Progress
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
 from bert_jax.train.about import threads_of
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import RUNS, RunFolder, check_run_output
 from bert_jax.train.seal import sealed
 from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
@@ -32,6 +34,7 @@ from bert_jax.verbs.reporting import read_numbers, verdict_of, write_json
 SQUAD_SCALE = 100.0  # its scores are per cent
 
 
+@out_of_memory_told("Use a smaller --batch-size")
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
     """Every finished run folder of the command. Raises UserError, or Stopped after a signal."""
     if config.task == SUITE:
@@ -44,7 +47,8 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
         _check_folder_of_runs(config.output)
     else:
         check_run_output(config.output)
-    prepared = prepare(config)
+    with Progress("reading the model and the data"):
+        prepared = prepare(config)
     plan = with_recipes(plan, prepared.model)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:

@@ -25,11 +25,13 @@ from bert_jax.finetuning.tasks import read_task_data
 from bert_jax.finetuning.trained_on import write_trained_on
 from bert_jax.inference.outputs import make_task
 from bert_jax.model.encoder import summary_reads
+from bert_jax.progress import Progress, in_words
 from bert_jax.settings.finetune import FinetuneConfig
-from bert_jax.sharding import check_batch_size, check_heads, make_mesh
+from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.sequence import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
@@ -40,6 +42,8 @@ from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.dev_scoring import DevScoring
 from bert_jax.verbs.reporting import is_reported, write_run_report
 from bert_jax.verbs.starting import start_from
+
+LONG_SECONDS = 1800.0  # of a run for which something smaller is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +150,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         evaluation=Evaluation("dev", scoring.score, "main"),
         flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
         title=f"{config.task} {planned.name}",
+        advice=_advice(config, batch_shards(program.mesh)),
     )
     run.write_result(
         {
@@ -164,6 +169,23 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
     return _with_report_and_best_alone(run, prepared, scoring, config.train_share)
 
 
+def _advice(config: FinetuneConfig, shards: int) -> Advice:
+    """Return what makes the run shorter, or its steps smaller."""
+
+    def quicker(seconds: float) -> str:
+        if seconds < LONG_SECONDS:
+            return ""
+        epochs = config.epochs or 1.0
+        fewer = [f"--epochs 1 about {in_words(seconds / epochs)}"] if epochs > 1 else []
+        return f"Smaller: {', '.join([*fewer, f'--max-length {config.length // 2}', 'a smaller model as --from'])}"
+
+    def smaller(times: float) -> str:
+        ways = smaller_steps(times, config.batch_size, config.accumulate, shards, config.dtype)
+        return f"{ways}; --max-length {config.length // 2} makes shorter rows"
+
+    return Advice(smaller, quicker)
+
+
 def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring, share: float) -> RunFolder:
     """A run with its result, and what follows from that; a kill in between is made good by the same command.
 
@@ -173,7 +195,8 @@ def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: Dev
     if best in steps:
         if not is_reported(run):
             outputs = scoring.outputs_at(run, best)
-            write_run_report(run, prepared.task, prepared.pretrained, outputs, prepared.words(share))
+            with Progress("writing the report"):
+                write_run_report(run, prepared.task, prepared.pretrained, outputs, prepared.words(share))
         for step in steps:
             if step != best:
                 shutil.rmtree(run.checkpoints / str(step))

@@ -5,29 +5,28 @@ import dataclasses
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
-
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
 from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.names import suffix_of
+from bert_jax.data.line_counts import LINES, counted, parts_of
 from bert_jax.data.rows import Rows
 from bert_jax.data.tables import STDIN, reading_of
 from bert_jax.errors import UserError
 from bert_jax.inference.load import load
 from bert_jax.inference.reader import Reader
-from bert_jax.machine import process_seconds
 from bert_jax.output import check_new_file, replace_file
+from bert_jax.process import age_seconds
+from bert_jax.progress import Progress
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.tasks.spans import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.verbs.answer_file import answer_file
 from bert_jax.verbs.answer_formats import JSON_LINES, PREFIX, flat, format_of, kept_value, rounded, write_answers
 from bert_jax.verbs.leaderboard import answer_test
@@ -39,6 +38,7 @@ CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
 
 
+@out_of_memory_told("Use a smaller --batch-size")
 def predict(config: PredictConfig) -> int:
     """Write one answer a row to the output, whole or not at all; return how many."""
     output = _check(config)
@@ -49,18 +49,18 @@ def predict(config: PredictConfig) -> int:
     official = suffix == SQUAD_SUFFIX and is_squad(config)  # {id: answer}
     if official and config.n_best:
         raise UserError(f"{output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
-    size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
-    chunks = rows_to_answer(config, model, size, keep_texts=suffix != JSON_LINES and not official)
+    most = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
+    chunks = rows_to_answer(config, model, most, keep_texts=suffix != JSON_LINES and not official)
     told = functools.partial(_lines, model, config, in_cells=suffix not in (JSON_LINES, ".json"))
-    with _written(config, output, suffix, official) as (file, finished), _progress(config.input) as advance:
+    with _written(config, output, suffix, official) as (file, finished), _progress(config) as progress:
         count = 0
-        for chunk in chunks:
+        for chunk, size in parts_of(chunks, progress.total):
             skipped = min(max(finished - count, 0), len(chunk))
             rows = chunk.pick(range(skipped, len(chunk))) if skipped else chunk
             count += len(chunk)
-            if len(rows):
-                _write(file, told(rows))
-            advance(len(chunk))
+            with progress.part(size):
+                if len(rows):
+                    _write(file, told(rows))
         if not count:
             raise UserError(f"{config.input}: no rows")
     return count
@@ -92,7 +92,8 @@ def _may_be_table(path: Path) -> bool:
 
 
 def _load(config: PredictConfig) -> Any:
-    model = load(config.model)
+    with Progress("reading the model"):
+        model = load(config.model)
     for flag, value in (("n-best", config.n_best), ("max-answer-length", config.max_answer_length)):
         if value and not isinstance(model, Reader):
             raise UserError(f"--{flag} {value}: {config.model} does not answer questions. Leave it out")
@@ -171,19 +172,18 @@ def _job(config: PredictConfig, suffix: str) -> str:
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def _progress(path: Path | None) -> Iterator[Any]:
-    """Rows and rows a second, on a terminal."""
-    columns = (TextColumn("predicting {task.completed:,.0f} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as shown:
-        task = shown.add_task(str(path), total=None)
-        yield lambda rows: shown.advance(task, rows)
+def _progress(config: PredictConfig) -> Progress:
+    """Return what shows how much of the input is done: nothing where the answers themselves go to a terminal."""
+    apart = str(config.output) != STDIN or not standard_output().isatty()
+    total, unit = (len(config.texts), LINES) if config.input is None else counted(config.input)
+    return Progress("predicting", total, unit, has_line=apart)
 
 
 def _write_leaderboard(config: PredictConfig, model: Any, output: Path) -> int:
     """The answers to a GLUE task's test file as gluebenchmark.com takes them: index and prediction."""
     assert config.input is not None
-    told = answer_test(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
+    with Progress("predicting"):
+        told = answer_test(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
     write_output(output, told)
     return told.count("\n") - 1
 
@@ -194,7 +194,7 @@ def main(config: PredictConfig) -> int:
         show_answers(config)
         return 0
     count = predict(config)
-    seconds = process_seconds()
+    seconds = age_seconds()
     told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"
     say(told, to_stderr=str(config.output) == STDIN)
     return 0

@@ -20,16 +20,19 @@ from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batch
 from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, check_files, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.machine import MOST_THREADS
+from bert_jax.progress import Progress, in_words
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.sharding import check_batch_size, check_heads, make_mesh
+from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.pretraining import PretrainingTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.about import threads_of
+from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
+from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
@@ -37,8 +40,12 @@ from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.starting import PARTS, start_from
 
 DEFAULT_MODEL = "bert-base-uncased"
+LONG_SECONDS = 3600.0  # of a run for which something smaller is named
+SMALLER = ("bert-medium", "bert-small", "bert-mini", "bert-tiny")
+QUEUED_BATCHES = 8  # of an evaluation, given to the device before the first is waited for
 
 
+@out_of_memory_told("Use a smaller --batch-size")
 def pretrain(config: PretrainConfig) -> RunFolder:
     """Runs to the last step and returns the run folder. Raises UserError, or Stopped after a signal."""
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
@@ -101,6 +108,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params)) if held_out else None,
         flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
         title="pre-training",
+        advice=_advice(config, model, manifest, batch_shards(mesh)),
     )
     run.write_result(
         {
@@ -111,6 +119,26 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         }
     )
     return run
+
+
+def _advice(config: PretrainConfig, model: ModelConfig, manifest: Manifest, shards: int) -> Advice:
+    """Return what makes the run shorter, or its steps smaller."""
+    length, predictions = manifest.length, manifest.masking.max_predictions
+    flops = training_flops(model, length, predictions)
+    others = {} if config.from_ else {name: models.resolve(name, model.vocab_size) for name in SMALLER}
+    shares = {name: training_flops(other, length, predictions) / flops for name, other in others.items()}
+
+    def quicker(seconds: float) -> str:
+        if seconds < LONG_SECONDS:
+            return ""
+        ways = [f"--model {name} about {in_words(share * seconds)}" for name, share in shares.items() if share < 0.7]
+        fewer = config.steps // 4
+        return f"Smaller: {', '.join([*ways[:2], f'--steps {fewer} about {in_words(seconds / 4)}'])}"
+
+    def smaller(times: float) -> str:
+        return smaller_steps(times, config.batch_size, config.accumulate, shards, config.dtype)
+
+    return Advice(smaller, quicker)
 
 
 def _pace(config: PretrainConfig, run: RunFolder) -> Pace:
@@ -174,7 +202,15 @@ class _Beginning:
 
 def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Params) -> dict[str, float]:
     """Means over the batches, without dropout, and the perplexity of the masked LM."""
-    results = jax.device_get([program.sums(params, program.place(batch)) for batch in batches])
+    results: list[Any] = []
+    waiting: list[Any] = []
+    with Progress("held-out batches", len(batches), "") as progress:
+        for batch in batches:
+            waiting.append(program.sums(params, program.place(batch)))
+            if len(waiting) > QUEUED_BATCHES or len(results) + len(waiting) == len(batches):
+                results += jax.device_get(waiting)
+                progress.at(len(results))
+                waiting.clear()
     scores = {
         name: float(sum(sums[name] for sums, _ in results) / max(sum(counts[name] for _, counts in results), 1))
         for name in results[0][0]

@@ -124,7 +124,9 @@ def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, 
 
 def test_a_score_is_learned(pretrained, rows, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(arguments(pretrained, rows / "scores", run, "--score", "--epochs", 20, "--evaluate-every", 100)) == 0, capsys.readouterr()
+    assert main(arguments(pretrained, rows / "scores", run, "--score", "--epochs", 20, "--evaluate-every", 100)) == 0, (
+        capsys.readouterr()
+    )
     assert result(run)["dev"]["pearson"] > 0.9
     high, low, middle = bert_jax.load(run).predict(["ba ba ke", "don don ke", "ging ging ke"])
     assert high.score > 0.5 > middle.score > -0.5 > low.score and high.label is None
@@ -333,7 +335,10 @@ def test_rows_with_any_number_of_labels(pretrained, tmp_path):
                 own = [label for label in words if rng.random() < 0.4]
                 text = " ".join([*(words[label] for label in own), "fa", "fe"])
                 file.write(json.dumps({"body": text, "label": own}) + "\n")
-    assert main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 60, "--evaluate-every", 450)) == 0
+    assert (
+        main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 60, "--evaluate-every", 450))
+        == 0
+    )
     found = result(tmp_path / "run")["dev"]
     assert found["exact"] > 0.9 and found["micro_f1"] > 0.9 and found["main"] == found["micro_f1"]
     both, none = bert_jax.load(tmp_path / "run").predict(["ba don fa fe", "fa fe"])
@@ -359,7 +364,16 @@ def test_several_scores_are_learned(pretrained, rows, tmp_path, capsys, columns)
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in fields))
     run, names = tmp_path / "run", ["up", "far"] if columns == "two" else ["up_1", "up_2"]
     given = ["finetune", "--from", pretrained, "--data", tmp_path, "--output", run, "--text", "body", *QUICK]
-    given += ["--mesh.data", 1, "--epochs", 20, "--evaluate-every", 100, "--scores", *(names if columns == "two" else ["up"])]
+    given += [
+        "--mesh.data",
+        1,
+        "--epochs",
+        20,
+        "--evaluate-every",
+        100,
+        "--scores",
+        *(names if columns == "two" else ["up"]),
+    ]
     assert main(list(map(str, given))) == 0, capsys.readouterr()
     dev = result(run)["dev"]
     assert min(dev[f"pearson_{name}"] for name in names) > 0.9

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -16,12 +19,16 @@ from flax import nnx
 from bert_jax.config import MeshConfig
 from bert_jax.errors import Stopped, UserError
 from bert_jax.sharding import make_mesh
+from bert_jax.train.advice import smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.clock import Clock
 from bert_jax.train.loop import Evaluation, Outcome, Schedule, train
+from bert_jax.train.memory import MemoryUse, out_of_memory_told
 from bert_jax.train.metrics import MetricsLog, read_metrics
-from bert_jax.train.program import Program
+from bert_jax.train.program import Program, StepMemory
 from bert_jax.train.run import RunFolder
 from bert_jax.train.seal import checkpoint_steps
+from bert_jax.train.signals import StopRequest
 
 STEPS = 12
 
@@ -207,7 +214,7 @@ def test_a_damaged_batch_ends_the_run_with_its_one_line(go, tmp_path):
 
 def test_a_signal_saves_and_stops(go, tmp_path):
     def interrupt(step: int, batch: dict) -> dict:
-        if step == 0:
+        if step == 30:
             threading.Timer(0.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return batch
 
@@ -216,6 +223,108 @@ def test_a_signal_saves_and_stops(go, tmp_path):
         go(Lines(interrupt), steps=100_000, save_every=100_000)
     assert signal.getsignal(signal.SIGTERM) is before
     assert len(checkpoint_steps(tmp_path / "checkpoints")) == 1
+
+
+def test_a_signal_in_an_evaluation_puts_it_off(go, tmp_path):
+    """The state is saved at once, and the same command scores it first: the run ends as one that was never stopped."""
+
+    def interrupted(step: int) -> float:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+            pytest.fail("waited for")
+        return SCORES[step]
+
+    with pytest.raises(Stopped, match="SIGTERM: saved step 6 of 12"):
+        go(None, interrupted)
+    with pytest.raises(UserError, match="killed"):
+        go(killed_at(7), SCORES.get)
+    outcome = go(None, SCORES.get)
+    assert (outcome.best_step, outcome.scores) == (6, {"main": 0.9})
+    assert {step: values["main"] for step, split, values in lines(tmp_path) if split == "dev"} == SCORES
+    assert checkpoint_steps(tmp_path / "checkpoints") == [6, 12]
+
+
+def test_a_long_step_is_given_up_and_the_state_before_it_saved(go, program, tmp_path, monkeypatch, capfd):
+    whole = go(None, save_every=100)
+    monkeypatch.setattr("bert_jax.train.loop.LONG_STEP_SECONDS", 0.0)
+    monkeypatch.setattr("bert_jax.train.loop._Loop._wait_for", lambda loop, means: wait(loop))
+
+    def wait(loop) -> None:
+        if loop.made == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(Stopped, match="SIGINT: saved step 4 of 12"):
+        go(None, save_every=100)
+    time.sleep(0.1)
+    assert "SIGINT: saving step 4; Ctrl-C again to stop without saving" in capfd.readouterr().err
+    again = go(None, save_every=100)
+    assert parameter_hash(again.state.params) == parameter_hash(whole.state.params)
+
+
+def test_the_second_interrupt_stops_without_saving(monkeypatch, capfd):
+    """Two at once are one: a shell and its group both send it."""
+    with StopRequest(lambda: "saving step 3") as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked == "SIGINT"
+        monkeypatch.setattr("bert_jax.train.signals.BOUNCE_SECONDS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        time.sleep(0.1)
+    said = capfd.readouterr().err
+    assert said.startswith("SIGINT: saving step 3; Ctrl-C again to stop without saving\n")
+    assert said.endswith("SIGINT: stopped without saving\n")
+
+
+def test_steps_wait_for_the_device_by_time(monkeypatch):
+    clock = Clock()
+    assert clock.queue == 0 and clock.seconds_left(3, 1) is None
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    clock.lap(0, 0, 0)
+    with clock.paused():
+        now[0] += 100.0  # compiling
+    now[0] += 0.5
+    assert clock.lap(10, 400, 40).tokens_per_second == pytest.approx(800)
+    assert clock.queue == 40 and clock.seconds_left(100, 3) == pytest.approx(5.0) and not clock.is_sure
+    with clock.evaluating():
+        now[0] += 7.0
+    now[0] += 500.0
+    clock.lap(10, 400, 40)
+    assert clock.queue == 0 and clock.is_sure  # each step takes longer than what may wait
+    assert clock.seconds_left(0, 3) == pytest.approx(21.0)
+
+
+def test_out_of_memory_is_one_line_with_what_helps(go, monkeypatch):
+    def exhausted(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8796093022208 bytes.")
+
+    says = r"out of memory: 8,796.1 GB more were asked for, [\d.,]+ GB are free now. Use less"
+    with pytest.raises(UserError, match=says), out_of_memory_told("Use less"):
+        exhausted()
+    monkeypatch.setattr(Program, "step", exhausted)
+    with pytest.raises(UserError, match=r"out of memory: a step needs [\d.]+ MB on each device .* are free now\.$"):
+        go()
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), out_of_memory_told("Use less"):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
+
+
+def test_a_step_that_will_not_fit_is_noted(capfd, monkeypatch):
+    monkeypatch.setattr("bert_jax.train.memory.free_on", lambda devices: 4_000_000_000)
+    use = MemoryUse()
+    step = StepMemory(state=1_300_000_000, gradients=400_000_000, temporaries=22_000_000_000)
+    use.add(step, jax.devices(), lambda times: f"{times:.1f} times less")
+    use.add(step, jax.devices(), lambda times: "again")
+    said = capfd.readouterr().err
+    assert said.startswith(
+        "note: a step needs 23.7 GB on each device (1.3 GB for parameters and optimizer, 22.4 GB for "
+    )
+    assert said.endswith("4.0 GB are free: it may run out of memory. 6.1 times less\n")
+    assert smaller_steps(6.1, 256, 1, 1, "bfloat16").startswith("--accumulate 8 ")
+    assert "accumulate" not in smaller_steps(2.0, 1, 1, 1, "bfloat16")
 
 
 def test_the_log_drops_what_will_be_repeated_and_a_line_cut_short(tmp_path):

@@ -7,8 +7,11 @@ import pytest
 
 from bert_jax.errors import UserError
 from bert_jax.machine import THREADS, cores
+from bert_jax.models import resolve
+from bert_jax.settings.pretrain import PretrainConfig
+from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
 from bert_jax.train.about import describe_change, new_about, threads_of
-from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint
+from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint, start_or_resume
 from bert_jax.train.seal import sealed
 
 ABOUT = {
@@ -173,3 +176,42 @@ def test_a_run_on_another_shape_of_machine_says_so(monkeypatch):
     monkeypatch.setenv(THREADS, "77")
     (told,) = describe_change(begun | {"threads": 77})
     assert "was begun with threads 77 and goes on so" in told and f"--threads {cores()}" in told
+
+
+def begin(folder: Path, batch_size: int, *, data: str = "data", extra: str = "b") -> RunFolder:
+    """As a command of these settings begins or goes on."""
+    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", extra], Rules(lowercase=True))
+    config = PretrainConfig(Path("shards"), folder, 10, batch_size=batch_size)
+    return start_or_resume(folder, config, resolve("tiny-test", 7), tokenizer, kind="pretrain", task={}, data=data)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch_size": 8}, "batch_size 256, now 8"),
+        ({"data": "other"}, "was started on data data..., this is other"),
+        ({"extra": "c"}, "another tokenizer"),
+    ],
+)
+def test_a_run_without_a_checkpoint_is_begun_anew_with_other_settings(tmp_path, capsys, change, says):
+    """What did not fit into memory has left a folder with nothing in it that could be lost."""
+    run = begin(tmp_path / "run", 256)
+    first = run.about()["run"]
+    (run.path / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n')
+    (run.path / "checkpoints" / "5.orbax-checkpoint-tmp").mkdir(parents=True)
+    (run.path / "slurm-12.out").write_text("the user's own")
+    again = begin(run.path, **{"batch_size": 256} | change)
+    said = capsys.readouterr().err
+    assert says in said and "no checkpoint yet, so it is begun anew" in said and said.count("\n") == 1
+    assert again.about()["run"] != first and again.tokenizer().fingerprint == again.about()["tokenizer_fingerprint"]
+    assert again.settings_table()["batch_size"] == change.get("batch_size", 256)
+    assert (run.path / "slurm-12.out").read_text() == "the user's own" and not (run.path / "metrics.jsonl").exists()
+
+
+@pytest.mark.parametrize("there", ["checkpoints/5/SEAL.json", "checkpoints/5.damaged/SEAL.json", "result.json"])
+def test_a_run_that_has_made_something_is_not_begun_anew(tmp_path, there):
+    run = begin(tmp_path / "run", 256)
+    (run.path / there).parent.mkdir(parents=True, exist_ok=True)
+    (run.path / there).write_text("{}")
+    with pytest.raises(UserError, match=r"batch_size 256, now 8\. Choose another --output"):
+        begin(run.path, 8)

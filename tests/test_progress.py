@@ -1,0 +1,125 @@
+"""How far a job is: what fits into a line, on a terminal, on one that only prints, and where there is none."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bert_jax import progress
+from bert_jax.progress import Progress, as_clock, fitted, in_words
+from bert_jax.status_line import cells
+
+FIRST, MORE = ("120/20,000", "left 3 d 07:18:51"), ("loss 2.345", "mlm_accuracy 0.412", "1,234 tokens/s", "MFU 12.3%")
+JOB = """
+import time
+from bert_jax import progress
+from bert_jax.terminal import note
+progress.FIRST_LINE_SECONDS, progress.DRAW_SECONDS = 0.0, 0.01
+with progress.Progress("rows lr-5e-05-batch-16-seed-0", 20_000, "") as job:
+    job.at(120, details=["loss 2.345", "accuracy 0.412", "1,234 tokens/s"], left=285_531.0)
+    note("a remark")
+    with job.doing_now("scoring"):
+        job.at(121, details=["loss 2.345", "accuracy 0.412", "1,234 tokens/s"], left=285_531.0)
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock", "words"),
+    [
+        (0.2, "0:00:00", "less than a second"),
+        (59.6, "0:01:00", "1 minute"),
+        (425, "0:07:05", "7 minutes"),
+        (26_331, "7:18:51", "7 hours 19 minutes"),
+        (285_531, "3 d 07:18:51", "3 days 7 hours"),
+        (86_399, "23:59:59", "1 day"),
+    ],
+)
+def test_days_are_told(seconds, clock, words):
+    assert as_clock(seconds) == clock and in_words(seconds) == words
+
+
+@given(st.integers(1, 250), st.text(max_size=60), st.none() | st.floats(0, 1))
+def test_a_line_is_never_wider_than_the_terminal(width, title, share):
+    assert cells(fitted(title, FIRST, MORE, share, width)) <= width
+
+
+@pytest.mark.parametrize("width", [59, 79, 199])
+def test_step_and_time_left_are_there_at_any_width_and_the_bar_goes_first(width):
+    line = fitted("rows lr-5e-05-batch-16-seed-0", FIRST, MORE, 0.5, width)
+    assert all(text in line for text in FIRST)
+    assert ("━" in line) == (width == 199)
+    assert ("loss" in line) == (width > 59) and (MORE[-1] in line) == (width == 199)
+
+
+def shown(columns: int, **environment: str) -> tuple[list[str], str]:
+    """The lines that JOB draws on a terminal of so many columns, and everything that it writes."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    known = os.environ | {"TERM": "xterm-256color", **environment}
+    done = subprocess.Popen([sys.executable, "-c", JOB], stderr=follower, env=known)
+    os.close(follower)
+    written = b""
+    try:
+        while data := os.read(leader, 4096):
+            written += data
+    except OSError:  # the other end is closed
+        pass
+    os.close(leader)
+    assert done.wait(20) == 0
+    text = written.decode()
+    return [line for line in re.split(r"\r\x1b\[K|\r\n", text) if line], text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_terminal_has_one_line_that_fits(columns):
+    lines, text = shown(columns)
+    assert "note: a remark" in lines and "\x1b[3" not in text  # no colours, whatever NO_COLOR says
+    drawn = [line for line in lines if line.startswith("rows")]
+    assert drawn and all(len(line) < columns and "120/20,000" in line for line in drawn[:1])
+    assert "left 3 d 07:18:51" in drawn[0] and any("121/20,000" in line for line in drawn[1:])
+    assert text.endswith("\r\x1b[K")  # nothing is left of it
+
+
+def test_a_terminal_that_only_prints_gets_lines():
+    lines, text = shown(80, TERM="dumb")
+    assert "\x1b" not in text
+    assert any(line.startswith("rows lr-5e-05-batch-16-seed-0  120/20,000  left 3 d 07:18:51") for line in lines)
+
+
+def test_an_encoding_without_the_bar_gets_another(capfdbinary):
+    lines, _ = shown(200, PYTHONIOENCODING="ascii")
+    assert any("#" in line or "..." in line for line in lines) and not any("\\u" in line for line in lines)
+
+
+def test_a_job_within_another_counts_as_part_of_it(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
+    with Progress("predicting", 30, "rows") as outer, outer.part(10), Progress("computing", 4) as inner:
+        inner.advance(3)
+    assert "predicting  8/30 rows" in capsys.readouterr().err
+    assert outer.share == 1 / 3
+
+
+def test_a_library_call_shows_nothing_of_itself(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
+
+    def call() -> None:
+        with Progress("computing", 4, has_line=False) as job:
+            job.at(4, details=["all"])
+
+    with Progress("another thread's", 3, "") as job:
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        assert job.share == 0.0
+    call()
+    assert "computing" not in capsys.readouterr().err
