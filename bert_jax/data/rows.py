@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.data.formats.addresses import address_of
-from bert_jax.data.tables import AS_USUAL, More, Reading, Record, has_lines, nothing_more, read_records
+from bert_jax.data.tables import AS_USUAL, More, Reading, Record, has_lines, nothing_more, place_in, read_records
 from bert_jax.errors import UserError
 
 
@@ -77,13 +77,6 @@ class Rows:
     def within(self, i: int) -> str:
         """Name the place of row `i` in its file, in an editor and in a table: line 812 (row 640)."""
         return place_in(self.lines[i], None if self.numbers is None else self.numbers[i])
-
-
-def place_in(line: int, number: int | None) -> str:
-    """Name a row within its source by its line and, where that is another, its number; without one, lines are rows."""
-    if number is None:
-        return f"row {line}"
-    return f"line {line}" if line == number else f"line {line} (row {number})"
 
 
 def rows_of(

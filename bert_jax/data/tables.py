@@ -26,7 +26,7 @@ from bert_jax.data.formats.json_lines import doubled_keys, parse_record
 from bert_jax.data.formats.json_list import NotAList, list_items
 from bert_jax.data.formats.names import suffix_of
 from bert_jax.data.formats.parquet import opened_parquet
-from bert_jax.data.formats.tables import Asked, Bad, Row, plain_rows, read_table
+from bert_jax.data.formats.tables import Asked, Row, plain_rows, read_table
 from bert_jax.data.formats.text import decode, lines_of
 from bert_jax.data.prepared import PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
@@ -132,7 +132,8 @@ def read_records(
         if kind in DELIMITERS:
             asked = Asked(name, kind, reading.dialect, name == STDIN, reading.delimiter, columns)
             blocks = _blocks(source, name, reading, at_once=asked.piped)
-            rows = read_table(blocks, asked, bad=_refuse(name), tell=reading.tell)
+            table = _Table(name)
+            rows = table.counted(read_table(blocks, asked, bad=table.refuse, tell=reading.tell))
             yield from _table_records(rows, name, columns)
         elif kind == ".json" and source.stream.peek(BLOCK).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
             yield from _listed_records(_blocks(source, name, reading, at_once=False), name, columns)
@@ -162,6 +163,13 @@ def _check_format(name: str, kind: str, columns: tuple[str, ...], reading: Readi
 def has_lines(path: Path) -> bool:
     """Return whether the records of a file have lines of it, which are not the numbers of its rows."""
     return not str(path).startswith(PREFIX) and suffix_of(path)[0] not in WHOLE_FORMATS
+
+
+def place_in(line: int, number: int | None) -> str:
+    """Name a row within its source by its line and, where that is another, its number; without one, lines are rows."""
+    if number is None:
+        return f"row {line}"
+    return f"line {line}" if line == number else f"line {line} (row {number})"
 
 
 def read_text(path: Path, reading: Reading = AS_USUAL) -> str:
@@ -236,11 +244,21 @@ def _place(name: str, before: int, data: bytes, offset: int, at: int) -> str:
     return f"{name} line {before + lines.count_ends(data[: at - offset]) + 1}"
 
 
-def _refuse(name: str) -> Bad:
-    def refuse(reason: str, line: int, problem: str) -> None:
-        raise UserError(f"{name} line {line}: {problem}")
+@dataclasses.dataclass
+class _Table:
+    """A table that is being read: its name, and how many rows have come, the header one of them."""
 
-    return refuse
+    name: str
+    seen: int = 0
+
+    def counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.seen += 1
+            yield row
+
+    def refuse(self, reason: str, line: int, problem: str) -> None:
+        """Raise UserError for the row that comes next."""
+        raise UserError(f"{self.name} {place_in(line, self.seen or line)}: {problem}")
 
 
 def _table_records(rows: Iterator[Row], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
