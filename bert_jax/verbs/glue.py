@@ -18,6 +18,7 @@ from bert_jax.data.prepared import as_prepared
 from bert_jax.data.tables import reading_of
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
+from bert_jax.finetuning.review import heading_of
 from bert_jax.output import write_text
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import note
@@ -110,10 +111,12 @@ def _show(config: FinetuneConfig, scores: dict[str, dict[str, Any]], averages: d
     for heading in ("task", "metric", "score x 100", "deviation"):
         table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
     for name, metrics in scores.items():
+        labels = GLUE[name].labels or ()
+        positive = labels[1] if len(labels) == 2 else None
         for metric, value in metrics.items():
             spread = f"{100 * value['deviation']:.1f}" if several else ""
             if metric not in ("main", "score"):
-                table.add_row(name, metric, f"{100 * value['mean']:.1f}", spread)
+                table.add_row(name, heading_of(metric, positive), f"{100 * value['mean']:.1f}", spread)
     table.add_section()
     counts = {"average": f"of {len(scores)} tasks", "average_without_wnli": f"of {len(scores.keys() - {'wnli'})} tasks"}
     for name, average in averages.items():
