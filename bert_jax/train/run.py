@@ -66,6 +66,7 @@ class RunFolder:
     checkpoints/   one folder a step, sealed
     result.json    written last: the run is finished
     report.*       of a fine-tuned run: Markdown, one HTML page, and their numbers as JSON
+    trained_on.bin of a fine-tuned run: hashes of its training examples
     """
 
     path: Path
