@@ -247,8 +247,8 @@ def test_answers_have_no_more_tokens_than_is_said(read, tmp_path, suffix):
 def test_a_dialect_is_refused_where_the_files_are_no_tables(tagged, tmp_path, capsys):
     run = ["--model", str(tagged / "run"), "--dialect", "plain"]
     assert main(["evaluate", *run, "--data", str(tagged / "data" / "dev.conll")]) == 1
-    for given, answers in (("in.json", "out.jsonl"), ("in.tsv", "out.tsv")):
-        assert main(["predict", *run, "--input", str(tmp_path / given), "--output", str(tmp_path / answers)]) == 1
+    for given in ("in.json", "in.conll"):
+        assert main(["predict", *run, "--input", str(tmp_path / given), "--output", str(tmp_path / "out.jsonl")]) == 1
     assert capsys.readouterr().err.count("--dialect plain: ") == 3
 
 
