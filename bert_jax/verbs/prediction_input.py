@@ -26,7 +26,10 @@ ALL, NONE = "all", "none"  # of --columns
 SQUAD_SUFFIX = ".json"
 OFFICIAL_SUFFIX = ".tsv"  # of GLUE's files
 SQUAD_COLUMNS = ("id", "question", "context")
-_ID = re.compile(r"(?i:id|idx|index|guid|uuid|key|nr|no)|.*[_\-. ](?i:id)|.*[a-z](?:Id|ID)")
+_ID = re.compile(
+    r"(?i:id|idx|index|uid|guid|uuid|key|no|nr|num|number|code|ref|reference|ticket|case|rowid)"
+    r"|.*[_\-. ](?i:id|no|nr|num|number|key|uuid)|.*[a-z](?:Id|ID|No|Nr)"
+)
 _OF_SQUAD = re.compile(r'\s*\{.*?"(?:data|paragraphs)"\s*:\s*\[', re.DOTALL)
 
 

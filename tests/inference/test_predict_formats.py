@@ -193,3 +193,10 @@ def test_numbers_have_the_digits_of_a_float32_and_columns_one_type(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     write_answers(tmp_path / "lines", tmp_path / "a.parquet", tmp_path / "a.parquet")
     assert parquet.read_table(tmp_path / "a.parquet").to_pylist() == [{**rows[0], "mixed": "1", "p": 1.0}, rows[1]]
+
+
+def test_ids_are_known_by_the_name_of_their_column(predict):
+    ids = ["ID", "ticket", "row-id", "OrderId", "case_no"]
+    Path("ids.jsonl").write_text(json.dumps(dict.fromkeys([*ids, "text", "paid", "valid", "note"], "word1")) + "\n")
+    assert predict("sequence", "--input", "ids.jsonl", "--output", "a.csv")[0] == 0
+    assert list(table("a.csv")[0])[: len(ids) + 2] == [*ids, "text", "label"]
