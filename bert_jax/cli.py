@@ -6,10 +6,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from bert_jax import process
 from bert_jax.errors import Stopped, UserError
-from bert_jax.terminal import clipped, escape_unencodable, one_line, say
+from bert_jax.terminal import clipped, escape_unencodable, honour_no_color, one_line, say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +26,18 @@ class Verb:
     settings: str | None
     module: str
 
+    def settings_class(self) -> Any:
+        """Return the class of the settings, which is imported."""
+        module, _, name = (self.settings or "").partition(":")
+        return getattr(importlib.import_module(f"bert_jax.settings.{module}"), name)
+
     def run(self, name: str, arguments: Sequence[str]) -> int:
         """Read the command line and do what it says; return the exit code."""
         if self.settings is None:
             return importlib.import_module(self.module).main(arguments)
         from bert_jax.settings.command_line import parse
 
-        module, _, name_of_class = self.settings.partition(":")
-        settings = getattr(importlib.import_module(f"bert_jax.settings.{module}"), name_of_class)
-        config = parse(settings, arguments, prog=f"bert-jax {name}")
+        config = parse(self.settings_class(), arguments, prog=f"bert-jax {name}")
         return importlib.import_module(self.module).main(config)
 
 
@@ -70,6 +74,7 @@ VERBS = {
     "inspect": Verb(
         "what a folder is, and what can be done with it", "inspect:InspectConfig", "bert_jax.verbs.inspect"
     ),
+    "completion": Verb("a script that has bash and zsh complete verbs and flags", None, "bert_jax.completion"),
 }
 DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
 UNREAD = 141  # as of a program that SIGPIPE ends
@@ -95,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without `arguments` they are those of the process, which is a command then, and ours to end.
     """
     escape_unencodable()
+    honour_no_color()
     if arguments is not None:
         return run(list(arguments))
     process.is_command = True

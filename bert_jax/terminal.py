@@ -6,6 +6,7 @@ the screen, recolour it or reorder a line, so they are written as escapes. Stand
 
 import codecs
 import io
+import os
 import re
 import sys
 from typing import TextIO
@@ -68,6 +69,12 @@ def escape_unencodable() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPE)
+
+
+def honour_no_color() -> None:
+    """Have tyro leave out colours where NO_COLOR is set, as rich does by itself. Call it before tyro is imported."""
+    if os.environ.get("NO_COLOR"):
+        os.environ["PYTHON_TYRO_ANSI_CODES"] = "False"
 
 
 def standard_output() -> TextIO:

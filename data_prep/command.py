@@ -3,8 +3,9 @@
 Each imports what it needs when its command line is read: --help and mistakes are to take no time.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
         say(f"bert-jax prep {argv[0]}: {'; '.join(told)}. All flags: bert-jax prep {argv[0]} --help", to_stderr=True)
         raise SystemExit(2)
     return tyro.extras.subcommand_cli_from_dict(
-        {"vocab": vocab, "report": report, "shards": shards, "check": check},
+        JOBS,
         prog="bert-jax prep",
         description="From text to shards of examples. Needs no accelerator and no JAX.",
         args=[FLAGS.get(argument, argument) for argument in argv],
@@ -66,6 +67,7 @@ def shards(config: ShardsConfig) -> int:
     """Turn text into shards of examples. Stopped and started again, the job goes on where it was.
 
     bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
+
     bert-jax prep shards --input books/ --tokenizer vocab/ --output packed/ --examples packed --masking dynamic
     """
     from data_prep.build import run_job
@@ -98,3 +100,6 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
     print_summary(folder, manifest)
     print_examples(show_examples(folder, manifest, show) if show else [])
     return 0
+
+
+JOBS: dict[str, Callable[..., Any]] = {"vocab": vocab, "report": report, "shards": shards, "check": check}

@@ -13,6 +13,7 @@ FILES = [
 ]
 
 FOUNDATION = {
+    "bert_jax.command",
     "bert_jax.config",
     "bert_jax.errors",
     "bert_jax.files",
@@ -23,6 +24,7 @@ FOUNDATION = {
     "bert_jax.progress",
     "bert_jax.status_line",
     "bert_jax.terminal",
+    "bert_jax.wording",
 }
 GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.draws"}
 RECORDS = {
@@ -48,7 +50,11 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax": {"bert_jax.errors"},  # its face: the rest only when asked for
     "bert_jax.__main__": {"bert_jax.cli"},
     "bert_jax.cli": {"bert_jax.errors", "bert_jax.process", "bert_jax.terminal", "bert_jax.settings.command_line"},
-    "bert_jax.settings": FOUNDATION | {"bert_jax.data.formats.dialect", "bert_jax.data.glue_tasks"},
+    "bert_jax.settings": FOUNDATION | {"bert_jax.data.formats.dialect", "bert_jax.data.glue_tasks", "bert_jax.launch"},
+    "bert_jax.launch": {"bert_jax.errors", "bert_jax.terminal"},
+    "bert_jax.completion": {"bert_jax.cli", "bert_jax.errors", "bert_jax.settings", "bert_jax.terminal"},
+    "bert_jax.command": set(),
+    "bert_jax.wording": set(),
     "bert_jax.errors": set(),
     "bert_jax.config": {"bert_jax.errors", "bert_jax.files", "bert_jax.foreign_flags"},
     "bert_jax.foreign_flags": set(),

@@ -4,7 +4,6 @@ import contextlib
 import os
 import typing
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -12,6 +11,7 @@ import tyro
 from bert_jax.config import from_table
 from bert_jax.files import read_toml_table
 from bert_jax.foreign_flags import hints
+from bert_jax.launch import settings_file
 from bert_jax.terminal import say
 
 T = TypeVar("T")
@@ -20,12 +20,15 @@ NO_PLUGINS = "TYPEGUARD_DISABLE_PLUGIN_AUTOLOAD"
 
 
 def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
-    """`cls` from the flags in `arguments`; a first argument that ends in .toml is read first and flags override it."""
-    flags = _either_or(cls)
+    """`cls` from the flags in `arguments`; a first argument that ends in .toml is read first and flags override it.
+
+    The file may be one that comes with the package.
+    """
+    flags = either_or(cls)
     arguments = [flags.get(argument, argument) for argument in arguments]
     extra: dict[str, Any] = {}
     if arguments and arguments[0].endswith(".toml"):
-        path = Path(arguments.pop(0))
+        path = settings_file(arguments.pop(0))
         extra["default"] = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
     stop_at_foreign_flags(arguments, cls, prog)
     with _no_plugins():
@@ -39,7 +42,7 @@ def stop_at_foreign_flags(arguments: Sequence[str], cls: type, prog: str) -> Non
         raise SystemExit(2)
 
 
-def _either_or(cls: type) -> dict[str, str]:
+def either_or(cls: type) -> dict[str, str]:
     """--x and --no-x for settings that may be true, false or left to what is found, as tyro has them for the others."""
     names = [name.replace("_", "-") for name, hint in typing.get_type_hints(cls).items() if hint == bool | None]
     return {f"--{name}": f"--{name}=True" for name in names} | {f"--no-{name}": f"--{name}=False" for name in names}

@@ -14,7 +14,7 @@ class PretrainConfig:
     """Pre-train an encoder on the shards that `bert-jax prep shards` made. The same command resumes a stopped run.
 
     bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
-    bert-jax pretrain launch/bert-base.toml --data shards --output runs/base --mesh.fsdp 4
+    bert-jax pretrain bert-base.toml --data shards --output runs/base --mesh.fsdp 4
     bert-jax pretrain --from bert-base-uncased --data shards --output runs/more --steps 20000 --optim.peak-lr 2e-5
     """
 

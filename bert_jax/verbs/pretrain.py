@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bert_jax import hosts, models
+from bert_jax.command import typed
 from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, with_dropout
 from bert_jax.convert.growth import grow
 from bert_jax.convert.pretrained import Pretrained, ReadOptions
@@ -33,6 +34,7 @@ from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
 from bert_jax.train.loop import Evaluation, Schedule, train
 from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.metrics import read_metrics
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
@@ -43,6 +45,7 @@ DEFAULT_MODEL = "bert-base-uncased"
 LONG_SECONDS = 3600.0  # of a run for which something smaller is named
 SMALLER = ("bert-medium", "bert-small", "bert-mini", "bert-tiny")
 QUEUED_BATCHES = 8  # of an evaluation, given to the device before the first is waited for
+LOSSES = {"loss": "loss", "mlm_loss": "masked LM loss", "nsp_loss": "next sentence loss", "sop_loss": "order loss"}
 
 
 @out_of_memory_told("Use a smaller --batch-size")
@@ -223,4 +226,26 @@ def main(config: PretrainConfig) -> int:
     run = pretrain(config)
     result = run.result() or {}
     say(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
+    for line in ending(run):
+        say(line)
     return 0
+
+
+def ending(run: RunFolder) -> list[str]:
+    """Return what is said of a finished run: its loss on the held-out text, and the next command."""
+    held_out = (run.result() or {}).get("held_out")
+    training = [values for _, split, values in read_metrics(run.path) if split == "train"]
+    if held_out:
+        scores, where = held_out, "held-out text"
+    else:
+        scores, where = (training or [{}])[-1], "training text, last step; no text was held out"
+    shown = [f"{name} {scores[key]:.3f}" for key, name in LOSSES.items() if key in scores]
+    if "mlm_accuracy" in scores:
+        shown.append(f"{scores['mlm_accuracy']:.1%} of the masked tokens right")
+    if held_out:
+        shown.append(f"perplexity {held_out['perplexity']:,.1f}")
+    finetune = ["finetune", "--from", run.path, "--data", "YOURS.csv", "--text", "TEXT", "--label", "LABEL"]
+    return [
+        f"{where}: {', '.join(shown)}",
+        f"next: {typed([*finetune, '--output', run.path.with_name('finetuned')])}",
+    ]
