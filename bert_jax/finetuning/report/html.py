@@ -26,6 +26,7 @@ from bert_jax.finetuning.review import Case, Mark, Part
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MANY_COLUMNS = 8  # numbers, from which on their heads stand upright
 LONG_TABLE = 25  # rows, from which on a table is folded
+SHORT = 32  # characters of a cell that is kept on one line: a narrow screen scrolls the table
 
 
 def to_html(document: Document) -> str:
@@ -117,7 +118,8 @@ def _entry(entry: Entry, number: bool) -> str:
     text = f"<b>{escape(cell.text)}</b>" if cell.strong else escape(cell.text)
     text = f'<a href="{escape(quote(cell.link))}">{text}</a>' if cell.link else text
     shade = f' style="--shade:{min(max(cell.shade, 0.0), 1.0):.3f}"' if cell.shade > 0 else ""
-    side = _side(number) or ' dir="auto"'
+    short = ' class="short"' if len(cell.text) <= SHORT else ""
+    side = _side(number) or f'{short} dir="auto"'
     return f"<td{side}{shade}>{text}</td>"
 
 

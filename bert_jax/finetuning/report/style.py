@@ -42,9 +42,9 @@ table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-num
 .caption{color:var(--soft);font-size:.92rem;margin:1.25rem 0 -.4rem}
 th{font-weight:600;color:var(--soft);text-align:left;vertical-align:bottom}
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line)}
-td{vertical-align:top;overflow-wrap:anywhere;min-width:8rem;background:rgba(var(--tint),calc(var(--shade,0)*.55))}
-td.number,th.number{text-align:right;min-width:0}
-td.number{white-space:nowrap}
+td{vertical-align:top;overflow-wrap:anywhere;min-width:min(16rem,65vw);background:rgba(var(--tint),calc(var(--shade,0)*.55))}
+td.number,th.number{text-align:right}
+td.number,td.short{white-space:nowrap;min-width:0}
 .upright th.number span{writing-mode:vertical-rl;white-space:nowrap;transform:rotate(180deg);max-height:9rem;
 overflow:hidden}
 .upright th.number{text-align:center}
