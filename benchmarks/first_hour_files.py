@@ -1,0 +1,132 @@
+"""What README.md and docs/*.md take for granted, made from the documentation of the installed packages.
+
+corpus/, news/, wiki/, trials/ and books/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv; GLUE,
+SQuAD and CoNLL folders of a few dozen rows; downloads/ and checkpoint/ with models of random weights. Their content
+only has to be in the right format: what is played is the commands.
+"""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bert_jax.demo.corpus import Module, installed_sources, read_modules
+from bert_jax.demo.task import make_rows
+
+LABELS = ("P1", "P2", "P3")
+LIBRARIES = ("matplotlib", "python", "scipy")  # a priority each
+SHAPE = "width = 32\ndepth = 2\nheads = 2\nmlp_width = 64\nmax_length = 128\n"
+
+
+def write(folder: Path) -> None:
+    """Write everything into `folder`, which is made."""
+    folder.mkdir()
+    modules = read_modules(installed_sources())
+    _write_texts(folder, modules)
+    _write_tickets(folder, modules)
+    sentences = [text for module in modules for d in module.docstrings for text in d.paragraphs if 40 < len(text) < 200]
+    _write_glue(folder / "glue", sentences)
+    _write_squad(folder / "squad", sentences)
+    _write_conll(folder / "conll", sentences)
+    _write_models(folder)
+
+
+def _write_texts(folder: Path, modules: Sequence[Module]) -> None:
+    texts = ["\n".join(text for d in module.docstrings for text in d.paragraphs) for module in modules[::4]]
+    for name in ("corpus", "trials", "books"):
+        (folder / name).mkdir()
+        for i in range(3):
+            (folder / name / f"{i:02}.txt").write_text("\n\n".join(texts[i::30]) + "\n", encoding="utf-8")
+    _write_lines(folder / "news" / "2025.jsonl", [{"body": text} for text in texts[:200]])
+    (folder / "wiki").mkdir()
+    articles = [f'<doc id="{i}" title="T{i}">\n{text}\n</doc>\n' for i, text in enumerate(texts[:100])]
+    (folder / "wiki" / "wiki_00").write_text("".join(articles), encoding="utf-8")
+
+
+def _write_tickets(folder: Path, modules: Sequence[Module]) -> None:
+    rows, _ = make_rows(modules, modules[::2], 1, LIBRARIES)
+    label = dict(zip(LIBRARIES, LABELS, strict=True))
+    head = ["id", "document", "customer", "body", "text", "priority", "queue", "label"]
+    for name, chosen in (("tickets", rows), ("tickets-june", rows[:90]), ("june", rows[:90]), ("new", rows[::2])):
+        table = [
+            [i, f"d{i // 3}", f"c{i // 3}", row.text, row.text, label[row.label], row.label, label[row.label]]
+            for i, row in enumerate(chosen)
+        ]
+        _write_table(folder / f"{name}.csv", head, table)
+    (folder / "texts.txt").write_text("".join(f"{row.text}\n" for row in rows), encoding="utf-8")
+    (folder / "sentences.txt").write_text("".join(f"{row.text}\n" for row in rows[:50]), encoding="utf-8")
+
+
+def _write_glue(folder: Path, sentences: Sequence[str]) -> None:
+    draw = random.Random(0)
+    for name, labels in (("MRPC", ("0", "1")), ("RTE", ("entailment", "not_entailment"))):
+        for split, count in (("train", 64), ("dev", 32), ("test", 16)):
+            rows = []
+            for i in range(count):
+                first, second = draw.sample(sentences, 2)
+                label = labels[i % 2]
+                rows.append([label, i, i, first, second] if name == "MRPC" else [i, first, second, label])
+            head = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
+            head = head if name == "MRPC" else ["index", "sentence1", "sentence2", "label"]
+            if split == "test":
+                head = ["index", *head[1:]] if name == "MRPC" else head[:-1]
+                rows = [[row[1], *row[1:]] if name == "MRPC" else row[:-1] for row in rows]
+            lines = ["\t".join(map(str, row)) + "\n" for row in (head, *rows)]
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
+def _write_squad(folder: Path, sentences: Sequence[str]) -> None:
+    folder.mkdir()
+    for split, chosen in (("train", sentences[:60]), ("dev", sentences[60:90])):
+        paragraphs = []
+        for i, text in enumerate(chosen):
+            answer = text.split()[1]
+            question = {"id": f"{split}-{i}", "question": f"What comes after {text.split()[0]}?"}
+            question["answers"] = [{"text": answer, "answer_start": text.index(answer)}]
+            paragraphs.append({"context": text, "qas": [question]})
+        content = {"version": "1.1", "data": [{"title": split, "paragraphs": paragraphs}]}
+        (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def _write_conll(folder: Path, sentences: Sequence[str]) -> None:
+    folder.mkdir()
+    for split, chosen in (("train", sentences[:80]), ("dev", sentences[80:120])):
+        blocks = [
+            "".join(f"{word}\t{'B-NAME' if word[0].isupper() else 'O'}\n" for word in text.split()) for text in chosen
+        ]
+        (folder / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
+
+
+def _write_models(folder: Path) -> None:
+    """Write folders as hubs have them: an encoder of random weights, by the commands themselves."""
+    (folder / "shape.toml").write_text(SHAPE, encoding="utf-8")
+    made = folder / ".made"
+    for words in (
+        f"prep vocab --input corpus/ --output {made.name}/vocab --size 2000",
+        f"prep shards --input corpus/00.txt --tokenizer {made.name}/vocab --output {made.name}/shards --length 64",
+        f"pretrain --data {made.name}/shards --output {made.name}/run --model shape.toml --steps 1 --batch-size 8",
+        f"convert {made.name}/run checkpoint --to hf",
+        f"convert {made.name}/run downloads/roberta-base --to hf",
+        f"convert {made.name}/run downloads/e5-small --to sentence-transformers",
+    ):
+        if words.startswith("convert"):
+            (folder / words.split()[2]).parent.mkdir(exist_ok=True)
+        subprocess.run(
+            [sys.executable, "-m", "bert_jax.cli", *words.split()], cwd=folder, check=True, capture_output=True
+        )
+
+
+def _write_table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(rows)
+
+
+def _write_lines(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    path.parent.mkdir()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
