@@ -8,23 +8,27 @@ import csv
 import dataclasses
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bert_jax.demo.corpus import CorpusCounts, Module, installed_sources, read_modules, write_corpus
 from bert_jax.errors import UserError
+from bert_jax.files import read_json
+from bert_jax.output import write_text
 
-LIBRARIES = ("flax", "jax", "matplotlib", "numpy", "orbax-checkpoint", "python", "scikit-learn", "scipy")
+LIBRARIES = ("matplotlib", "python", "scipy", "tensorflow-datasets")  # that speak of different things
 HELD_OUT_SHARE = 0.15  # of the modules of these libraries
-TRAIN_ROWS = 400
+TRAIN_ROWS = 160
 DEV_ROWS = 480
 ROWS_A_MODULE = 10  # at most, so that no single file stands for its library
 FEWEST_WORDS, MOST_WORDS = 6, 40
+COUNTS = "task.json"
 
 GIVEAWAY = re.compile(
-    r".*(numpy|scipy|sklearn|scikit|matplotlib|pyplot|jax|flax|orbax|optax|python).*"
-    r"|_*(np|sp|mpl|plt|pylab|jnp|lax|pjit|xla|nnx|linen|ocp|py|pep)_*\d*"
+    r".*(numpy|scipy|sklearn|scikit|matplotlib|pyplot|jax|flax|orbax|optax|tensorflow|tfds|python).*"
+    r"|_*(np|sp|mpl|plt|pylab|jnp|lax|pjit|xla|nnx|linen|ocp|tf|py|pep)_*\d*"
 )
 
 
@@ -40,10 +44,7 @@ class Row:
 class DemoData:
     """Where the demo's data lie, and how much there is. `majority` is the dev share of its most frequent label."""
 
-    corpus: Path
-    held_out: Path
-    train: Path
-    dev: Path
+    folder: Path
     corpus_counts: CorpusCounts
     held_out_counts: CorpusCounts
     train_rows: int
@@ -51,18 +52,34 @@ class DemoData:
     labels: tuple[str, ...]
     majority: float
 
+    @property
+    def corpus(self) -> Path:
+        return self.folder / "corpus.jsonl"
+
+    @property
+    def held_out(self) -> Path:
+        return self.folder / "held_out.jsonl"
+
+    @property
+    def train(self) -> Path:
+        return self.folder / "train.csv"
+
+    @property
+    def dev(self) -> Path:
+        return self.folder / "dev.csv"
+
 
 def write_corpus_and_task(folder: Path, seed: int) -> DemoData:
-    """Writes corpus.jsonl and held_out.jsonl (no module in both), train.csv and dev.csv (text,label) into `folder`.
+    """Write corpus.jsonl and held_out.jsonl (no module in both), train.csv and dev.csv (text,label) into `folder`.
 
     The same installation and seed write the same bytes. All dev rows come from the held-out modules; held_out.jsonl
-    is for measuring the pre-trained model.
+    is for measuring the pre-trained model. `read_task` reads the counts again.
     """
     return write_task(read_modules(installed_sources()), folder, seed)
 
 
 def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Sequence[str] = LIBRARIES) -> DemoData:
-    """As `write_corpus_and_task`, from modules that were read already."""
+    """Do as `write_corpus_and_task`, from modules that were read already."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = [module for module in modules if not is_held_out(module, seed, libraries)]
     held_out = [module for module in modules if is_held_out(module, seed, libraries)]
@@ -73,10 +90,7 @@ def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Se
             "for a task. Were the packages installed without their sources? Install them again with pip."
         )
     data = DemoData(
-        corpus=folder / "corpus.jsonl",
-        held_out=folder / "held_out.jsonl",
-        train=folder / "train.csv",
-        dev=folder / "dev.csv",
+        folder,
         corpus_counts=write_corpus(kept, folder / "corpus.jsonl"),
         held_out_counts=write_corpus(held_out, folder / "held_out.jsonl"),
         train_rows=len(train),
@@ -86,7 +100,16 @@ def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Se
     )
     write_rows(train, data.train)
     write_rows(dev, data.dev)
+    counts = {name: value for name, value in dataclasses.asdict(data).items() if name != "folder"}
+    write_text(folder / COUNTS, json.dumps(counts, indent=2) + "\n")
     return data
+
+
+def read_task(folder: Path) -> DemoData:
+    """Return what `write_task` said of the files in `folder`."""
+    counts = read_json(folder / COUNTS)
+    corpus, held_out = (CorpusCounts(**counts.pop(name)) for name in ("corpus_counts", "held_out_counts"))
+    return DemoData(folder, corpus, held_out, **{**counts, "labels": tuple(counts["labels"])})
 
 
 def is_held_out(module: Module, seed: int, libraries: Sequence[str] = LIBRARIES) -> bool:
@@ -131,7 +154,8 @@ def gives_away(word: str) -> bool:
 
 
 def _joined(text: str) -> str:
-    return re.sub("scikit-learn", "sklearn", text, flags=re.I)
+    """Return the text with names of two words as one."""
+    return re.sub("tensorflow[- ]datasets", "tfds", re.sub("scikit-learn", "sklearn", text, flags=re.I), flags=re.I)
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:

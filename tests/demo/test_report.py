@@ -5,23 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from bert_jax.demo import report
-from bert_jax.demo.report import DemoResults, Prediction
-
-KEYS = {
-    "pretrained_accuracy",
-    "scratch_accuracy",
-    "majority_accuracy",
-    "pretrain_loss_first",
-    "pretrain_loss_last",
-    "seconds",
-}
+from bert_jax.demo import picture, report
+from bert_jax.demo.closing import closing_lines
+from bert_jax.demo.results import Answer, DemoResults, Hidden, Seeds
 
 
 def write_run(run: Path, lines: list[dict]) -> Path:
     run.mkdir(parents=True)
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
+
+
+def answer(label: str, confidence: float, truth: str, text: str = "Sort a | b.") -> Answer:
+    other = "scipy" if label == "numpy" else "numpy"
+    return Answer(text, label, {label: confidence, other: 1 - confidence}, truth)
 
 
 @pytest.fixture
@@ -33,76 +30,111 @@ def results(tmp_path: Path) -> DemoResults:
     pretraining.append({"step": 100, "split": "held_out", "loss": 4.0, "mlm_accuracy": 0.2, "perplexity": 54.6})
     dev = [{"step": step, "split": "dev", "accuracy": 0.125 + step / 200} for step in range(0, 101, 25)]
     return DemoResults(
-        pretrained_accuracy=0.625,
-        scratch_accuracy=0.5,
+        pretrained=Seeds([0.625, 0.65, 0.6]),
+        scratch=Seeds([0.5]),
         majority_accuracy=0.125,
+        words_accuracy=0.55,
         pretrain_loss_first=9.1,
         pretrain_loss_last=3.8,
-        seconds=371.26,
-        stage_seconds={"corpus": 20.0, "pre-training": 300.0},
+        stage_seconds={"corpus": 20.0, "pre-training": 351.26},
         corpus={"documents": 4911},
-        task={"training_rows": 2000},
+        task={"training rows": 2000},
+        labels=("numpy", "scipy"),
         model="2 layers, 128 wide",
         device="2 CPU cores",
-        predictions=[Prediction("Sort a | b.", "numpy", {"numpy": 0.75, "scipy": 0.25}, truth="scipy")],
-        commands=["bert-jax inspect demo/pretrained"],
+        answers=[
+            answer("numpy", 0.75, "scipy"),
+            answer("numpy", 0.99, "numpy"),
+            answer("scipy", 0.9, "scipy"),
+            answer("scipy", 0.55, "numpy"),
+            answer("numpy", 0.98, "numpy"),
+            answer("numpy", 0.97, "numpy"),
+        ],
+        hidden=[Hidden("Sort the [MASK].", [("array", 0.25), ("list", 0.125)])],
+        commands=["bert-jax pretrain --data demo/shards"],
+        next_steps=[("bert-jax predict 'a line'", "a line of your own")],
         pretrain_run=write_run(tmp_path / "runs" / "pretrain", pretraining),
-        pretrained_run=write_run(tmp_path / "runs" / "fine", dev),
-        scratch_run=write_run(tmp_path / "runs" / "scratch", dev[:2]),
+        pretrained_runs=[write_run(tmp_path / "runs" / f"fine-{i}", dev[: 3 + i]) for i in range(3)],
+        scratch_runs=[write_run(tmp_path / "runs" / "scratch", dev[:2])],
     )
 
 
 def test_report_says_what_was_measured(results, tmp_path):
     report.write_report(tmp_path / "demo", results)
     numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
-    assert set(numbers) >= KEYS
     assert numbers["pretrained_accuracy"] == 0.625 and numbers["seconds"] == 371.3
     text = (tmp_path / "demo" / "report.md").read_text()
     for expected in (
         "| always the most frequent label | 12.5 % |",
+        "| bag of words (TF-IDF, logistic regression) | 55.0 % |",
         "| fine-tuned from random weights | 50.0 % |",
-        "| **fine-tuned from the pre-trained model** | **62.5 %** |",
+        "| fine-tuned from the pre-trained model | 62.5 +- 2.5 % |",
         "worth 12.5 points",
+        "7.5 points better than a bag of words",
         "4,911 documents",
         "from 9.10 to 3.80",
-        "| Sort a \\| b. | scipy | numpy 75 %, scipy 25 % |",
-        "bert-jax inspect demo/pretrained",
+        "| Sort a \\| b. | scipy ✗ | numpy 75 %, scipy 25 % |",
+        "| Sort the [MASK]. | array 25 %, list 12 % |",
+        "| `bert-jax predict 'a line'` | a line of your own |",
         "![Loss and accuracy over the steps](curves.png)",
     ):
         assert expected in text
     assert (tmp_path / "demo" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_report_is_honest_when_pretraining_did_not_help(results):
-    assert "did not help" in report.report_text(dataclasses.replace(results, pretrained_accuracy=0.4))
+def test_verdict_is_honest_about_what_was_better(results):
+    assert "did not help" in report.verdict(dataclasses.replace(results, scratch=Seeds([0.7])))
+    assert "7.5 points better still" in report.verdict(dataclasses.replace(results, words_accuracy=0.7))
 
 
-def test_report_needs_no_metrics(results, tmp_path):
-    (results.pretrain_run / "metrics.jsonl").write_text("")
-    nothing = dataclasses.replace(
-        results, pretrained_run=None, scratch_run=tmp_path / "missing", scratch_accuracy=None, predictions=[]
-    )
-    report.write_report(tmp_path / "demo", nothing)
-    assert "not measured" in (tmp_path / "demo" / "report.md").read_text()
-    assert (tmp_path / "demo" / "curves.png").stat().st_size > 0
+def test_surest_answers_are_of_every_label_and_least_sure_ones_the_last(results):
+    assert [(one.label, one.confidence) for one in results.surest(2)] == [
+        ("numpy", 0.99),
+        ("numpy", 0.98),
+        ("scipy", 0.9),
+        ("scipy", 0.55),
+    ]
+    assert [one.confidence for one in results.least_sure(2)] == [0.75, 0.55]
+    assert results.halves() == (1.0, pytest.approx(1 / 3))
 
 
-def test_a_line_cut_off_half_way_is_passed_over(results):
-    with (results.pretrain_run / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 101, "spl')
-    assert len(report.read_metrics(results.pretrain_run)) == 101
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_closing_lines_of_answers_fit_the_terminal(results, columns):
+    long = dataclasses.replace(results, answers=[answer("numpy", 0.9, "scipy", "word " * 90)] * 4)
+    lines = list(closing_lines(long, Path("demo"), columns))
+    assert all(len(line) <= max(columns, 60) for line in lines if line.endswith("..."))
+    text = "\n".join(closing_lines(results, Path("demo"), columns))
+    for expected in ("62.5 +- 2.5 %", "no, scipy", "array 25 %", "bert-jax predict 'a line'"):
+        assert expected in text
+
+
+def test_picture_needs_no_metrics(results, tmp_path):
+    for run in (results.pretrain_run, *results.pretrained_runs, *results.scratch_runs):
+        (run / "metrics.jsonl").write_text("")
+    picture.draw_curves(tmp_path / "curves.png", results)
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_labels_of_lines_do_not_lie_on_each_other():
+    heights = [0.5, 0.52, 0.51, 0.1]
+    apart = picture._apart(heights, 1.0)
+    assert [sorted(apart).index(height) for height in apart] == [1, 3, 2, 0]
+    assert min(b - a for a, b in zip(sorted(apart), sorted(apart)[1:], strict=False)) >= 0.99 * picture.LINES_APART
+    assert apart[3] == pytest.approx(0.1)
 
 
 def test_smoothing_keeps_a_constant_and_does_not_lag():
-    assert report.smooth([2.0] * 5) == pytest.approx([2.0] * 5)
+    from bert_jax.pictures import smooth
+
+    assert smooth([2.0] * 5) == pytest.approx([2.0] * 5)
     line = [float(value) for value in range(101)]
-    assert report.smooth(line)[50] == pytest.approx(50)
-    assert report.smooth([]) == []
+    assert smooth(line)[50] == pytest.approx(50)
+    assert smooth([]) == []
 
 
 def test_drawing_leaves_the_users_style_alone(results, tmp_path):
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 17}):
-        report.draw_curves(tmp_path / "curves.png", results)
+        picture.draw_curves(tmp_path / "curves.png", results)
         assert matplotlib.rcParams["font.size"] == 17
