@@ -304,8 +304,7 @@ class _Loop:
         ):
             scores = self.evaluation.evaluate(step, state.params)
         self.log.write(step, self.evaluation.split, scores)
-        shown = " ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        _say(f"step {step} {self.evaluation.split}: {shown}")
+        _say(f"step {step} {self.evaluation.split}: {shown_scores(scores)}")
         self.best = self.best.after(step, scores, self.evaluation.best)
 
     def _recall(self, done: int, state: TrainState) -> None:
@@ -375,6 +374,12 @@ class _Steps:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         return self.source.batch(self.start + int(index))
+
+
+def shown_scores(scores: dict[str, float]) -> str:
+    """Return scores by name in one line; "main" only where it is none of the others, but a mean of them."""
+    others = [value for name, value in scores.items() if name != "main"]
+    return " ".join(f"{name} {value:.4f}" for name, value in scores.items() if name != "main" or value not in others)
 
 
 def _say(text: str) -> None:

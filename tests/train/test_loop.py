@@ -22,7 +22,7 @@ from bert_jax.sharding import make_mesh
 from bert_jax.train.advice import smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.clock import Clock
-from bert_jax.train.loop import Evaluation, Outcome, Schedule, train
+from bert_jax.train.loop import Evaluation, Outcome, Schedule, shown_scores, train
 from bert_jax.train.memory import MemoryUse, out_of_memory_told
 from bert_jax.train.metrics import MetricsLog, read_metrics
 from bert_jax.train.program import Program, StepMemory
@@ -352,3 +352,9 @@ def test_a_kill_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         MetricsLog(tmp_path, 3)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_main_score_is_not_said_twice():
+    assert shown_scores({"accuracy": 0.84, "f1": 0.8, "main": 0.84}) == "accuracy 0.8400 f1 0.8000"
+    assert shown_scores({"pearson": 0.8, "spearman": 0.6, "main": 0.7}).endswith("main 0.7000")
+    assert shown_scores({"mlm_loss": 3.0}) == "mlm_loss 3.0000"
