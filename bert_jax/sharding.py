@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
 from bert_jax.errors import UserError
+from bert_jax.wording import agreeing, counted
 
 MESH_AXES = ("data", "fsdp", "tensor")
 RULES: Mapping[str, str | tuple[str, ...]] = {
@@ -36,11 +37,15 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
         raise UserError(f"mesh {shape}: sizes must be positive (data may be -1, what is left)")
     if config.data == -1:
         if len(devices) % (config.fsdp * config.tensor):
-            raise UserError(f"{len(devices)} devices do not divide over fsdp {config.fsdp} x tensor {config.tensor}")
+            raise UserError(
+                f"{counted(len(devices), 'device')} {agreeing(len(devices), 'does', 'do')} not divide over fsdp "
+                f"{config.fsdp} x tensor {config.tensor}"
+            )
         shape = (len(devices) // (config.fsdp * config.tensor), config.fsdp, config.tensor)
     if math.prod(shape) > len(devices):
         raise UserError(
-            f"mesh {' x '.join(map(str, shape))} needs {math.prod(shape)} devices, here are {len(devices)}. "
+            f"mesh {' x '.join(map(str, shape))} needs {counted(math.prod(shape), 'device')}; here "
+            f"{agreeing(len(devices), 'is', 'are')} {len(devices)}. "
             "Make an axis smaller, or start on more devices"
         )
     used = np.array(devices[: math.prod(shape)]).reshape(shape)
@@ -58,7 +63,7 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
     if batch_size < 1 or accumulate < 1:
         raise UserError(f"batch_size {batch_size} and accumulate {accumulate} must be positive")
     if batch_size % shards:
-        over = f"{batch_shards(mesh)} batch shards (data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})"
+        over = f"{counted(batch_shards(mesh), 'batch shard')} (data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})"
         over += f" x {accumulate} micro-batches" if accumulate > 1 else ""
         below, above = batch_size // shards * shards, -(-batch_size // shards) * shards
         use = f"Use {below} or {above}" if below else f"Use {above}"
@@ -68,7 +73,10 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
 def check_heads(heads: int, mesh: Mesh) -> None:
     """Raises UserError where attention heads would be cut in two."""
     if heads % mesh.shape["tensor"]:
-        raise UserError(f"{heads} attention heads do not divide over tensor {mesh.shape['tensor']}. Make it smaller")
+        raise UserError(
+            f"{counted(heads, 'attention head')} {agreeing(heads, 'does', 'do')} not divide over tensor "
+            f"{mesh.shape['tensor']}. Make it smaller"
+        )
 
 
 def partition_spec(axes: Axes) -> PartitionSpec:

@@ -13,6 +13,7 @@ from bert_jax.data.record import MANIFEST, TOKENIZER_FOLDER, Manifest, read_mani
 from bert_jax.errors import Stopped, UserError
 from bert_jax.files import read_json
 from bert_jax.text import load_tokenizer
+from bert_jax.wording import counted
 from data_prep.claim import claimed, describe, keep_tokenizer, list_input, records
 from data_prep.config import ShardsConfig
 from data_prep.dask_engine import run_on_dask
@@ -57,7 +58,7 @@ class Run:
         stages = self.seconds_by_stage()
         shares = (f"{name} {seconds / stages.total():.0%}" for name, seconds in stages.most_common())
         return {
-            "seconds": f"{self.seconds:.1f} for {self.parts} parts",
+            "seconds": f"{self.seconds:.1f} for {counted(self.parts, 'part')}",
             "speed": f"{self.text_bytes / 1e6 / max(self.seconds, 1e-9):.2f} MB/s of {self.text_bytes / 1e6:,.1f} MB",
             "peak memory of a process": f"{max(effort.peak_bytes for effort in self.efforts) / 1e6:,.0f} MB",
             "time went to": ", ".join(shares),
@@ -90,7 +91,7 @@ def run_job(config: ShardsConfig, *, say: Say = lambda line: None) -> Run:
             return _run(config, results, say)
     except KeyboardInterrupt as interrupt:
         what = interrupt.args[0] if interrupt.args else "SIGINT"
-        there = f", {len(results)} parts are there" if results else ""  # none are known of before they are looked at
+        there = f", {len(results)} of the parts there" if results else ""  # none are known of before they are looked at
         raise Stopped(f"{config.output}: stopped by {what}{there}. The same command goes on from here") from None
 
 
@@ -129,7 +130,7 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Say) -> Run:
             _remove_other_parts(folder, parts)
         mine = sum(index in results for index in claim.parts)
         if mine:
-            say(f"going on in {folder}: {mine} of {len(claim.parts)} parts are there")
+            say(f"going on in {folder}: {mine} of {counted(len(claim.parts), 'part')} there")
         for one in folders.values():
             keep_tokenizer(one, tokenizer)
         for source, times in read_many_times(parts):
@@ -206,8 +207,8 @@ def _still_to_come(share: Share, parts: int, missing: set[int]) -> str:
     others = [index for index in range(share.count) if missing.intersection(Share(index, share.count).of(parts))]
     names = ", ".join(map(str, others[:10])) + (" ..." if len(others) > 10 else "")
     return (
-        f"{share} is done; {len(missing)} of {parts} parts are still to come, from --part {names}. The one that ends "
-        "last writes the manifest; the same command without --part and --parts does, too"
+        f"{share} is done; {len(missing)} of {counted(parts, 'part')} still to come, from --part {names}. The one that "
+        "ends last writes the manifest; the same command without --part and --parts does, too"
     )
 
 

@@ -10,6 +10,7 @@ from bert_jax.errors import UserError
 from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import counted
 from data_prep.recount import Recount, compare_parts, compare_settings, compare_splits
 from data_prep.rules import find_problem
 from data_prep.shards import PARTIAL, sha256_of
@@ -68,7 +69,7 @@ def _check_shard(
     reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
     try:
         if not reader.ok() or reader.num_records() != shard.examples:
-            return f"has {reader.num_records():,} examples, not {shard.examples:,}"
+            return f"has {counted(reader.num_records(), 'example')}, not {shard.examples:,}"
         for start in range(0, shard.examples, BLOCK_ROWS):
             records = reader.read(start, min(start + BLOCK_ROWS, shard.examples))
             if any(len(record) != manifest.dtype.itemsize for record in records):

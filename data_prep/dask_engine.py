@@ -13,6 +13,7 @@ import numpy as np
 
 from bert_jax import __version__
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 from data_prep.effort import Effort, Report
 from data_prep.engines import attempt
 
@@ -61,7 +62,9 @@ def run_on_dask(
             client.cancel(list(futures), force=True)
     if lost:
         told = "; ".join(f"{tasks[index]}: {why}" for index, why in sorted(lost.items())[:3])
-        raise UserError(f"{len(lost)} of {len(tasks)} parts failed ({told}). Start the job again for these alone")
+        raise UserError(
+            f"{len(lost)} of {counted(len(tasks), 'part')} failed ({told}). Start the job again for these alone"
+        )
 
 
 def _told(versions: dict[str, str]) -> str:

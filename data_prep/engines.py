@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar
 
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 from data_prep.effort import Effort, Report
 
 Task = TypeVar("Task")
@@ -95,7 +96,9 @@ def run_tasks(
                 on_done(index, *value)
     if lost:
         told = "; ".join(f"{tasks[index]}: {why}" for index, why in sorted(lost.items())[:3])
-        raise UserError(f"{len(lost)} of {len(tasks)} parts failed twice ({told}). Start the job again for these alone")
+        raise UserError(
+            f"{len(lost)} of {counted(len(tasks), 'part')} failed twice ({told}). Start the job again for these alone"
+        )
 
 
 class _Worker(Generic[Task, Result]):

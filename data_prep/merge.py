@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from bert_jax.data.record import Manifest
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import counted
 from data_prep.config import ShardsConfig
 from data_prep.job import SPLITS, TRANSIENT, PartResult, masking_of
 
@@ -42,13 +43,14 @@ def merge(
 
 def _why_nothing(config: ShardsConfig, counts: Counter[str]) -> str:
     if not counts["tokens"]:
-        return f"no words in {', '.join(config.input)}: {counts['documents']} documents, all empty"
+        return f"no words in {', '.join(config.input)}: {counted(counts['documents'], 'document')}, all empty"
     held = f", {counts['documents_held_out']} of them held out" if counts["documents_held_out"] else ""
     larger = "larger --weights, " if config.weights and min(config.weights) * config.passes < 1 else ""
     return (
-        f"{', '.join(config.input)}: no training example came of {counts['documents']} documents{held} and "
-        f"{counts['sentences']} sentences. Give more text, {larger}--held-out 0, or --documents blank-line if blank "
-        "lines part them"
+        f"{', '.join(config.input)}: no training example came of {counted(counts['documents'], 'document')}{held} and "
+        f"{counted(counts['sentences'], 'sentence')}. Give more text, {larger}--held-out 0, or --documents "
+        "blank-line if "
+        "blank lines part them"
     )
 
 

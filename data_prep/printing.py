@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bert_jax.data.record import Manifest
 from bert_jax.terminal import visible
+from bert_jax.wording import counted
 from data_prep.report import RULE, WORD, VocabularyReport, word_row
 
 MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
@@ -20,7 +21,7 @@ MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
 def print_report(found: VocabularyReport) -> None:
     """Print the measurements of vocabularies side by side, their words, and the verdict."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = f"{found.words:,} words in {found.characters:,} characters of {found.files:,} files"
+    title = f"{counted(found.words, 'word')} in {found.characters:,} characters of {counted(found.files, 'file')}"
     console.print(_table(title, ["", *(m.tokenizer for m in found.measurements)], found.rows()))
     for measurement in found.measurements:
         for title, words in (("cost most tokens", measurement.worst), ("are unknown", measurement.unknown)):
@@ -48,9 +49,8 @@ def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = Ma
     table.add_row("masks", f"{masking.when}, by {masking.unit}, {masking.rate:.0%}, at most {masking.max_predictions}")
     for split, files in sorted(manifest.splits.items(), reverse=True):
         size = sum(shard.bytes for shard in files) / 1e6
-        table.add_row(
-            split.replace("_", " "), f"{manifest.examples(split):,} examples, {len(files)} shards, {size:,.1f} MB"
-        )
+        examples, shards = counted(manifest.examples(split), "example"), counted(len(files), "shard")
+        table.add_row(split.replace("_", " "), f"{examples}, {shards}, {size:,.1f} MB")
     statistics = manifest.statistics
     shares = [name for name in statistics if name.startswith("share_")]
     others = sorted(statistics.keys() - set(shares) - set(MAIN_COUNTS))

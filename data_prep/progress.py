@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from bert_jax import progress
+from bert_jax.wording import counted
 from data_prep.parts import Source
 
 
@@ -43,7 +44,7 @@ class Progress:
     def _show(self) -> None:
         done = sum(size * share for size, share in zip(self.sizes, self.shares, strict=True))
         speed = done / max(1e-9, time.monotonic() - self.started)
-        examples = [f"{self.examples:,} examples"] if self.examples else []
+        examples = [counted(self.examples, "example")] if self.examples else []
         parts = f"part {self.parts} of {len(self.sizes)}"
         self._line.at(done, details=[f"{speed / 1e6:.2f} MB/s", *examples, parts])
 

@@ -10,6 +10,7 @@ from bert_jax.output import check_folder
 from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import counted
 from data_prep.config import ReportConfig
 from data_prep.measurement import Measurement, Sample, WordCost, make_sample, measure
 from data_prep.progress import followed
@@ -183,8 +184,9 @@ def to_markdown(report: VocabularyReport, picture: str) -> str:
         "",
         report.verdict,
         "",
-        f"{report.words:,} words ({report.distinct_words:,} different ones) in {report.characters:,} characters of "
-        f"{report.files:,} files. {WORD}",
+        f"{counted(report.words, 'word')} ({report.distinct_words:,} different ones) in {report.characters:,} "
+        "characters "
+        f"of {counted(report.files, 'file')}. {WORD}",
         "",
         *_table(["", *names], report.rows(), ":--" + "|--:" * len(names)),
         "",

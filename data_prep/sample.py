@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 from data_prep.config import SampleConfig
 from data_prep.documents import read_documents
 from data_prep.parts import Piece, Source
@@ -30,7 +31,8 @@ def sample_texts(sources: tuple[Source, ...], config: SampleConfig, counts: Loss
             yield document.text
     if passed and not counts["characters"]:
         raise UserError(
-            f"the sample of {config.sample_mb} MB passed over all {passed} texts in {', '.join(config.input)}. "
+            f"the sample of {config.sample_mb} MB passed over {counted(passed, 'text')}, all of "
+            f"{', '.join(config.input)}. "
             "Use a larger --sample-mb, or another --seed"
         )
     if not counts["characters"]:

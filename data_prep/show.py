@@ -12,6 +12,7 @@ from bert_jax.terminal import visible
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.wording import counted
 
 SEGMENT_STYLES = ("", "cyan")
 BROKEN = "\ufffd"  # bytes that are no character
@@ -51,7 +52,7 @@ def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
         line.append(f"{LABELS[manifest.kind][label]}, ", "yellow" if label else "green")
     line.append(f"{row['length']} tokens, ")
     if manifest.kind == "packed":
-        line.append(f"{documents} document{'s' if documents > 1 else ''}, ")
+        line.append(f"{counted(documents, 'document')}, ")
     line.append("masks to be drawn" if manifest.masking.when == "dynamic" else f"{row['masked_count']} masked")
     return line
 

@@ -44,7 +44,7 @@ def find_sources(
             else:
                 sources[identity] = dataclasses.replace(source, input=number if weights else 0, weight=weight)
     if not sources:
-        passed = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in sorted(skipped.items()))
+        passed = ", ".join(f"{reason.replace('_', ' ')}: {count}" for reason, count in sorted(skipped.items()))
         raise UserError(f"no text in {', '.join(inputs)}: {passed or 'no files'}. {READ} are read")
     if weights and (unused := sorted(set(range(len(inputs))) - {source.input for source in sources.values()})):
         raise UserError(f"{inputs[unused[0]]}: has a weight and no text of its own. Leave it and its weight out")

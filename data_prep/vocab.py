@@ -15,6 +15,7 @@ from bert_jax.text.training import Wanted
 from bert_jax.text.unigram_training import train_unigram
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.text.wordpiece_training import train_wordpiece
+from bert_jax.wording import counted
 from data_prep.config import VocabConfig
 from data_prep.progress import followed
 from data_prep.reading import Losses, reading_of
@@ -45,7 +46,7 @@ def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokeniz
         tokenizer.save(folder)
     say(
         f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
-        f"in {len(sources):,} files"
+        f"in {counted(len(sources), 'file')}"
     )
     if lost := told_losses(counts):
         say("\n".join(lost))
@@ -75,13 +76,16 @@ def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
         old, texts, add=config.add, special_tokens=config.special_tokens, user_tokens=config.user_tokens
     )
     if len(extension.added) < config.add:
-        say(f"the text holds no more than {len(extension.added)} words worth adding; {config.add} were asked for")
+        say(
+            f"the text holds no more than {counted(len(extension.added), 'word')} worth adding; {config.add} were "
+            "asked for"
+        )
     say(
-        f"{len(extension.added):,} words added: {_shown(extension.added)}. Tokens a word in this text: "
+        f"{counted(len(extension.added), 'word')} added: {_shown(extension.added)}. Tokens a word in this text: "
         f"{extension.before / max(1, extension.words):.3f} before, {extension.after / max(1, extension.words):.3f} now"
     )
     if extension.lost:
-        say(f"{extension.lost:,} of {extension.words:,} words were known before and are unknown now")
+        say(f"{extension.lost:,} of {counted(extension.words, 'word')} known before and unknown now")
     return extension.tokenizer
 
 

@@ -17,6 +17,7 @@ from bert_jax.convert.hub_tensors import Tensors
 from bert_jax.convert.weight_files import Weights, open_adapter_weights
 from bert_jax.errors import UserError, listed, shown
 from bert_jax.files import SETTINGS_BYTES, read_json
+from bert_jax.wording import counted
 
 CONFIG = "adapter_config.json"
 BEFORE_ALL = "base_model.model."
@@ -149,7 +150,7 @@ def merge(adapter: Adapter, tensors: Tensors, *, at: str, prefix: str) -> set[st
     for module, parts in updates.items():
         changed |= _update(adapter, weights, tensors, module, place(module), parts)
     tensors.notes.append(
-        f"the adapter is merged: {len(updates)} of the matrices changed, {len(replaced)} tensors replaced"
+        f"the adapter is merged: {len(updates)} of the matrices changed, {counted(len(replaced), 'tensor')} replaced"
     )
     return changed
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bert_jax.errors import UserError, listed
+from bert_jax.wording import counted
 
 Flat = dict[str, np.ndarray]  # our parameters by "encoder/blocks/0/attention/query/kernel"
 Shape = tuple[int, ...]
@@ -70,7 +71,7 @@ def read_tensors(
         told = [f"missing {listed(missing)}"] * bool(missing) + [f"extra {listed(extra)}"] * bool(extra)
         told += [listed(other)] * bool(other)
         way = ". `bert-jax convert` leaves extra ones out with --ignore-extra" if problems == len(extra) else ""
-        raise UserError(f"{where}: {problems} of {len(rules)} tensors did not fit: {'; '.join(told)}{way}")
+        raise UserError(f"{where}: {problems} of {counted(len(rules), 'tensor')} did not fit: {'; '.join(told)}{way}")
     ours: Flat = {}
     broken = []
     for rule in rules:
@@ -80,7 +81,7 @@ def read_tensors(
         ours |= found_here
     if broken:
         raise UserError(
-            f"{where}: NaN or infinity in {len(broken)} of {len(rules)} tensors: {listed(broken)}. "
+            f"{where}: NaN or infinity in {len(broken)} of {counted(len(rules), 'tensor')}: {listed(broken)}. "
             "Such a model answers NaN; its training diverged, or the file is damaged"
         )
     assert ours.keys() == shapes.keys(), ours.keys() ^ shapes.keys()

@@ -26,6 +26,7 @@ from bert_jax.files import parse_json_value, read_text
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.terminal import note
 from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.wording import article
 
 MODULES, POOLING, NORMALIZE = "modules.json", "1_Pooling", "2_Normalize"
 PACKAGE = "sentence_transformers."
@@ -57,7 +58,9 @@ def read_sentence_transformers(folder: Path, options: ReadOptions = ReadOptions(
         vectors = _read_vectors(folder, about, modules)
     model = read_huggingface(inner, options)
     if kind == CROSS_ENCODER and model.kind != "sequence":
-        raise UserError(f"{folder}: a {CROSS_ENCODER} over a {model.kind} model; a sequence classifier is supported")
+        raise UserError(
+            f"{folder}: a {CROSS_ENCODER} over {article(model.kind)} model; a sequence classifier is supported"
+        )
     if about.get("activation_fn") is not None:  # goes before what config.json names
         model = model.changed(activation=activation_of(about["activation_fn"], model.problem, str(folder / ABOUT)))
     if settings.get("do_lower_case") and not lowercases(model.tokenizer):

@@ -18,6 +18,7 @@ import numpy as np
 
 from bert_jax.convert.torch_archive import MAX_PICKLE_BYTES, RefusedError, clipped, open_archive
 from bert_jax.errors import UserError
+from bert_jax.wording import article
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 MAX_OPCODES = 200_000  # a tensor takes about 40; so many are read in a second
@@ -150,13 +151,14 @@ def _next_pickle(file: io.BytesIO) -> bytes:
 
 def _checked_state(state: object) -> dict[str, Place]:
     if not isinstance(state, dict):
-        raise RefusedError(f"holds a {_kind(state)}, not a state dict; save model.state_dict()")
+        raise RefusedError(f"holds {article(_kind(state))}, not a state dict; save model.state_dict()")
     for name, value in state.items():
         if not name.isprintable():
             raise RefusedError(f"is damaged: it has a tensor by the name of {clipped(name)}")
         if not isinstance(value, Place):
             raise RefusedError(
-                f"is not a flat dict of tensors: {clipped(name)!r} is a {_kind(value)}; save model.state_dict() alone"
+                f"is not a flat dict of tensors: {clipped(name)!r} is {article(_kind(value))}; save "
+                "model.state_dict() alone"
             )
     return state
 
@@ -317,7 +319,9 @@ def _known(name: str) -> _Name:
 
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind):
-        raise RefusedError(f"has a pickle with a {_kind(value)} where a {kind.__name__.strip('_')} belongs; refused")
+        raise RefusedError(
+            f"has a pickle with {article(_kind(value))} where a {kind.__name__.strip('_')} belongs; refused"
+        )
     return value
 
 

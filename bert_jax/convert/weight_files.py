@@ -20,6 +20,7 @@ import numpy as np
 from bert_jax.convert.elsewhere import lone_files
 from bert_jax.convert.torch_pickle import BFLOAT16, Place, c_strides, impossible_shape, torch_places
 from bert_jax.errors import UserError, listed, shown
+from bert_jax.wording import agreeing, counted
 
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 ADAPTER, ADAPTER_TORCH = "adapter_model.safetensors", "adapter_model.bin"
@@ -213,7 +214,8 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> 
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise UserError(
-            f"{index}: {len(missing)} of {len(shards)} shards are missing: {listed(missing)}. Copy them too"
+            f"{index}: {len(missing)} of {counted(len(shards), 'shard')} {agreeing(len(missing), 'is', 'are')} "
+            f"missing: {listed(missing)}. Copy them too"
         )
     found: dict[str, Place] = {}
     for shard in shards:

@@ -26,6 +26,7 @@ from bert_jax.data.tag_schemes import (
     spans_of_tags,
 )
 from bert_jax.errors import UserError
+from bert_jax.wording import agreeing, counted
 
 DOCUMENT = "-DOCSTART-"
 SPANS_SUFFIX = ".jsonl"
@@ -124,7 +125,9 @@ def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
                 raise UserError(f"{path} line {number}: {fields[0]!r} alone, where a word and its tag are expected")
             columns = columns or len(fields)
             if len(fields) != columns:
-                raise UserError(f"{path} line {number}: {len(fields)} columns, the lines before have {columns}")
+                raise UserError(
+                    f"{path} line {number}: {counted(len(fields), 'column')}, the lines before have {columns}"
+                )
         sentences.append(block)
     _check_words(path, sentences)
     where: dict[str, str] = {}  # of each tag
@@ -227,7 +230,8 @@ def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sente
     notes = []
     if widened:
         notes.append(
-            f"{path}: {len(widened)} entities cut a word in two and were widened, the first on line {widened[0]}"
+            f"{path}: {counted(len(widened), 'entity')} cut a word in two and "
+            f"{agreeing(len(widened), 'was', 'were')} widened, the first on line {widened[0]}"
         )
     return Sentences(str(path), sentences, notes)
 

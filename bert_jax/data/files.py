@@ -11,6 +11,7 @@ from bert_jax.data.formats.addresses import address_of, is_file, is_folder, name
 from bert_jax.data.formats.names import spellings, suffix_of
 from bert_jax.data.prepared import as_prepared, find_splits
 from bert_jax.errors import UserError
+from bert_jax.wording import agreeing
 
 TRAIN_NAMES = ("train", "train-v1.1", "train-v2.0")  # the last as SQuAD calls them
 DEV_NAMES = ("dev", "val", "valid", "validation", "dev-v1.1", "dev-v2.0")
@@ -87,5 +88,8 @@ def hold_out(given: Any, share: float, together: Callable[[Any], Hashable] = id,
         held.update(members[group])
     parts = [[item for i, item in enumerate(given.items) if (i in held) == chosen] for chosen in (False, True)]
     train, dev = (dataclasses.replace(given, items=part) for part in parts)
-    note = f"{given.source}: no dev file, {len(held)} of {len(given.items)} examples are held out (seed {seed})"
+    note = (
+        f"{given.source}: no dev file, {len(held)} of {len(given.items)} examples "
+        f"{agreeing(len(held), 'is', 'are')} held out (seed {seed})"
+    )
     return train, dev, note

@@ -13,6 +13,7 @@ from bert_jax.data.row_notes import one_class_notes, score_notes
 from bert_jax.data.rows import Columns, Rows
 from bert_jax.data.tables import AS_USUAL, Reading, read_plain_table, read_records
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 
 
 def read_task(
@@ -155,7 +156,7 @@ def read_glue(name: str, path: Path, reading: Reading = AS_USUAL, *, notes: list
     if not len(rows):
         raise UserError(f"{path}: no rows")
     if broken and notes is not None:
-        notes.append(f"{path}: {broken} broken rows left out")
+        notes.append(f"{path}: {counted(broken, 'broken row')} left out")
     return rows
 
 

@@ -28,6 +28,7 @@ from bert_jax.data.rows import Columns, Rows, read_rows
 from bert_jax.data.splits import held_out, moved_shares
 from bert_jax.data.tables import AS_USUAL, SUFFIXES, Reading
 from bert_jax.errors import UserError
+from bert_jax.wording import agreeing, counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +120,10 @@ def read_split_rows(
         held, kept = set(dev.groups), set(train.groups)
         of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
         moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
-    note = f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} are held out (seed {seed})"
+    note = (
+        f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} {agreeing(len(dev), 'is', 'are')} "
+        f"held out (seed {seed})"
+    )
     return train, dev, [*remarks, note, *([f"{train_path}: {moved}"] if moved else []), *row_notes(train, dev)]
 
 
@@ -143,7 +147,10 @@ def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tu
         )
     held = held_out(_classes(rows, stratify), groups, dev_share, seed)
     if not held.any():
-        few = f"{len(rows)} rows are too few to hold some out; no class has two. Is --label another column?"
+        few = (
+            f"{counted(len(rows), 'row')} {agreeing(len(rows), 'is', 'are')} too few to hold some out; no "
+            f"class has two. Is --label another column?"
+        )
         last = "no group can be held out: each has the last rows of a class. Leave --group out"
         raise UserError(f"{rows.source}: {few if rows.groups is None else last}")
     return rows.pick(np.flatnonzero(~held).tolist()), rows.pick(np.flatnonzero(held).tolist())

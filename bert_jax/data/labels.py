@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 
 LARGEST_SCORE = 1e9
 
@@ -62,7 +63,7 @@ def with_several_scores(rows: Rows, names: Sequence[str]) -> Rows:
     scores = []
     for i, row in enumerate(rows.labels or ()):
         if len(row) != len(names):
-            raise UserError(f"{rows.place(i)}: {len(row)} scores, where {len(names)} are expected")
+            raise UserError(f"{rows.place(i)}: {counted(len(row), 'score')}, where {len(names)} are expected")
         scores.append([_score(label, rows, i) for label in row])
     return dataclasses.replace(rows, labels=scores)
 

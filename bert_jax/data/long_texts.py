@@ -14,6 +14,7 @@ from bert_jax.data.windows import windows_of_ids
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
+from bert_jax.wording import agreeing
 
 EXCLUSIVE = "single_label"  # of a task: its outputs are compared as shares of all classes
 HEAD = 0.25  # of the room; Sun et al. 2019, 5.3.1: 128 tokens of 510
@@ -65,7 +66,10 @@ class TextRows:
             return []
         rows, tokens = len(self.encoded), self.encoded.dropped + len(self.encoded.tokens)
         told = self.way.note.format(rows=rows, lost=f"{self.encoded.dropped / tokens:.1%}")
-        return [f"{self.long} of {len(self)} {name} texts are longer than {self.encoded.max_length} tokens {told}"]
+        return [
+            f"{self.long} of {len(self)} {name} texts {agreeing(self.long, 'is', 'are')} longer than "
+            f"{self.encoded.max_length} tokens {told}"
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from bert_jax.data.labels import number_of
 from bert_jax.data.rows import Rows
 from bert_jax.errors import UserError
+from bert_jax.wording import agreeing, counted
 
 FEW_ROWS = 100  # in all
 FEW_OF_CLASS = 10
@@ -56,12 +57,16 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
     notes = []
     if len(train) < FEW_ROWS:
         notes.append(
-            f"{train.source}: {len(train)} rows to train on. Under {FEW_ROWS} a fine-tuned model rarely beats a "
+            f"{train.source}: {counted(len(train), 'row')} to train on. Under {FEW_ROWS} a fine-tuned model rarely "
+            "beats a "
             "prompted large one; 500 to 5,000 are the usual need"
         )
     known = set(_contents(train))
     if doubles := sum(content in known for content in _contents(dev)):
-        notes.append(f"{dev.source}: {doubles} of {len(dev)} dev rows are among the training rows, so scores flatter")
+        notes.append(
+            f"{dev.source}: {doubles} of {len(dev)} dev rows {agreeing(doubles, 'is', 'are')} among the training "
+            "rows, so scores flatter"
+        )
     for name, rows in (("training", train), ("dev", dev)):
         empty = [i for i, text in enumerate(rows.texts) if not text.strip()]
         if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
@@ -81,7 +86,8 @@ def class_notes(train: Rows) -> list[str]:
         shown = ", ".join(f"{name} ({count})" for count, name in rare[:SHOWN])
         more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
         notes.append(
-            f"{train.source}: {len(rare)} of {len(counts)} classes have fewer than {FEW_OF_CLASS} training rows and "
+            f"{train.source}: {len(rare)} of {len(counts)} classes {agreeing(len(rare), 'has', 'have')} fewer than "
+            f"{FEW_OF_CLASS} training rows and "
             f"will hardly be learned: {shown}{more}"
         )
     by_number: dict[float, list[str]] = collections.defaultdict(list)
@@ -178,6 +184,8 @@ def group_notes(train: Rows, dev: Rows) -> list[str]:
     first = shared.index(True)
     names = {group for group, both in zip(dev.groups, shared, strict=True) if both}
     return [
-        f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups are in {train.source}, too, as "
-        f"{dev.groups[first]!r} of {dev.within(first)}: {sum(shared)} of {len(dev)} rows leak, so scores flatter"
+        f"{dev.source}: {len(names)} of {len(set(dev.groups))} groups {agreeing(len(names), 'is', 'are')} in "
+        f"{train.source}, too, as "
+        f"{dev.groups[first]!r} of {dev.within(first)}: {sum(shared)} of {len(dev)} rows "
+        f"{agreeing(sum(shared), 'leaks', 'leak')}, so scores flatter"
     ]

@@ -11,6 +11,7 @@ from typing import Any
 from bert_jax.data.formats.addresses import address_of
 from bert_jax.data.tables import AS_USUAL, More, Reading, Record, has_lines, nothing_more, place_in, read_records
 from bert_jax.errors import UserError
+from bert_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def rows_of(
             raise UserError("texts, pairs and the choices of each text are lists of strings")
     for name, others in (("pairs", pairs), ("lists of choices", choices)):
         if others is not None and len(others) != len(texts):
-            raise UserError(f"{len(texts)} texts but {len(others)} {name}")
+            raise UserError(f"{counted(len(texts), 'text')} but {len(others)} {name}")
     return Rows(
         list(texts),
         None if pairs is None else list(pairs),

@@ -104,5 +104,5 @@ def moved_shares(train: Iterable[str], dev: Iterable[str], share: float) -> str:
             moved.append(f"{held[name]} of {rows}{f' of class {name!r}' if name else ''}")
     if not moved:
         return ""
-    more = f" and {len(moved) - 3} classes more" if len(moved) > 3 else ""
+    more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
     return f"whole groups do not fit the share {share:g}: held out are {', '.join(moved[:3])}{more}"

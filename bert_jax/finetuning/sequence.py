@@ -25,6 +25,7 @@ from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.bag_of_words import Texts
 from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import agreeing
 
 CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
 SEVERAL = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
@@ -113,8 +114,9 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
         return []
     share = rows.dropped / (rows.dropped + len(rows.tokens))
     return [
-        f"{rows.truncated} of {len(rows)} {name} rows were cut to {rows.max_length} tokens: {share:.1%} of all tokens "
-        "are lost. --max-length keeps more"
+        f"{rows.truncated} of {len(rows)} {name} rows {agreeing(rows.truncated, 'was', 'were')} cut to "
+        f"{rows.max_length} tokens: {share:.1%} of all "
+        "tokens are lost. --max-length keeps more"
     ]
 
 

@@ -20,6 +20,7 @@ from bert_jax.finetuning.data import Asked, Examples, TaskData
 from bert_jax.finetuning.entity_review import review_entities, tag_counts, tag_scores
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import agreeing, counted
 
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
@@ -106,7 +107,10 @@ def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentence
     if not hidden:
         return dataclasses.replace(sentences, items=items)
     line, label = hidden[0]
-    where = f"{sentences.source}: {len(hidden)} entities, the first ({label}) after line {line}, are of characters that"
+    where = (
+        f"{sentences.source}: {counted(len(hidden), 'entity')}, the first ({label}) after line {line}, "
+        f"{agreeing(len(hidden), 'is', 'are')} of characters that"
+    )
     if not any(sentence.entities for sentence in items):
         raise UserError(f"{where} the tokenizer drops, and no other is there. Use another tokenizer, or other rows")
     note = f"{where} the tokenizer drops: they are left out"

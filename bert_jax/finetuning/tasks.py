@@ -12,6 +12,7 @@ from bert_jax.finetuning.sequence import read_sequence, read_sequence_dev
 from bert_jax.finetuning.tagging import read_tagging, read_tagging_dev
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import article
 
 Read = Callable[[FinetuneConfig, Tokenizer], TaskData]
 ReadDev = Callable[[Asked], Examples]
@@ -38,5 +39,5 @@ def read_task_data(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 def read_dev(kind: str, asked: Asked) -> Examples:
     """Labelled examples to score a model of this kind on."""
     if kind not in DEV_READERS:
-        raise UserError(f"a {kind} model has no task to be scored on")
+        raise UserError(f"{article(kind)} model has no task to be scored on")
     return DEV_READERS[kind](dataclasses.replace(asked, tokenizer=keeping(asked.tokenizer)))

@@ -25,6 +25,7 @@ from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.reading import EmbeddingTask
 from bert_jax.train.program import Program
+from bert_jax.wording import article
 
 # Rows, the tokens of each that are not pooled and a batch size to vectors, in the order of the rows.
 MakeVectors = Callable[[Encoded, int, int], np.ndarray]
@@ -155,8 +156,8 @@ def load_embedder(
     about, model = read_onnx(path)
     if "last_hidden_state" not in model.shapes:
         raise UserError(
-            f"{path}: the ONNX of a {about.kind} model, which gives no hidden states. Embed the model that it was made "
-            "of, or convert that --to sentence-transformers, and what comes out --to onnx"
+            f"{path}: the ONNX of {article(about.kind)} model, which gives no hidden states. Embed the model that "
+            "it was made of, or convert that --to sentence-transformers, and what comes out --to onnx"
         )
     runner = functools.partial(_by_onnx, model)
     return Embedder(about, runner, pooling=pooling, normalize=normalize, max_length=max_length)

@@ -17,6 +17,7 @@ from bert_jax.errors import UserError
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.reading import FillingTask
 from bert_jax.train.program import Program
+from bert_jax.wording import article, counted
 
 MASK = "[MASK]"
 
@@ -35,7 +36,7 @@ class MaskFiller:
 
     def __init__(self, pretrained: Pretrained, *, best: int = 5, dtype: jax.typing.DTypeLike = jnp.float32) -> None:
         if pretrained.kind not in ("masked_lm", "pretrain"):
-            raise UserError(f"{pretrained.where}: a {pretrained.kind} model has no masked LM head to ask")
+            raise UserError(f"{pretrained.where}: {article(pretrained.kind)} model has no masked LM head to ask")
         if pretrained.tokenizer is None:
             raise UserError(f"{pretrained.where}: no tokenizer beside the weights. Put its files there")
         if not 1 <= best <= pretrained.model.vocab_size:
@@ -55,13 +56,13 @@ class MaskFiller:
         """The likeliest tokens at the one mask in `text`, the likeliest first."""
         parts = text.replace(self.mask, MASK).split(MASK)
         if len(parts) != 2:
-            raise UserError(f"{text!r}: {len(parts) - 1} masks; one {MASK} is expected")
+            raise UserError(f"{text!r}: {counted(len(parts) - 1, 'mask')}; one {MASK} is expected")
         special = self.tokenizer.special
         parts[0] = parts[0].rstrip()  # the mask of RoBERTa and ModernBERT takes the blanks before it
         before, after = (ids.tolist() for ids in self.tokenizer.ids(parts))
         tokens = [special.cls, *before, special.mask, *after, special.sep]
         if len(tokens) > self.max_length:
-            raise UserError(f"{len(tokens)} tokens; {self.where} takes {self.max_length}. Shorten the text")
+            raise UserError(f"{counted(len(tokens), 'token')}; {self.where} takes {self.max_length}. Shorten the text")
         width = next(length for length in batch_lengths(self.max_length) if length >= len(tokens))
         batch = {
             "tokens": np.array([tokens + [special.pad] * (width - len(tokens))], np.int32),

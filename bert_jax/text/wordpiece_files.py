@@ -21,6 +21,7 @@ from bert_jax.text.limits import check_limits
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Side
 from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
+from bert_jax.wording import agreeing, counted
 
 # What the library takes for blanks at the end of a line. They belong to no entry.
 BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
@@ -75,11 +76,14 @@ def _note_unused(vocab: Sequence[str], ids: dict[str, int], path: Path) -> None:
     if doubled:
         i = doubled[0]
         note(
-            f"{path}: {len(doubled):,} entries are there again further down, line {i + 1} {vocab[i]!r} on line "
-            f"{ids[vocab[i]] + 1}: the last one has the id, as Hugging Face reads it"
+            f"{path}: {counted(len(doubled), 'entry')} {agreeing(len(doubled), 'is', 'are')} there again further "
+            f"down, line {i + 1} "
+            f"{vocab[i]!r} on line {ids[vocab[i]] + 1}: the last one has the id, as Hugging Face reads it"
         )
     if blank := [i for i, entry in enumerate(vocab) if not entry]:
-        note(f"{path}: {len(blank):,} blank entries, the first on line {blank[0] + 1}: their ids are never used")
+        note(
+            f"{path}: {counted(len(blank), 'blank entry')}, the first on line {blank[0] + 1}, whose ids are never used"
+        )
 
 
 def _may_serve(ids: dict[str, int], tokens: NamedTokens) -> bool:
@@ -205,7 +209,7 @@ def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
     size = 1 + max(ids.values(), default=-1)
     texts = {i: "" if entry == filler(i) else entry for entry, i in ids.items()}
     if len(texts) < len(ids) or min(texts, default=0) < 0 or size > 2 * len(ids):
-        raise UserError(f"{path}: the ids of its {len(ids)} entries are not 0 to {len(ids) - 1}, each once")
+        raise UserError(f"{path}: the ids of its {counted(len(ids), 'entry')} are not 0 to {len(ids) - 1}, each once")
     beside = path.parent / VOCAB
     if os.path.lexists(beside):
         lines = _read_lines(beside)

@@ -24,6 +24,7 @@ from bert_jax.errors import UserError
 from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
 from bert_jax.train.seal import MOST_NAMED, Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
+from bert_jax.wording import counted
 
 METADATA_BYTES = 1_000_000  # what Orbax writes beside the arrays, with room to spare
 MOST_DIFFERENCES = 8  # that a message lists
@@ -244,7 +245,7 @@ def require_same_shapes(found: Params, params: Params, where: str) -> None:
     if problems:
         more = len(problems) - MOST_DIFFERENCES
         listed = "; ".join([*problems[:MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
-        raise UserError(f"{where}: {len(problems)} of {len(wanted)} tensors did not fit: {listed}")
+        raise UserError(f"{where}: {len(problems)} of {counted(len(wanted), 'tensor')} did not fit: {listed}")
 
 
 def parameter_hash(params: Params) -> str:

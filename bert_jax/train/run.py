@@ -25,6 +25,7 @@ from bert_jax.train.checkpoint import read_params
 from bert_jax.train.place import CHECKPOINTS, checkpoint_at
 from bert_jax.train.program import Params
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
+from bert_jax.wording import article
 
 LOCK = ".lock"  # held while a process writes the run
 _held: dict[Path, int] = {}  # until the process ends
@@ -361,7 +362,7 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
     """
     about = run.about()
     if about["kind"] != kind:
-        raise UserError(f"{run.path} is a {about['kind']} run, this is {kind}. Choose another --output")
+        raise UserError(f"{run.path} is {article(about['kind'])} run, this is {kind}. Choose another --output")
     before, now = about["task"].get("examples"), task.get("examples")
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():

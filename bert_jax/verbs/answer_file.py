@@ -12,6 +12,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_text
 from bert_jax.output import replace_file
 from bert_jax.terminal import say
+from bert_jax.wording import counted
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def answer_file(
                 held.truncate(0)  # before the note, so that no job takes another's lines for its own
                 note.write_text(job)
             else:
-                say(f"going on after {finished} rows", to_stderr=True)
+                say(f"going on after {counted(finished, 'row')}", to_stderr=True)
             with beside.open("a", encoding="utf-8") as file:
                 yield file, finished
             complete = True

@@ -23,6 +23,7 @@ from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run
+from bert_jax.wording import article
 
 
 @out_of_memory_told("A conversion holds the model two or three times: use a machine with more memory")
@@ -131,8 +132,9 @@ def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
         )
     elif to in ("onnx", "stablehlo") and pretrained.kind != "encoder":
         note(
-            f"{to} of a {pretrained.kind} model gives what its head gives, and no vectors; sentence-transformers and "
-            "run folders give them"
+            f"{to} of {article(pretrained.kind)} model gives what its head gives, and no vectors; "
+            "sentence-transformers "
+            "and run folders give them"
         )
     elif to in ("onnx", "stablehlo") and not vectors.pools_whole_rows:
         note(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from bert_jax import wording
 from bert_jax.config import check_ranges
 from bert_jax.data.line_counts import counted, parts_of
 from bert_jax.data.rows import Columns, stream_rows
@@ -44,7 +45,10 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
     array = np.concatenate(vectors)
     if cut:
         more = f"; --max-length goes up to {embedder.most_tokens}" * (embedder.max_length < embedder.most_tokens)
-        note(f"{cut} of {len(array)} texts are longer than {embedder.max_length} tokens and were cut{more}")
+        note(
+            f"{cut} of {wording.counted(len(array), 'text')} {wording.agreeing(cut, 'is', 'are')} longer than "
+            f"{embedder.max_length} tokens and {wording.agreeing(cut, 'was', 'were')} cut{more}"
+        )
     with whole_file(config.output) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(array.data)  # np.save would not say that the disk is full
@@ -54,5 +58,5 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
 def main(config: EmbedConfig) -> int:
     """Write the vectors and print how many they are; return the exit code."""
     rows, width = embed(config)
-    say(f"{config.output}: {rows} vectors of {width}")
+    say(f"{config.output}: {wording.counted(rows, 'vector')} of {width}")
     return 0

@@ -30,6 +30,7 @@ from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
 from bert_jax.verbs.glue import SUITE, finetune_glue
 from bert_jax.verbs.long_texts import show_ways
 from bert_jax.verbs.reporting import read_numbers, verdict_of, write_json
+from bert_jax.wording import counted
 
 SQUAD_SCALE = 100.0  # its scores are per cent
 
@@ -148,7 +149,7 @@ def main(config: FinetuneConfig) -> int:
         positive = read_numbers(run).get("positive_class")
         named = {heading_of(name, positive): value for name, value in result["dev"].items() if name != "main"}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
-        say(f"{run.path}: {scores}  (best of step {result['best_step']}, {result['dev_rows']} dev rows)")
+        say(f"{run.path}: {scores}  (best of step {result['best_step']}, {counted(result['dev_rows'], 'dev row')})")
         if not (run.path.parent / RUNS).is_file():  # of several, the best has said it
             _say_verdict(run)
         if "long_texts" in result:

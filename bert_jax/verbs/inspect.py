@@ -19,6 +19,7 @@ from bert_jax.settings.inspect import InspectConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.classes import has_tokenizer
+from bert_jax.wording import counted
 
 FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
 HEADS = {
@@ -173,7 +174,7 @@ def _numbers(pretrained: Pretrained) -> str:
     origin = {} if pretrained.task else pretrained.origin
     others = Counter(origin.get("other_dtypes", {}).values())
     return ", ".join(
-        [origin.get("dtype", "float32"), *(f"{count} tensors of {name}" for name, count in others.items())]
+        [origin.get("dtype", "float32"), *(f"{counted(count, 'tensor')} of {name}" for name, count in others.items())]
     )
 
 

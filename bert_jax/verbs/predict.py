@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from bert_jax import wording
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
 from bert_jax.data.formats.delimiters import DELIMITERS
@@ -195,6 +196,9 @@ def main(config: PredictConfig) -> int:
         return 0
     count = predict(config)
     seconds = age_seconds()
-    told = f"{config.output}: {count} rows in {seconds:.1f} s, start-up included ({count / seconds:,.0f} rows/s)"
+    told = (
+        f"{config.output}: {wording.counted(count, 'row')} in {seconds:.1f} s, start-up included "
+        f"({count / seconds:,.0f} rows/s)"
+    )
     say(told, to_stderr=str(config.output) == STDIN)
     return 0

@@ -243,7 +243,7 @@ def test_the_command_takes_prompts_and_lengths_and_says_what_it_guesses_and_cuts
     np.testing.assert_array_equal(embed("--prompt", ""), embed("--prompt-name", "document"))
     assert not capsys.readouterr().err
     embed("--max-length", "7")
-    assert "1 of 2 texts are longer than 7 tokens and were cut; --max-length goes up to 17" in capsys.readouterr().err
+    assert "1 of 2 texts is longer than 7 tokens and was cut; --max-length goes up to 17" in capsys.readouterr().err
     assert embed("--pooling", "mean", "lasttoken", model=tmp_path / "hf").shape == (2, 24)
     assert not capsys.readouterr().err
     embed(model=tmp_path / "hf")

@@ -67,7 +67,7 @@ def test_packed_spans_are_read_as_spans(tmp_path):
 def test_spans_that_cut_a_word_are_widened_and_counted(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "in Londons", "entities": [[3, 9, "LOC"]]}))
     found = read_sentences(tmp_path / "a.jsonl")
-    assert found.items[0].entities == [Span("LOC", 1, 2)] and "1 entities cut a word in two" in found.notes[0]
+    assert found.items[0].entities == [Span("LOC", 1, 2)] and "1 entity cut a word in two" in found.notes[0]
 
 
 def test_blanks_around_a_span_cut_no_word(tmp_path):

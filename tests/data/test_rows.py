@@ -146,7 +146,7 @@ def test_what_cannot_be_learned_is_told(tmp_path):
     empty, also_empty, rare, apart = read_labelled(tmp_path, Columns()).notes
     assert empty == f"{tmp_path / 'train.csv'} line 122 (row 121): no text, as in 1 of 123 training rows"
     assert also_empty == f"{tmp_path / 'dev.csv'} line 3 (row 2): no text, as in 1 of 2 dev rows"
-    assert "1 of 3 classes have fewer than 10 training rows" in rare and rare.endswith(": rare (1)")
+    assert "1 of 3 classes has fewer than 10 training rows" in rare and rare.endswith(": rare (1)")
     assert "train.csv line 123 (row 122): the text of line 3 (row 2) with another label than 'b'" in apart
     assert "1 of 123 training rows" in apart
 

@@ -93,7 +93,7 @@ def test_file_addresses_are_paths(tmp_path, corpus):
         ("memory://bucket/nothing.txt", "no such file or folder"),
         ("memory://bucket/*.tsv", "no file fits this pattern"),
         ("memory://bucket/e.png", "not one of"),
-        ("memory://bucket/f.txt", "1 files empty"),
+        ("memory://bucket/f.txt", "files empty: 1"),
         ("az://container/a.txt", r"az:// needs one more package: pip install adlfs"),
         ("nonsense://a/b.txt", r"nonsense:// cannot be used \(Protocol not known"),
         ("file:///nowhere/at/all.txt", "no such file or folder"),

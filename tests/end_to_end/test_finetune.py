@@ -82,7 +82,7 @@ def test_predictions_keep_their_order_and_are_probabilities(seeds):
     assert model.predict([]) == []
     with pytest.raises(bert_jax.UserError, match="trained on single texts"):
         model.predict(["a"], ["b"])
-    with pytest.raises(bert_jax.UserError, match="1 texts but 2 pairs"):
+    with pytest.raises(bert_jax.UserError, match="1 text but 2 pairs"):
         model.predict(["a"], ["b", "c"])
 
 

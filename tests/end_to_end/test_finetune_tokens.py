@@ -96,7 +96,7 @@ def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained,
 def test_what_is_wrong_with_a_file_is_told_when_scored_on_it(tagged, tmp_path, capsys):
     (tmp_path / "dev.jsonl").write_text(json.dumps({"text": CITIES[0], "entities": [[1, 2, "city"]]}) + "\n")
     evaluated(tagged / "run", tmp_path / "dev.jsonl", tmp_path)
-    assert "note: " in (told := capsys.readouterr().err) and "1 entities cut a word in two" in told
+    assert "note: " in (told := capsys.readouterr().err) and "1 entity cut a word in two" in told
 
 
 def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):

@@ -70,7 +70,7 @@ def test_entities_of_hidden_words_alone_are_left_out_and_counted(tmp_path):
     (note,) = examples.notes
     assert "a.conll: 2 entities, the first (x) after line 1, are of characters that the tokenizer drops" in note
     path.write_text("now\tO\n\u200b\tB-x\n")
-    with pytest.raises(UserError, match=r"1 entities, .* and no other is there"):
+    with pytest.raises(UserError, match=r"1 entity, .* is of characters .* and no other is there"):
         examples_of(path, CASED)
 
 

@@ -24,6 +24,7 @@ from bert_jax.finetuning.report.figures import STYLE, WIDTH, to_svg
 from bert_jax.finetuning.report.sections import name_of, shown
 from bert_jax.finetuning.summary import SHARE, Setting, Summary, curve_verdict
 from bert_jax.pictures import BLUE, GREY, ORANGE, picture, rule
+from bert_jax.wording import counted
 
 
 def describe_runs(
@@ -38,7 +39,8 @@ def describe_runs(
     seeds = len(summary.settings[0].runs)
     return Document(
         title,
-        f"{len(summary.scores)} runs: {len(summary.settings)} settings with {seeds} seed{'s' * (seeds > 1)}",
+        f"{counted(len(summary.scores), 'run')}: {counted(len(summary.settings), 'setting')} with "
+        f"{counted(seeds, 'seed')}",
         [
             _settings_section(summary, scale, positive),
             _runs_section(summary, scale, positive),
@@ -79,7 +81,8 @@ def _settings_section(summary: Summary, scale: float, positive: str | None) -> S
             0,
             Notes(
                 [
-                    f"{len(summary.failed)} runs failed, no better than {shown('main', summary.baseline, scale)}, the "
+                    f"{counted(len(summary.failed), 'run')} failed, no better than "
+                    f"{shown('main', summary.baseline, scale)}, the "
                     f"score of whoever reads nothing, or diverged: {', '.join(summary.failed)}"
                 ]
             ),
