@@ -78,11 +78,20 @@ class Progress:
 
     One within another has no line of its own: the outer one shows what the inner one does. What a library call does is
     shown in that way alone (`has_line` False). `total` may be unknown; where no `unit` is given, the position is told
-    as a share of it.
+    as a share of it. The time left is worked out from what was done so far, but where only the caller `estimates` it.
     """
 
-    def __init__(self, title: str, total: int | None = None, unit: str | None = None, *, has_line: bool = True) -> None:
-        self.title, self.total, self.unit, self.has_line = one_line(title), total, unit, has_line
+    def __init__(
+        self,
+        title: str,
+        total: int | None = None,
+        unit: str | None = None,
+        *,
+        has_line: bool = True,
+        estimates: bool = False,
+    ) -> None:
+        self.title, self.total, self.unit = one_line(title), total, unit
+        self.has_line, self.estimates = has_line, estimates
         self.details: Sequence[str] = ()
         self.doing = ""
         self._done, self._part = 0.0, 0.0
@@ -144,9 +153,11 @@ class Progress:
         self._part = count
         try:
             yield
-        finally:
+        except BaseException:
             self._part = 0.0
-        self.advance(count)
+            raise
+        self._done, self._part = self._done + count, 0.0
+        self.at(self._done)
 
     def begin(self, what: str) -> None:
         """Show from now on what is done and for how long: something that cannot be counted."""
@@ -180,6 +191,8 @@ class Progress:
 
     def _rate(self, now: float) -> float | None:
         """How much is done in a second, without what came before the first was done, once that can be told."""
+        if self.estimates:
+            return None
         done = self._position()
         since, before = self._first or (self._began, 0.0)
         if done <= before or now - since < FEWEST_SECONDS:

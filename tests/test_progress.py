@@ -109,6 +109,16 @@ def test_a_job_within_another_counts_as_part_of_it(capsys, monkeypatch):
     assert outer.share == 1 / 3
 
 
+def test_what_was_not_timed_yet_says_nothing_of_the_time_left(capsys, monkeypatch):
+    """The first step of a run took the compiling with it."""
+    monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "FEWEST_SECONDS", 0.0)
+    for estimates in (True, False):
+        with Progress("training", 30, "", estimates=estimates) as job:
+            job.at(1, details=["loss 2.3"])
+        assert ("left" in capsys.readouterr().err) != estimates
+
+
 def test_a_library_call_shows_nothing_of_itself(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
 

@@ -119,7 +119,7 @@ class _Loop:
         self.program, self.source, self.folder, self.schedule = program, source, run, schedule
         self.evaluation, self.flops_per_row, self.title, self.advice = evaluation, flops_per_row, title, advice
         self.stop = StopRequest(self._plan, ends_process=process.is_command)
-        self.progress = Progress(title, schedule.steps, "")
+        self.progress = Progress(title, schedule.steps, "", estimates=True)
         self.checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=schedule.keep, warn=_say)
         self.devices = program.mesh.devices.flatten().tolist()
         self.peak = peak_flops(self.devices)
