@@ -29,7 +29,13 @@ def finetune(pretrained, task, data, output, *more):
 def evaluated(run, data, tmp_path):
     assert main(["evaluate", "--model", str(run), "--data", str(data), "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores.pop("intervals").keys() == scores.keys() - {"threshold", "rows", "rows_cut", "baseline", "rows_trained_on"}
+    assert scores.pop("intervals").keys() == scores.keys() - {
+        "threshold",
+        "rows",
+        "rows_cut",
+        "baseline",
+        "rows_trained_on",
+    }
     return scores
 
 
