@@ -6,7 +6,15 @@ from collections.abc import Iterable
 NAME = 160  # characters of a name in a message
 
 
-class UserError(Exception):
+class OneLine(Exception):
+    """An error that its message explains: a notebook shows that alone, without the frames that led to it."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UserError(OneLine):
     """A mistake the user can mend: one line that names the file, the line, the value and the way out. Exit code 1."""
 
 
@@ -14,7 +22,7 @@ class Diverged(UserError):
     """A loss that is no number any more. Of several runs the others go on."""
 
 
-class Stopped(Exception):
+class Stopped(OneLine):
     """A signal ended the run after everything was saved: start it again to go on. Exit code 75 (EX_TEMPFAIL)."""
 
 

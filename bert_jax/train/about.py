@@ -3,8 +3,6 @@
 import contextlib
 import importlib.metadata
 import platform
-import shlex
-import sys
 import time
 import uuid
 from collections.abc import Iterable
@@ -13,6 +11,7 @@ from typing import Any, Literal
 
 import jax
 
+from bert_jax.called import origin
 from bert_jax.config import check_types
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json
@@ -85,7 +84,7 @@ def new_about(kind: str, task: dict[str, Any], *, data: str, tokenizer: str, mod
         "data_fingerprint": data,
         "tokenizer_fingerprint": tokenizer,
         "model_fingerprint": model,
-        "command": shlex.join(sys.argv),
+        "command": origin(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -1,12 +1,12 @@
 """bert-jax evaluate: scores of a fine-tuned model, or of anyone's answers, on labelled data."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bert_jax.called import origin
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.encoded import Encoded
@@ -200,7 +200,7 @@ def _report(
     if config.report is None:
         return
     config.report.mkdir(parents=True, exist_ok=True)
-    document = describe_scores(f"Scores of {scored}", f"on {config.data}", found, examples, sys.argv, notes)
+    document = describe_scores(f"Scores of {scored}", f"on {config.data}", found, examples, origin(), notes)
     write_document(document, config.report)
     write_json(config.report / NUMBERS, numbers_of(found))
 

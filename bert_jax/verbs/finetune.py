@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bert_jax import hosts
+from bert_jax.called import origin
 from bert_jax.errors import Diverged, UserError
 from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.recipe import with_recipes
@@ -63,7 +64,7 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
         write_json(config.output / RUNS, sealed(summary.as_dict()))
         scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
         positive = next((read_numbers(run).get("positive_class") for run in runs.values()), None)
-        document = describe_runs(config.output.name, summary, sys.argv, scale=scale, positive=positive)
+        document = describe_runs(config.output.name, summary, origin(), scale=scale, positive=positive)
         write_document(document, config.output)
         _show(config, summary, positive)
     return list(runs.values())

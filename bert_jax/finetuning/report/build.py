@@ -97,7 +97,7 @@ def describe_scores(
     subtitle: str,
     found: Findings,
     examples: Examples | None,
-    command: Sequence[str],
+    command: str,
     notes: Sequence[str] = (),
 ) -> Document:
     """The report of a model, or of answers (then there are no `examples`), scored on labelled data."""
@@ -255,16 +255,18 @@ def _run_section(run: RunFolder, about: Mapping[str, Any], result: Mapping[str, 
     return Section(
         "How this was made",
         (
-            Code(spelled_command(shlex.split(about.get("command", ""))), "The command:"),
+            Code(spelled_command(about.get("command", "")), "The command:"),
             Table(("", ""), facts),
             Code(run.settings(), "All settings:"),
         ),
     )
 
 
-def spelled_command(command: Sequence[str]) -> str:
-    """A command line as a person types it."""
-    words = list(command)
+def spelled_command(command: str) -> str:
+    """Return a command line, or a call from Python, as a person types it."""
+    if command.startswith("bert_jax."):
+        return command
+    words = shlex.split(command)
     if words and Path(words[0]).name in ("__main__.py", "cli.py"):
         words[0] = "bert-jax"
     elif words:

@@ -28,7 +28,7 @@ from bert_jax.wording import counted
 
 
 def describe_runs(
-    title: str, summary: Summary, command: Sequence[str], *, scale: float = 1.0, positive: str | None = None
+    title: str, summary: Summary, command: str, *, scale: float = 1.0, positive: str | None = None
 ) -> Document:
     """Return the page of several runs.
 
