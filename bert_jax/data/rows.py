@@ -4,13 +4,13 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bert_jax.data.formats.addresses import address_of
 from bert_jax.data.tables import AS_USUAL, More, Reading, Record, has_lines, nothing_more, place_in, read_records
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, shown
 from bert_jax.wording import counted
 
 
@@ -83,21 +83,32 @@ class Rows:
 def rows_of(
     texts: Sequence[str], pairs: Sequence[str] | None = None, choices: Sequence[Sequence[str]] | None = None
 ) -> Rows:
-    """Rows of what a caller gives; raises UserError for what are no lists of strings of equal length."""
-    for given in (texts, pairs or (), *(choices or ())):
-        if isinstance(given, str) or not all(isinstance(text, str) for text in given):
-            raise UserError("texts, pairs and the choices of each text are lists of strings")
-    for name, others in (("pairs", pairs), ("lists of choices", choices)):
-        if others is not None and len(others) != len(texts):
-            raise UserError(f"{counted(len(texts), 'text')} but {len(others)} {name}")
-    return Rows(
-        list(texts),
-        None if pairs is None else list(pairs),
-        None,
-        "texts",
-        list(range(1, len(texts) + 1)),
-        None if choices is None else [list(given) for given in choices],
-    )
+    """Rows of what a caller gives: lists, arrays, columns of a data frame.
+
+    Raises UserError for what are no lists of strings of equal length.
+    """
+    listed = _listed(texts, "texts")
+    others = None if pairs is None else _listed(pairs, "pairs")
+    to_choose = None
+    if choices is not None:
+        to_choose = [_listed(given, f"the choices of text {number}") for number, given in enumerate(choices, 1)]
+    for name, more in (("pairs", others), ("lists of choices", to_choose)):
+        if more is not None and len(more) != len(listed):
+            raise UserError(f"{counted(len(listed), 'text')} but {len(more)} {name}")
+    return Rows(listed, others, None, "texts", list(range(1, len(listed) + 1)), to_choose)
+
+
+def _listed(given: Iterable[str], what: str) -> list[str]:
+    """Return texts as a list. Raises UserError for a single text, and for the first that is none."""
+    problem = f"texts, pairs and the choices of each text are lists of strings, {what}"
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise UserError(f"{problem} is {shown(given)}")
+    whole = next((getattr(given, method) for method in ("to_pylist", "tolist") if hasattr(given, method)), None)
+    texts = list(given if whole is None else whole())
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise UserError(f"{problem} has {shown(text)} at place {number}")
+    return texts
 
 
 def read_rows(path: Path, columns: Columns, reading: Reading = AS_USUAL) -> Rows:

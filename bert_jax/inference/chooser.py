@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -42,8 +42,18 @@ class Chooser:
         choices = choices or tuple(known.get("choices") or ("choices",))
         return Columns(text or known.get("text", "text"), None, None, choices, opening)
 
-    def predict(self, texts: Sequence[str], choices: Sequence[Sequence[str]], *, batch_size: int = 64) -> list[Choice]:
-        """One choice a text, in order."""
+    @overload
+    def predict(self, texts: str, choices: Sequence[str], *, batch_size: int = 64) -> Choice: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(
+        self, texts: Sequence[str], choices: Sequence[Sequence[str]], *, batch_size: int = 64
+    ) -> list[Choice]: ...
+
+    def predict(self, texts: Any, choices: Any, *, batch_size: int = 64) -> Any:
+        """Return the best of its choices for each text, in order; of a single text its choice."""
+        if isinstance(texts, str):
+            return self.predict([texts], [choices], batch_size=batch_size)[0]
         return self.answer(rows_of(texts, choices=choices), batch_size=batch_size)
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Choice]:

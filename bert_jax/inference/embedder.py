@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -80,7 +81,7 @@ class Embedder:
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Encoded:
         """Return the tokens of texts, each with the prompt before it, cut to `max_length`."""
-        return encode_rows(rows_of([prompt + text for text in texts]), self.tokenizer, self.max_length)
+        return encode_rows(rows_of([prompt + text for text in rows_of(texts).texts]), self.tokenizer, self.max_length)
 
     def vectors_of(self, encoded: Encoded, prompt: str = "", *, batch_size: int = 64) -> np.ndarray:
         """Return the vectors of encoded texts, which begin with the prompt, in order: (texts, width), float32."""
@@ -90,9 +91,19 @@ class Embedder:
         return np.asarray(unit(jnp.asarray(found))) if self._normalize else found
 
     def embed(
-        self, texts: Sequence[str], *, prompt_name: str | None = None, prompt: str | None = None, batch_size: int = 64
+        self,
+        texts: str | Sequence[str],
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 64,
     ) -> np.ndarray:
-        """Return one vector a text, in order: (texts, width), float32. Longer texts than `max_length` are cut."""
+        """Return one vector a text, in order: (texts, width), float32; of a single text its vector, (width).
+
+        Longer texts than `max_length` are cut.
+        """
+        if isinstance(texts, str):
+            return self.embed([texts], prompt_name=prompt_name, prompt=prompt, batch_size=batch_size)[0]
         before = self.prompt(name=prompt_name, text=prompt)
         return self.vectors_of(self.encode(texts, before), before, batch_size=batch_size)
 
@@ -137,7 +148,7 @@ def _by_onnx(model: OnnxModel, vectors: VectorConfig) -> MakeVectors:
 
 
 def load_embedder(
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     pooling: str | Sequence[str] | None = None,
     normalize: bool = False,

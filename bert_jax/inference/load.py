@@ -1,5 +1,6 @@
 """A path to a model that answers."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ ONNX = "model.onnx"
 ANSWERERS: dict[str, Any] = {"sequence": Predictor, "token": Tagger, "span": Reader, "choice": Chooser}
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """The model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX.
 
     By its head a Predictor (labels and scores of texts and pairs), a Tagger (entities), a Reader (answers from a

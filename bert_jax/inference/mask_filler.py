@@ -1,6 +1,7 @@
 """The words under [MASK]: `bert_jax.load_mask_filler(path).fill("The [MASK] barked.")`."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import jax
@@ -78,7 +79,7 @@ class MaskFiller:
         return found
 
 
-def load_mask_filler(path: str | Path, *, best: int = 5) -> MaskFiller:
+def load_mask_filler(path: str | os.PathLike[str], *, best: int = 5) -> MaskFiller:
     """The masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
     hosts.prepare()
     return MaskFiller(read_model(Path(path)), best=best)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -56,11 +56,21 @@ class Predictor:
             text or known.get("text", "text"), pair or known.get("pair") or "pair" if takes_pair else None, None
         )
 
+    @overload
+    def predict(self, texts: str, pairs: str | None = None, *, batch_size: int = 64) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 64
-    ) -> list[Prediction]:
-        """One Prediction a text (with its pair), in order. Texts longer than the run's max_length are read as in
-        training: cut, or in windows (see data.long_texts)."""
+    ) -> list[Prediction]: ...
+
+    def predict(self, texts: Any, pairs: Any = None, *, batch_size: int = 64) -> Any:
+        """Return a Prediction for each text (with its pair), in order; of a single text its Prediction.
+
+        Texts longer than the run's max_length are read as in training: cut, or in windows (see data.long_texts).
+        """
+        if isinstance(texts, str):
+            return self.predict([texts], None if pairs is None else [pairs], batch_size=batch_size)[0]
         rows = rows_of(texts, pairs)
         if self.task["pair"] is not None and (pairs is not None) != self.task["pair"]:
             wants = "pairs of texts" if self.task["pair"] else "single texts"

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -69,8 +69,18 @@ class Reader:
         """The columns to read: the question's, and the context's as its pair."""
         return Columns(text or "question", pair or "context", None)
 
-    def predict(self, questions: Sequence[str], contexts: Sequence[str], *, batch_size: int = 64) -> list[SpanAnswer]:
-        """One answer a question, in order."""
+    @overload
+    def predict(self, questions: str, contexts: str, *, batch_size: int = 64) -> SpanAnswer: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(
+        self, questions: Sequence[str], contexts: Sequence[str], *, batch_size: int = 64
+    ) -> list[SpanAnswer]: ...
+
+    def predict(self, questions: Any, contexts: Any, *, batch_size: int = 64) -> Any:
+        """Return an answer for each question from its context, in order; of a single question its answer."""
+        if isinstance(questions, str):
+            return self.predict([questions], [contexts], batch_size=batch_size)[0]
         return self.answer(rows_of(questions, contexts), batch_size=batch_size)
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[SpanAnswer]:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -53,8 +53,16 @@ class Tagger:
         """The columns to read."""
         return Columns(text or (self.task.get("columns") or {}).get("text", "text"), None, None)
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> list[list[Entity]]:
-        """The entities of each text, in order."""
+    @overload
+    def predict(self, texts: str, *, batch_size: int = 64) -> list[Entity]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> list[list[Entity]]: ...
+
+    def predict(self, texts: Any, *, batch_size: int = 64) -> Any:
+        """Return the entities of each text, in order; of a single text its entities."""
+        if isinstance(texts, str):
+            return self.predict([texts], batch_size=batch_size)[0]
         return [found.entities for found in self.answer(rows_of(texts), batch_size=batch_size)]
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Entities]:

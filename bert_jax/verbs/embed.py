@@ -19,10 +19,19 @@ from bert_jax.verbs.predict import CHUNK_ROWS
 
 @out_of_memory_told("Use a smaller --batch-size")
 def embed(config: EmbedConfig) -> tuple[int, int]:
-    """Writes the array, whole or not at all; returns its shape."""
+    """Write the array, whole or not at all, and return its shape."""
     if config.output.suffix != ".npy":
         raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
     check_new_file(config.output)
+    array = vectors_of(config)
+    with whole_file(config.output) as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.data)  # np.save would not say that the disk is full
+    return array.shape
+
+
+def vectors_of(config: EmbedConfig) -> np.ndarray:
+    """Return one vector for each text of the input: (texts, width), float32."""
     check_ranges(config, batch_size=(1, None))
     chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, reading_of(config))
     with Progress("reading the model"):
@@ -49,10 +58,7 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
             f"{cut} of {wording.counted(len(array), 'text')} {wording.agreeing(cut, 'is', 'are')} longer than "
             f"{embedder.max_length} tokens and {wording.agreeing(cut, 'was', 'were')} cut{more}"
         )
-    with whole_file(config.output) as file:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)  # np.save would not say that the disk is full
-    return array.shape
+    return array
 
 
 def main(config: EmbedConfig) -> int:
