@@ -3,8 +3,12 @@
 Importing this package costs nothing: JAX comes with the first name that needs it.
 
     import bert_jax
-    model = bert_jax.load("runs/tickets")
-    model.predict(["The export has hung since noon."])
+    tuned = bert_jax.finetune(from_="runs/mini", data="tickets.csv", text="body", label="priority")
+    tuned.predict("The export has hung since noon.")
+
+Each verb of the command is a function whose keywords are the flags: prepare, pretrain, finetune, evaluate, predict,
+embed, fill_mask, convert, inspect. BertClassifier and BertRegressor are estimators of scikit-learn. docs/python.md has
+examples.
 """
 
 import importlib
@@ -13,6 +17,12 @@ from typing import TYPE_CHECKING, Any
 from bert_jax.errors import Stopped, UserError
 
 if TYPE_CHECKING:
+    from bert_jax.api.answering import embed, fill_mask, predict
+    from bert_jax.api.estimators import BertClassifier, BertRegressor
+    from bert_jax.api.folders import convert, inspect
+    from bert_jax.api.preparing import prepare
+    from bert_jax.api.scoring import evaluate
+    from bert_jax.api.training import finetune, pretrain
     from bert_jax.inference.chooser import Choice, Chooser
     from bert_jax.inference.embedder import Embedder, load_embedder
     from bert_jax.inference.load import load
@@ -24,39 +34,43 @@ if TYPE_CHECKING:
     from bert_jax.settings.evaluate import EvaluateConfig
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.settings.pretrain import PretrainConfig
-    from bert_jax.verbs.convert import convert
-    from bert_jax.verbs.evaluate import evaluate
-    from bert_jax.verbs.finetune import finetune
-    from bert_jax.verbs.pretrain import pretrain
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "prepare": "bert_jax.api.preparing",
+    "pretrain": "bert_jax.api.training",
+    "finetune": "bert_jax.api.training",
+    "evaluate": "bert_jax.api.scoring",
+    "predict": "bert_jax.api.answering",
+    "embed": "bert_jax.api.answering",
+    "fill_mask": "bert_jax.api.answering",
+    "inspect": "bert_jax.api.folders",
+    "BertClassifier": "bert_jax.api.estimators",
+    "BertRegressor": "bert_jax.api.estimators",
     "load": "bert_jax.inference.load",
+    "load_embedder": "bert_jax.inference.embedder",
+    "load_mask_filler": "bert_jax.inference.mask_filler",
     "Choice": "bert_jax.inference.chooser",
     "Chooser": "bert_jax.inference.chooser",
+    "Embedder": "bert_jax.inference.embedder",
     "Entity": "bert_jax.inference.tagger",
+    "Filling": "bert_jax.inference.mask_filler",
+    "MaskFiller": "bert_jax.inference.mask_filler",
+    "Prediction": "bert_jax.inference.predictor",
+    "Predictor": "bert_jax.inference.predictor",
     "Reader": "bert_jax.inference.reader",
     "SpanAnswer": "bert_jax.inference.reader",
     "Tagger": "bert_jax.inference.tagger",
-    "Predictor": "bert_jax.inference.predictor",
-    "Prediction": "bert_jax.inference.predictor",
-    "load_embedder": "bert_jax.inference.embedder",
-    "Embedder": "bert_jax.inference.embedder",
-    "load_mask_filler": "bert_jax.inference.mask_filler",
-    "MaskFiller": "bert_jax.inference.mask_filler",
-    "Filling": "bert_jax.inference.mask_filler",
-    "convert": "bert_jax.verbs.convert",
     "ConvertConfig": "bert_jax.settings.convert",
-    "pretrain": "bert_jax.verbs.pretrain",
-    "PretrainConfig": "bert_jax.settings.pretrain",
-    "finetune": "bert_jax.verbs.finetune",
-    "FinetuneConfig": "bert_jax.settings.finetune",
-    "evaluate": "bert_jax.verbs.evaluate",
     "EvaluateConfig": "bert_jax.settings.evaluate",
+    "FinetuneConfig": "bert_jax.settings.finetune",
+    "PretrainConfig": "bert_jax.settings.pretrain",
 }
 
 __all__ = [
+    "BertClassifier",
+    "BertRegressor",
     "Choice",
     "Chooser",
     "ConvertConfig",
@@ -75,16 +89,27 @@ __all__ = [
     "Tagger",
     "UserError",
     "convert",
+    "embed",
     "evaluate",
+    "fill_mask",
     "finetune",
+    "inspect",
     "load",
     "load_embedder",
     "load_mask_filler",
+    "predict",
+    "prepare",
     "pretrain",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "convert":  # the package of that name is the function, too
+        return importlib.import_module("bert_jax.convert")
     if name not in _WHERE:
         raise AttributeError(f"module 'bert_jax' has no attribute {name!r}")
     return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

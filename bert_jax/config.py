@@ -1,5 +1,6 @@
 """Settings: frozen dataclasses, read from and written to TOML. Needs nothing but the standard library."""
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -203,7 +204,10 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         options = [option for option in typing.get_args(hint) if option is not type(None)]
         if value is None and len(options) < len(typing.get_args(hint)):
             return None
-        return _coerce(options[0], value, where)
+        for option in options[:-1]:
+            with contextlib.suppress(UserError):
+                return _coerce(option, value, where)
+        return _coerce(options[-1], value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise UserError(f"{where} is {value!r}, not one of {', '.join(map(repr, typing.get_args(hint)))}")

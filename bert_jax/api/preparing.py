@@ -1,0 +1,159 @@
+"""`bert_jax.prepare`: text to shards of examples, vocabularies, and what holds of both."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bert_jax.api.keywords import Verb, errors_in_one_line
+from bert_jax.api.memory import in_folder
+from bert_jax.api.results import Result
+from bert_jax.errors import UserError
+from bert_jax.terminal import say
+from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
+
+if TYPE_CHECKING:
+    from bert_jax.data.record import Manifest
+    from bert_jax.text.tokenizer import Tokenizer
+
+TEXTS = {"texts": "field"}
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class PrepareResult(Result):
+    """Folders of shards, one for each length, with what their manifests say. Taken wherever a path is.
+
+    path       the output; of several lengths the folders lie in it
+    manifests  by folder; none where other shares of the job have parts to make
+    """
+
+    path: Path
+    manifests: "Mapping[Path, Manifest]"
+
+    def title(self) -> str:
+        examples = sum(manifest.examples("train") for manifest in self.manifests.values())
+        return f"{self.path}: {examples:,} training examples" if self.manifests else f"{self.path}: not finished yet"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each split of each folder."""
+        return [
+            {
+                "folder": str(folder),
+                "kind": manifest.kind,
+                "length": manifest.length,
+                "split": split.replace("_", " "),
+                "examples": manifest.examples(split),
+                "MB": sum(shard.bytes for shard in shards) / 1e6,
+            }
+            for folder, manifest in self.manifests.items()
+            for split, shards in sorted(manifest.splits.items(), reverse=True)
+        ]
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class VocabResult(Result):
+    """A tokenizer folder, and the tokenizer in it. Taken wherever a path is."""
+
+    path: Path
+    tokenizer: "Tokenizer"
+
+    def title(self) -> str:
+        return f"{self.path}: {self.tokenizer.vocab_size:,} entries"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one row with the kind of the tokenizer and its size."""
+        return [{"kind": type(self.tokenizer).__name__, "entries": self.tokenizer.vocab_size}]
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class ReportResult(Result):
+    """How vocabularies cut a corpus: a row a figure, a column a vocabulary; `found` has the numbers."""
+
+    found: Any
+
+    def title(self) -> str:
+        return str(self.found.verdict)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row for each figure."""
+        names = ["", *(measurement.tokenizer for measurement in self.found.measurements)]
+        return [dict(zip(names, row, strict=True)) for row in self.found.rows()]
+
+
+@Verb(ShardsConfig, "prepare", rows="input", lists=TEXTS, place=in_folder)
+def shards(config: ShardsConfig) -> PrepareResult:
+    """Turn text into shards of pre-training examples, as `bert-jax prep shards` does.
+
+    bert_jax.prepare(input="books/", tokenizer="vocab", output="shards", length=128)
+    bert_jax.prepare(texts=texts, tokenizer="vocab", output="shards", length=128)
+
+    Each of `texts` is a document. Called again with the same settings, it goes on where it was. Others of its kind:
+    `bert_jax.prepare.vocab`, `prepare.report` and `prepare.check`. With several workers, a script needs
+    `if __name__ == "__main__":` around the call; a notebook does not.
+    """
+    from data_prep.build import build_lengths
+
+    return PrepareResult(Path(config.output), build_lengths(config, say=_say))
+
+
+@Verb(VocabConfig, "prepare.vocab", rows="input", lists=TEXTS, place=in_folder)
+def vocab(config: VocabConfig) -> VocabResult:
+    """Train a vocabulary on text, or add words to one, as `bert-jax prep vocab` does.
+
+    bert_jax.prepare.vocab(input="books/", output="vocab", size=8000)
+    """
+    from data_prep.vocab import train_vocab
+
+    return VocabResult(Path(config.output), train_vocab(config, say=_say))
+
+
+@Verb(ReportConfig, "prepare.report", rows="input", lists=TEXTS, place=in_folder)
+def report(config: ReportConfig) -> ReportResult:
+    """Return how vocabularies cut a corpus, side by side, as `bert-jax prep report` does.
+
+    bert_jax.prepare.report(input="trials/", tokenizer=["bert-base-uncased/vocab.txt", "vocab"])
+    """
+    from data_prep.report import report_vocabularies
+
+    return ReportResult(report_vocabularies(config, say=_say))
+
+
+def check(folder: str | os.PathLike[str]) -> PrepareResult:
+    """Verify every file, checksum and example of a folder of shards. Raises UserError for what is not sound."""
+    from data_prep.check import check_shards
+
+    path = Path(folder)
+    with errors_in_one_line():
+        if not path.is_dir():
+            raise UserError(f"{path}: no such folder")
+        return PrepareResult(path, {path: check_shards(path)})
+
+
+class _Prepare:
+    """`bert_jax.prepare(...)`, which makes shards, and the other functions of the preparation as its attributes."""
+
+    shards = staticmethod(shards)
+    vocab = staticmethod(vocab)
+    report = staticmethod(report)
+    check = staticmethod(check)
+
+    def __init__(self) -> None:
+        self.__doc__ = shards.__doc__
+        self.__signature__ = shards.__signature__  # type: ignore[attr-defined]
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> PrepareResult:
+        return shards(*arguments, **keywords)
+
+
+def _say(line: str) -> None:
+    say(line, to_stderr=True)
+
+
+prepare = _Prepare()

@@ -1,0 +1,91 @@
+"""What the functions of this package return: scores and tables that a notebook shows."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bert_jax.errors import UserError
+from bert_jax.terminal import clipped, one_line
+
+MOST_SHOWN = 20  # rows of a table
+MOST_CHARACTERS = 200  # of a cell
+Row = Mapping[str, Any]
+STYLE = 'style="text-align:left;padding:2px 10px;white-space:pre-wrap"'
+
+
+class Result:
+    """A title and a table, shown as text or, in a notebook, as HTML."""
+
+    def title(self) -> str:
+        """Return the line above the table."""
+        raise NotImplementedError
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the rows of the table; `pandas.DataFrame(result.table())` takes them."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> Any:
+        """Return the table as a data frame. Raises UserError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise UserError("to_pandas needs pandas: pip install pandas. table() gives a list of dicts") from None
+        return pandas.DataFrame(self.table())
+
+    def __repr__(self) -> str:
+        return f"{one_line(self.title())}\n{text_table(self.table())}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(one_line(self.title()))}</p>{html_table(self.table())}"
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """Return the first rows as aligned columns."""
+    names, lines = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(names, *lines, strict=True)]
+    right = [_is_number(rows, name) for name in names]
+    shown = [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in [names, *lines]
+    ]
+    return "\n".join([*shown, *_more(rows)])
+
+
+def html_table(rows: Sequence[Row]) -> str:
+    """Return the first rows as an HTML table. Whatever the cells hold is text."""
+    names, lines = _cells(rows)
+    head = "".join(f"<th {STYLE}>{html.escape(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td {STYLE}>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    more = "".join(f"<p>{html.escape(line)}</p>" for line in _more(rows))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns, and the cells of the first rows, as text in one line."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [one_line(name) for name in names], [[_cell(row.get(name)) for name in names] for row in rows[:MOST_SHOWN]]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2e}"
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+    elif isinstance(value, Iterable) and not isinstance(value, str):
+        value = ", ".join(map(_cell, value))
+    return clipped(one_line(value), MOST_CHARACTERS)
+
+
+def _is_number(rows: Sequence[Row], name: str) -> bool:
+    return all(isinstance(row.get(name), int | float | None) for row in rows)
+
+
+def _more(rows: Sequence[Row]) -> list[str]:
+    return [f"... {len(rows):,} rows in all"] * (len(rows) > MOST_SHOWN)

@@ -1,0 +1,63 @@
+"""`bert_jax.evaluate`: scores with intervals."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bert_jax.api.keywords import Verb
+from bert_jax.api.results import Result
+from bert_jax.settings.evaluate import EvaluateConfig
+
+
+class EvaluateResult(Result, Mapping[str, Any]):
+    """Scores by metric, with `rows`, how many were scored, and more: what `--json` writes, as a mapping."""
+
+    def __init__(self, scored: str, numbers: Mapping[str, Any]) -> None:
+        self.scored, self._numbers = scored, dict(numbers)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The metrics by name."""
+        return {name: value for name, value in self._numbers.items() if isinstance(value, float)}
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of each metric that has one."""
+        return {name: (low, high) for name, (low, high) in self._numbers["intervals"].items()}
+
+    def title(self) -> str:
+        return f"{self.scored}: {self._numbers['rows']:,} rows"
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return a row a metric: its value, and the 95 % interval."""
+        rows = []
+        for name, value in self.scores.items():
+            low, high = self.intervals.get(name, (None, None))
+            rows.append({"metric": name, "value": value, "95 % from": low, "to": high})
+        return rows
+
+    def __getitem__(self, name: str) -> Any:
+        return self._numbers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+@Verb(EvaluateConfig, "evaluate", rows="data")
+def evaluate(config: EvaluateConfig) -> EvaluateResult:
+    """Score a fine-tuned model on labelled rows.
+
+    bert_jax.evaluate(model="runs/tickets", data="tickets-june.csv")
+    bert_jax.evaluate(model="runs/tickets", texts=texts, labels=labels)
+
+    The rows are given as to `finetune`.
+    """
+    from bert_jax.verbs.evaluate import evaluate as score_model
+    from bert_jax.verbs.reporting import write_json
+
+    numbers = score_model(config)
+    if config.json:
+        write_json(config.json, numbers)
+    return EvaluateResult(str(config.model or config.predictions), numbers)
