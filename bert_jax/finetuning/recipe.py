@@ -35,6 +35,13 @@ def usual_recipe(model: ModelConfig) -> Recipe:
     return next(recipe for width, recipe in BY_WIDTH if model.width >= width)
 
 
+def with_recipe(config: FinetuneConfig, model: ModelConfig) -> tuple[float, float]:
+    """Return the learning rate and the epochs of `config`, and where none were given the usual ones of `model`."""
+    usual = usual_recipe(model)
+    rate = usual.learning_rate if config.learning_rate is None else config.learning_rate
+    return rate, usual.epochs if config.epochs is None else config.epochs
+
+
 def with_recipes(plan: Sequence[PlannedRun], model: ModelConfig) -> list[PlannedRun]:
     """Return the runs with a rate and epochs, where none were given the usual ones of `model`, which a note says.
 

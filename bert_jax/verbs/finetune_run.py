@@ -16,6 +16,7 @@ from bert_jax.convert.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import Batches
+from bert_jax.data.encoded import Encoded
 from bert_jax.errors import UserError
 from bert_jax.finetuning.data import TaskData
 from bert_jax.finetuning.plan import PlannedRun
@@ -75,6 +76,15 @@ class Prepared:
 
 def prepare(config: FinetuneConfig) -> Prepared:
     """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
+    pretrained, model, tokenizer = read_start(config)
+    task = read_task_data(config, tokenizer)
+    for remark in task.notes:
+        note(remark)
+    return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
+
+
+def read_start(config: FinetuneConfig) -> tuple[Pretrained, ModelConfig, Tokenizer]:
+    """Return the pre-trained model, the shape to train in and the tokenizer. Raises UserError where they don't fit."""
     pretrained = read_model(config.from_, ReadOptions(lowercase=config.lowercase))
     model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
     if tokenizer is None:
@@ -89,10 +99,7 @@ def prepare(config: FinetuneConfig) -> Prepared:
             f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has only "
             f"{model.depth} layers"
         )
-    task = read_task_data(config, tokenizer)
-    for remark in task.notes:
-        note(remark)
-    return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
+    return pretrained, model, tokenizer
 
 
 def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Program:
@@ -105,13 +112,16 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
-        rows = data.train.encoded
-        counts = np.bincount(rows.labels, rows.weights, minlength=outputs)
-        weights = counts.sum() / (outputs * np.maximum(counts, 1))
-        task = dataclasses.replace(task, class_weights=tuple(weights.tolist()))
+        task = dataclasses.replace(task, class_weights=balanced_weights(data.train.encoded, outputs))
     layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
     optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate is a run's own
     return Program(task, mesh, optimizer, accumulate=config.accumulate)
+
+
+def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:
+    """Return what a row of each class counts in the loss, so that all classes count the same."""
+    counts = np.bincount(rows.labels, rows.weights, minlength=classes)
+    return tuple((counts.sum() / (classes * np.maximum(counts, 1))).tolist())
 
 
 def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
@@ -146,7 +156,7 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
         batches,
         run,
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
-        start=functools.partial(_start, program, config, prepared.pretrained),
+        start=functools.partial(first_state, program, config, prepared.pretrained),
         evaluation=Evaluation("dev", scoring.score, "main"),
         flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
         title=f"{config.task} {planned.name}",
@@ -208,7 +218,7 @@ def _reads(data: TaskData, model: ModelConfig) -> int | None:
     return summary_reads(model) if data.kind in ("sequence", "choice") else None
 
 
-def _start(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
+def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
     """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
     if config.from_scratch:
         return program.init()

@@ -1,0 +1,286 @@
+"""Estimators of scikit-learn: texts and labels in, a fine-tuned encoder in memory out."""
+
+import dataclasses
+import inspect
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
+
+from bert_jax.api.fitting import Fitted, fit
+from bert_jax.api.keywords import KEYWORD, PLACED, as_toml, errors_in_one_line, field_texts
+from bert_jax.config import MeshConfig, from_table
+from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from bert_jax.data.rows import Rows, rows_of
+from bert_jax.errors import UserError, listed
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.tasks.probabilities import sigmoid, softmax
+
+# The settings of `bert_jax.finetune` that are parameters of both estimators. Others are of its files and runs.
+SETTINGS = (
+    "lowercase",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "warmup",
+    "weight_decay",
+    "layer_decay",
+    "freeze_layers",
+    "fresh_layers",
+    "dropout",
+    "max_length",
+    "long_texts",
+    "overlap",
+    "from_scratch",
+    "accumulate",
+    "dtype",
+    "threads",
+)
+OWN: dict[str, Any] = {"random_state": 0, "verbose": False}
+OWN_TEXTS = {
+    "from_": "Folder of the model to start from: a run, one of its checkpoints, or a model from elsewhere.",
+    "random_state": "Seed of the fresh head, the order of the rows and dropout. None: another one each time.",
+    "verbose": "Print the loss of each epoch on standard error.",
+}
+INDICATOR = "multilabel-indicator"
+PREDICT_ROWS = 64
+
+
+class InputError(UserError, ValueError):
+    """A mistake in what an estimator was given. scikit-learn expects a ValueError."""
+
+
+def takes(*settings: str) -> Callable[[type], type]:
+    """Give an estimator a constructor whose parameters are settings of `FinetuneConfig`, with their defaults."""
+    fields = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
+    defaults = {**{name: fields[name] for name in settings}, **OWN}
+    named = [inspect.Parameter(name, KEYWORD, default=default) for name, default in defaults.items()]
+    signature = inspect.Signature(
+        [inspect.Parameter("self", PLACED), inspect.Parameter("from_", PLACED, default=None), *named]
+    )
+
+    def decorate(cls: type) -> type:
+        def initialise(*arguments: Any, **keywords: Any) -> None:
+            bound = signature.bind(*arguments, **keywords)
+            bound.apply_defaults()
+            estimator = bound.arguments.pop("self")
+            for name, value in bound.arguments.items():
+                setattr(estimator, name, value)
+
+        initialise.__signature__ = signature  # type: ignore[attr-defined]
+        initialise.__name__ = "__init__"
+        cls.__init__ = initialise  # type: ignore[misc]
+        texts = {**field_texts(FinetuneConfig), **OWN_TEXTS}
+        lines = [
+            textwrap.fill(" ".join(f"{name}: {texts[name]}".split()), 116, subsequent_indent="    ")
+            for name in ("from_", *defaults)
+            if name in texts
+        ]
+        cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", *lines])
+        return cls
+
+    return decorate
+
+
+class _BertEstimator(BaseEstimator):
+    """What both estimators share: reading X, fitting in memory, pickling and saving."""
+
+    from_: Any
+    random_state: Any
+    verbose: bool
+    model_: Fitted
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model as a run folder, which every verb reads, and return its path."""
+        check_is_fitted(self)
+        with errors_in_one_line():
+            scale, shift = self._scales()
+            self.model_.save(Path(path), self._settings(), scale=scale, shift=shift)
+        return Path(path)
+
+    def _scales(self) -> tuple[Any, Any]:
+        """Return what outputs are multiplied by, and what is added then."""
+        return np.float64(1.0), np.float64(0.0)
+
+    def _settings(self) -> FinetuneConfig:
+        """Return the settings of fine-tuning. Raises UserError for what is out of range or missing."""
+        name = type(self).__name__
+        if self.from_ is None:
+            raise InputError(f'{name}: from_ is missing. Name the folder of a model: {name}("runs/mini")')
+        settings = {key: value for key, value in self.get_params(deep=False).items() if key not in OWN}
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        settings |= {"data": "texts", "output": "memory", "seeds": seed, "mesh": MeshConfig(data=1)}
+        return from_table(FinetuneConfig, as_toml(FinetuneConfig, settings), name)
+
+    def _read(self, X: Any, *, fitting: bool) -> Rows:
+        """Return the texts, or pairs of texts, of X. Raises UserError for anything else."""
+        texts, pairs = texts_of(X)
+        if not texts:
+            raise InputError("X has 0 sample(s); a minimum of 1 is required")
+        if not fitting and (pairs is not None) != self.model_.about.task["pair"]:
+            kinds = "single texts", "pairs of texts"
+            raise InputError(
+                f"X has {kinds[pairs is not None]}, {type(self).__name__} was fitted on {kinds[pairs is None]}"
+            )
+        return rows_of(texts, pairs)
+
+    def _train(self, rows: Rows, labels: tuple[str, ...] | None, problem: str) -> Self:
+        settings = self._settings()
+        with errors_in_one_line():
+            self.model_ = fit(settings, rows, labels, problem, name=type(self).__name__, verbose=self.verbose)
+        return self
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return what the model says of each text, in double precision."""
+        check_is_fitted(self)
+        return self.model_.outputs(self._read(X, fitting=False), PREDICT_ROWS).astype(np.float64)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether `fit` has run. By its name scikit-learn would take `from_` for a sign of that."""
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False  # which means numbers
+        tags.target_tags.required = True
+        return tags
+
+
+@takes(*SETTINGS, "class_weights")
+class BertClassifier(ClassifierMixin, _BertEstimator):
+    """A classifier of texts, or of pairs of texts, that fine-tunes an encoder.
+
+    BertClassifier("runs/mini", epochs=4).fit(texts, labels).predict(["The export has hung since noon."])
+
+    X is a list, an array or a column of texts; of two columns, pairs of texts. y is the class of each, or a row of
+    zeros and ones where a text may have any number of labels. All rows are trained on, and nothing is written to disk.
+    Parameters are settings of `bert_jax.finetune`. After `fit`, `classes_` has the classes, sorted, and `model_` the
+    trained model.
+    """
+
+    classes_: np.ndarray
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fine-tune on all texts, and return the estimator."""
+        rows = self._read(X, fitting=True)
+        check_consistent_length(rows.texts, _required(y))
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind == INDICATOR:
+            wanted = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+            self.classes_ = np.arange(wanted.shape[1])
+            ids: list[Any] = [tuple(map(float, row)) for row in wanted]
+        else:
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+            self.classes_, places = np.unique(y, return_inverse=True)
+            ids = places.tolist()
+        if len(self.classes_) < 2:
+            raise InputError(f"y has one class, {self.classes_.tolist()[0]!r}; two classes are the least to learn")
+        names = tuple(str(label) for label in self.classes_.tolist())
+        rows = dataclasses.replace(rows, labels=ids)
+        return self._train(rows, names, MULTI_LABEL if kind == INDICATOR else SINGLE_LABEL)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class for each text: (texts, classes)."""
+        outputs = self._outputs(X)
+        return sigmoid(outputs) if self._several else softmax(outputs)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the likeliest class of each text, or its labels as zeros and ones."""
+        outputs = self._outputs(X)
+        return (outputs > 0).astype(int) if self._several else self.classes_[outputs.argmax(axis=1)]
+
+    @property
+    def _several(self) -> bool:
+        return self.model_.about.problem == MULTI_LABEL
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+@takes(*SETTINGS)
+class BertRegressor(RegressorMixin, _BertEstimator):
+    """A regressor of texts, or of pairs of texts, that fine-tunes an encoder.
+
+    BertRegressor("runs/mini").fit(texts, scores).predict(["The export has hung since noon."])
+
+    X is a list, an array or a column of texts; of two columns, pairs of texts. y has a number for each, or several in a
+    row. They are learned with mean 0 and deviation 1, and predicted as they are. All rows are trained on, and nothing
+    is written to disk. Parameters are settings of `bert_jax.finetune`. After `fit`, `model_` has the trained model.
+    """
+
+    mean_: np.ndarray
+    deviation_: np.ndarray
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fine-tune on all texts, and return the estimator."""
+        rows = self._read(X, fitting=True)
+        check_consistent_length(rows.texts, _required(y))
+        numbers = np.asarray(y)
+        numbers = numbers if numbers.ndim == 2 and numbers.shape[1] > 1 else column_or_1d(y, warn=True)
+        try:
+            numbers = numbers.astype(np.float64)
+        except (TypeError, ValueError):
+            raise InputError("y is not of numbers. BertClassifier learns classes") from None
+        assert_all_finite(numbers, input_name="y")
+        self.mean_ = numbers.mean(axis=0)
+        deviation = numbers.std(axis=0)
+        self.deviation_ = np.where(deviation > 0, deviation, 1.0)
+        names = tuple(map(str, range(numbers.shape[1]))) if numbers.ndim == 2 else None
+        scaled = ((numbers - self.mean_) / self.deviation_).tolist()
+        rows = dataclasses.replace(rows, labels=scaled if names is None else [tuple(row) for row in scaled])
+        return self._train(rows, names, REGRESSION)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the number, or numbers, of each text."""
+        outputs = self._outputs(X)
+        return (outputs if self.mean_.ndim else outputs[:, 0]) * self.deviation_ + self.mean_
+
+    def _scales(self) -> tuple[Any, Any]:
+        return self.deviation_, self.mean_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def texts_of(X: Any) -> tuple[list[str], list[str] | None]:
+    """Return texts, and their pairs where there are two columns. Raises UserError for anything else."""
+    if isinstance(X, str) or not hasattr(X, "__iter__"):
+        raise InputError(f"X is {X!r}; a list of texts is expected, or two columns of them")
+    shape = getattr(X, "shape", ())
+    if hasattr(X, "columns") and len(shape) == 2:
+        X = X.to_numpy()
+    values = X.tolist() if hasattr(X, "tolist") else list(X)
+    if values and len(shape) != 1 and all(isinstance(row, list | tuple) for row in values):
+        widths = sorted({len(row) for row in values})
+        if widths not in ([1], [2]):
+            raise InputError(f"X has {listed(widths)} columns; one is texts, two are pairs of texts")
+        columns = [[row[place] for row in values] for place in range(widths[0])]
+    else:
+        columns = [values]
+    for place, column in enumerate(columns):
+        for number, text in enumerate(column):
+            if not isinstance(text, str):
+                where = f"row {number}" + f", column {place}" * (len(columns) > 1)
+                raise InputError(f"X: {where} is {text!r} of type {type(text).__name__}, not a text")
+    return columns[0], columns[1] if len(columns) > 1 else None
+
+
+def _required(y: Any) -> Any:
+    if y is None:
+        raise InputError("y is missing: requires y to be passed, but the target y is None")
+    return y
