@@ -16,6 +16,7 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from bert_jax.api.fitting import Fitted, fit
 from bert_jax.api.keywords import KEYWORD, PLACED, as_toml, errors_in_one_line, field_texts
+from bert_jax.api.memory import as_list
 from bert_jax.config import MeshConfig, from_table
 from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.data.rows import Rows, rows_of
@@ -264,7 +265,7 @@ def texts_of(X: Any) -> tuple[list[str], list[str] | None]:
     shape = getattr(X, "shape", ())
     if hasattr(X, "columns") and len(shape) == 2:
         X = X.to_numpy()
-    values = X.tolist() if hasattr(X, "tolist") else list(X)
+    values = as_list(X, "X")
     if values and len(shape) != 1 and all(isinstance(row, list | tuple) for row in values):
         widths = sorted({len(row) for row in values})
         if widths not in ([1], [2]):

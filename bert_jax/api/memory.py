@@ -27,6 +27,11 @@ def is_in_memory(data: Any) -> bool:
     return data is not None and not isinstance(data, str | os.PathLike)
 
 
+def is_address(path: Path) -> bool:
+    """Return whether a path is the address of rows in memory."""
+    return str(path).startswith(f"{PROTOCOL}:")
+
+
 @contextlib.contextmanager
 def at_address(data: Any, name: str) -> Iterator[Any]:
     """Yield an address in memory for the rows of `data` while they are there; a path is yielded as it is.

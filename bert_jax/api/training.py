@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_jax.api.keywords import Verb
+from bert_jax.api.memory import is_address
 from bert_jax.api.results import Result
+from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.settings.pretrain import PretrainConfig
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from bert_jax.train.run import RunFolder
 
 REPORT = "report.html"
+TASKS_OF_ROWS = ("rows", "choice")
 Scores = dict[str, float]
 
 
@@ -136,6 +139,9 @@ def finetune(config: FinetuneConfig) -> FinetuneResult:
     mappings, {"train": ..., "dev": ...} of such, or `texts` and `labels`. A config or a .toml file may come first.
     Called again with the same settings and `output`, it goes on where it was, or finds what is finished.
     """
+    if is_address(config.data) and config.task not in TASKS_OF_ROWS:
+        known = " and ".join(TASKS_OF_ROWS)
+        raise UserError(f"task {config.task} reads files of its own format. Rows in memory are for the tasks {known}")
     from bert_jax.verbs.finetune import finetune as finetune_runs
 
     return FinetuneResult.of(config.output, finetune_runs(config))

@@ -83,6 +83,10 @@ def test_dir_shows_the_names_and_no_others():
         (lambda: bert_jax.finetune(lable="x"), "finetune(): unknown key 'lable'; did you mean 'label'?"),
         (lambda: bert_jax.finetune(data="x.csv", output="y"), "finetune(): missing from"),
         (lambda: bert_jax.finetune("x"), "finetune(): 'x' has no name. Its settings are keywords: from_=..., data=..."),
+        (
+            lambda: bert_jax.finetune(from_="x", data={"a": [1]}, output="z", task="ner"),
+            "task ner reads files of its own",
+        ),
         (lambda: bert_jax.finetune("none.toml"), "none.toml: no such file"),
         (lambda: bert_jax.finetune(data="x", texts=["a"]), "finetune(): data and texts: give one of the two"),
         (lambda: bert_jax.finetune(from_="x", data="y", output="z", seeds="one"), "seeds is 'one', int is expected"),
