@@ -24,6 +24,10 @@ class Result:
         """Return the rows of the table; `pandas.DataFrame(result.table())` takes them."""
         raise NotImplementedError
 
+    def remarks(self) -> list[str]:
+        """Return the lines below the table."""
+        return []
+
     def to_pandas(self) -> Any:
         """Return the table as a data frame. Raises UserError where pandas is not installed."""
         try:
@@ -33,10 +37,11 @@ class Result:
         return pandas.DataFrame(self.table())
 
     def __repr__(self) -> str:
-        return f"{one_line(self.title())}\n{text_table(self.table())}"
+        return "\n".join([one_line(self.title()), text_table(self.table()), *map(one_line, self.remarks())])
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(one_line(self.title()))}</p>{html_table(self.table())}"
+        above, *below = (f"<p>{html.escape(one_line(line))}</p>" for line in (self.title(), *self.remarks()))
+        return "".join([above, html_table(self.table()), *below])
 
 
 def text_table(rows: Sequence[Row]) -> str:

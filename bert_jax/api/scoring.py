@@ -28,11 +28,15 @@ class EvaluateResult(Result, Mapping[str, Any]):
         return f"{self.scored}: {self._numbers['rows']:,} rows"
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row a metric: its value, and the 95 % interval."""
-        rows = []
+        """Return a row a metric: its value, the 95 % interval, and the value of an answer that reads nothing."""
+        from bert_jax.finetuning.review import heading_of
+
+        rows, beside = [], self._numbers.get("baseline") or {}
         for name, value in self.scores.items():
             low, high = self.intervals.get(name, (None, None))
-            rows.append({"metric": name, "value": value, "95 % from": low, "to": high})
+            metric = heading_of(name, self._numbers.get("positive_class"))
+            row = {"metric": metric, "value": value, "95 % from": low, "to": high}
+            rows.append({**row, "without reading": beside.get(name)} if beside else row)
         return rows
 
     def __getitem__(self, name: str) -> Any:

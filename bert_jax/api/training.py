@@ -71,9 +71,8 @@ class FinetuneResult(Result):
 
     def title(self) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in self.scores.items())
-        baseline = "" if self.baseline is None else f" ({self.baseline:.4f} without reading the texts)"
         report = f"; {self.report}" if self.report.is_file() else ""
-        return f"{self.path}: {scores}{baseline}{report}"
+        return f"{self.path}: {scores}{report}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a run: its dev scores, the step of its best checkpoint and the rows it learned from."""
@@ -84,6 +83,13 @@ class FinetuneResult(Result):
             counts = {key: result.get(key) for key in ("best_step", "train_rows", "dev_rows")}
             rows.append({**name, **_without_main(result.get("dev", {})), **counts})
         return rows
+
+    def remarks(self) -> list[str]:
+        """Return what stands beside the scores of the run that answers, and what to try where that is no lower."""
+        from bert_jax.train.run import resolve_checkpoint
+        from bert_jax.verbs.reporting import verdict_of
+
+        return [] if self.baseline is None else verdict_of(resolve_checkpoint(self.path)[0])
 
     def __fspath__(self) -> str:
         return str(self.path)
