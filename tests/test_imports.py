@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.command": set(),
     "bert_jax.wording": set(),
     "bert_jax.api": BODY
-    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.verbs", "bert_jax.hosts", "data_prep"},
+    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.verbs", "bert_jax.hosts", "bert_jax.launch", "data_prep"},
     "bert_jax.called": set(),
     "bert_jax.errors": set(),
     "bert_jax.config": {"bert_jax.errors", "bert_jax.files", "bert_jax.foreign_flags"},

@@ -11,6 +11,7 @@ from bert_jax.errors import UserError
 from bert_jax.settings.embed import EmbedConfig
 from bert_jax.settings.fill_mask import FillMaskConfig
 from bert_jax.settings.predict import PredictConfig
+from bert_jax.wording import counted
 
 if TYPE_CHECKING:
     from bert_jax.inference.mask_filler import Filling
@@ -25,7 +26,7 @@ class Answers(Result, Sequence[Any]):
         self.texts, self.answers = list(texts), list(answers)
 
     def title(self) -> str:
-        return f"{len(self.answers):,} answers"
+        return counted(len(self.answers), "answer")
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a text: the text, and what the model says of it."""
@@ -68,7 +69,7 @@ def of_one_or_more(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @of_one_or_more
-@Verb(PredictConfig, "predict", positional=("texts", "pairs"), rows="input", lists=LISTED, optional=("output",))
+@Verb(PredictConfig, "predict", positional=("texts", "pairs"), rows="input", lists=LISTED)
 def predict(config: PredictConfig) -> Any:
     """Return what a fine-tuned model says of a text, of many, or of the rows of a file or a data frame.
 
@@ -81,29 +82,21 @@ def predict(config: PredictConfig) -> Any:
     """
     from bert_jax.verbs.predict import predict as predict_file
 
-    if config.output == NOWHERE:
+    if config.output is None:
         return _answers(config)
     predict_file(config)
     return config.output
 
 
 def _answers(config: PredictConfig) -> Answers:
-    """Return what the model says of the rows of the input. Raises UserError where there are none."""
-    from bert_jax.data.rows import Reading, stream_rows
-    from bert_jax.inference.load import load
+    """Return what the model says of all rows. Raises UserError where there are none."""
     from bert_jax.inference.tagger import Entities
-    from bert_jax.verbs.predict import CHUNK_ROWS
+    from bert_jax.verbs.predict import answers_of
 
-    model = load(config.model)
-    columns = model.columns(config.text, config.pair, config.choices)
-    for name in ("pair", "choices"):
-        if getattr(config, name) and not getattr(columns, name):
-            raise UserError(f"{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
     texts: list[str] = []
     answers: list[Any] = []
-    for rows in stream_rows(config.input, columns, CHUNK_ROWS, Reading(config.encoding_errors, config.dialect)):
+    for rows, found in answers_of(config):
         texts += rows.texts
-        found = model.answer(rows, batch_size=config.batch_size)
         answers += [one.entities if isinstance(one, Entities) else one for one in found]
     if not answers:
         raise UserError(f"{config.input}: no rows")

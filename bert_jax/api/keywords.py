@@ -22,6 +22,7 @@ from bert_jax.called import called_as
 from bert_jax.config import from_table
 from bert_jax.errors import UserError, shown
 from bert_jax.files import read_toml_table
+from bert_jax.launch import settings_file
 from bert_jax.terminal import note
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Verb:
         if arguments and isinstance(arguments[0], self.config):
             base, arguments = vars(arguments[0]), arguments[1:]
         elif arguments and isinstance(arguments[0], str | os.PathLike) and str(arguments[0]).endswith(SUFFIX):
-            base, arguments = read_toml_table(Path(arguments[0])), arguments[1:]
+            base, arguments = read_toml_table(settings_file(os.fsdecode(arguments[0]))), arguments[1:]
         if len(arguments) > len(self.positional):
             extra = arguments[len(self.positional)]
             raise UserError(f"{self.name}(): {shown(extra)} has no name. Its settings are keywords: {self._example()}")
@@ -120,7 +121,8 @@ class Verb:
 
     def _with_lists(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return the settings with one table for the lists among them."""
-        if table.get(TEXTS) is None:
+        texts = table.get(TEXTS)
+        if texts is None or (isinstance(texts, tuple) and not texts):  # a setting of predict, none by default
             return {name: value for name, value in table.items() if name != TEXTS}
         given = {name: table[name] for name in self.lists if table.get(name) is not None}
         rest = {name: value for name, value in table.items() if name not in self.lists}

@@ -11,6 +11,7 @@ from bert_jax.api.memory import in_folder
 from bert_jax.api.results import Result
 from bert_jax.errors import UserError
 from bert_jax.terminal import say
+from bert_jax.wording import counted
 from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class PrepareResult(Result):
 
     def title(self) -> str:
         examples = sum(manifest.examples("train") for manifest in self.manifests.values())
-        return f"{self.path}: {examples:,} training examples" if self.manifests else f"{self.path}: not finished yet"
+        return f"{self.path}: {counted(examples, 'training example') if self.manifests else 'not finished yet'}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each split of each folder."""

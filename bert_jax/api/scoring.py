@@ -6,6 +6,7 @@ from typing import Any
 from bert_jax.api.keywords import Verb
 from bert_jax.api.results import Result
 from bert_jax.settings.evaluate import EvaluateConfig
+from bert_jax.wording import counted
 
 
 class EvaluateResult(Result, Mapping[str, Any]):
@@ -25,7 +26,7 @@ class EvaluateResult(Result, Mapping[str, Any]):
         return {name: (low, high) for name, (low, high) in self._numbers["intervals"].items()}
 
     def title(self) -> str:
-        return f"{self.scored}: {self._numbers['rows']:,} rows"
+        return f"{self.scored}: {counted(self._numbers['rows'], 'row')}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a metric: its value, the 95 % interval, and the value of an answer that reads nothing."""

@@ -13,6 +13,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.settings.pretrain import PretrainConfig
+from bert_jax.wording import counted
 
 if TYPE_CHECKING:
     from bert_jax.train.run import RunFolder
@@ -124,7 +125,7 @@ class PretrainResult(Result):
         return self.run.result() or {}
 
     def title(self) -> str:
-        return f"{self.path}: {self.result().get('step')} steps"
+        return f"{self.path}: {counted(self.result().get('step', 0), 'step')}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row with the scores."""

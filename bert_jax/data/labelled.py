@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.data.files import find_split_files
+from bert_jax.data.formats.addresses import address_of
 from bert_jax.data.labels import (
     names_of_scores,
     sort_labels,
@@ -120,11 +121,16 @@ def read_split_rows(
         held, kept = set(dev.groups), set(train.groups)
         of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
         moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
+    name = address_of(train_path)
     note = (
-        f"{train_path}: no dev file, {len(dev)} of {count} rows{of_groups} {agreeing(len(dev), 'is', 'are')} "
+        f"{name}: no dev file, {len(dev)} of {count} rows{of_groups} {agreeing(len(dev), 'is', 'are')} "
         f"held out (seed {seed})"
     )
-    return train, dev, [*remarks, note, *([f"{train_path}: {moved}"] if moved else []), *row_notes(train, dev)]
+    return (
+        train,
+        dev,
+        [*remarks, note, *([f"{name}: {moved}"] if moved else []), *row_notes(train, dev)],
+    )
 
 
 def _classes(rows: Rows, stratify: bool) -> list[str]:

@@ -67,22 +67,35 @@ def predict(config: PredictConfig) -> int:
     return count
 
 
-def _check(config: PredictConfig) -> Path:
-    """Return where answers go. Raises UserError for settings that do not go together, before any work."""
+def answers_of(config: PredictConfig) -> Iterator[tuple[Rows, list[Any]]]:
+    """Yield the rows of the input, or the texts, a chunk at a time, and what the model says of each."""
+    _check_input(config)
+    model = _load(config)
+    for rows in rows_to_answer(config, model, CHUNK_ROWS, keep_texts=False):
+        yield rows, model.answer(rows, batch_size=config.batch_size)
+
+
+def _check_input(config: PredictConfig) -> None:
+    """Raise UserError for settings of the input that do not go together."""
     check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.texts and config.input is not None:
         raise UserError(f"--input {config.input} and a text {config.texts[0]!r}: give one of them")
     if not config.texts and config.input is None:
         raise UserError('nothing to answer: give a text, "...", or a file of rows, --input FILE')
+    flags = {"dialect": None if config.dialect == "auto" else config.dialect, "delimiter": config.delimiter}
+    for name, value in flags.items():
+        if value is not None and config.input is not None and not _may_be_table(config.input):
+            raise UserError(f"--{name} {value}: {config.input} is no .csv or .tsv. Leave it out")
+
+
+def _check(config: PredictConfig) -> Path:
+    """Return where answers go. Raises UserError for settings that do not go together, before any work."""
+    _check_input(config)
     if config.output is None:
         raise UserError("where to? Name a file, --output answers.csv, .tsv, .jsonl or .parquet, or - for the terminal")
     if str(config.output) != STDIN:
         format_of(config.output)
         check_new_file(config.output)
-    flags = {"dialect": None if config.dialect == "auto" else config.dialect, "delimiter": config.delimiter}
-    for name, value in flags.items():
-        if value is not None and config.input is not None and not _may_be_table(config.input):
-            raise UserError(f"--{name} {value}: {config.input} is no .csv or .tsv. Leave it out")
     if config.escape_formulas and format_of(config.output) not in (".csv", ".tsv"):
         raise UserError(f"--escape-formulas: {config.output} is no .csv or .tsv. Leave it out")
     return config.output
@@ -105,10 +118,7 @@ def _load(config: PredictConfig) -> Any:
 
 def show_answers(config: PredictConfig) -> None:
     """Print what the model says of the texts on the command line."""
-    check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
-    model = _load(config)
-    for rows in rows_to_answer(config, model, CHUNK_ROWS, keep_texts=False):
-        answers = model.answer(rows, batch_size=config.batch_size)
+    for rows, answers in answers_of(config):
         for text, answer in zip(rows.texts, answers, strict=True):
             if len(rows) > 1:
                 say(text)
