@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/bert-jax demo
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

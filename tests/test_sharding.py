@@ -100,7 +100,7 @@ def test_a_dimension_that_does_not_divide_is_named_with_its_parameter():
 @pytest.mark.parametrize(
     ("sizes", "says"),
     [
-        ((9, 1, 1), r"mesh 9 x 1 x 1 needs 9 devices, here are 8"),
+        ((9, 1, 1), r"mesh 9 x 1 x 1 needs 9 devices; here are 8"),
         ((-1, 3, 1), r"8 devices do not divide over fsdp 3 x tensor 1"),
         ((0, 1, 1), r"sizes must be positive"),
         ((-2, 1, 1), r"sizes must be positive"),

@@ -223,6 +223,7 @@ def test_what_does_not_fit_is_one_line(source, shards, longer, tmp_path, capsys)
     told = refused("--data", shards, "--from", tmp_path / "hf")
     assert "no extension of that of" in told and "id 5 is 'word0' there and '.' here" in told
     data = short_shards(tmp_path, written.tokenizer, length=18)
+    capsys.readouterr()
     assert "sequences of 18 tokens" in refused("--data", data, "--from", tmp_path / "hf")
 
 

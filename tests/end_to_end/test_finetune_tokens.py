@@ -29,13 +29,8 @@ def finetune(pretrained, task, data, output, *more):
 def evaluated(run, data, tmp_path):
     assert main(["evaluate", "--model", str(run), "--data", str(data), "--json", str(tmp_path / "scores.json")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores.pop("intervals").keys() == scores.keys() - {
-        "threshold",
-        "rows",
-        "rows_cut",
-        "baseline",
-        "rows_trained_on",
-    }
+    assert scores.pop("rows_trained_on", 0) == 0 and scores.pop("baseline")["answer"]
+    assert scores.pop("intervals").keys() == scores.keys() - {"threshold", "rows", "rows_cut"}
     return scores
 
 
@@ -316,12 +311,13 @@ def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
                     choices[i % 3] += " ba ba"
                     row = {"text": rng.choice(WORDS), "choices": choices, "label": i % 3}
                     file.write(json.dumps(row) + "\n")
-        finetune(pretrained, "choice", folder / "data", folder / "run")
+        finetune(pretrained, "choice", folder / "data", folder / "run", "--evaluate-every", 120)
 
     folder = once("chosen", make)
     assert result(folder / "run")["dev"]["accuracy"] > 0.9
     assert evaluated(folder / "run", folder / "data", tmp_path)["accuracy"] > 0.9
-    given = [["on on", "bus", "ding ba ba", "fa"], ["ba ba on", "kon"]]
+    plain, right = ["ding don fa fe", "kon ke ga fing", "gus ga don le"], "fa kon king dus ba ba"
+    given = [[*plain[:2], right, plain[2]], [right, plain[0]]]
     chooser = bert_jax.load(folder / "run")
     assert [one.index for one in chooser.predict(["bus", "fa"], given)] == [2, 0]
     assert chooser.predict([], []) == []
