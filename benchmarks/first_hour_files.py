@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md take for granted, made from the documentation of the installed packages.
+"""Files that README.md and docs/*.md take for granted, made from the documentation of the installed packages.
 
 corpus/, news/, wiki/, trials/ and books/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv; GLUE,
 SQuAD and CoNLL folders of a few dozen rows; downloads/ and checkpoint/ with models of random weights. Their content

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bert_jax.api.answering import embed, fill_mask, predict
     from bert_jax.api.estimators import BertClassifier, BertRegressor
     from bert_jax.api.folders import convert, inspect
-    from bert_jax.api.preparing import prepare
     from bert_jax.api.scoring import evaluate
     from bert_jax.api.training import finetune, pretrain
     from bert_jax.inference.chooser import Choice, Chooser
@@ -34,11 +33,12 @@ if TYPE_CHECKING:
     from bert_jax.settings.evaluate import EvaluateConfig
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.settings.pretrain import PretrainConfig
+    from data_prep.functions import prepare
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "prepare": "bert_jax.api.preparing",
+    "prepare": "data_prep.functions",
     "pretrain": "bert_jax.api.training",
     "finetune": "bert_jax.api.training",
     "evaluate": "bert_jax.api.scoring",

@@ -1,4 +1,4 @@
-"""What started the work of this process: a command line, or a call from Python. Runs and reports name it."""
+"""The command line or the Python call that started the work of this process. Runs and reports name it."""
 
 import contextlib
 import contextvars

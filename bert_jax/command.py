@@ -1,4 +1,4 @@
-"""How the command is called in the shell that it was started from. Standard library only."""
+"""The name of the command in the shell that it was started from. Standard library only."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""What belongs to the process as a whole: how old it is, and whether it is a command of ours. Standard library only."""
+"""State of the process as a whole: its age, and whether it is a command of ours. Standard library only."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""How far a job is, on standard error: a line that is drawn anew on a terminal, lines now and then elsewhere.
+"""Progress of a job on standard error: one line drawn anew on a terminal, lines now and then elsewhere.
 
 What matters first is written first: the position and the time left are there in a narrow window, too, and the bar is
 what a narrow window does without. Standard library only.
@@ -74,7 +74,7 @@ def fitted(title: str, first: Sequence[str], more: Sequence[str], share: float |
 
 
 class Progress:
-    """How far a job is, while the block runs.
+    """Progress of a job, shown while the block runs.
 
     One within another has no line of its own: the outer one shows what the inner one does. What a library call does is
     shown in that way alone (`has_line` False). `total` may be unknown; where no `unit` is given, the position is told
@@ -166,7 +166,7 @@ class Progress:
 
     @contextlib.contextmanager
     def doing_now(self, what: str) -> Iterator[None]:
-        """The same for the time of the block."""
+        """Show what the job does, for the time of the block."""
         before = self.doing, self._doing_since
         self.begin(what)
         try:
@@ -176,7 +176,7 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """How much of the job is done; None where nobody knows."""
+        """Share of the job that is done; None where the total is not known."""
         return min(self._position() / self.total, 1.0) if self.total else None
 
     @property
@@ -185,12 +185,12 @@ class Progress:
         return within[0] if within else None
 
     def _position(self) -> float:
-        """What is done, with the share of the part that the jobs within this one have done."""
+        """Return the work done, with the share of the current part that the jobs within this one have done."""
         inner = self._inner if self._part else None
         return self._done + self._part * ((inner.share or 0.0) if inner else 0.0)
 
     def _rate(self, now: float) -> float | None:
-        """How much is done in a second, without what came before the first was done, once that can be told."""
+        """Return the work done in a second, without the time before the first piece; None where it is not known yet."""
         if self.estimates:
             return None
         done = self._position()
@@ -207,7 +207,7 @@ class Progress:
         return (self.total - self._position()) / rate if self.total and rate else None
 
     def _fields(self, now: float) -> tuple[list[str], list[str]]:
-        """What is written first, and what is written where there is room."""
+        """Return the fields that are always written, and those that are written where there is room."""
         first: list[str] = []
         position = self._position()
         if self.total and self.unit is None:

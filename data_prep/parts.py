@@ -45,7 +45,7 @@ class Source:
 
     @property
     def sequential(self) -> bool:
-        """Whether it can be read from its beginning only: packed, to be decoded, or with line breaks inside of rows."""
+        """Whether the source is read from its beginning only: packed, to be decoded, or with line breaks in rows."""
         return bool(self.packing) or self.encoding != UTF8 or self.format in ("csv", "tsv", "json", "xlsx")
 
     @property

@@ -1,4 +1,4 @@
-"""What `bert-jax prep` prints on standard output: tables of a report, and of a folder of shards."""
+"""Tables that `bert-jax prep` prints on standard output: of a report, and of a folder of shards."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How far a job of many tasks is, and how much of a text is read."""
+"""Progress of a job of many tasks, and of reading a text."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence

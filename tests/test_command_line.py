@@ -1,4 +1,4 @@
-"""What a person types and reads: examples in --help, colours, files that come with the package, how to call it."""
+"""The command line: examples in --help, colours, files that come with the package, the command's name."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What README.md and docs/*.md tell people to type is understood, flag by flag. benchmarks/first_hour.py runs it."""
+"""The commands of README.md and docs/*.md are understood, flag by flag. benchmarks/first_hour.py runs them."""
 
 import importlib.util
 import shlex

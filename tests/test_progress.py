@@ -1,18 +1,12 @@
-"""How far a job is: what fits into a line, on a terminal, on one that only prints, and where there is none."""
+"""The progress line: on terminals of several widths, on one that only prints, and where there is none."""
 
-import fcntl
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from terminals import drawn_on_terminal
 
 from bert_jax import progress
 from bert_jax.progress import Progress, as_clock, fitted, in_words
@@ -63,20 +57,7 @@ def test_step_and_time_left_are_there_at_any_width_and_the_bar_goes_first(width)
 
 def shown(columns: int, **environment: str) -> tuple[list[str], str]:
     """The lines that JOB draws on a terminal of so many columns, and everything that it writes."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    known = os.environ | {"TERM": "xterm-256color", **environment}
-    done = subprocess.Popen([sys.executable, "-c", JOB], stderr=follower, env=known)
-    os.close(follower)
-    written = b""
-    try:
-        while data := os.read(leader, 4096):
-            written += data
-    except OSError:  # the other end is closed
-        pass
-    os.close(leader)
-    assert done.wait(20) == 0
-    text = written.decode()
+    text = drawn_on_terminal(JOB, columns, **environment)
     return [line for line in re.split(r"\r\x1b\[K|\r\n", text) if line], text
 
 

@@ -91,7 +91,7 @@ def takes(*settings: str) -> Callable[[type], type]:
 
 
 class _BertEstimator(BaseEstimator):
-    """What both estimators share: reading X, fitting in memory, pickling and saving."""
+    """Base of both estimators: reads X, fits in memory, pickles and saves."""
 
     from_: Any
     random_state: Any

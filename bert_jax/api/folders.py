@@ -1,12 +1,12 @@
 """`bert_jax.convert` and `bert_jax.inspect`: model folders from one format to another, and what they are."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_jax.api.keywords import Verb
-from bert_jax.api.results import Result
+from bert_jax.api.results import MappingResult, Result
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.settings.inspect import InspectConfig
 
@@ -39,27 +39,19 @@ class ConvertResult(Result):
         return str(self.path)
 
 
-class InspectResult(Result, Mapping[str, Any]):
-    """What there is to say of a folder, by name."""
+class InspectResult(MappingResult):
+    """Description of a model folder: its facts by name."""
 
     def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
-        self.path, self._found = path, dict(found)
+        super().__init__(found)
+        self.path = path
 
     def title(self) -> str:
         return str(self.path)
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each thing to say."""
-        return [{"": name, " ": value} for name, value in self._found.items()]
-
-    def __getitem__(self, name: str) -> Any:
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
+        return [{"": name, " ": value} for name, value in self._values.items()]
 
 
 @Verb(ConvertConfig, "convert", positional=("source", "target"))

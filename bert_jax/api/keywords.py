@@ -47,7 +47,7 @@ NEEDED = inspect.Parameter.empty
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """How a function takes its settings.
+    """Decorator that gives a function the keywords of a verb.
 
     config      the dataclass of the settings
     positional  fields that may be given without their name, in this order
@@ -225,8 +225,12 @@ def _field(name: str) -> str:
 
 
 def field_texts(cls: type) -> dict[str, str]:
-    """Return the text below each field of a dataclass, by its name."""
+    """Return the text below each field of a dataclass, or that of its shared type, by the name of the field."""
     found: dict[str, str] = {}
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        for annotation in getattr(hint, "__metadata__", ()):
+            if text := getattr(annotation, "help", None):
+                found[name] = text
     for owner in reversed(cls.__mro__[:-1]):
         try:
             [body] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body

@@ -1,7 +1,7 @@
-"""What the functions of this package return: scores and tables that a notebook shows."""
+"""Results that the functions of this package return: scores and tables that a notebook shows."""
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bert_jax.errors import UserError
@@ -42,6 +42,22 @@ class Result:
     def _repr_html_(self) -> str:
         above, *below = (f"<p>{html.escape(one_line(line))}</p>" for line in (self.title(), *self.remarks()))
         return "".join([above, html_table(self.table()), *below])
+
+
+class MappingResult(Result, Mapping[str, Any]):
+    """A result that is read by name, as the JSON of its verb."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def text_table(rows: Sequence[Row]) -> str:

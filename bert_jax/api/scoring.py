@@ -1,53 +1,45 @@
 """`bert_jax.evaluate`: scores with intervals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bert_jax.api.keywords import Verb
-from bert_jax.api.results import Result
+from bert_jax.api.results import MappingResult
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.wording import counted
 
 
-class EvaluateResult(Result, Mapping[str, Any]):
+class EvaluateResult(MappingResult):
     """Scores by metric, with `rows`, how many were scored, and more: what `--json` writes, as a mapping."""
 
     def __init__(self, scored: str, numbers: Mapping[str, Any]) -> None:
-        self.scored, self._numbers = scored, dict(numbers)
+        super().__init__(numbers)
+        self.scored = scored
 
     @property
     def scores(self) -> dict[str, float]:
         """The metrics by name."""
-        return {name: value for name, value in self._numbers.items() if isinstance(value, float)}
+        return {name: value for name, value in self._values.items() if isinstance(value, float)}
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The 95 % interval of each metric that has one."""
-        return {name: (low, high) for name, (low, high) in self._numbers["intervals"].items()}
+        return {name: (low, high) for name, (low, high) in self._values["intervals"].items()}
 
     def title(self) -> str:
-        return f"{self.scored}: {counted(self._numbers['rows'], 'row')}"
+        return f"{self.scored}: {counted(self._values['rows'], 'row')}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a metric: its value, the 95 % interval, and the value of an answer that reads nothing."""
         from bert_jax.finetuning.review import heading_of
 
-        rows, beside = [], self._numbers.get("baseline") or {}
+        rows, beside = [], self._values.get("baseline") or {}
         for name, value in self.scores.items():
             low, high = self.intervals.get(name, (None, None))
-            metric = heading_of(name, self._numbers.get("positive_class"))
+            metric = heading_of(name, self._values.get("positive_class"))
             row = {"metric": metric, "value": value, "95 % from": low, "to": high}
             rows.append({**row, "without reading": beside.get(name)} if beside else row)
         return rows
-
-    def __getitem__(self, name: str) -> Any:
-        return self._numbers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
 
 
 @Verb(EvaluateConfig, "evaluate", rows="data")

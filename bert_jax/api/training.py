@@ -117,7 +117,7 @@ class PretrainResult(Result):
 
     @property
     def scores(self) -> Scores:
-        """Of the held-out examples, by name; none where there are none."""
+        """Scores on the held-out examples by name; empty where the shards hold none."""
         return dict(self.result().get("held_out") or {})
 
     def result(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How many lines or rows a file has, counted before it is read: so that a job can say how far it is."""
+"""Count the lines or rows of a file before it is read, so that a job can say how far it is."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the demo says on the terminal when it ends."""
+"""The last lines of the demo on the terminal."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -16,7 +16,7 @@ FINISHED = "results.json"
 
 @dataclasses.dataclass
 class Record:
-    """What is known of a demo that runs, or was interrupted."""
+    """The state of a demo that runs, or was interrupted."""
 
     path: Path
     recipe: str

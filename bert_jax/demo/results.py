@@ -1,4 +1,4 @@
-"""What a demo measured."""
+"""The measurements of a demo."""
 
 import dataclasses
 import statistics

@@ -13,7 +13,7 @@ from bert_jax.terminal import note
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What decides how far an encoder gets from where it was."""
+    """Learning rate and number of epochs of a fine-tuning."""
 
     learning_rate: float
     epochs: float

@@ -1,4 +1,4 @@
-"""What the scores of a run say in words: whether they are above those that need no encoder, and else what to try."""
+"""The verdict on a run in words: whether its scores are above those that need no encoder, and what to try otherwise."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ FEW_LOSSES = 3  # at the end, of which the mean is taken
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """What is known of a finished run.
+    """The numbers of a finished run that the verdict rests on.
 
     numbers   of its report.json
     main      the score that decides, on dev, and that of reading nothing

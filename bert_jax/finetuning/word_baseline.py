@@ -1,4 +1,4 @@
-"""What a bag of words scores on the dev examples: the baseline beside that of reading nothing."""
+"""The bag-of-words baseline on the dev examples, beside that of reading nothing."""
 
 import dataclasses
 from collections.abc import Callable

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from bert_jax.data.formats.dialect import Dialect
+from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
 
 # Those of bert_jax.model.vectors, and a short name.
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -38,12 +38,7 @@ class EmbedConfig:
     max_length: int | None = None
     """Tokens that a text is cut to, those of the prompt among them. The model's own where not said."""
     batch_size: int = 64
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    delimiter: str | None = None
-    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
-    encoding: str | None = None
-    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
+    dialect: TableDialect = "auto"
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    encoding_errors: EncodingErrors = "strict"

@@ -2,10 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 from bert_jax.config import LongTexts
-from bert_jax.data.formats.dialect import Dialect
+from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +41,7 @@ class EvaluateConfig:
     """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
     batch_size: int = 64
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    delimiter: str | None = None
-    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
-    encoding: str | None = None
-    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
+    dialect: TableDialect = "auto"
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    encoding_errors: EncodingErrors = "strict"

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, check_ranges
-from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.glue_tasks import TASKS
 from bert_jax.errors import UserError
 from bert_jax.machine import MOST_THREADS
+from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
@@ -110,15 +110,10 @@ class FinetuneConfig:
     file of its own, groups that are in both are told."""
     split_seed: int = 0
     """Decides which examples are held out. The same for all --seeds."""
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    delimiter: str | None = None
-    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
-    encoding: str | None = None
-    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
+    dialect: TableDialect = "auto"
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    encoding_errors: EncodingErrors = "strict"
     epochs: float | None = None
     """Default: by the width of the encoder, from 3 of BERT-base and wider ones to 10 of bert-tiny; a note says it."""
     batch_size: int = 32

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from bert_jax.data.formats.dialect import Dialect
+from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +52,10 @@ class PredictConfig:
     """Of standard input."""
     batch_size: int = 64
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
-    dialect: Dialect = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of the file decides."""
-    delimiter: str | None = None
-    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
-    encoding: str | None = None
-    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
-    encoding_errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."""
+    dialect: TableDialect = "auto"
+    delimiter: Delimiter = None
+    encoding: Encoding = None
+    encoding_errors: EncodingErrors = "strict"
     escape_formulas: bool = False
     """In .csv and .tsv: put an apostrophe before cells that a spreadsheet would run as formulas (= + - @). Otherwise
     cells are as they are, and a note says that there are such."""

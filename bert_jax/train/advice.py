@@ -1,4 +1,4 @@
-"""What can be done about a run that takes too long, or more memory than there is."""
+"""Advice for a run that takes too long, or more memory than there is."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from bert_jax.progress import in_words
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What the verb of a run knows of its flags.
+    """Functions that name the flags of a verb which make a run smaller.
 
     memory   from how many times less memory the batch is to take to those that bring it about
     quicker  from the seconds that a run takes to those that make it shorter; nothing where it is short

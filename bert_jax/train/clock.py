@@ -1,4 +1,4 @@
-"""What a step takes, and how long the rest of a run: without compiling, and with evaluations as they were."""
+"""Step time and remaining time of a run: without compiling, and with evaluations as long as the last one."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ TRUSTED_SECONDS = 2.0  # of steps, before a duration is worked out from them
 
 @dataclasses.dataclass(frozen=True)
 class Speed:
-    """Of the steps of one lap."""
+    """Throughput of the steps of one lap."""
 
     tokens_per_second: float
     rows_per_second: float
@@ -39,7 +39,7 @@ class Clock:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """The same for an evaluation, whose time is kept."""
+        """Leave the time of an evaluation out of the lap, and keep it in `evaluation_seconds`."""
         began = time.perf_counter()
         with self.paused():
             yield
@@ -59,7 +59,7 @@ class Clock:
 
     @property
     def step_seconds(self) -> float:
-        """What a step takes; 0 before one was timed."""
+        """Seconds of a step; 0 before one was timed."""
         return self._seconds / self._steps if self._steps else 0.0
 
     @property
@@ -69,7 +69,7 @@ class Clock:
 
     @property
     def queue(self) -> int:
-        """How many steps may wait for the device while another is prepared; none before one was timed."""
+        """Number of steps that may wait for the device while another is prepared; 0 before one was timed."""
         return min(int(QUEUED_SECONDS / self.step_seconds), MOST_QUEUED) if self.step_seconds else 0
 
     def seconds_left(self, steps: int, evaluations: int) -> float | None:

@@ -47,7 +47,7 @@ class Schedule:
     patience: int | None = None  # evaluations without a better score after which the run ends
 
     def is_due(self, step: int) -> bool:
-        """Whether the model is scored after this step."""
+        """Return whether the model is scored after this step."""
         return step == self.steps or step % self.evaluate_every == 0
 
     def evaluations(self, step: int) -> int:
@@ -193,7 +193,7 @@ class _Loop:
 
     @property
     def _is_given_up(self) -> bool:
-        """Whether a step that is being made is not waited for where the run is to stop."""
+        """Whether the current step is abandoned when the run has to stop."""
         return self.clock.step_seconds > LONG_STEP_SECONDS and jax.process_count() == 1
 
     def _wait_for(self, means: Sums) -> None:
@@ -217,7 +217,7 @@ class _Loop:
             raise self._stopped(state)
 
     def _is_due(self, step: int) -> bool:
-        """Whether the model is scored after this step."""
+        """Return whether the model is scored after this step."""
         return self.evaluation is not None and self.schedule.is_due(step)
 
     def _save(self, step: int, state: TrainState, best: Best | None) -> None:
@@ -318,7 +318,7 @@ class _Loop:
             self.checkpoints.protected = self.best.step
 
     def _is_scored(self, step: int) -> bool:
-        """Whether the model of a checkpoint was scored before the run stopped."""
+        """Return whether the model of a checkpoint was scored before the run stopped."""
         assert self.evaluation
         if read_seal(self.checkpoints.folder / str(step)).best is not None:
             return True

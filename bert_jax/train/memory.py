@@ -1,4 +1,4 @@
-"""How much memory a run needs and how much there is: said before the first step, and where it did not suffice."""
+"""Memory that a run needs and that is free: a note before the first step, one line where it did not suffice."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""Where numbers go: one JSON line an entry, and TensorBoard."""
+"""Logs of a run's numbers: metrics.jsonl, one JSON line an entry, and TensorBoard."""
 
 import json
 import os

@@ -128,7 +128,7 @@ class Program:
         return state, {**means, "gradient_norm": norm}
 
     def is_compiled(self, batch: Batch) -> bool:
-        """Whether `compile` has seen a batch of these shapes, in this run or another of the program."""
+        """Return whether `compile` has seen a batch of these shapes, in this run or another of the program."""
         return _shapes(batch) in self._compiled
 
     def compile(self, state: TrainState, batch: Batch) -> StepMemory | None:

@@ -155,7 +155,7 @@ class RunFolder:
         return result["best_step"], result["dev"]
 
     def is_blank(self) -> bool:
-        """Whether the run has made nothing that could be lost: no checkpoint, sound or damaged, and no result."""
+        """Return whether the run has nothing that could be lost: no checkpoint, sound or damaged, and no result."""
         there = [path for path in self.checkpoints.glob("*") if ".orbax-checkpoint-tmp" not in path.name]
         return not there and not os.path.lexists(self.path / "result.json")
 

@@ -1,4 +1,4 @@
-"""What predict answers: rows of any format that finetune reads, questions of SQuAD, sentences in columns, or texts."""
+"""Inputs of predict: rows of any format that finetune reads, questions of SQuAD, sentences in columns, or texts."""
 
 import dataclasses
 import re

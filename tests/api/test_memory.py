@@ -14,7 +14,7 @@ from bert_jax.errors import UserError
 
 
 class Shaped:
-    """What polars and Hugging Face's data sets have in common."""
+    """Stand-in for a data frame of polars or a data set of Hugging Face."""
 
     shape, column_names = (2, 2), ["text", "label"]
 

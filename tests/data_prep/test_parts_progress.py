@@ -1,8 +1,6 @@
-import os
-import pty
 import re
-import subprocess
-import sys
+
+from terminals import drawn_on_terminal
 
 from bert_jax import progress
 from data_prep.progress import Progress
@@ -17,19 +15,7 @@ with Progress([3_000_000, 1_000_000]) as progress:
 
 
 def test_a_terminal_shows_a_bar_with_speed_and_time_left():
-    leader, follower = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-    process = subprocess.Popen([sys.executable, "-c", CODE], stderr=follower, env=environment)
-    os.close(follower)
-    shown = b""
-    try:
-        while data := os.read(leader, 4096):
-            shown += data
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.close(leader)
-    assert process.wait(20) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn_on_terminal(CODE, 100))
     assert "━" in text and "100%" in text and "MB/s  1,311 examples  part 2 of 2" in text
 
 

@@ -1,4 +1,4 @@
-"""What the terminal says of scores: of a run that learned nothing, and of rows that were trained on."""
+"""Scores on the terminal: of a run that learned nothing, and of rows that were trained on."""
 
 import json
 from pathlib import Path

@@ -164,7 +164,7 @@ def test_runs_that_diverged_count_as_failed_and_in_no_mean():
 
 
 def curve(scores: dict[float, list[float]], baseline: float = 0.0, **more):
-    """Of a learning curve: scores by seed of each share, None of a run that diverged."""
+    """Return the summary of a learning curve from the scores by seed of each share, None for a run that diverged."""
     seeds = tuple(range(len(scores[1.0])))
     plan = plan_runs(dataclasses.replace(CONFIG, learning_curve=True, seeds=seeds, **more))
     found = {run.name: scores[run.tried["train_share"]][run.seed] for run in plan}

@@ -1,4 +1,4 @@
-"""What a finished run says of its scores: what stands beside them, and what to try where that is no lower."""
+"""The verdict on a finished run: the baselines beside its scores, and what to try where those are no lower."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a bag of words says, of each kind of labels, in any script, and of a part of many texts."""
+"""Answers of a bag of words: of each kind of labels, in any script, and from a part of many texts."""
 
 import numpy as np
 import pytest

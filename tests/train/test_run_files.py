@@ -179,7 +179,7 @@ def test_a_run_on_another_shape_of_machine_says_so(monkeypatch):
 
 
 def begin(folder: Path, batch_size: int, *, data: str = "data", extra: str = "b") -> RunFolder:
-    """As a command of these settings begins or goes on."""
+    """Begin or resume a run with these settings, as a command does."""
     tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", extra], Rules(lowercase=True))
     config = PretrainConfig(Path("shards"), folder, 10, batch_size=batch_size)
     return start_or_resume(folder, config, resolve("tiny-test", 7), tokenizer, kind="pretrain", task={}, data=data)
@@ -194,7 +194,7 @@ def begin(folder: Path, batch_size: int, *, data: str = "data", extra: str = "b"
     ],
 )
 def test_a_run_without_a_checkpoint_is_begun_anew_with_other_settings(tmp_path, capsys, change, says):
-    """What did not fit into memory has left a folder with nothing in it that could be lost."""
+    """A run that did not fit into memory leaves a folder with nothing in it that could be lost."""
     run = begin(tmp_path / "run", 256)
     first = run.about()["run"]
     (run.path / "metrics.jsonl").write_text('{"step": 1, "split": "train"}\n')

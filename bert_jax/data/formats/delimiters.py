@@ -1,4 +1,4 @@
-"""What parts the columns of a table: as its suffix promises, or as its content says where that does not fit."""
+"""The delimiter of a table: that of its suffix, or another where the content fits only that."""
 
 import csv
 import io

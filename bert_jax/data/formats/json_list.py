@@ -13,7 +13,7 @@ _DECODER = json.JSONDecoder()
 
 
 class NotAList(ValueError):
-    """What stands at a line is no list of objects; the message says so in words."""
+    """Raised where a line holds something other than a list of objects; the message names it."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -47,7 +47,7 @@ def list_items(blocks: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 class _Text:
-    """What is there of a text, where reading is at, and its line."""
+    """The part of a text that was read so far, the position in it, and its line."""
 
     def __init__(self, blocks: Iterator[str]) -> None:
         self.blocks = blocks

@@ -1,4 +1,4 @@
-"""How the page looks. Blue and orange are told apart by those who do not see red or green; both fit dark and light.
+"""The style sheet of a report. Blue and orange differ to those who do not see red or green; both fit dark and light.
 
 A table wider than the screen scrolls within its place, and a shadow at an edge says that it goes on there.
 """

@@ -1,22 +1,24 @@
-"""`bert_jax.prepare`: text to shards of examples, vocabularies, and what holds of both."""
+"""`bert_jax.prepare`: make shards of examples and vocabularies from Python, and check both."""
 
 import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bert_jax.api.keywords import Verb, errors_in_one_line
 from bert_jax.api.memory import in_folder
 from bert_jax.api.results import Result
+from bert_jax.data.record import Manifest
 from bert_jax.errors import UserError
 from bert_jax.terminal import say
+from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import counted
+from data_prep.build import build_lengths
+from data_prep.check import check_shards
 from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
-
-if TYPE_CHECKING:
-    from bert_jax.data.record import Manifest
-    from bert_jax.text.tokenizer import Tokenizer
+from data_prep.report import report_vocabularies
+from data_prep.vocab import train_vocab
 
 TEXTS = {"texts": "field"}
 
@@ -30,7 +32,7 @@ class PrepareResult(Result):
     """
 
     path: Path
-    manifests: "Mapping[Path, Manifest]"
+    manifests: Mapping[Path, Manifest]
 
     def title(self) -> str:
         examples = sum(manifest.examples("train") for manifest in self.manifests.values())
@@ -60,7 +62,7 @@ class VocabResult(Result):
     """A tokenizer folder, and the tokenizer in it. Taken wherever a path is."""
 
     path: Path
-    tokenizer: "Tokenizer"
+    tokenizer: Tokenizer
 
     def title(self) -> str:
         return f"{self.path}: {self.tokenizer.vocab_size:,} entries"
@@ -75,7 +77,7 @@ class VocabResult(Result):
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class ReportResult(Result):
-    """How vocabularies cut a corpus: a row a figure, a column a vocabulary; `found` has the numbers."""
+    """Comparison of how vocabularies cut a corpus: a row a figure, a column a vocabulary; `found` has the numbers."""
 
     found: Any
 
@@ -99,8 +101,6 @@ def shards(config: ShardsConfig) -> PrepareResult:
     `bert_jax.prepare.vocab`, `prepare.report` and `prepare.check`. With several workers, a script needs
     `if __name__ == "__main__":` around the call; a notebook does not.
     """
-    from data_prep.build import build_lengths
-
     return PrepareResult(Path(config.output), build_lengths(config, say=_say))
 
 
@@ -110,8 +110,6 @@ def vocab(config: VocabConfig) -> VocabResult:
 
     bert_jax.prepare.vocab(input="books/", output="vocab", size=8000)
     """
-    from data_prep.vocab import train_vocab
-
     return VocabResult(Path(config.output), train_vocab(config, say=_say))
 
 
@@ -121,15 +119,11 @@ def report(config: ReportConfig) -> ReportResult:
 
     bert_jax.prepare.report(input="trials/", tokenizer=["bert-base-uncased/vocab.txt", "vocab"])
     """
-    from data_prep.report import report_vocabularies
-
     return ReportResult(report_vocabularies(config, say=_say))
 
 
 def check(folder: str | os.PathLike[str]) -> PrepareResult:
     """Verify every file, checksum and example of a folder of shards. Raises UserError for what is not sound."""
-    from data_prep.check import check_shards
-
     path = Path(folder)
     with errors_in_one_line():
         if not path.is_dir():
