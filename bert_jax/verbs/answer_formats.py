@@ -16,7 +16,6 @@ from bert_jax.output import whole_file
 from bert_jax.terminal import note
 
 JSON_LINES = ".jsonl"
-TABLES = (".csv", ".tsv", ".parquet")  # of one value a cell
 SUFFIXES = (".csv", ".tsv", JSON_LINES, ".json", ".parquet")
 PARQUET_ROWS = 8192  # in a row group
 PREFIX = "predicted_"  # of an answer's column, where a column of the input that is kept has its name

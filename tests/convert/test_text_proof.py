@@ -98,15 +98,14 @@ def test_pairs_have_the_probabilities_of_transformers(tmp_path, name):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_conversions_keep_the_segments(tmp_path, name, capsys):
-    folder = FOLDERS[name][0](tmp_path / "theirs")
+    folder, texts, pairs = FOLDERS[name][0](tmp_path / "theirs"), *zip(*PAIRS, strict=True)
+    expected = bert_jax.load(folder).predict(list(texts), list(pairs))
     for to in ("run", "hf", "onnx"):
         if to == "onnx" and not (pytest.importorskip("onnx") and pytest.importorskip("onnxruntime")):
             continue
         target = tmp_path / to
         assert cli.main(["convert", str(folder), str(target), "--to", to]) == 0, capsys.readouterr().err
-        found, expected = (
-            bert_jax.load(path).predict([a for a, _ in PAIRS], [b for _, b in PAIRS]) for path in (target, folder)
-        )
+        found = bert_jax.load(target).predict(list(texts), list(pairs))
         for one, other in zip(found, expected, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
