@@ -19,14 +19,14 @@ import torch
 import transformers
 
 from bert_jax import hosts
-from bert_jax.convert.families import FAMILIES, family_of
-from bert_jax.convert.family import ARCHITECTURES
-from bert_jax.convert.huggingface import read_huggingface, write_huggingface
-from bert_jax.convert.outputs import outputs
+from bert_jax.convert.hugging_face.families import FAMILIES, family_of
+from bert_jax.convert.hugging_face.family import ARCHITECTURES
+from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
+from bert_jax.convert.hugging_face.weight_files import open_weights
+from bert_jax.convert.named_outputs import outputs
 from bert_jax.convert.proof import compare, transformers_outputs
 from bert_jax.convert.proof_batches import random_batch
-from bert_jax.convert.weight_files import open_weights
-from bert_jax.models import PRESETS
+from bert_jax.model.presets import PRESETS
 
 PRESETS_SHOWN = {
     "bert-base-uncased": "bert",

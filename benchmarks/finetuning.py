@@ -60,13 +60,13 @@ def main() -> None:
 
 def write_checkpoint(folder: Path, name: str, vocab: Path) -> None:
     """A Hugging Face folder of the model with random weights."""
-    from bert_jax import models
-    from bert_jax.convert.huggingface import write_huggingface
-    from bert_jax.convert.pretrained import Pretrained, shapes_of
+    from bert_jax.convert.hugging_face.model_folder import write_huggingface
+    from bert_jax.model import presets
+    from bert_jax.pretrained import Pretrained, shapes_of
     from bert_jax.text import load_tokenizer
 
     tokenizer = load_tokenizer(vocab)
-    model = models.resolve(name, tokenizer.vocab_size)
+    model = presets.resolve(name, tokenizer.vocab_size)
     rng = np.random.default_rng(0)
     params = {
         path: (rng.normal(size=shape) * 0.02 + path.endswith("scale")).astype(np.float32)
@@ -90,7 +90,7 @@ def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, f
     """Seconds of a plain loop, with the dev rows scored after each epoch; the second without encoding."""
     from pytorch_loop import Recipe, encode, in_any_order, load, predict, train
 
-    from bert_jax.data.glue import read_task
+    from bert_jax.data.labelled.glue import read_task
 
     data, recipe = read_task("mrpc", options.glue), Recipe(options.epochs)
     tokenizer, model = load("SequenceClassification", folder, recipe, seed=0, num_labels=2)
@@ -105,7 +105,7 @@ def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, f
 
 def sentences(glue: Path, count: int) -> list[str]:
     """Short texts: those of SST-2."""
-    from bert_jax.data.glue import read_task
+    from bert_jax.data.labelled.glue import read_task
 
     return read_task("sst2", glue).train.texts[:count]
 

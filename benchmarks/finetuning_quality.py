@@ -216,7 +216,7 @@ def read_rows(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -
     """Model, tokenizer, training and dev rows of a GLUE task, and how logits of the dev rows are scored."""
     from pytorch_loop import encode, load
 
-    from bert_jax.data.glue import read_task
+    from bert_jax.data.labelled.glue import read_task
     from bert_jax.tasks.scores import main_score, score
 
     labelled = read_task(task, data)
@@ -238,7 +238,7 @@ def read_questions(task: str, checkpoint: Path, data: Path, seed: int, recipe: A
     """The same of questions and their contexts, in windows."""
     from pytorch_loop import load
 
-    from bert_jax.data.squad import read_squad
+    from bert_jax.data.labelled.squad import read_squad
     from bert_jax.tasks.squad_scores import squad_scores
 
     tokenizer, model = load("QuestionAnswering", checkpoint, recipe, seed)

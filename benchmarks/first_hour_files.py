@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bert_jax.demo.corpus import Module, installed_sources, read_modules
-from bert_jax.demo.task import make_rows
+from bert_jax.demo.docstring_task import make_rows
 
 LABELS = ("P1", "P2", "P3")
 LIBRARIES = ("matplotlib", "python", "scipy")  # a priority each

@@ -16,13 +16,13 @@ from pathlib import Path
 from tokenizers import BertWordPieceTokenizer
 
 from bert_jax.text import load_tokenizer
-from data_prep.build import Run, run_job
-from data_prep.config import ShardsConfig
-from data_prep.documents import read_documents
-from data_prep.parts import Piece
-from data_prep.reading import Losses, Reading
-from data_prep.sentences import split_sentences
-from data_prep.sources import find_sources
+from data_prep.corpus.documents import read_documents
+from data_prep.corpus.parts import Piece
+from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.sentences import split_sentences
+from data_prep.corpus.sources import find_sources
+from data_prep.job.build import Run, run_job
+from data_prep.settings import ShardsConfig
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from bert_jax.data.rows import Rows
+from bert_jax.data.labelled.rows import Rows
 
 GROUPED_BATCHES = 50  # batches that are sorted by length together, as group_by_length of transformers' Trainer
 

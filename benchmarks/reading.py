@@ -11,7 +11,7 @@ import statistics
 import time
 from pathlib import Path
 
-from bert_jax.data.pretraining import PretrainingBatches, Shards
+from bert_jax.data.pretraining.stream import PretrainingBatches, Shards
 
 WINDOW = 20
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.sentences import split_sentences
+from data_prep.corpus.sentences import split_sentences
 
 GROUP = 10
 SETS = {

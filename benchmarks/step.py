@@ -59,7 +59,7 @@ class Ours:
         from bert_jax.config import MeshConfig, OptimConfig, with_dropout
         from bert_jax.convert.source import read_model
         from bert_jax.sharding import make_mesh
-        from bert_jax.tasks.sequence import ClassificationTask
+        from bert_jax.tasks.sequence_tasks import ClassificationTask
         from bert_jax.train.optimizer import Pace, make_optimizer
         from bert_jax.train.program import Program
 

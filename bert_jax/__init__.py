@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bert_jax.errors import Stopped, UserError
+from bert_jax.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from bert_jax.api.answering import embed, fill_mask, predict
@@ -24,18 +25,16 @@ if TYPE_CHECKING:
     from bert_jax.api.training import finetune, pretrain
     from bert_jax.inference.chooser import Choice, Chooser
     from bert_jax.inference.embedder import Embedder, load_embedder
-    from bert_jax.inference.load import load
+    from bert_jax.inference.loading import load
     from bert_jax.inference.mask_filler import Filling, MaskFiller, load_mask_filler
     from bert_jax.inference.predictor import Prediction, Predictor
-    from bert_jax.inference.reader import Reader, SpanAnswer
+    from bert_jax.inference.span_reader import Reader, SpanAnswer
     from bert_jax.inference.tagger import Entity, Tagger
     from bert_jax.settings.convert import ConvertConfig
     from bert_jax.settings.evaluate import EvaluateConfig
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.settings.pretrain import PretrainConfig
     from data_prep.functions import prepare
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "prepare": "data_prep.functions",
@@ -48,7 +47,7 @@ _WHERE = {
     "inspect": "bert_jax.api.folders",
     "BertClassifier": "bert_jax.api.estimators",
     "BertRegressor": "bert_jax.api.estimators",
-    "load": "bert_jax.inference.load",
+    "load": "bert_jax.inference.loading",
     "load_embedder": "bert_jax.inference.embedder",
     "load_mask_filler": "bert_jax.inference.mask_filler",
     "Choice": "bert_jax.inference.chooser",
@@ -59,8 +58,8 @@ _WHERE = {
     "MaskFiller": "bert_jax.inference.mask_filler",
     "Prediction": "bert_jax.inference.predictor",
     "Predictor": "bert_jax.inference.predictor",
-    "Reader": "bert_jax.inference.reader",
-    "SpanAnswer": "bert_jax.inference.reader",
+    "Reader": "bert_jax.inference.span_reader",
+    "SpanAnswer": "bert_jax.inference.span_reader",
     "Tagger": "bert_jax.inference.tagger",
     "ConvertConfig": "bert_jax.settings.convert",
     "EvaluateConfig": "bert_jax.settings.evaluate",

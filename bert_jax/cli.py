@@ -120,7 +120,7 @@ def run(arguments: list[str]) -> int:
         return DONE if arguments else USAGE
     verb, rest = arguments[0], arguments[1:]
     if verb == "--version":
-        from bert_jax import __version__
+        from bert_jax.version import __version__
 
         say(__version__)
         return DONE

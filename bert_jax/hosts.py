@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jax
 
-from bert_jax.machine import THREADS, cores, instructions, threads
+from bert_jax.cpu import THREADS, cores, instructions, threads
 
 
 def prepare(*, cpu_threads: int | None = None) -> None:

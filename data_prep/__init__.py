@@ -1,0 +1,1 @@
+"""Turn text into masked pre-training shards and vocabularies. No JAX."""

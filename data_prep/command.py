@@ -11,7 +11,7 @@ import tyro
 
 from bert_jax.foreign_flags import hints
 from bert_jax.terminal import say
-from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
+from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
 
 # tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
 CONFIGS = {"vocab": VocabConfig, "report": ReportConfig, "shards": ShardsConfig}
@@ -45,7 +45,7 @@ def vocab(config: VocabConfig) -> int:
 
     bert-jax prep vocab --input trials/ --output longer/ --extend bert-base-uncased/vocab.txt --add 500
     """
-    from data_prep.vocab import train_vocab
+    from data_prep.vocabulary.train import train_vocab
 
     train_vocab(config, say=report_progress)
     return 0
@@ -56,8 +56,8 @@ def report(config: ReportConfig) -> int:
 
     bert-jax prep report --input trials/ --tokenizer bert-base-uncased/vocab.txt vocab/ --output report.md
     """
-    from data_prep.printing import print_report
-    from data_prep.report import report_vocabularies
+    from data_prep.checking.printed_tables import print_report
+    from data_prep.vocabulary.comparison import report_vocabularies
 
     print_report(report_vocabularies(config, say=report_progress))
     return 0
@@ -70,8 +70,8 @@ def shards(config: ShardsConfig) -> int:
 
     bert-jax prep shards --input books/ --tokenizer vocab/ --output packed/ --examples packed --masking dynamic
     """
-    from data_prep.build import run_job
-    from data_prep.printing import print_summary
+    from data_prep.checking.printed_tables import print_summary
+    from data_prep.job.build import run_job
 
     run = run_job(config, say=report_progress)
     cost = run.cost()
@@ -92,9 +92,9 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
         folder: What `bert-jax prep shards` wrote.
         show: Print so many examples of each split, what is to be predicted marked {word→[MASK]}.
     """
-    from data_prep.check import check_shards
-    from data_prep.printing import print_examples, print_summary
-    from data_prep.show import show_examples
+    from data_prep.checking.check import check_shards
+    from data_prep.checking.printed_tables import print_examples, print_summary
+    from data_prep.checking.shown_examples import show_examples
 
     manifest = check_shards(folder)
     print_summary(folder, manifest)

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bert_jax.api.in_memory_rows import in_folder
 from bert_jax.api.keywords import Verb, errors_in_one_line
-from bert_jax.api.memory import in_folder
 from bert_jax.api.results import Result
-from bert_jax.data.record import Manifest
+from bert_jax.data.pretraining.record import Manifest
 from bert_jax.errors import UserError
 from bert_jax.terminal import say
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import counted
-from data_prep.build import build_lengths
-from data_prep.check import check_shards
-from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
-from data_prep.report import report_vocabularies
-from data_prep.vocab import train_vocab
+from data_prep.checking.check import check_shards
+from data_prep.job.build import build_lengths
+from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
+from data_prep.vocabulary.comparison import report_vocabularies
+from data_prep.vocabulary.train import train_vocab
 
 TEXTS = {"texts": "field"}
 

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bert_jax
 from bert_jax.data.batches import batch_lengths, largest_batch
-from bert_jax.inference.load import is_onnx
+from bert_jax.inference.loading import is_onnx
 from bert_jax.inference.predictor import Predictor
 from bert_jax.inference.tagger import Tagger
 from bert_jax.terminal import say

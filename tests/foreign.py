@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from tiny import TINY
 
-from bert_jax.convert.huggingface import read_huggingface, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, outputs_of, shapes_of
-from bert_jax.convert.weight_files import open_weights, write_weights
+from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
+from bert_jax.convert.hugging_face.weight_files import open_weights, write_weights
+from bert_jax.pretrained import Pretrained, outputs_of, shapes_of
 from bert_jax.text import load_tokenizer
 
 WORDS = [f"word{i}" for i in range(TINY.vocab_size - 5)]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_jax.convert.pretrained import Pretrained
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.squad import read_squad
-from bert_jax.finetuning.data import Asked
-from bert_jax.finetuning.reading import read_reading_dev
-from bert_jax.inference.reader import Reader
+from bert_jax.data.labelled.squad import read_squad
+from bert_jax.finetuning.readers.questions import read_reading_dev
+from bert_jax.finetuning.task_data import Asked
+from bert_jax.inference.span_reader import Reader
+from bert_jax.pretrained import Pretrained
 
 
 def write_squad(path: Path, *rows: tuple[str, str], version: str | None = "1.1") -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bert_jax import cli, command, launch
+from bert_jax import cli, command_name, launch
 from bert_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def test_settings_files_of_the_package_are_found_from_anywhere(tmp_path, monkeyp
 def test_settings_files_of_the_package_can_be_read(path):
     from bert_jax.config import from_table
     from bert_jax.files import read_toml_table
-    from bert_jax.models import resolve
+    from bert_jax.model.presets import resolve
     from bert_jax.settings.pretrain import PretrainConfig
 
     config = from_table(PretrainConfig, {**read_toml_table(path), "data": "shards", "output": "run"}, str(path))
@@ -79,14 +79,14 @@ def test_command_is_named_as_the_shell_finds_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [str(script)])
     monkeypatch.setenv("PATH", "/nowhere")
-    assert command.command() == ".venv/bin/bert-jax"
-    assert command.typed(["predict", "a line"]) == ".venv/bin/bert-jax predict 'a line'"
+    assert command_name.command() == ".venv/bin/bert-jax"
+    assert command_name.typed(["predict", "a line"]) == ".venv/bin/bert-jax predict 'a line'"
     monkeypatch.setenv("PATH", str(script.parent))
-    assert command.command() == "bert-jax"
+    assert command_name.command() == "bert-jax"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("PATH", "/nowhere")
-    assert command.command() == str(script)
+    assert command_name.command() == str(script)
 
 
 def test_completion_offers_verbs_and_their_flags(capsys):

@@ -7,7 +7,7 @@ import pytest
 from bert_jax.cli import main
 from bert_jax.config import MeshConfig, ModelConfig, OptimConfig, from_table, read_toml, to_toml
 from bert_jax.errors import UserError
-from bert_jax.models import PRESETS
+from bert_jax.model.presets import PRESETS
 from bert_jax.settings.command_line import parse
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.settings.finetune import FinetuneConfig

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bert_jax.cpu import THREADS, threads
 from bert_jax.hosts import cache_of_this_machine
-from bert_jax.machine import THREADS, threads
 from bert_jax.process import age_seconds
 
 

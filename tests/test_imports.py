@@ -1,4 +1,4 @@
-"""Imports go one way: DESIGN's layers, held by what the files say and by what an import really brings."""
+"""Imports go one way: the layers of docs/architecture.md, by what the files say and by what an import really brings."""
 
 import ast
 import subprocess
@@ -13,33 +13,35 @@ FILES = [
 ]
 
 FOUNDATION = {
-    "bert_jax.command",
-    "bert_jax.called",
+    "bert_jax.command_name",
+    "bert_jax.origin",
     "bert_jax.config",
     "bert_jax.errors",
     "bert_jax.files",
     "bert_jax.foreign_flags",
-    "bert_jax.machine",
+    "bert_jax.cpu",
     "bert_jax.output",
     "bert_jax.process",
     "bert_jax.progress",
     "bert_jax.status_line",
     "bert_jax.terminal",
+    "bert_jax.trees",
+    "bert_jax.version",
     "bert_jax.wording",
 }
-GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.draws"}
+GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.random_bits"}
 RECORDS = {
-    "bert_jax.data.example_kinds",
-    "bert_jax.data.record",
-    "bert_jax.data.masking",
-    "bert_jax.data.prepared",
+    "bert_jax.data.pretraining.example_kinds",
+    "bert_jax.data.pretraining.record",
+    "bert_jax.data.pretraining.masking",
+    "bert_jax.data.formats.tfds",
     "bert_jax.data.formats",
 }
 BODY = GROUND | {
     "bert_jax.train",
     "bert_jax.model",
     "bert_jax.data",
-    "bert_jax.models",
+    "bert_jax.pretrained",
     "bert_jax.tasks",
     "bert_jax.convert",
     "bert_jax.pictures",
@@ -48,48 +50,70 @@ BODY = GROUND | {
 
 # What each package may import of ours; the longest prefix decides. A package may always import itself.
 ALLOWED: dict[str, set[str]] = {
-    "bert_jax": {"bert_jax.errors"},  # its face: the rest only when asked for
+    "bert_jax": {"bert_jax.errors", "bert_jax.version"},  # its face: the rest only when asked for
     "bert_jax.__main__": {"bert_jax.cli"},
-    "bert_jax.cli": {"bert_jax.errors", "bert_jax.process", "bert_jax.terminal", "bert_jax.settings.command_line"},
-    "bert_jax.settings": FOUNDATION | {"bert_jax.data.formats.dialect", "bert_jax.data.glue_tasks", "bert_jax.launch"},
+    "bert_jax.cli": {
+        "bert_jax.version",
+        "bert_jax.errors",
+        "bert_jax.process",
+        "bert_jax.terminal",
+        "bert_jax.settings.command_line",
+    },
+    "bert_jax.settings": FOUNDATION
+    | {"bert_jax.data.formats.dialect", "bert_jax.data.labelled.glue_tasks", "bert_jax.launch"},
     "bert_jax.launch": {"bert_jax.errors", "bert_jax.terminal"},
     "bert_jax.completion": {"bert_jax.cli", "bert_jax.errors", "bert_jax.settings", "bert_jax.terminal"},
-    "bert_jax.command": set(),
+    "bert_jax.command_name": set(),
     "bert_jax.wording": set(),
     "bert_jax.api": BODY
-    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.verbs", "bert_jax.hosts", "bert_jax.launch"},
-    "bert_jax.called": set(),
+    | {
+        "bert_jax.finetuning",
+        "bert_jax.inference",
+        "bert_jax.prediction",
+        "bert_jax.verbs",
+        "bert_jax.hosts",
+        "bert_jax.launch",
+    },
+    "bert_jax.origin": set(),
     "bert_jax.errors": set(),
+    "bert_jax.trees": set(),
+    "bert_jax.version": set(),
     "bert_jax.config": {"bert_jax.errors", "bert_jax.files", "bert_jax.foreign_flags"},
     "bert_jax.foreign_flags": set(),
     "bert_jax.files": {"bert_jax.errors"},
-    "bert_jax.machine": set(),
+    "bert_jax.cpu": set(),
     "bert_jax.output": {"bert_jax.errors"},
     "bert_jax.process": set(),
     "bert_jax.progress": {"bert_jax.status_line", "bert_jax.terminal"},
     "bert_jax.status_line": set(),
     "bert_jax.terminal": {"bert_jax.errors", "bert_jax.status_line"},
-    "bert_jax.models": FOUNDATION,
+    "bert_jax.model.presets": FOUNDATION,
     "bert_jax.hosts": FOUNDATION,
     "bert_jax.pictures": FOUNDATION,
-    "bert_jax.draws": FOUNDATION,
+    "bert_jax.random_bits": FOUNDATION,
     "bert_jax.sharding": FOUNDATION,
     "bert_jax.text": FOUNDATION,
     "bert_jax.data": FOUNDATION | {"bert_jax.text"},
     "bert_jax.data.formats": {"bert_jax.errors"},  # data_prep has it, too: no JAX, and nothing of the model's data
     "bert_jax.model": GROUND,
     "bert_jax.train": GROUND,
-    "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train"},
-    "bert_jax.convert": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.models"},
-    "bert_jax.finetuning": BODY,
+    "bert_jax.pretrained": GROUND | {"bert_jax.model"},
+    "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.pretrained"},
+    "bert_jax.convert": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.pretrained"},
     "bert_jax.inference": BODY | {"bert_jax.hosts"},
+    "bert_jax.prediction": BODY | {"bert_jax.inference"},
+    "bert_jax.finetuning": BODY | {"bert_jax.inference", "bert_jax.prediction"},
     "bert_jax.demo": BODY | {"bert_jax.inference"},
-    "bert_jax.verbs": BODY | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.demo", "bert_jax.hosts"},
+    "bert_jax.verbs": BODY
+    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.prediction", "bert_jax.demo", "bert_jax.hosts"},
     "bert_jax.verbs.demo": BODY
     | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # types its own commands
     "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},
     "data_prep.functions": FOUNDATION | RECORDS | {"bert_jax.text", "bert_jax.api", "data_prep"},
 }
+
+VERBS = ("convert", "demo", "embed", "evaluate", "fill_mask", "finetune", "inspect", "predict", "pretrain")
+SAME_NAME = {f"{verb}.py" for verb in VERBS}  # a verb and its settings
 
 
 def module_of(path: Path) -> str:
@@ -135,6 +159,22 @@ def test_imports_go_down_the_layers(path):
     assert not wrong, f"{path} may not import {', '.join(wrong)}"
 
 
+def test_no_import_circle():
+    graph = {module_of(path): imports(path) & MODULES for path in FILES}
+    rest = dict(graph)
+    while leaves := [module for module, needs in rest.items() if not needs & (rest.keys() - {module})]:
+        for module in leaves:
+            del rest[module]
+    assert not rest, f"these modules import each other: {', '.join(sorted(rest))}"
+
+
+def test_file_names_say_what_they_hold():
+    """A name that occurs twice sends the reader to the wrong file."""
+    names = [path.name for path in FILES if path.name not in ("__init__.py", "__main__.py")]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice <= SAME_NAME, twice - SAME_NAME
+
+
 def test_only_the_demo_and_the_tables_of_names_know_data_prep():
     knowing = [str(path) for path in FILES if path.parts[0] == "bert_jax" and "data_prep" in (ROOT / path).read_text()]
     importing = [path for path in knowing if any(name.startswith("data_prep") for name in imports(Path(path)))]
@@ -156,10 +196,11 @@ def test_no_file_is_longer_than_400_lines(path):
     [
         "import bert_jax",
         "import bert_jax.cli",
-        "import bert_jax.config, bert_jax.models, bert_jax.text, bert_jax.data.record, bert_jax.data.masking",
-        "import bert_jax.data.formats.tables, bert_jax.data.formats.parquet, bert_jax.data.tables",
+        "import bert_jax.config, bert_jax.model.presets, bert_jax.text",
+        "import bert_jax.data.pretraining.record, bert_jax.data.pretraining.masking",
+        "import bert_jax.data.formats.delimited, bert_jax.data.formats.parquet, bert_jax.data.labelled.row_files",
         "import bert_jax.text.wordpiece",
-        "import data_prep.build, data_prep.check, data_prep.vocab, data_prep.command, data_prep.engines",
+        "import data_prep.job.build, data_prep.checking.check, data_prep.vocabulary.train, data_prep.command",
         "import data_prep.functions",
     ],
 )

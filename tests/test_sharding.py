@@ -7,7 +7,7 @@ from tiny import EVEN, begin, pretraining_batch
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, constrain, make_mesh, partition_spec
-from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Program
 

@@ -32,7 +32,7 @@ MODERNBERT = ModelConfig(
 
 
 def pretraining_batch(rows: int = 3, length: int = 7, predictions: int = 4, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """What bert_jax.data.pretraining gives: unequal lengths, unequal counts of masked positions, one row with none."""
+    """Return a batch of bert_jax.data.pretraining.stream: unequal lengths and masked counts, one row with none."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(predictions, length + 1, rows, np.int32)
     counts = rng.integers(1, predictions + 1, rows, np.int32)

@@ -15,12 +15,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from bert_jax.api.fitting import Fitted, fit
+from bert_jax.api.in_memory_rows import as_list
 from bert_jax.api.keywords import KEYWORD, PLACED, as_toml, errors_in_one_line, field_texts
-from bert_jax.api.memory import as_list
 from bert_jax.config import MeshConfig, from_table
-from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from bert_jax.data.rows import Rows, rows_of
+from bert_jax.data.labelled.rows import Rows, rows_of
 from bert_jax.errors import UserError, listed
+from bert_jax.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.probabilities import sigmoid, softmax
 

@@ -13,24 +13,25 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig, ModelConfig, OptimConfig
-from bert_jax.convert.pretrained import Pretrained
-from bert_jax.convert.rules import flatten, unflatten
 from bert_jax.convert.run_folder import write_run
 from bert_jax.data.batches import Batches
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.long_texts import encode_texts
-from bert_jax.data.rows import Rows
 from bert_jax.errors import Diverged
 from bert_jax.finetuning.recipe import with_recipe
-from bert_jax.inference.outputs import make_task, predict_rows
+from bert_jax.finetuning.single_run import balanced_weights, first_state, read_start
+from bert_jax.inference.outputs import predict_rows
 from bert_jax.output import whole_folder
+from bert_jax.pretrained import Pretrained
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.sequence import ClassificationTask
+from bert_jax.tasks.registry import make_task
+from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
 from bert_jax.train.optimizer import Layers, Pace, make_optimizer
 from bert_jax.train.program import Program
-from bert_jax.verbs.finetune_run import balanced_weights, first_state, read_start
+from bert_jax.trees import flatten, unflatten
 
 PROGRAMS = 8  # that are kept compiled: folds and repeated fits share one
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bert_jax.api.memory import at_address, rows_of_lists
-from bert_jax.called import called_as
+from bert_jax.api.in_memory_rows import at_address, rows_of_lists
 from bert_jax.config import from_table
 from bert_jax.errors import UserError, shown
 from bert_jax.files import read_toml_table
 from bert_jax.launch import settings_file
+from bert_jax.origin import called_as
 from bert_jax.terminal import note
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ class EvaluateResult(MappingResult):
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row a metric: its value, the 95 % interval, and the value of an answer that reads nothing."""
-        from bert_jax.finetuning.review import heading_of
+        from bert_jax.finetuning.reviews.review import heading_of
 
         rows, beside = [], self._values.get("baseline") or {}
         for name, value in self.scores.items():
@@ -51,8 +51,8 @@ def evaluate(config: EvaluateConfig) -> EvaluateResult:
 
     The rows are given as to `finetune`.
     """
+    from bert_jax.finetuning.report.write import write_json
     from bert_jax.verbs.evaluate import evaluate as score_model
-    from bert_jax.verbs.reporting import write_json
 
     numbers = score_model(config)
     if config.json:

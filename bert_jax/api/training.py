@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bert_jax.api.in_memory_rows import is_address
 from bert_jax.api.keywords import Verb
-from bert_jax.api.memory import is_address
 from bert_jax.api.results import Result
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
@@ -42,8 +42,8 @@ class FinetuneResult(Result):
     @classmethod
     def of(cls, path: Path, runs: "list[RunFolder]") -> "FinetuneResult":
         """Return what finished runs left in `path`."""
+        from bert_jax.finetuning.glue_suite import SUMMARY
         from bert_jax.train.run import RUNS
-        from bert_jax.verbs.glue import SUMMARY
 
         glue = read_json_if_there(path / SUMMARY)
         if glue:
@@ -62,7 +62,7 @@ class FinetuneResult(Result):
     @functools.cached_property
     def model(self) -> Any:
         """The model that answers, as `bert_jax.load` gives it."""
-        from bert_jax.inference.load import load
+        from bert_jax.inference.loading import load
 
         return load(self.path)
 
@@ -87,8 +87,8 @@ class FinetuneResult(Result):
 
     def remarks(self) -> list[str]:
         """Return what stands beside the scores of the run that answers, and what to try where that is no lower."""
+        from bert_jax.finetuning.report.write import verdict_of
         from bert_jax.train.run import resolve_checkpoint
-        from bert_jax.verbs.reporting import verdict_of
 
         return [] if self.baseline is None else verdict_of(resolve_checkpoint(self.path)[0])
 

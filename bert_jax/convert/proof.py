@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from bert_jax.convert.families import family_named, family_of
-from bert_jax.convert.outputs import Outputs, outputs
-from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.hugging_face.families import family_named, family_of
+from bert_jax.convert.named_outputs import Outputs, outputs
 from bert_jax.convert.proof_batches import (
     Batch,
     Encoded,
@@ -25,6 +24,7 @@ from bert_jax.convert.proof_batches import (
     require_same_encodings,
 )
 from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained
 from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")

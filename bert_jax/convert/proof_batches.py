@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from bert_jax.convert.pretrained import Pretrained
 from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained
 from bert_jax.text.tokenizer import Tokenizer
 
 ROWS, LENGTH = 3, 160  # longer than ModernBERT's local attention sees

@@ -5,15 +5,14 @@ Dense kernels stand there as (out, in), here as (in, out). Some libraries keep s
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from bert_jax.errors import UserError, listed
+from bert_jax.trees import Flat, Shape
 from bert_jax.wording import counted
 
-Flat = dict[str, np.ndarray]  # our parameters by "encoder/blocks/0/attention/query/kernel"
-Shape = tuple[int, ...]
 MOST_LEFT_OUT = 40  # names in a note
 
 
@@ -120,23 +119,3 @@ def their_shape(rule: Rule, shapes: Mapping[str, Shape], vocab_size: int) -> Sha
     first, *rest = shapes[rule.ours[0]]
     shape = (*rest, first) if rule.transpose else ((vocab_size if rule.rows else first), *rest)
     return (shape[0] * len(rule.ours), *shape[1:])
-
-
-def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts by path."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[Any, Any]:
-    """Nested dicts from paths; a step of digits is a whole number."""
-    tree: dict[Any, Any] = {}
-    for path, value in flat.items():
-        *steps, last = (int(step) if step.isdigit() else step for step in path.split("/"))
-        node = tree
-        for step in steps:
-            node = node.setdefault(step, {})
-        node[last] = value
-    return tree

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import LARGEST_LENGTH, ModelConfig, check_types, from_table
-from bert_jax.convert.pretrained import KINDS, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
-from bert_jax.convert.rules import Flat, flatten, unflatten
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.pretrained import KINDS, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
 from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
+from bert_jax.trees import Flat, flatten, unflatten
 
 
 def read_run(path: Path) -> Pretrained:

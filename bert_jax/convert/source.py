@@ -3,13 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from bert_jax.convert.elsewhere import what_it_needs
-from bert_jax.convert.huggingface import is_huggingface, read_huggingface
-from bert_jax.convert.pretrained import Pretrained, ReadOptions
+from bert_jax.convert.hugging_face.model_folder import is_huggingface, read_huggingface
+from bert_jax.convert.hugging_face.sentence_transformers import is_sentence_transformers, read_sentence_transformers
 from bert_jax.convert.run_folder import read_run
-from bert_jax.convert.sentence_transformers import is_sentence_transformers, read_sentence_transformers
-from bert_jax.convert.tf_bert import is_tf_bert, read_tf_bert
+from bert_jax.convert.tensorflow.tf_bert import is_tf_bert, read_tf_bert
+from bert_jax.convert.unreadable import what_it_needs
 from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.train.run import is_run
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bert_jax.data.rows import Rows
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 

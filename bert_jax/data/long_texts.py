@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bert_jax.data.encoded import Encoded, copy_runs, encode_rows, label_array
-from bert_jax.data.rows import Rows
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.windows import windows_of_ids
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer

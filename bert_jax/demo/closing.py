@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bert_jax.demo.report import SURE_A_LABEL, UNSURE, one_cell, scores, verdict, words
-from bert_jax.demo.results import Answer, DemoResults
+from bert_jax.demo.demo_report import SURE_A_LABEL, UNSURE, one_cell, scores, verdict, words
+from bert_jax.demo.demo_results import Answer, DemoResults
 from bert_jax.pictures import percent
 
 HIDDEN_WORDS = "A hidden word, as the pre-trained model fills it in (minutes teach little more than frequent words):"

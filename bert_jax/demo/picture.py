@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bert_jax.demo.results import DemoResults, Seeds
+from bert_jax.demo.demo_results import DemoResults, Seeds
 from bert_jax.pictures import BLUE, GREY, INK, ORANGE, Line, percent, picture, rule, say_empty, series, smooth
 from bert_jax.train.metrics import read_metrics
 

@@ -15,8 +15,8 @@ from jax import Array
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded, pick_rows
-from bert_jax.draws import weight_keys
 from bert_jax.model.encoder import Encoder, masks
+from bert_jax.random_bits import weight_keys
 from bert_jax.train.program import Params
 
 TOKENS = 4096  # that are compared; many times the width of a layer, which similarity needs

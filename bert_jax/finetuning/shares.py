@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from bert_jax.data.encoded import pick_rows
-from bert_jax.finetuning.data import Examples
+from bert_jax.finetuning.task_data import Examples
 
 ORDER_SEED = 0
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from bert_jax.finetuning.review import Certainty, Review
+from bert_jax.finetuning.reviews.review import Certainty, Review
 
 DRAWS = 1000
 Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution

@@ -7,7 +7,7 @@ import numpy as np
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_bytes
-from bert_jax.finetuning.data import Examples
+from bert_jax.finetuning.task_data import Examples
 from bert_jax.output import whole_file
 
 FILE = "trained_on.bin"  # uint64: the largest hash that is kept, then all that are, ascending

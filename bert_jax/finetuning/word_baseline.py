@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bert_jax.finetuning.review import Baseline
+from bert_jax.finetuning.reviews.review import Baseline
 from bert_jax.tasks.bag_of_words import Texts, WordAnswers, answer_by_words
 
 

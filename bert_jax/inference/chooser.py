@@ -6,12 +6,12 @@ from typing import Any, overload
 
 import numpy as np
 
-from bert_jax.convert.pretrained import Pretrained
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import Columns, Rows, rows_of
+from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.errors import UserError
-from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.outputs import Compute
+from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
 
 

@@ -12,20 +12,20 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig
-from bert_jax.convert.onnx_file import OnnxModel
-from bert_jax.convert.pretrained import Pretrained
-from bert_jax.convert.rules import unflatten
+from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.source import read_model
 from bert_jax.data.encoded import Encoded, encode_rows
-from bert_jax.data.rows import rows_of
+from bert_jax.data.labelled.rows import rows_of
 from bert_jax.errors import UserError
-from bert_jax.inference.load import is_onnx, read_onnx
-from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.answerer import require_tokenizer
+from bert_jax.inference.loading import is_onnx, read_onnx
 from bert_jax.inference.outputs import Collected, onnx_outputs, predict_rows
 from bert_jax.model.vectors import VectorConfig, unit
+from bert_jax.pretrained import Pretrained
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.reading import EmbeddingTask
+from bert_jax.tasks.embedding_task import EmbeddingTask
 from bert_jax.train.program import Program
+from bert_jax.trees import unflatten
 from bert_jax.wording import article
 
 # Rows, the tokens of each that are not pooled and a batch size to vectors, in the order of the rows.

@@ -10,14 +10,14 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.config import MeshConfig
-from bert_jax.convert.pretrained import Pretrained
-from bert_jax.convert.rules import unflatten
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import batch_lengths
 from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.reading import FillingTask
+from bert_jax.tasks.filling_task import FillingTask
 from bert_jax.train.program import Program
+from bert_jax.trees import unflatten
 from bert_jax.wording import article, counted
 
 MASK = "[MASK]"

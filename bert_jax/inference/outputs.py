@@ -4,43 +4,24 @@ import collections
 from collections.abc import Callable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bert_jax.config import MeshConfig, ModelConfig
-from bert_jax.convert.onnx_file import OnnxModel
-from bert_jax.convert.pretrained import MULTI_LABEL, REGRESSION, Pretrained
-from bert_jax.convert.rules import unflatten
+from bert_jax.config import MeshConfig
+from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded
+from bert_jax.pretrained import Pretrained
 from bert_jax.progress import Progress
 from bert_jax.sharding import batch_shards, make_mesh
-from bert_jax.tasks.choice import ChoiceTask
-from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
-from bert_jax.tasks.token import SpanTask, TaggingTask
+from bert_jax.tasks.registry import make_task
 from bert_jax.train.program import Params, Program
+from bert_jax.trees import unflatten
 
 # Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
 # in the order of `Encoded.tokens`.
 Compute = Callable[[Encoded, int], np.ndarray]
 COMPUTING = "computing"
 QUEUED_BATCHES = 8  # given to the device before the outputs of the first are waited for
-FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
-
-
-def make_task(
-    kind: str, model: ModelConfig, outputs: int, problem: str, dtype: jax.typing.DTypeLike = jnp.float32
-) -> FinetuningTask:
-    """The task of a kind of model with a head of so many outputs; `problem` tells the `sequence` ones apart."""
-    if kind == "token":
-        return TaggingTask(model, dtype, classes=outputs)
-    if kind == "span":
-        return SpanTask(model, dtype)
-    if kind == "choice":
-        return ChoiceTask(model, dtype)
-    if problem == REGRESSION:
-        return RegressionTask(model, dtype, scores=outputs)
-    return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, dtype, classes=outputs)
 
 
 def jax_compute(about: Pretrained) -> Compute:

@@ -7,13 +7,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from bert_jax.convert.pretrained import Pretrained
-from bert_jax.data.entities import WORDS, WRITTEN, first_pieces
-from bert_jax.data.rows import Columns, Rows, rows_of
-from bert_jax.data.tagset import Tagset, mean_over
+from bert_jax.data.labelled.entities import WORDS, WRITTEN, first_pieces
+from bert_jax.data.labelled.rows import Columns, Rows, rows_of
+from bert_jax.data.labelled.tagset import Tagset, mean_over
 from bert_jax.data.windows import windows_of_texts
-from bert_jax.inference.model import require_tokenizer
+from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.outputs import Compute
+from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
 
 

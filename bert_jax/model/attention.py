@@ -7,10 +7,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import linear
 from bert_jax.model.positions import Rotation, rotate
+from bert_jax.random_bits import DropoutSeeds
 
 
 class SelfAttention(nnx.Module):
@@ -27,7 +27,7 @@ class SelfAttention(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         reads: int | None = None,
     ) -> Float[Array, "B Q D"]:
         """What each token sees; of so many first ones where `reads` says so, else of all."""
@@ -41,7 +41,7 @@ class SelfAttention(nnx.Module):
         # The softmax, divided by its sum where values are added up: a pass less over all scores.
         weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
         total = weights.sum(axis=-1, keepdims=True)
-        weights = dropout(weights.astype(v.dtype), self.rate, draws)
+        weights = dropout(weights.astype(v.dtype), self.rate, seeds)
         seen = jnp.einsum("BNQK,BNKH->BNQH", weights, v, preferred_element_type=jnp.float32) / total
         return self.output(seen.astype(v.dtype).swapaxes(1, 2).reshape(*q.shape[:1], -1, x.shape[-1]))
 

@@ -8,12 +8,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws
 from bert_jax.model.attention import SelfAttention
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import identity, layer_norm
 from bert_jax.model.mlp import MLPS
 from bert_jax.model.positions import Rotation
+from bert_jax.random_bits import DropoutSeeds
 
 
 class PostNormBlock(nnx.Module):
@@ -31,12 +31,12 @@ class PostNormBlock(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         reads: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(x, mask, rotation, draws, reads)
-        x = self.attention_norm(x[:, :reads] + dropout(attended, self.rate, draws)).astype(x.dtype)
-        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, draws)).astype(x.dtype)
+        attended = self.attention(x, mask, rotation, seeds, reads)
+        x = self.attention_norm(x[:, :reads] + dropout(attended, self.rate, seeds)).astype(x.dtype)
+        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, seeds)).astype(x.dtype)
 
 
 class PreNormBlock(nnx.Module):
@@ -57,12 +57,12 @@ class PreNormBlock(nnx.Module):
         x: Float[Array, "B L D"],
         mask: Bool[Array, "B 1 #L L"],
         rotation: Rotation | None = None,
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         reads: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, draws, reads)
-        x = x[:, :reads] + dropout(attended, self.rate, draws)
-        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, draws)
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, seeds, reads)
+        x = x[:, :reads] + dropout(attended, self.rate, seeds)
+        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, seeds)
 
 
 BLOCKS: dict[str, type[PostNormBlock] | type[PreNormBlock]] = {"post": PostNormBlock, "pre": PreNormBlock}

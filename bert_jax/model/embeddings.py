@@ -6,9 +6,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import identity, layer_norm, linear, table
+from bert_jax.random_bits import DropoutSeeds
 
 
 class Embeddings(nnx.Module):
@@ -28,7 +28,7 @@ class Embeddings(nnx.Module):
         self,
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         first: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """`first` is the place that positions are counted from, 0 where there is none."""
@@ -38,4 +38,4 @@ class Embeddings(nnx.Module):
         if self.positions is not None:
             rows = self.positions[...][self.first_position : self.first_position + tokens.shape[1]]  # L D
             x += rows if first is None else jnp.take(rows, jnp.arange(len(rows)) - first, axis=0, mode="clip")
-        return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, draws))
+        return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, seeds))

@@ -9,11 +9,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws, weight_keys
 from bert_jax.model.block import BLOCKS
 from bert_jax.model.embeddings import Embeddings
 from bert_jax.model.layers import ACTIVATIONS, identity, layer_norm, linear
 from bert_jax.model.positions import views
+from bert_jax.random_bits import DropoutSeeds, weight_keys
 from bert_jax.sharding import constrain
 
 
@@ -54,12 +54,12 @@ class Encoder(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         first: Int[Array, "B L"] | None = None,
         reads: int | None = None,
     ) -> Float[Array, "B Q D"]:
         """What the last block makes of the tokens. `first` and `reads`: see `states`."""
-        for x in self.states(tokens, segments, mask, draws, first, reads):  # noqa: B007
+        for x in self.states(tokens, segments, mask, seeds, first, reads):  # noqa: B007
             pass
         return x
 
@@ -68,7 +68,7 @@ class Encoder(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
         first: Int[Array, "B L"] | None = None,
         reads: int | None = None,
     ) -> Iterator[Float[Array, "B L D"]]:
@@ -77,12 +77,12 @@ class Encoder(nnx.Module):
         `first`, from `document_places`, keeps the documents of packed rows to themselves. With `reads`, the last block
         answers for so many first tokens only.
         """
-        x = constrain(self.embeddings(tokens, segments, draws, first), "batch", None, None)
+        x = constrain(self.embeddings(tokens, segments, seeds, first), "batch", None, None)
         seen = views(self.config, mask, first)
         for index, block in enumerate(self.blocks):
             yield x
             read = reads if index == self.config.depth - 1 else None
-            x = constrain(block(x, *seen[self.config.is_local(index)], draws, read), "batch", None, None)
+            x = constrain(block(x, *seen[self.config.is_local(index)], seeds, read), "batch", None, None)
         yield self.final_norm(x).astype(x.dtype)
 
     def summary(
@@ -90,12 +90,12 @@ class Encoder(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
     ) -> Float[Array, "B D"]:
         """What `pool` makes of these tokens. Where that reads [CLS] alone, so does the last block: of its work, which
         is a twelfth of BERT-base's and a sixth of MiniLM's, five sixths are left out.
         """
-        return self.pool(self(tokens, segments, mask, draws, reads=summary_reads(self.config)), mask)
+        return self.pool(self(tokens, segments, mask, seeds, reads=summary_reads(self.config)), mask)
 
     def pool(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
         """What the encoder says of the whole sequence: its pooler over [CLS], or over the mean of the tokens."""

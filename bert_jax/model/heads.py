@@ -6,10 +6,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
-from bert_jax.draws import Draws
 from bert_jax.model.dropout import dropout
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.layers import ACTIVATIONS, layer_norm, linear
+from bert_jax.random_bits import DropoutSeeds
 
 
 class MaskedLM(nnx.Module):
@@ -74,10 +74,10 @@ class SequenceModel(nnx.Module):
         tokens: Int[Array, "B L"],
         segments: Int[Array, "B L"],
         mask: Bool[Array, "B L"],
-        draws: Draws | None = None,
+        seeds: DropoutSeeds | None = None,
     ) -> Float[Array, "B C"]:
-        summary = self.encoder.summary(tokens, segments, mask, draws)
-        return self.classifier(dropout(summary, self.rate, draws)).astype(jnp.float32)
+        summary = self.encoder.summary(tokens, segments, mask, seeds)
+        return self.classifier(dropout(summary, self.rate, seeds)).astype(jnp.float32)
 
     def logits(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B C"]:
         """From what the encoder says of each token."""
@@ -105,10 +105,10 @@ class TokenModel(nnx.Module):
         self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
 
     def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
+        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], seeds: DropoutSeeds | None = None
     ) -> Float[Array, "B L C"]:
         read = self.encoder.pooler(hidden) if self.pooled else hidden
-        return self.classifier(dropout(read, self.rate, draws)).astype(jnp.float32)
+        return self.classifier(dropout(read, self.rate, seeds)).astype(jnp.float32)
 
 
 class DiscriminatorModel(nnx.Module):
@@ -121,7 +121,7 @@ class DiscriminatorModel(nnx.Module):
         self.score = linear(config, (config.width, 1), (None, None), dtype, rngs)
 
     def logits(
-        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], draws: Draws | None = None
+        self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], seeds: DropoutSeeds | None = None
     ) -> Float[Array, "B L"]:
         return self.score(self.activation(self.dense(hidden)))[..., 0].astype(jnp.float32)
 

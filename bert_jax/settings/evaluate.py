@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from bert_jax.config import LongTexts
-from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)

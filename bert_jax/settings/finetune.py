@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, check_ranges
-from bert_jax.data.glue_tasks import TASKS
+from bert_jax.cpu import MOST_THREADS
+from bert_jax.data.labelled.glue_tasks import TASKS
 from bert_jax.errors import UserError
-from bert_jax.machine import MOST_THREADS
-from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through

@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from bert_jax.settings.reading import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from bert_jax.data.entities import Span
+from bert_jax.data.labelled.entities import Span
 from bert_jax.errors import UserError
 
 CLASS_METRICS = ("accuracy", "f1", "matthews")

@@ -7,7 +7,7 @@ import numpy as np
 import tokenizers
 
 from bert_jax.text.panics import panics_told
-from bert_jax.text.places import whole_spans
+from bert_jax.text.token_spans import whole_spans
 from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import replace_surrogates

@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
-from bert_jax.text.files import SETTINGS, TOKENIZER
+from bert_jax.text.folder_files import SETTINGS, TOKENIZER
 from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA
 
 CONFIG = "config.json"

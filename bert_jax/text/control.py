@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, token_text
+from bert_jax.text.folder_files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, token_text
 from bert_jax.text.recipes import Described, control_token
 
 ADDED, OLD_NAMES = "added_tokens.json", "special_tokens_map.json"

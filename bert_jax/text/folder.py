@@ -8,7 +8,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
 from bert_jax.text.classes import MERGES, VOCAB, VOCAB_JSON, check_described, named_class, old_file
-from bert_jax.text.files import SETTINGS, SIDE, TOKENIZER
+from bert_jax.text.folder_files import SETTINGS, SIDE, TOKENIZER
 from bert_jax.text.layout import BERT, CLASSES, Layout, read_layout, segments_fed
 from bert_jax.text.recipes import Described, flattened
 from bert_jax.text.tokenizer import Side, Tokenizer

@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.text.classes import BERT_CLASSES, ROBERTA_CLASSES
-from bert_jax.text.files import SETTINGS
+from bert_jax.text.folder_files import SETTINGS
 from bert_jax.text.recipes import XLM_ROBERTA, flattened
 
 BERT = "BertTokenizer"

@@ -14,7 +14,16 @@ from tokenizers import models
 
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, NEVER_FOUND, SETTINGS, SIDE, TOKENIZER, write_whole
+from bert_jax.text.folder_files import (
+    CONTROL_KEYS,
+    EXTRA_SPECIAL,
+    FLAGS,
+    NEVER_FOUND,
+    SETTINGS,
+    SIDE,
+    TOKENIZER,
+    write_whole,
+)
 from bert_jax.text.layout import TYPES, read_layout
 from bert_jax.text.limits import check_limits
 from bert_jax.text.panics import guarded, panics_told

@@ -10,7 +10,7 @@ from bert_jax.text import recipes
 from bert_jax.text.classes import MERGES, ROBERTA_CLASSES, named_class
 from bert_jax.text.classes import VOCAB_JSON as VOCAB
 from bert_jax.text.control import BERTS, ROBERTAS, NamedTokens, read_named_tokens
-from bert_jax.text.files import CONTROL_KEYS, SETTINGS, TOKENIZER
+from bert_jax.text.folder_files import CONTROL_KEYS, SETTINGS, TOKENIZER
 from bert_jax.text.layout import Layout, read_layout, segments_fed
 from bert_jax.text.library import LibraryTokenizer
 from bert_jax.text.recipes import Described

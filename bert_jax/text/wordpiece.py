@@ -7,60 +7,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
+from tokenizers import decoders
 
 from bert_jax.errors import UserError
 from bert_jax.text.backend import encode_texts, flat_ids, flat_spans
 from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
 from bert_jax.text.word_cache import WORD_BREAK, WordCache
+from bert_jax.text.wordpiece_rules import AddedToken, Rules, library_tokenizer, with_every_id
+from bert_jax.text.wordpiece_writing import write_tokenizer
 
 # Python splits a text at these too, BERT deletes them or keeps them inside a word.
 NOT_BREAKING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 SURELY_BREAKING = re.compile("[ \t\n\r]+")
-
-
-@dataclasses.dataclass(frozen=True)
-class AddedToken:
-    """An entry that is found in the text before it is cut into words, beside the five control tokens."""
-
-    content: str
-    id: int
-    single_word: bool = False
-    lstrip: bool = False
-    rstrip: bool = False
-    normalized: bool = False
-    special: bool = False  # how others call it; it decides no id
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """All that decides the ids and the segments, but for the vocabulary."""
-
-    lowercase: bool
-    strip_accents: bool | None = None  # None: as `lowercase`
-    split_chinese: bool = True
-    clean_text: bool = True
-    prefix: str = "##"
-    max_word_chars: int = 100  # a longer word is [UNK]
-    pad: str = "[PAD]"
-    unk: str = "[UNK]"
-    cls: str = "[CLS]"
-    sep: str = "[SEP]"
-    mask: str = "[MASK]"
-    added: tuple[AddedToken, ...] = ()
-    segments: int = 2  # of a pair; 1: the model is not told which text a token is of
-
-    @property
-    def control_tokens(self) -> tuple[str, ...]:
-        return self.pad, self.unk, self.cls, self.sep, self.mask
-
-    def changed(self, **fields: Any) -> "Rules":
-        """The same rules with other fields."""
-        return dataclasses.replace(self, **fields)
 
 
 class WordPieceTokenizer:
@@ -151,8 +111,6 @@ class WordPieceTokenizer:
 
     def save(self, folder: Path) -> None:
         """Leaves a folder that `load_tokenizer` and Hugging Face open, whole or not at all."""
-        from bert_jax.text.wordpiece_files import write_tokenizer  # which imports this file
-
         write_tokenizer(self.vocab, self.rules, folder, truncation_side=self.truncation_side)
 
 
@@ -167,44 +125,6 @@ def split_words(text: str) -> list[str]:
     if NOT_BREAKING.search(text):
         return [word for word in SURELY_BREAKING.split(text) if word]
     return text.split()
-
-
-def bert_normalizer(rules: Rules) -> normalizers.Normalizer:
-    return normalizers.BertNormalizer(
-        clean_text=rules.clean_text,
-        handle_chinese_chars=rules.split_chinese,
-        strip_accents=rules.strip_accents,
-        lowercase=rules.lowercase,
-    )
-
-
-def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer:
-    """The library's tokenizer without the control tokens, so that none is found in a text."""
-    backend = tokenizers.Tokenizer(
-        models.WordPiece(
-            ids,
-            unk_token=rules.unk,
-            max_input_chars_per_word=rules.max_word_chars,
-            continuing_subword_prefix=rules.prefix,
-        )
-    )
-    backend.normalizer = bert_normalizer(rules)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    for token in rules.added:
-        flags = {key: value for key, value in dataclasses.asdict(token).items() if key not in ("content", "id")}
-        backend.add_tokens([tokenizers.AddedToken(token.content, **flags)])
-    return backend
-
-
-def with_every_id(ids: Mapping[str, int], size: int) -> dict[str, int]:
-    """Return the vocabulary with fillers for the ids that have no text: others count its entries."""
-    without = set(range(size)).difference(ids.values())
-    return {**ids, **{filler(i): i for i in without}}
-
-
-def filler(i: int) -> str:
-    """Return a text for an id that is in no word."""
-    return f" {i} "
 
 
 def _check_vocabulary(vocab: tuple[str, ...], rules: Rules, source: str) -> dict[str, int]:

@@ -1,13 +1,9 @@
 """WordPiece tokenizers on disk: a bare vocab.txt, our folder, a folder of Hugging Face."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import tokenizers
-from tokenizers import decoders, processors
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_text
@@ -15,12 +11,18 @@ from bert_jax.terminal import note
 from bert_jax.text.casing import guess_lowercase
 from bert_jax.text.classes import BERT_CLASSES, GENERAL_CLASSES, VOCAB
 from bert_jax.text.control import BERTS, NamedTokens, read_named_tokens
-from bert_jax.text.files import CONTROL_KEYS, EXTRA_SPECIAL, FLAGS, SETTINGS, SIDE, TOKENIZER, read_flag, write_whole
+from bert_jax.text.folder_files import (
+    CONTROL_KEYS,
+    FLAGS,
+    SETTINGS,
+    TOKENIZER,
+    read_flag,
+)
 from bert_jax.text.layout import Layout
 from bert_jax.text.limits import check_limits
 from bert_jax.text.recipes import Described, flattened
-from bert_jax.text.tokenizer import Side
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer, filler, library_tokenizer, with_every_id
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import AddedToken, Rules, filler
 from bert_jax.wording import agreeing, counted
 
 # What the library takes for blanks at the end of a line. They belong to no entry.
@@ -219,41 +221,3 @@ def _vocabulary(path: Path, ids: dict[str, int]) -> list[str]:
             )
         texts = dict(enumerate(lines[:size])) | {i: entry for i, entry in texts.items() if entry}
     return [texts.get(i, "") for i in range(size)]
-
-
-def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path, *, truncation_side: Side = "right") -> None:
-    """Leaves vocab.txt, tokenizer.json and tokenizer_config.json in the folder: a new one appears whole.
-
-    In a folder that is there, each file is replaced at one stroke; others are left alone.
-    """
-    settings = {**_settings(rules), **({} if truncation_side == "right" else {SIDE: truncation_side})}
-    contents = {
-        VOCAB: "".join(entry + "\n" for entry in vocab),
-        SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
-        TOKENIZER: _described(vocab, rules),
-    }
-    write_whole(folder, contents)
-
-
-def _settings(rules: Rules) -> dict[str, Any]:
-    special = [token.content for token in rules.added if token.special]
-    return {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": rules.lowercase,
-        "strip_accents": rules.strip_accents,
-        "tokenize_chinese_chars": rules.split_chinese,
-        **{key: getattr(rules, field) for field, key in CONTROL_KEYS.items()},
-        **({"model_input_names": ["input_ids", "attention_mask"]} if rules.segments == 1 else {}),
-        **({EXTRA_SPECIAL: special} if special else {}),
-    }
-
-
-def _described(vocab: tuple[str, ...], rules: Rules) -> str:
-    ids = {entry: i for i, entry in enumerate(vocab)}
-    # Others count entries to number those that are added behind them.
-    behind = any(token.id >= len(vocab) for token in rules.added)
-    whole = library_tokenizer(with_every_id(ids, len(vocab)) if behind else ids, rules)
-    whole.decoder = decoders.WordPiece(prefix=rules.prefix)
-    whole.post_processor = processors.BertProcessing((rules.sep, ids[rules.sep]), (rules.cls, ids[rules.cls]))
-    whole.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in rules.control_tokens])
-    return whole.to_str(pretty=True) + "\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from bert_jax.machine import threads
+from bert_jax.cpu import threads
 from bert_jax.progress import in_words
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 
+from bert_jax.cpu import free_bytes
 from bert_jax.errors import UserError, first_line
-from bert_jax.machine import free_bytes
 from bert_jax.terminal import note
 from bert_jax.train.program import StepMemory
 

@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
-from bert_jax.draws import Draws, Words, draw_words, weight_keys, words_of_part
+from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
 from bert_jax.train.optimizer import Pace
 from bert_jax.train.task import Answers, Batch, Sums, Task
@@ -157,8 +157,8 @@ class Program:
         """Return what the largest step needs of those that are compiled; None where nobody says."""
         return max(filter(None, self._compiled.values()), key=lambda step: step.total, default=None)
 
-    def _words_for(self, state: TrainState, batch: Batch) -> list[Words]:
-        """The words that dropout draws its bits from in this step."""
+    def _words_for(self, state: TrainState, batch: Batch) -> list[SeedPair]:
+        """The seeds of the dropout calls of this step."""
         return self._words(jax.random.key(self.seed), state.step, count=self._count_calls(batch))
 
     def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
@@ -181,12 +181,12 @@ class Program:
     def _count_calls(self, batch: Batch) -> int:
         """How often dropout is called in a forward pass."""
         if not self._calls:
-            draws = Draws([(jnp.uint32(0), jnp.uint32(0))] * MOST_CALLS)
-            jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, draws), self.params, batch)
-            self._calls["dropout"] = draws.taken
+            seeds = DropoutSeeds([(jnp.uint32(0), jnp.uint32(0))] * MOST_CALLS)
+            jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, seeds), self.params, batch)
+            self._calls["dropout"] = seeds.taken
         return self._calls["dropout"]
 
-    def _differentiate(self, params: Params, batch: Batch, words: Sequence[Words]) -> tuple[Params, Sums]:
+    def _differentiate(self, params: Params, batch: Batch, words: Sequence[SeedPair]) -> tuple[Params, Sums]:
         """The gradients, and the means over the batch."""
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
         differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
@@ -205,11 +205,11 @@ class Program:
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
 
-    def _loss(self, counts: Sums, params: Params, batch: Batch, words: Sequence[Words]) -> tuple[Array, Sums]:
-        sums = self.task.sums(self.module(params), batch, Draws(words))
+    def _loss(self, counts: Sums, params: Params, batch: Batch, words: Sequence[SeedPair]) -> tuple[Array, Sums]:
+        sums = self.task.sums(self.module(params), batch, DropoutSeeds(words))
         return sum((sums[name] / counts[name] for name in self.task.losses), jnp.zeros(())), sums
 
-    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, words: Sequence[Words]) -> Any:
+    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, words: Sequence[SeedPair]) -> Any:
         """The same over micro-batches in turn, of every accumulate-th row, so that each device keeps its own."""
         micro = jax.tree.map(
             lambda x: x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
@@ -217,7 +217,7 @@ class Program:
 
         def add(total: Any, item: tuple[Array, Batch]) -> tuple[Any, None]:
             index, rows = item
-            return jax.tree.map(jnp.add, total, differentiate(params, rows, words_of_part(words, index))), None
+            return jax.tree.map(jnp.add, total, differentiate(params, rows, microbatch_seeds(words, index))), None
 
         shapes = jax.eval_shape(differentiate, params, jax.tree.map(lambda x: x[0], micro), words)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -234,8 +234,8 @@ def _shapes(batch: Batch) -> Shapes:
     return tuple((name, rows.shape) for name, rows in sorted(batch.items()))
 
 
-def _words_of_step(key: Array, step: Array, count: int) -> list[Words]:
-    return draw_words(jax.random.fold_in(key, step), count)
+def _words_of_step(key: Array, step: Array, count: int) -> list[SeedPair]:
+    return draw_seeds(jax.random.fold_in(key, step), count)
 
 
 def _replaced(params: Params, given: Params) -> Params:

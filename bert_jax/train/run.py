@@ -20,10 +20,10 @@ from bert_jax.output import check_new_folder, whole_folder, write_text
 from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.about import describe_change, new_about, read_about
 from bert_jax.train.checkpoint import read_params
-from bert_jax.train.place import CHECKPOINTS, checkpoint_at
+from bert_jax.train.checkpoint_path import CHECKPOINTS, checkpoint_at
 from bert_jax.train.program import Params
+from bert_jax.train.run_record import describe_change, new_about, read_about
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
 from bert_jax.wording import article
 

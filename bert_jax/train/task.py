@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bert_jax.draws import Draws
+from bert_jax.random_bits import DropoutSeeds
 
 Batch = Mapping[str, Array]
 Sums = dict[str, Array]
@@ -34,8 +34,8 @@ class Task(Protocol):
     def counts(self, batch: Batch) -> Sums:
         """For each name of `sums`, the number it is to be divided by."""
 
-    def sums(self, module: Any, batch: Batch, draws: Draws | None) -> Sums:
-        """Losses and scores added over the batch; `draws=None` means no dropout."""
+    def sums(self, module: Any, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+        """Losses and scores added over the batch; `seeds=None` means no dropout."""
 
 
 class Answers(Protocol):

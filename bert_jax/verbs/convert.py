@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bert_jax import hosts
-from bert_jax.convert.huggingface import read_tokenizer, write_huggingface
-from bert_jax.convert.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, ReadOptions, as_encoder
+from bert_jax.convert.hugging_face.model_folder import read_tokenizer, write_huggingface
+from bert_jax.convert.hugging_face.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers
 from bert_jax.convert.proof_batches import encode_rows, proof_rows, random_batch, require_same_encodings
 from bert_jax.convert.run_folder import write_run
-from bert_jax.convert.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.source import read_model
-from bert_jax.convert.tf_bert import write_tf_bert
+from bert_jax.convert.tensorflow.tf_bert import write_tf_bert
 from bert_jax.errors import UserError, listed
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
+from bert_jax.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, ReadOptions, as_encoder
 from bert_jax.progress import Progress
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.terminal import note, say
@@ -87,7 +87,7 @@ READ_BACK = ("run", "hf", "tf", "sentence-transformers")
 
 
 def _write_onnx(pretrained: Pretrained, folder: Path, int8: bool) -> None:
-    from bert_jax.convert.onnx_file import quantize_onnx, write_onnx
+    from bert_jax.convert.export.onnx_file import quantize_onnx, write_onnx
 
     write_onnx(pretrained, folder)
     if int8:
@@ -95,7 +95,7 @@ def _write_onnx(pretrained: Pretrained, folder: Path, int8: bool) -> None:
 
 
 def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
-    from bert_jax.convert.stablehlo import write_stablehlo
+    from bert_jax.convert.export.stablehlo import write_stablehlo
 
     write_stablehlo(pretrained, folder)
 
@@ -184,17 +184,17 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
 
 def _open_exported(to: str, folder: Path) -> Exported:
     if to == "onnx":
-        from bert_jax.convert.onnx_file import OnnxModel
+        from bert_jax.convert.export.onnx_file import OnnxModel
 
         return OnnxModel(folder)
-    from bert_jax.convert.stablehlo import read_stablehlo
+    from bert_jax.convert.export.stablehlo import read_stablehlo
 
     return read_stablehlo(folder)
 
 
 def _say_int8(pretrained: Pretrained, folder: Path) -> None:
     """Prints what eight bits cost on random tokens."""
-    from bert_jax.convert.onnx_file import MODEL, MODEL_INT8, OnnxModel, compare_onnx
+    from bert_jax.convert.export.onnx_file import MODEL, MODEL_INT8, OnnxModel, compare_onnx
 
     batch = random_batch(pretrained)
     pair = OnnxModel(folder / MODEL), OnnxModel(folder / MODEL_INT8)

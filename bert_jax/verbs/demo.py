@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bert_jax import __version__, cli
-from bert_jax.command import typed
+from bert_jax import cli
+from bert_jax.command_name import typed
 from bert_jax.config import ModelConfig, to_toml
 from bert_jax.demo.closing import closing_lines
-from bert_jax.demo.record import Record, open_record
-from bert_jax.demo.report import write_report
-from bert_jax.demo.results import Answer, DemoResults, Hidden, Seeds
-from bert_jax.demo.task import DemoData, read_task, write_corpus_and_task
+from bert_jax.demo.demo_record import Record, open_record
+from bert_jax.demo.demo_report import write_report
+from bert_jax.demo.demo_results import Answer, DemoResults, Hidden, Seeds
+from bert_jax.demo.docstring_task import DemoData, read_task, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
 from bert_jax.files import read_json
 from bert_jax.output import whole_folder, write_text
@@ -22,6 +22,7 @@ from bert_jax.settings.demo import DemoConfig
 from bert_jax.tasks.bag_of_words import word_accuracy
 from bert_jax.terminal import say
 from bert_jax.train.run import RUNS
+from bert_jax.version import __version__
 
 MINUTES = 8  # on two cores of a server CPU; said at the start
 SEED = 1
@@ -150,7 +151,7 @@ def _data(folder: Path, record: Record) -> DemoData:
 
 
 def _answer(run: Path, dev: Path) -> list[Answer]:
-    from bert_jax.inference.load import load
+    from bert_jax.inference.loading import load
 
     texts, labels = _columns(dev)
     answers = load(run).predict(texts)

@@ -4,9 +4,9 @@ import numpy as np
 
 from bert_jax import wording
 from bert_jax.config import check_ranges
-from bert_jax.data.line_counts import counted, parts_of
-from bert_jax.data.rows import Columns, stream_rows
-from bert_jax.data.tables import reading_of
+from bert_jax.data.labelled.line_counts import counted, parts_of
+from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.rows import Columns, stream_rows
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
 from bert_jax.output import check_new_file, whole_file

@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.called import origin
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
-from bert_jax.convert.pretrained import REGRESSION
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.glue_tasks import GLUE
-from bert_jax.data.squad import read_predictions, read_squad
-from bert_jax.data.tables import STDIN, reading_of
+from bert_jax.data.labelled.glue_tasks import GLUE
+from bert_jax.data.labelled.row_files import STDIN, reading_of
+from bert_jax.data.labelled.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
-from bert_jax.finetuning.answer_review import golds_of, review_texts
-from bert_jax.finetuning.data import Asked, Examples
-from bert_jax.finetuning.report.build import (
+from bert_jax.finetuning.long_text_scores import show_ways
+from bert_jax.finetuning.readers.by_task import read_dev
+from bert_jax.finetuning.report.run_report import (
     NUMBERS,
     Findings,
     describe_scores,
@@ -24,21 +22,23 @@ from bert_jax.finetuning.report.build import (
     numbers_of,
     write_document,
 )
-from bert_jax.finetuning.review import Review, heading_of
-from bert_jax.finetuning.tasks import read_dev
+from bert_jax.finetuning.report.write import write_json
+from bert_jax.finetuning.reviews.answer_review import golds_of, review_texts
+from bert_jax.finetuning.reviews.review import Review, heading_of
+from bert_jax.finetuning.task_data import Asked, Examples
 from bert_jax.finetuning.trained_on import find_trained_on
-from bert_jax.inference.load import open_model
-from bert_jax.inference.model import require_tokenizer
-from bert_jax.inference.reader import LENGTH
+from bert_jax.inference.answerer import require_tokenizer
+from bert_jax.inference.loading import open_model
+from bert_jax.inference.span_reader import LENGTH
+from bert_jax.origin import origin
 from bert_jax.output import check_folder, check_new_file
+from bert_jax.pretrained import REGRESSION
 from bert_jax.progress import Progress
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
 from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run, resolve_checkpoint
-from bert_jax.verbs.long_texts import show_ways
-from bert_jax.verbs.reporting import write_json
 
 COLUMN_FLAGS = {"sequence": {"text", "pair", "label"}, "choice": {"text", "label", "choices"}}  # others: fixed formats
 

@@ -10,27 +10,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from bert_jax import hosts
-from bert_jax.called import origin
 from bert_jax.errors import Diverged, UserError
+from bert_jax.finetuning.glue_suite import SUITE, finetune_glue
+from bert_jax.finetuning.long_text_scores import show_ways
 from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
 from bert_jax.finetuning.recipe import with_recipes
-from bert_jax.finetuning.report.build import MARKDOWN, PAGE, write_document
 from bert_jax.finetuning.report.document import NOTHING
-from bert_jax.finetuning.report.runs import describe_runs, spelled_values
-from bert_jax.finetuning.review import heading_of
+from bert_jax.finetuning.report.run_report import MARKDOWN, PAGE, write_document
+from bert_jax.finetuning.report.runs_report import describe_runs, spelled_values
+from bert_jax.finetuning.report.write import read_numbers, verdict_of, write_json
+from bert_jax.finetuning.reviews.review import heading_of
+from bert_jax.finetuning.single_run import Prepared, prepare, run_planned
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
+from bert_jax.origin import origin
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
 from bert_jax.progress import Progress
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
-from bert_jax.train.about import threads_of
 from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import RUNS, RunFolder, check_run_output
+from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import sealed
-from bert_jax.verbs.finetune_run import Prepared, prepare, run_planned
-from bert_jax.verbs.glue import SUITE, finetune_glue
-from bert_jax.verbs.long_texts import show_ways
-from bert_jax.verbs.reporting import read_numbers, verdict_of, write_json
 from bert_jax.wording import counted
 
 SQUAD_SCALE = 100.0  # its scores are per cent

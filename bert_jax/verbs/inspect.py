@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bert_jax.convert.adapters import Adapter, is_adapter, read_adapter
-from bert_jax.convert.families import family_of
-from bert_jax.convert.onnx_file import OnnxModel
-from bert_jax.convert.pretrained import Pretrained
+from bert_jax.convert.export.onnx_file import OnnxModel
+from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, read_adapter
+from bert_jax.convert.hugging_face.families import family_of
+from bert_jax.convert.hugging_face.weight_files import has_weights
 from bert_jax.convert.source import read_model
-from bert_jax.convert.weight_files import has_weights
-from bert_jax.data.record import MANIFEST, read_manifest
+from bert_jax.data.pretraining.record import MANIFEST, read_manifest
 from bert_jax.errors import UserError, shown
-from bert_jax.inference.load import ANSWERERS, is_onnx
+from bert_jax.inference.loading import ANSWERERS, is_onnx
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.pretrained import Pretrained
 from bert_jax.settings.inspect import InspectConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer

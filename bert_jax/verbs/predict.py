@@ -13,27 +13,27 @@ from bert_jax import wording
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
 from bert_jax.data.formats.delimiters import DELIMITERS
-from bert_jax.data.formats.names import suffix_of
-from bert_jax.data.line_counts import LINES, counted, parts_of
-from bert_jax.data.rows import Rows
-from bert_jax.data.tables import STDIN, reading_of
+from bert_jax.data.formats.suffixes import suffix_of
+from bert_jax.data.labelled.line_counts import LINES, counted, parts_of
+from bert_jax.data.labelled.row_files import STDIN, reading_of
+from bert_jax.data.labelled.rows import Rows
+from bert_jax.data.text_output import write_output
 from bert_jax.errors import UserError
-from bert_jax.inference.load import load
-from bert_jax.inference.reader import Reader
+from bert_jax.inference.loading import load
+from bert_jax.inference.span_reader import Reader
 from bert_jax.output import check_new_file, replace_file
+from bert_jax.prediction.answer_file import answer_file
+from bert_jax.prediction.answer_formats import JSON_LINES, PREFIX, flat, format_of, kept_value, rounded, write_answers
+from bert_jax.prediction.inputs import OFFICIAL_SUFFIX, SQUAD_SUFFIX, is_official, is_squad, rows_to_answer
+from bert_jax.prediction.leaderboard import answer_test
+from bert_jax.prediction.shown_answer import lines_of
 from bert_jax.process import age_seconds
 from bert_jax.progress import Progress
 from bert_jax.settings.predict import PredictConfig
-from bert_jax.tasks.spans import BEST
+from bert_jax.tasks.span_search import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.train.memory import out_of_memory_told
-from bert_jax.verbs.answer_file import answer_file
-from bert_jax.verbs.answer_formats import JSON_LINES, PREFIX, flat, format_of, kept_value, rounded, write_answers
-from bert_jax.verbs.leaderboard import answer_test
-from bert_jax.verbs.prediction_input import OFFICIAL_SUFFIX, SQUAD_SUFFIX, is_official, is_squad, rows_to_answer
-from bert_jax.verbs.prediction_shown import lines_of
-from bert_jax.verbs.writing import write_output
 
 CHUNK_ROWS = 8192  # sorted by length together
 PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for

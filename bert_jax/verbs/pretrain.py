@@ -9,26 +9,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax import hosts, models
-from bert_jax.command import typed
+from bert_jax import hosts
+from bert_jax.command_name import typed
 from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, with_dropout
-from bert_jax.convert.growth import grow
-from bert_jax.convert.pretrained import Pretrained, ReadOptions
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
-from bert_jax.data.example_kinds import PAIR_LOSSES
-from bert_jax.data.pretraining import PretrainingBatches, Shards, held_out_batches
-from bert_jax.data.record import TOKENIZER_FOLDER, Manifest, check_files, read_manifest
+from bert_jax.convert.vocabulary_growth import grow
+from bert_jax.cpu import MOST_THREADS
+from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES
+from bert_jax.data.pretraining.record import TOKENIZER_FOLDER, Manifest, check_files, read_manifest
+from bert_jax.data.pretraining.stream import PretrainingBatches, Shards, held_out_batches
 from bert_jax.errors import UserError
-from bert_jax.machine import MOST_THREADS
+from bert_jax.model import presets
+from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
-from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.tasks.initial_state import PARTS, start_from
+from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.train.about import threads_of
 from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.flops import training_flops
@@ -38,8 +39,8 @@ from bert_jax.train.metrics import read_metrics
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
+from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import checkpoint_steps
-from bert_jax.verbs.starting import PARTS, start_from
 
 DEFAULT_MODEL = "bert-base-uncased"
 LONG_SECONDS = 3600.0  # of a run for which something smaller is named
@@ -128,7 +129,7 @@ def _advice(config: PretrainConfig, model: ModelConfig, manifest: Manifest, shar
     """Return what makes the run shorter, or its steps smaller."""
     length, predictions = manifest.length, manifest.masking.max_predictions
     flops = training_flops(model, length, predictions)
-    others = {} if config.from_ else {name: models.resolve(name, model.vocab_size) for name in SMALLER}
+    others = {} if config.from_ else {name: presets.resolve(name, model.vocab_size) for name in SMALLER}
     shares = {name: training_flops(other, length, predictions) / flops for name, other in others.items()}
 
     def quicker(seconds: float) -> str:
@@ -185,7 +186,7 @@ class _Beginning:
     def shape(self) -> ModelConfig:
         """Of a run that has checkpoints its own: what it began from may be gone by now."""
         if self.config.from_ is None:
-            return models.resolve(self.config.model or DEFAULT_MODEL, self.tokenizer.vocab_size)
+            return presets.resolve(self.config.model or DEFAULT_MODEL, self.tokenizer.vocab_size)
         if checkpoint_steps(RunFolder(self.config.output).checkpoints):
             return open_run(self.config.output).model()
         return self.pretrained.model

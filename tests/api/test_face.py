@@ -12,9 +12,9 @@ import pytest
 import bert_jax
 from bert_jax.api.keywords import as_toml, field_texts, spelled_call
 from bert_jax.api.results import Result, html_table, text_table
-from bert_jax.called import called_as, origin
 from bert_jax.config import from_table
 from bert_jax.errors import Stopped, UserError
+from bert_jax.origin import called_as, origin
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.settings.embed import EmbedConfig
 from bert_jax.settings.evaluate import EvaluateConfig
@@ -23,7 +23,7 @@ from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.settings.inspect import InspectConfig
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.settings.pretrain import PretrainConfig
-from data_prep.config import ReportConfig, ShardsConfig, VocabConfig
+from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
 
 VERBS = {
     "prepare": ShardsConfig,
@@ -57,7 +57,9 @@ def test_keywords_are_the_settings_of_the_command(name):
     assert all(f"\n{field}: " in documented for field in field_texts(VERBS[name]))
 
 
-@pytest.mark.parametrize("before", ["", "import bert_jax.convert.names; ", "import bert_jax.verbs.convert; "])
+@pytest.mark.parametrize(
+    "before", ["", "import bert_jax.convert.hugging_face.tensor_names; ", "import bert_jax.verbs.convert; "]
+)
 def test_convert_is_callable_whatever_was_imported_before(before):
     code = (
         f"{before}import bert_jax, inspect\n"

@@ -6,10 +6,10 @@ import fsspec
 import numpy as np
 import pytest
 
-from bert_jax.api.memory import at_address, in_folder, rows_of_lists
-from bert_jax.data.files import find_split_files
-from bert_jax.data.rows import Columns, read_rows
-from bert_jax.data.tables import SUFFIXES
+from bert_jax.api.in_memory_rows import at_address, in_folder, rows_of_lists
+from bert_jax.data.labelled.row_files import SUFFIXES
+from bert_jax.data.labelled.rows import Columns, read_rows
+from bert_jax.data.labelled.split_files import find_split_files
 from bert_jax.errors import UserError
 
 

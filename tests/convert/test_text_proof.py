@@ -11,14 +11,15 @@ from tokenizers import Tokenizer, processors
 
 import bert_jax
 from bert_jax import cli
-from bert_jax.convert.huggingface import read_huggingface, write_huggingface
-from bert_jax.convert.pretrained import Pretrained, outputs_of, shapes_of
+from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
 from bert_jax.convert.proof import against_transformers
 from bert_jax.convert.proof_batches import encode_rows, proof_rows, require_same_encodings
 from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained, outputs_of, shapes_of
 from bert_jax.text import load_tokenizer, recipes
 from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 LABELS = ("calm", "mild", "urgent")
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

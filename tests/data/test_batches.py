@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from bert_jax.data import batches as batches_module
 from bert_jax.data.batches import ROW_TOKENS, Batches, batch_lengths, best_lengths, prediction_batches
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import Rows
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
 from bert_jax.text import recipes
 from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 TOKENIZER = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *"abcdefg"], Rules(lowercase=True))
 CONTROL = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from bert_jax.data.batches import Batches
 from bert_jax.data.encoded import encode_rows
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.long_texts import WAYS, encode_texts, outputs_in_ways
-from bert_jax.data.rows import Rows
 from bert_jax.data.windows import windows_of_ids, windows_of_texts
 from bert_jax.errors import UserError
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 WORDS = [f"w{i}" for i in range(600)]
 TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], Rules(lowercase=True))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from bert_jax.data import token_cache
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import rows_of
+from bert_jax.data.labelled.rows import rows_of
 from bert_jax.data.token_cache import KeepingTokenizer, cache_folder, keeping
 from bert_jax.data.windows import cut, windows_of_pairs
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")]
 PLAIN = WordPieceTokenizer(VOCAB, Rules(lowercase=True))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bert_jax.data.answer_lengths import default_longest
 from bert_jax.data.windows import cut, windows_of_pairs, windows_of_texts
 from bert_jax.errors import UserError
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 WORDS = [f"w{i}" for i in range(30)]
 TOKENIZER = WordPieceTokenizer(

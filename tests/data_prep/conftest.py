@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from stories import WORDS, story
 
-from data_prep.config import ShardsConfig
+from data_prep.settings import ShardsConfig
 
 
 @pytest.fixture

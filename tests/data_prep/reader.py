@@ -12,10 +12,10 @@ import pyarrow
 import pyarrow.parquet
 import zstandard
 
-from data_prep.documents import read_documents
-from data_prep.parts import Piece, Source
-from data_prep.reading import Losses, Reading
-from data_prep.sources import find_sources
+from data_prep.corpus.documents import read_documents
+from data_prep.corpus.parts import Piece, Source
+from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.sources import find_sources
 
 PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress}
 

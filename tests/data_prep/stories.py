@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from bert_jax.data.record import Manifest
-from data_prep.tokenized import TokenizedText
+from bert_jax.data.pretraining.record import Manifest
+from data_prep.examples.tokenized import TokenizedText
 
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "e", "ing", "on", "us")]
 

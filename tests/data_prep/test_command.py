@@ -44,8 +44,8 @@ def test_a_setting_out_of_range_is_one_line(flag, value):
 
 
 def test_preparation_does_not_import_jax():
-    modules = "data_prep.command, data_prep.build, data_prep.check, data_prep.vocab"
-    modules += ", bert_jax.data.record, bert_jax.data.masking, bert_jax.text.wordpiece"
+    modules = "data_prep.command, data_prep.job.build, data_prep.checking.check, data_prep.vocabulary.train"
+    modules += ", bert_jax.data.pretraining.record, bert_jax.data.pretraining.masking, bert_jax.text.wordpiece"
     code = f"import sys, {modules}; assert not {{'jax', 'flax', 'tensorflow', 'torch'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bert_jax.demo.record import open_record
+from bert_jax.demo.demo_record import open_record
 from bert_jax.errors import UserError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bert_jax.demo import picture, report
+from bert_jax.demo import demo_report, picture
 from bert_jax.demo.closing import closing_lines
-from bert_jax.demo.results import Answer, DemoResults, Hidden, Seeds
+from bert_jax.demo.demo_results import Answer, DemoResults, Hidden, Seeds
 
 
 def write_run(run: Path, lines: list[dict]) -> Path:
@@ -60,7 +60,7 @@ def results(tmp_path: Path) -> DemoResults:
 
 
 def test_report_says_what_was_measured(results, tmp_path):
-    report.write_report(tmp_path / "demo", results)
+    demo_report.write_report(tmp_path / "demo", results)
     numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
     assert numbers["pretrained_accuracy"] == 0.625 and numbers["seconds"] == 371.3
     text = (tmp_path / "demo" / "report.md").read_text()
@@ -83,8 +83,8 @@ def test_report_says_what_was_measured(results, tmp_path):
 
 
 def test_verdict_is_honest_about_what_was_better(results):
-    assert "did not help" in report.verdict(dataclasses.replace(results, scratch=Seeds([0.7])))
-    assert "7.5 points better still" in report.verdict(dataclasses.replace(results, words_accuracy=0.7))
+    assert "did not help" in demo_report.verdict(dataclasses.replace(results, scratch=Seeds([0.7])))
+    assert "7.5 points better still" in demo_report.verdict(dataclasses.replace(results, words_accuracy=0.7))
 
 
 def test_surest_answers_are_of_every_label_and_least_sure_ones_the_last(results):

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from bert_jax.demo import task
+from bert_jax.demo import docstring_task
 from bert_jax.demo.corpus import Docstring, Module
 from bert_jax.errors import UserError
 
@@ -37,7 +37,7 @@ def read_csv(path):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return task.write_task(make_modules(), tmp_path_factory.mktemp("demo"), seed=3, libraries=LIBRARIES)
+    return docstring_task.write_task(make_modules(), tmp_path_factory.mktemp("demo"), seed=3, libraries=LIBRARIES)
 
 
 def test_counts_are_those_of_the_files(data):
@@ -69,12 +69,12 @@ def test_no_label_leaks_its_name_and_no_text_has_two_labels(data):
     for row in (*read_csv(data.train), *read_csv(data.dev)):
         assert not any(name in row["text"].lower() for name in LIBRARIES)
         assert row["text"] != "Every library has this very sentence in it."
-        assert len(row["text"].split()) >= task.FEWEST_WORDS
+        assert len(row["text"].split()) >= docstring_task.FEWEST_WORDS
 
 
 def test_same_seed_writes_the_same_bytes_and_another_seed_other_modules(data, tmp_path):
-    again = task.write_task(make_modules(), tmp_path / "again", seed=3, libraries=LIBRARIES)
-    other = task.write_task(make_modules(), tmp_path / "other", seed=4, libraries=LIBRARIES)
+    again = docstring_task.write_task(make_modules(), tmp_path / "again", seed=3, libraries=LIBRARIES)
+    other = docstring_task.write_task(make_modules(), tmp_path / "other", seed=4, libraries=LIBRARIES)
     for name in ("corpus", "held_out", "train", "dev"):
         assert getattr(again, name).read_bytes() == getattr(data, name).read_bytes()
     assert other.held_out.read_bytes() != data.held_out.read_bytes()
@@ -92,15 +92,15 @@ def test_same_seed_writes_the_same_bytes_and_another_seed_other_modules(data, tm
     ],
 )
 def test_redact(text, expected):
-    assert task.redact(text) == expected
+    assert docstring_task.redact(text) == expected
 
 
 def test_opening_ends_with_a_whole_sentence():
     sentence = "This is a sentence of just ten words for you. "
-    assert task._opening(sentence * 9) == (sentence * 4).strip()
-    assert task._opening("word " * 50) == ("word " * 40).strip()
+    assert docstring_task._opening(sentence * 9) == (sentence * 4).strip()
+    assert docstring_task._opening("word " * 50) == ("word " * 40).strip()
 
 
 def test_too_little_documentation_is_a_clear_error(tmp_path):
     with pytest.raises(UserError, match="too few"):
-        task.write_task([], tmp_path, seed=0)
+        docstring_task.write_task([], tmp_path, seed=0)

@@ -13,8 +13,8 @@ from runs import WORDS
 
 from bert_jax.cli import main
 from bert_jax.train.run import LOCK
-from data_prep.build import build_shards
-from data_prep.config import ShardsConfig
+from data_prep.job.build import build_shards
+from data_prep.settings import ShardsConfig
 
 MODEL = "width = 16\ndepth = 1\nheads = 2\nmlp_width = 24\nmax_length = 32\ninitializer_range = 0.2\n"
 Command = Callable[..., subprocess.Popen]

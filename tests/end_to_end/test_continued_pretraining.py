@@ -12,20 +12,21 @@ from runs import ended, lines, logged, reached, result, wait_for
 
 from bert_jax.cli import main
 from bert_jax.config import MeshConfig
-from bert_jax.convert.growth import BIAS, TABLE, grow
 from bert_jax.convert.source import read_model
+from bert_jax.convert.vocabulary_growth import BIAS, TABLE, grow
 from bert_jax.errors import UserError
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.tasks.initial_state import PARTS, start_from
+from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.text import load_tokenizer
-from bert_jax.text.extension_training import extend_wordpiece
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.training.extension import extend_wordpiece
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 from bert_jax.train.checkpoint import checkpoint_steps
 from bert_jax.train.program import Program
-from bert_jax.verbs.starting import PARTS, start_from
-from data_prep.build import build_shards
-from data_prep.config import ShardsConfig
+from data_prep.job.build import build_shards
+from data_prep.settings import ShardsConfig
 
 STILL = ["--steps", 1, "--optim.peak-lr", 0, "--mesh.data", 1, "--batch-size", 6]
 
@@ -142,7 +143,7 @@ def test_pieces_of_a_new_word_are_those_behind_a_blank():
 def tiny_pretrained(tokenizer: Tokenizer):
     from tiny import TINY
 
-    from bert_jax.convert.pretrained import Pretrained
+    from bert_jax.pretrained import Pretrained
 
     model = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
     rows = np.arange(model.padded_vocab_size, dtype=np.float32)

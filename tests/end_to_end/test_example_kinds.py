@@ -12,8 +12,8 @@ from bert_jax.errors import UserError
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.train.run import open_run
 from bert_jax.verbs.pretrain import pretrain
-from data_prep.build import build_shards
-from data_prep.config import ShardsConfig
+from data_prep.job.build import build_shards
+from data_prep.settings import ShardsConfig
 
 METRICS = {"pairs": {"nsp_loss", "nsp_accuracy"}, "sentence-order": {"sop_loss", "sop_accuracy"}}
 ROTARY = 'segments = 0\npositions = "rotary"\nlocal_window = 3\nglobal_every = 2\nblock = "pre"\nmlp = "gated"\n'

@@ -200,12 +200,12 @@ def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
 
 def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows, tmp_path):
     from bert_jax.config import MeshConfig
-    from bert_jax.convert.rules import flatten
     from bert_jax.convert.source import read_model
-    from bert_jax.inference.outputs import make_task
+    from bert_jax.finetuning.single_run import first_state
     from bert_jax.sharding import make_mesh
+    from bert_jax.tasks.registry import make_task
     from bert_jax.train.program import Program
-    from bert_jax.verbs.finetune_run import first_state
+    from bert_jax.trees import flatten
 
     source = read_model(pretrained)
     program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)), seed=1)

@@ -164,18 +164,18 @@ def test_scores_and_any_number_of_labels_are_read_in_windows(pretrained, tmp_pat
 
 
 def test_classes_are_weighed_by_texts_not_by_windows(pretrained, tmp_path, monkeypatch):
-    from bert_jax.verbs import finetune_run
+    from bert_jax.finetuning import single_run
 
     words = " ".join(["fa"] * 40)
     texts = [("short", "fa")] * 6 + [("long", words)] * 3
     for split in ("train", "dev"):
         (tmp_path / f"{split}.csv").write_text("text,label\n" + "".join(f"{text},{name}\n" for name, text in texts))
     seen = []
-    monkeypatch.setattr(finetune_run, "Program", lambda task, *more, **given: seen.append(task))
+    monkeypatch.setattr(single_run, "Program", lambda task, *more, **given: seen.append(task))
     config = bert_jax.FinetuneConfig(
         pretrained, tmp_path, tmp_path / "run", class_weights="balanced", long_texts="mean", max_length=LENGTH
     )
-    finetune_run.prepare(config)
+    single_run.prepare(config)
     assert seen[0].class_weights == pytest.approx((1.5, 0.75))  # long, short
 
 

@@ -10,7 +10,7 @@ from prepared import prepare_glue, prepare_squad
 from runs import result
 
 from bert_jax.cli import main
-from bert_jax.verbs.glue import task_score
+from bert_jax.finetuning.glue_suite import task_score
 
 QUICK = ["--epochs", 1, "--batch-size", 6, "--learning-rate", 0.01, "--max-length", 24, "--log-every", 1]
 CLASSES = ("entailment", "neutral", "contradiction")

@@ -12,8 +12,8 @@ from runs import WORDS, result
 
 import bert_jax
 from bert_jax.cli import main
-from bert_jax.finetuning.data import Asked
-from bert_jax.finetuning.tasks import read_dev
+from bert_jax.finetuning.readers.by_task import read_dev
+from bert_jax.finetuning.task_data import Asked
 
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
 QUICK += ["--evaluate-every", 42]  # twice
@@ -264,7 +264,7 @@ def test_a_length_of_answers_is_refused_where_there_are_none(tagged, tmp_path, c
 
 
 def test_answers_that_cannot_be_given_are_told_in_training(pretrained, tmp_path):
-    from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.finetuning.readers.by_task import read_task_data
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
 
@@ -357,7 +357,7 @@ def test_an_export_that_loses_the_threshold_says_so(read, tmp_path, capsys):
 
 
 def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
-    from bert_jax.finetuning.tasks import read_task_data
+    from bert_jax.finetuning.readers.by_task import read_task_data
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
 

@@ -11,7 +11,7 @@ import bert_jax
 from bert_jax.cli import main
 from bert_jax.data.batches import Batches
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import Columns, read_rows
+from bert_jax.data.labelled.rows import Columns, read_rows
 from bert_jax.text import load_tokenizer
 from bert_jax.train.program import Program
 

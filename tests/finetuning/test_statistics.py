@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bert_jax.finetuning.review import Case, Certainty, Review, counts_of
+from bert_jax.finetuning.reviews.review import Case, Certainty, Review, counts_of
 from bert_jax.finetuning.statistics import bootstrap, by_confidence, calibration, intervals, wilson
 from bert_jax.tasks.scores import CLASS_METRICS, confusion, score
 

@@ -6,7 +6,7 @@ import pytest
 from bert_jax.data.encoded import Encoded
 from bert_jax.errors import UserError
 from bert_jax.finetuning import trained_on
-from bert_jax.finetuning.data import Examples
+from bert_jax.finetuning.task_data import Examples
 from bert_jax.finetuning.trained_on import FILE, find_trained_on, write_trained_on
 
 

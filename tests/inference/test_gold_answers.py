@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gold import gold_answers, write_squad
 
-from bert_jax.text.byte_level_training import train_byte_level
-from bert_jax.text.training import Wanted
-from bert_jax.text.unigram_training import train_unigram
-from bert_jax.text.wordpiece_training import train_wordpiece
+from bert_jax.text.training.byte_level import train_byte_level
+from bert_jax.text.training.requests import Wanted
+from bert_jax.text.training.unigram import train_unigram
+from bert_jax.text.training.wordpiece_learning import train_wordpiece
 
 TRAINERS = {"wordpiece": train_wordpiece, "bpe": train_byte_level, "unigram": train_unigram}
 DECOMPOSED = unicodedata.normalize

@@ -8,9 +8,9 @@ from foreign import write_foreign
 
 import bert_jax
 from bert_jax import cli
-from bert_jax.convert.huggingface import read_huggingface
+from bert_jax.convert.hugging_face.model_folder import read_huggingface
 from bert_jax.errors import UserError
-from bert_jax.inference.load import open_model
+from bert_jax.inference.loading import open_model
 
 TEXTS = ["word1 word2 word3", "word9", "word4 word5 word6 word7 word8"]
 IDENTITY = "torch.nn.modules.linear.Identity"
@@ -25,7 +25,7 @@ def changed(folder, **fields):
 
 def logits(folder) -> np.ndarray:
     from bert_jax.data.encoded import encode_rows
-    from bert_jax.data.rows import rows_of
+    from bert_jax.data.labelled.rows import rows_of
 
     about, compute = open_model(folder)
     return compute(encode_rows(rows_of(TEXTS), about.tokenizer, about.max_length), 64)

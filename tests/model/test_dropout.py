@@ -7,11 +7,11 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
-from bert_jax.draws import Draws, draw_words, words_of_part
 from bert_jax.model.dropout import dropout, random_bits
+from bert_jax.random_bits import DropoutSeeds, draw_seeds, microbatch_seeds
 from bert_jax.sharding import make_mesh
 
-KEYS = draw_words(jax.random.key(5), 4)  # as of four layers of one step
+KEYS = draw_seeds(jax.random.key(5), 4)  # as of four layers of one step
 
 
 def planes(bits: jax.Array) -> np.ndarray:
@@ -27,8 +27,8 @@ def test_each_bit_is_even(shape):
 
 def test_bits_rows_columns_and_keys_say_nothing_of_each_other():
     rows, columns = 257, 509
-    draws = [random_bits(key, (rows, columns)) for key in KEYS]
-    sets = [draw.reshape(-1) for draw in draws]
+    seeds = [random_bits(key, (rows, columns)) for key in KEYS]
+    sets = [draw.reshape(-1) for draw in seeds]
     limit = 6 / np.sqrt(rows * columns)
     whole = np.concatenate([planes(one) for one in sets], axis=1)  # entries, bits of all keys
     product = whole.T @ whole / len(whole)
@@ -47,7 +47,7 @@ def test_rows_are_no_shifted_copies_of_each_other():
 
 
 def test_micro_batches_have_words_of_their_own():
-    parts = [words_of_part(KEYS, jnp.int32(part)) for part in range(3)]
+    parts = [microbatch_seeds(KEYS, jnp.int32(part)) for part in range(3)]
     assert len({(int(first), int(second)) for words in parts for first, second in words}) == 12
 
 
@@ -62,19 +62,21 @@ def test_they_are_the_same_on_any_mesh():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_share_is_zero_and_the_mean_stays(rate, dtype):
-    found = np.asarray(dropout(jnp.ones((200, 300), dtype), rate, Draws(draw_words(jax.random.key(1), 2))), np.float64)
+    found = np.asarray(
+        dropout(jnp.ones((200, 300), dtype), rate, DropoutSeeds(draw_seeds(jax.random.key(1), 2))), np.float64
+    )
     assert set(np.unique(found)) == {0.0, float(jnp.asarray(1 / (1 - rate), dtype))}
     assert (found == 0).mean() == pytest.approx(rate, abs=5 * np.sqrt(rate * (1 - rate) / found.size))
 
 
 def test_each_call_draws_anew_and_the_gradient_has_the_same_zeros():
-    x, draws = jnp.ones((40, 50)), Draws(draw_words(jax.random.key(1), 2))
-    first, second = dropout(x, 0.3, draws), dropout(x, 0.3, draws)
+    x, seeds = jnp.ones((40, 50)), DropoutSeeds(draw_seeds(jax.random.key(1), 2))
+    first, second = dropout(x, 0.3, seeds), dropout(x, 0.3, seeds)
     assert 0.3 < (np.asarray(first == 0) != np.asarray(second == 0)).mean() < 0.55  # 2 x 0.3 x 0.7 are 0.42
-    value, back = jax.vjp(lambda x: dropout(x, 0.3, Draws(draw_words(jax.random.key(1), 2))), x)
+    value, back = jax.vjp(lambda x: dropout(x, 0.3, DropoutSeeds(draw_seeds(jax.random.key(1), 2))), x)
     assert np.array_equal(value, first) and np.array_equal(back(x)[0], first)
 
 
 def test_without_random_numbers_nothing_is_dropped():
     x = jnp.ones((3, 5))
-    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, Draws(draw_words(jax.random.key(1), 2))) is x
+    assert dropout(x, 0.5, None) is x and dropout(x, 0.0, DropoutSeeds(draw_seeds(jax.random.key(1), 2))) is x

@@ -7,9 +7,9 @@ import pytest
 from flax import nnx
 from tiny import TINY, pretraining_batch
 
-from bert_jax.draws import Draws, draw_words, weight_keys
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.model.heads import PretrainingModel
+from bert_jax.random_bits import DropoutSeeds, draw_seeds, weight_keys
 
 TOKENS = pretraining_batch()["tokens"]
 LENGTH = np.array([7, 4, 6], np.int32)
@@ -28,7 +28,9 @@ def hidden(model):
 
     @jax.jit
     def apply(tokens, segments, mask, key=None):
-        return nnx.merge(graph, params)(tokens, segments, mask, None if key is None else Draws(draw_words(key, 20)))
+        return nnx.merge(graph, params)(
+            tokens, segments, mask, None if key is None else DropoutSeeds(draw_seeds(key, 20))
+        )
 
     return apply
 

@@ -4,7 +4,7 @@ import pytest
 from foreign import write_foreign
 
 import bert_jax
-from bert_jax.convert.onnx_file import write_onnx
+from bert_jax.convert.export.onnx_file import write_onnx
 from bert_jax.convert.source import read_model
 
 transformers = pytest.importorskip("transformers", reason="answers are compared with transformers' own")

@@ -5,7 +5,7 @@ import pytest
 from foreign import write_foreign
 
 import bert_jax
-from bert_jax.convert.sentence_transformers import write_sentence_transformers
+from bert_jax.convert.hugging_face.sentence_transformers import write_sentence_transformers
 from bert_jax.convert.source import read_model
 
 library = pytest.importorskip("sentence_transformers", minversion="6", reason="vectors are compared with its own")

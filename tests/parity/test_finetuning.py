@@ -6,10 +6,10 @@ from foreign import write_foreign
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.data.batches import Batches
+from bert_jax.finetuning.single_run import prepare
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.tasks.initial_state import start_from
 from bert_jax.train.optimizer import Pace
-from bert_jax.verbs.finetune_run import prepare
-from bert_jax.verbs.starting import start_from
 
 torch = pytest.importorskip("torch", reason="fine-tuning is compared with a loop of torch")
 transformers = pytest.importorskip("transformers", reason="fine-tuning is compared with transformers' models")

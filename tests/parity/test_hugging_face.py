@@ -8,9 +8,9 @@ from tiny import TINY, pretraining_batch
 
 from bert_jax.config import MeshConfig, ModelConfig
 from bert_jax.model.encoder import masks
-from bert_jax.models import PRESETS
+from bert_jax.model.presets import PRESETS
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.train.program import Program
 
 torch = pytest.importorskip("torch", reason="outputs are compared with Hugging Face's, which runs on torch")

@@ -46,7 +46,7 @@ def test_fill_mask(tmp_path, said):
 
 @pytest.mark.parametrize(("kind", "name"), [("token", "ForTokenClassification"), ("span", "ForQuestionAnswering")])
 def test_other_heads_open_without_a_warning(tmp_path, said, kind, name):
-    from bert_jax.convert.pretrained import outputs_of
+    from bert_jax.pretrained import outputs_of
 
     labels = ("O", "B-PER", "I-PER") if kind == "token" else None
     written = write_foreign(tmp_path / "hf", kind, labels)

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 from tiny import TINY
 
-from bert_jax.tasks.sequence import ClassificationTask, MultiLabelTask, RegressionTask
+from bert_jax.tasks.sequence_tasks import ClassificationTask, MultiLabelTask, RegressionTask
 
 WEIGHTS = (0.5, 3.0, 1.25)
 

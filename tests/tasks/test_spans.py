@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from bert_jax.data.windows import windows_of_pairs
-from bert_jax.tasks.spans import read_spans
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.tasks.span_search import read_spans
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 TOKENIZER = WordPieceTokenizer(
     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "in", "rome"], Rules(lowercase=True)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from official_squad import evaluate_1_1, evaluate_2_0
 
 from bert_jax.cli import main
-from bert_jax.data.squad import read_predictions, read_squad
+from bert_jax.data.labelled.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
-from bert_jax.finetuning.answer_review import Answers, answer_scores, golds_of
-from bert_jax.tasks.spans import Candidate
+from bert_jax.finetuning.reviews.answer_review import Answers, answer_scores, golds_of
+from bert_jax.tasks.span_search import Candidate
 from bert_jax.tasks.squad_scores import best_threshold, normalize_answer, squad_scores
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "squad"

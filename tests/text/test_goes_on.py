@@ -7,8 +7,8 @@ import pytest
 from library_folders import KINDS
 
 from bert_jax.text import load_tokenizer
-from bert_jax.text.training import Wanted
-from bert_jax.text.wordpiece_training import train_wordpiece
+from bert_jax.text.training.requests import Wanted
+from bert_jax.text.training.wordpiece_learning import train_wordpiece
 
 TEXT = "jumps over brown foxes quickly jumpsover thelazydog"
 

@@ -12,12 +12,13 @@ from library_folders import write
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import rows_of
+from bert_jax.data.labelled.rows import rows_of
 from bert_jax.data.windows import windows_of_pairs
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.layout import Layout
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##d"]
 CLS, SEP = ("[CLS]", 2), ("[SEP]", 3)

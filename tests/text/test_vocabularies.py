@@ -9,7 +9,8 @@ import pytest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNCASED = [*CONTROL, *(f"{a}{b}" for a in "abcde" for b in "fghijklmno"), "é", "e", "##e", "电", "apple", "a", "##b"]

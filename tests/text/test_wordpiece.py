@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.rows import Rows
+from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer, word_cache
 from bert_jax.text.truncation import truncated_lengths
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import AddedToken, Rules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CONTINUED = ["##a", "##b", "##ab", "##c", "##bc", "##e", "##é", "##ss", "##s", "##i", "##א", "##\u0307", "##ﾝ", "##ハ"]

@@ -6,7 +6,8 @@ import pytest
 
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.wordpiece import AddedToken, Rules, WordPieceTokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import AddedToken, Rules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCAB = [*CONTROL, "a", "b", "ab", "##b", "##c", "é", ".", ",", "[unused1]", "Ab"]

@@ -43,8 +43,8 @@ class LineTask:
     def counts(self, batch):
         return dict.fromkeys(("loss", "error"), jnp.float32(len(batch["tokens"])))
 
-    def sums(self, module, batch, draws):
-        noise = draws.next()[0] / 2.0**32 if draws else 0.0
+    def sums(self, module, batch, seeds):
+        noise = seeds.next()[0] / 2.0**32 if seeds else 0.0
         error = module(batch["tokens"])[:, 0] - batch["label"] + noise
         return {"loss": jnp.sum(jnp.square(error)), "error": jnp.sum(jnp.abs(error))}
 

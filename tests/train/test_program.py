@@ -5,7 +5,7 @@ from tiny import EVEN, begin, pretraining_batch
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.pretraining import PretrainingTask
+from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.train.optimizer import Pace, make_optimizer
 from bert_jax.train.program import Program
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from bert_jax.cpu import THREADS, cores
 from bert_jax.errors import UserError
-from bert_jax.machine import THREADS, cores
-from bert_jax.models import resolve
+from bert_jax.model.presets import resolve
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.text.wordpiece import Rules, WordPieceTokenizer
-from bert_jax.train.about import describe_change, new_about, threads_of
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.text.wordpiece_rules import Rules
 from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint, start_or_resume
+from bert_jax.train.run_record import describe_change, new_about, threads_of
 from bert_jax.train.seal import sealed
 
 ABOUT = {

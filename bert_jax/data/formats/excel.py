@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from bert_jax.data.formats.addresses import open_file
-from bert_jax.data.formats.tables import Row
+from bert_jax.data.formats.delimited import Row
 from bert_jax.errors import UserError, first_line, listed
 
 SUFFIXES = (".xlsx", ".xlsm")

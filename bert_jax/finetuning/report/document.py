@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from bert_jax.finetuning.review import Case
+from bert_jax.finetuning.reviews.review import Case
 
 
 @dataclasses.dataclass(frozen=True)

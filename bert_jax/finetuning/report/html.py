@@ -20,7 +20,7 @@ from bert_jax.finetuning.report.document import (
     printable,
 )
 from bert_jax.finetuning.report.style import STYLE
-from bert_jax.finetuning.review import Case, Mark, Part
+from bert_jax.finetuning.reviews.review import Case, Mark, Part
 
 # No script runs and nothing is fetched, whatever the texts hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

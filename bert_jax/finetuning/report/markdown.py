@@ -19,7 +19,7 @@ from bert_jax.finetuning.report.document import (
     Table,
     printable,
 )
-from bert_jax.finetuning.review import Case
+from bert_jax.finetuning.reviews.review import Case
 
 _MEANS = re.compile(r"([\\`*_{}\[\]<>#|!$~&])")
 _BULLET = re.compile(r"^([-+=])", re.MULTILINE)

@@ -19,7 +19,7 @@ from bert_jax.finetuning.report.document import (
     share,
 )
 from bert_jax.finetuning.report.figures import draw_calibration, draw_numbers
-from bert_jax.finetuning.review import WORST, Baseline, Review
+from bert_jax.finetuning.reviews.review import WORST, Baseline, Review
 from bert_jax.finetuning.statistics import Interval, by_confidence, calibration, compared
 
 MOST_CLASSES = 20  # in the confusion matrix

@@ -1,0 +1,1 @@
+"""Folders of Hugging Face and sentence-transformers, read and written without their libraries."""

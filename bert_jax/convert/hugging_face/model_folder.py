@@ -1,0 +1,381 @@
+"""Folders of Hugging Face: config.json, weights, tokenizer. Read and written without their library, no code is run."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, merge, read_adapter
+from bert_jax.convert.hugging_face.families import family_named, family_of, family_without_name
+from bert_jax.convert.hugging_face.family import Family, Table
+from bert_jax.convert.hugging_face.head_kinds import kind_of
+from bert_jax.convert.hugging_face.hub_tensors import Tensors, drop_tied, unwrap
+from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16
+from bert_jax.convert.hugging_face.weight_files import has_weights, open_weights, write_weights
+from bert_jax.convert.rules import MOST_LEFT_OUT, extra_tensors, read_tensors, to_theirs
+from bert_jax.errors import UserError, listed, shown
+from bert_jax.files import read_json, read_json_if_there
+from bert_jax.pretrained import (
+    MULTI_LABEL,
+    REGRESSION,
+    SINGLE_LABEL,
+    Activation,
+    Pretrained,
+    ReadOptions,
+    check_vocabulary,
+    outputs_of,
+    shapes_of,
+)
+from bert_jax.terminal import note
+from bert_jax.text import load_tokenizer
+from bert_jax.text.classes import has_tokenizer
+from bert_jax.text.folder_files import SETTINGS, TOKENIZER
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+
+T = TypeVar("T")
+
+CONFIG = "config.json"
+MAX_CONFIG_BYTES = 50_000_000
+MOST_LEVELS = 32
+MOST_CLASSES = 1 << 16
+PROBLEMS = {
+    "single_label_classification": SINGLE_LABEL,
+    "multi_label_classification": MULTI_LABEL,
+    "regression": REGRESSION,
+}
+CLASSIFIERS = ("sequence", "token")
+TIED_HEADS = ("masked_lm", "pretrain")
+QUANTISED = "quantised models are not read. Save it in floating point, in transformers after model.dequantize()"
+
+
+def is_huggingface(folder: Path) -> bool:
+    """Return whether the folder holds a model of the library, or an adapter to one."""
+    return (folder / CONFIG).is_file() or is_adapter(folder)
+
+
+def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
+    """Return the model in a folder, with the head that its weights have, and with the adapter beside it merged.
+
+    Raises one UserError with all that is wrong with its configuration, weights and vocabulary; a tensor that is there
+    for nothing is wrong, too. What was decided on the way is said in notes.
+    """
+    adapter = read_adapter(folder) if is_adapter(folder) else None
+    whole = _whole(folder, adapter, options)
+    table = read_table(whole / CONFIG)
+    where = str(whole / CONFIG)
+    problems: list[str] = []
+    tensors = _noted(problems, lambda: Tensors(open_weights(whole)))
+    with_tokenizer = folder if has_tokenizer(folder) else whole  # an adapter's folder may have one
+    tokenizer = _noted(problems, lambda: read_tokenizer(with_tokenizer, lowercase=options.lowercase))
+    family = _noted(problems, lambda: _family(table, tensors.names() if tensors else (), where))
+    layout = None
+    if family and tensors:
+        layout = _noted(problems, lambda: _layout(family, table, tensors, adapter, options, where))
+    model = _noted(problems, lambda: family.read(layout.table if layout else table, where)) if family else None
+    if model and tokenizer:
+        _noted(problems, lambda: check_vocabulary(tokenizer, model.vocab_size, str(folder)))
+    pretrained = None
+    if family and model and tensors and layout:
+        pretrained = _noted(problems, lambda: _fitted(folder, family, layout, model, tensors, options))
+    if problems or pretrained is None or tensors is None:
+        raise UserError("; ".join(problems))
+    for text in tensors.notes:
+        note(f"{folder}: {text}")
+    max_length = min(pretrained.model.max_length, _tokenizer_length(with_tokenizer))
+    origin = pretrained.origin
+    if not _cased_alike(with_tokenizer, tokenizer, options.lowercase):
+        origin = {**origin, "plain": False}
+    return pretrained.changed(tokenizer=tokenizer, max_length=max_length, origin=origin)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Layout:
+    """The facts about a folder that are known before its tensors are matched with the rules.
+
+    table     config.json, as an adapter changes it
+    at        the prefix of the encoder's names
+    adapter   whether one is merged: the head of its base may be left over, and all tensors are float32
+    changed   names of the tensors that it changes
+    plain     whether transformers opens the folder as it is and computes the same
+    """
+
+    table: Table
+    at: str
+    adapter: Adapter | None
+    changed: set[str]
+    plain: bool
+
+
+def _whole(folder: Path, adapter: Adapter | None, options: ReadOptions) -> Path:
+    """The folder with config.json and the weights: of an adapter alone, its base's."""
+    base = options.base
+    if base is not None:
+        if adapter is None:
+            raise UserError(f"{folder}: no adapter, so there is nothing to merge into --base {base}")
+        if not (base / CONFIG).is_file() or is_adapter(base):
+            raise UserError(f"--base {base}: the folder of a whole model, with {CONFIG} and no adapter, is expected")
+        return base
+    if adapter is None or has_weights(folder):
+        return folder
+    raise UserError(
+        f"{folder}: a LoRA adapter alone, for the base {shown(adapter.base)}. Merge them once: "
+        f"`bert-jax convert {folder} TARGET --base FOLDER`, where FOLDER has that base"
+    )
+
+
+def _layout(
+    family: Family, table: Table, tensors: Tensors, adapter: Adapter | None, options: ReadOptions, where: str
+) -> _Layout:
+    if table.get("quantization_config") is not None:
+        raise UserError(f"{where}: {quantised_by(table)}; {QUANTISED}")
+    at, wrapper = unwrap(tensors, family, ignore_extra=options.ignore_extra)
+    own = table.get("local_rope_theta", 0) is not None  # transformers 5 fails on null
+    if adapter is None:
+        return _Layout(table, at, None, set(), plain=own and not wrapper)
+    changed = merge(adapter, tensors, at=at, prefix=family.prefix)
+    table = dict(table)
+    if adapter.kind or adapter.architecture:
+        table["architectures"] = [family.architecture(adapter.kind) if adapter.kind else adapter.architecture]
+    if f"{at}{family.token_table}" in changed:
+        table["vocab_size"] = tensors.shape(f"{at}{family.token_table}")[0]
+    return _Layout(table, at, adapter, changed, plain=False)
+
+
+def _fitted(
+    folder: Path, family: Family, layout: _Layout, model: ModelConfig, tensors: Tensors, options: ReadOptions
+) -> Pretrained:
+    """The model, all but its tokenizer. Raises UserError with all that does not fit."""
+    where, at, table = str(folder / CONFIG), layout.at, layout.table
+    if model.depth > len(tensors.names()):  # before that many are built
+        raise UserError(
+            f"{where}: {model.depth} layers, and all of {tensors.source} are {len(tensors.names())} tensors"
+        )
+    tied = drop_tied(tensors, family, at)
+    held = kind_of(family, table, tensors.names(), at, where)
+    kind = held.kind
+    tensors.notes += held.notes
+    if kind in TIED_HEADS and f"{at}{family.token_table}" in layout.changed:
+        raise UserError(f"{where}: the adapter changes the token table, not the output layer tied to it; not supported")
+    if layout.adapter and kind in CLASSIFIERS:
+        table = _labels_of_adapter(family, table, tensors, kind, at, where)
+    labels, problem = _labels(table, where) if kind in CLASSIFIERS else (None, SINGLE_LABEL)
+    activation = _activation(table, problem, len(labels or ()), where) if kind == "sequence" else "identity"
+    pooler = f"{at}pooler.dense.weight" in tensors.names() and "pooler" in family.heads
+    rules = family.rules(model, kind, pooler=pooler, at=at)
+    if pooler and not any(rule.theirs == f"{at}pooler.dense.weight" for rule in rules):
+        for part in ("weight", "bias"):  # of pre-training; RoBERTa's classifiers pass it over
+            tensors.drop(f"{at}pooler.dense.{part}")
+    left_out = extra_tensors(rules, tensors) if options.ignore_extra else []
+    if layout.adapter:
+        left_out += [name for name in family.head_tensors(at) if name in extra_tensors(rules, tensors)]
+    for name in {*held.leftover, *left_out}:
+        tensors.drop(name)
+    if left_out:
+        tensors.notes.append(f"left out: {listed(left_out, MOST_LEFT_OUT)}")
+    has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
+    shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
+    source = str(tensors.source)
+    if whole := tensors.of_whole_numbers():
+        raise UserError(f"{source}: {whole[0]} is of whole numbers; {QUANTISED}")
+    params = read_tensors(rules, tensors, shapes, vocab_size=model.vocab_size, where=source)
+    dtypes = {rule.ours[0]: "float32" if layout.adapter else str(tensors.dtype(rule.theirs)) for rule in rules}
+    dtype = dtypes[rules[0].ours[0]]
+    origin = {
+        "format": "hf",
+        "family": family.name,
+        "config": table,
+        "prefix": family.prefix if layout.adapter and kind != "encoder" else at,
+        "tied": tied,
+        "dtype": dtype,
+        "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
+        **({} if layout.plain else {"plain": False}),
+    }
+    return Pretrained(str(folder), kind, model, None, params, labels, problem, origin=origin, activation=activation)
+
+
+def quantised_by(table: Table) -> str:
+    """Say what made the numbers of a quantised model, from config.json."""
+    about = table["quantization_config"] if isinstance(table["quantization_config"], dict) else {}
+    on = {key.removeprefix("_") for key, value in about.items() if value is True}
+    by_flag = next((bits for bits, key in ((4, "load_in_4bit"), (8, "load_in_8bit")) if key in on), None)
+    method = about.get("quant_method") or ("bitsandbytes" if by_flag else None)
+    bits = about.get("bits") or by_flag
+    told = f"quantised by {shown(method)}" if method else "quantised, by what it does not say"
+    return f"{told}, to {shown(bits)} bits" if bits else told
+
+
+def _labels_of_adapter(family: Family, table: Table, tensors: Tensors, kind: str, at: str, where: str) -> Table:
+    """The table with as many labels as the adapter's head has outputs: an adapter holds no names of its own."""
+    head = next((rule.theirs for rule in family.heads[kind](at) if rule.ours == ("classifier/kernel",)), "")
+    if head not in tensors.names() or len(_labels(table, where)[0]) == (rows := tensors.shape(head)[0]):
+        return table
+    tensors.notes.append(f"the base has other labels than the adapter's {rows} outputs: they are LABEL_0 and so on")
+    rest = {key: value for key, value in table.items() if key not in ("label2id", "num_labels")}
+    return {**rest, "id2label": {str(i): f"LABEL_{i}" for i in range(min(rows, MOST_CLASSES))}}
+
+
+def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
+    """Leaves config.json, model.safetensors and the tokenizer in `folder`, which is there and empty."""
+    origin = pretrained.origin if pretrained.origin.get("format") == "hf" else {}
+    family = family_named(origin["family"], "") if origin else family_of(pretrained.model)
+    at = origin.get("prefix", "" if pretrained.kind == "encoder" else family.prefix)
+    rules = family.rules(pretrained.model, pretrained.kind, pooler=pretrained.pooler, at=at)
+    dtype, others = origin.get("dtype", "float32"), origin.get("other_dtypes", {})
+    tensors = {}
+    for rule in rules:
+        array = to_theirs(rule, pretrained.params, pretrained.model.vocab_size)
+        tensors[rule.theirs] = array.astype(_dtype(others.get(rule.ours[0], dtype)), copy=False)
+    for name, repeats in origin.get("tied", {}).items():
+        tensors[name] = tensors[repeats]
+    table = {**origin.get("config", {}), **config_table(pretrained, family)}
+    (folder / CONFIG).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_weights(folder, tensors)
+    if pretrained.tokenizer is not None:
+        pretrained.tokenizer.save(folder)
+        _write_length(folder / SETTINGS, pretrained.max_length)
+
+
+def _write_length(path: Path, max_length: int) -> None:
+    """The tokenizer's settings say where a text is cut: pipelines cut it there, as our own predictions do."""
+    settings = {**read_json(path), "model_max_length": max_length}
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def config_table(pretrained: Pretrained, family: Family) -> Table:
+    """config.json of a model."""
+    dtype = pretrained.origin.get("dtype", "float32")
+    table = {
+        "architectures": [family.architecture(pretrained.kind)],
+        **family.write(pretrained.model),
+        "dtype": dtype,
+        "torch_dtype": dtype,
+    }
+    if pretrained.tokenizer is not None and not pretrained.model.first_position:  # where positions are counted from it
+        table["pad_token_id"] = pretrained.tokenizer.special.pad
+    labels = ("LABEL_0",) if pretrained.kind == "sequence" and pretrained.labels is None else pretrained.labels
+    if labels is not None:
+        table["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        table["label2id"] = {label: i for i, label in enumerate(labels)}
+    unsaid = pretrained.activation == "sigmoid" or (pretrained.origin and pretrained.problem == SINGLE_LABEL)
+    if pretrained.kind == "sequence" and not unsaid:
+        table["problem_type"] = next(theirs for theirs, ours in PROBLEMS.items() if ours == pretrained.problem)
+    return table
+
+
+def read_table(path: Path) -> Table:
+    """The JSON object in a configuration file."""
+    if path.is_file() and path.stat().st_size > MAX_CONFIG_BYTES:
+        raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a configuration")
+    table = read_json(path)
+    if _deeper_than(MOST_LEVELS, table):
+        raise UserError(f"{path}: more than {MOST_LEVELS} objects and lists within each other; not a configuration")
+    try:
+        json.dumps(table, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half a pair of surrogates could not be written again
+        raise UserError(f"{path}: not JSON: {error}") from None
+    return table
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(levels):
+        nested = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list))
+        level = [child for children in nested for child in children]
+    return bool(level)
+
+
+def read_tokenizer(folder: Path, *, lowercase: bool | None = None) -> Tokenizer | None:
+    """Return the tokenizer beside the weights, or None where no file of one is there."""
+    return load_tokenizer(folder, lowercase=lowercase) if has_tokenizer(folder) else None
+
+
+def _tokenizer_length(folder: Path) -> int:
+    """Tokens that the tokenizer cuts a text to; a very large number where it does not say."""
+    length = read_json_if_there(folder / SETTINGS).get("model_max_length")
+    return length if isinstance(length, int) and length > 2 else 1 << 62
+
+
+def _cased_alike(folder: Path, tokenizer: Tokenizer | None, lowercase: bool | None) -> bool:
+    """Return whether transformers lower-cases as `tokenizer`: as the files say, and always where none says."""
+    if lowercase is not None:  # asked for, whatever the files say
+        return False
+    if not isinstance(tokenizer, WordPieceTokenizer) or os.path.lexists(folder / TOKENIZER):
+        return True
+    return tokenizer.rules.lowercase or read_json_if_there(folder / SETTINGS).get("do_lower_case") is not None
+
+
+def _noted(problems: list[str], step: Callable[[], T]) -> T | None:
+    """What the step gives; where it raises UserError, that is among the problems."""
+    try:
+        return step()
+    except UserError as error:
+        problems.append(str(error))
+        return None
+
+
+def _family(table: Table, tensors: Collection[str], where: str) -> Family:
+    named = table.get("model_type")
+    early = family_without_name(table.get("architectures"), tensors) if named is None else None
+    return early or family_named(named, where)
+
+
+def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
+    """The classes in the order of the outputs, and the kind of problem."""
+    by_id = table.get("id2label")
+    if by_id is None:
+        count = table.get("num_labels", 2)
+        if type(count) is not int or not 1 <= count <= MOST_CLASSES:
+            raise UserError(
+                f"{where}: num_labels is {shown(count)}; a whole number from 1 to {MOST_CLASSES} is expected"
+            )
+        by_id = {str(i): f"LABEL_{i}" for i in range(count)}
+    try:
+        labels = tuple(str(by_id[str(i)]) for i in range(len(by_id)))
+    except (KeyError, TypeError):
+        labels = ()
+    if not labels:
+        raise UserError(f"{where}: id2label is {shown(by_id)}; ids from 0 on, each once, are expected")
+    if len(set(labels)) < len(labels):
+        twice = next(label for i, label in enumerate(labels) if label in labels[:i])
+        ids = " and ".join(str(i) for i, label in enumerate(labels) if label == twice)
+        raise UserError(f"{where}: id2label names {ids} alike, {shown(twice)}. Give each class a name of its own there")
+    problem = table.get("problem_type")
+    if problem is not None and (not isinstance(problem, str) or problem not in PROBLEMS):
+        raise UserError(f"{where}: problem_type {shown(problem)} is not among {', '.join(PROBLEMS)}")
+    return labels, PROBLEMS[problem] if problem else REGRESSION if len(labels) == 1 else SINGLE_LABEL
+
+
+def _activation(table: Table, problem: str, outputs: int, where: str) -> Activation:
+    """Return what the scores of a regression go through, as transformers' pipeline and CrossEncoder have it.
+
+    A CrossEncoder's settings decide. Else it is the sigmoid for one output where no problem_type calls it a regression.
+    """
+    settings = table.get("sentence_transformers")
+    named = settings.get("activation_fn") if isinstance(settings, dict) else None
+    named = named or table.get("sbert_ce_default_activation_function")
+    if named is None:
+        return "sigmoid" if outputs == 1 and table.get("problem_type") is None else "identity"
+    return activation_of(named, problem, where)
+
+
+def activation_of(named: Any, problem: str, where: str) -> Activation:
+    """Return what the activation_fn of a CrossEncoder makes of its scores.
+
+    Classes have their probabilities of a softmax, or each of a sigmoid, so that there is little for it to choose.
+    Raises UserError for one that is not computed.
+    """
+    name = str(named).rpartition(".")[2].lower()
+    if name not in (("identity",) if problem == SINGLE_LABEL else ("identity", "sigmoid")):
+        known = "Identity, of a classifier of one class a text" if problem == SINGLE_LABEL else "Identity or Sigmoid"
+        raise UserError(f"{where}: activation_fn {shown(named)} is not read; it is {known}")
+    return "sigmoid" if name == "sigmoid" and problem == REGRESSION else "identity"
+
+
+def _dtype(name: str) -> Any:
+    return BFLOAT16 if name == "bfloat16" else np.dtype(name)

@@ -1,0 +1,329 @@
+"""Where the tensors of a torch file are, without torch and with no pickle run: zip, or what came before torch 1.6.
+
+The pickle is interpreted here, opcode by opcode: numbers, texts, lists, dicts and the few names a state dict needs,
+each of which has one fixed meaning. No Python object is ever looked up by a name in the file: there is nothing to run.
+"""
+
+import dataclasses
+import io
+import math
+import pickletools
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from bert_jax.convert.hugging_face.torch_archive import MAX_PICKLE_BYTES, RefusedError, clipped, open_archive
+from bert_jax.errors import UserError
+from bert_jax.wording import article
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+MAX_OPCODES = 200_000  # a tensor takes about 40; so many are read in a second
+MAX_DIMENSIONS = 64  # NumPy's
+
+_OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the magic number of torch 1.5 and before, pickled
+_COUNT = struct.Struct("<q")  # begins a storage of the old format
+
+_STORAGES = {
+    "torch.DoubleStorage": np.dtype("<f8"),
+    "torch.FloatStorage": np.dtype("<f4"),
+    "torch.HalfStorage": np.dtype("<f2"),
+    "torch.BFloat16Storage": BFLOAT16,
+    "torch.LongStorage": np.dtype("<i8"),
+    "torch.IntStorage": np.dtype("<i4"),
+    "torch.ShortStorage": np.dtype("<i2"),
+    "torch.CharStorage": np.dtype("i1"),
+    "torch.ByteStorage": np.dtype("u1"),
+    "torch.BoolStorage": np.dtype("?"),
+    "torch.storage.UntypedStorage": np.dtype("u1"),  # the tensor on it says its own type
+}
+_DTYPES = {f"torch.{name}": np.dtype(name) for name in ("uint16", "uint32", "uint64")}
+_ORDERED_DICT = "collections.OrderedDict"
+_TENSOR, _TYPED_TENSOR = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"
+_PARAMETER = "torch._utils._rebuild_parameter"
+_KNOWN = {*_STORAGES, *_DTYPES, _ORDERED_DICT, _TENSOR, _TYPED_TENSOR, _PARAMETER}
+
+_LITERALS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a tensor's numbers are, checked against the file: little-endian from byte `offset`, strides in elements."""
+
+    path: Path
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    @property
+    def span(self) -> int:
+        """Bytes from the first element to the end of the last."""
+        if 0 in self.shape:
+            return 0
+        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        return (last + 1) * self.dtype.itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class _Name:
+    """One of `_KNOWN`, for which the pickle asked."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Storage:
+    dtype: np.dtype
+    offset: int
+    size: int  # in bytes
+
+
+def torch_places(path: Path) -> dict[str, Place]:
+    """The place of each tensor of the state dict that `torch.save` wrote to `path`, in its order.
+
+    Tied tensors have the same place under several names; a view has its strides. Raises UserError for what is not a
+    flat dict of dense tensors, and for a pickle that asks for anything else.
+    """
+    try:
+        pickle, records = _open_old(path) if _is_old(path) else open_archive(path)
+        return _checked_state(_Interpreter(path, records).run(pickle))
+    except RefusedError as error:
+        raise UserError(f"{path} {error}") from None
+
+
+def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in elements of an array of this shape whose last axis is contiguous."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _is_old(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_OLD_FORMAT)) == _OLD_FORMAT
+
+
+def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
+    """The same of a file from before torch 1.6.
+
+    Five pickles, one after the other: a magic number, a version, the machine, the tensors, the keys of their storages.
+    Then storage by storage, in the order of the keys: how many numbers, eight bytes, and the numbers.
+    """
+    with path.open("rb") as file:
+        start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+        _, _, machine, pickle, keys = (_next_pickle(start) for _ in range(5))
+        if _of(dict, _Interpreter(path, {}).run(machine)).get("little_endian") is not True:
+            raise RefusedError("was written on a big-endian machine; re-save it there as safetensors")
+        first = _Interpreter(path, None)  # says how large each storage is
+        first.run(pickle)
+        offset, size = start.tell(), path.stat().st_size
+        records: dict[str, tuple[int, int]] = {}
+        for key in _of(list, _Interpreter(path, {}).run(keys)):
+            count, promised = first.promised.get(_of(str, key), (-1, 0))
+            file.seek(offset)
+            if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + promised > size:
+                raise RefusedError(f"is damaged or cut short at the storage {clipped(key)}. Download it again")
+            records[f"data/{key}"] = (offset + _COUNT.size, promised)
+            offset += _COUNT.size + promised
+    return pickle, records
+
+
+def _next_pickle(file: io.BytesIO) -> bytes:
+    """The bytes of the pickle that begins here; the file stands at its end."""
+    begin = file.tell()
+    try:
+        for _ in _opcodes(file):
+            pass
+    except ValueError as error:
+        raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
+    return file.getvalue()[begin : file.tell()]
+
+
+def _checked_state(state: object) -> dict[str, Place]:
+    if not isinstance(state, dict):
+        raise RefusedError(f"holds {article(_kind(state))}, not a state dict; save model.state_dict()")
+    for name, value in state.items():
+        if not name.isprintable():
+            raise RefusedError(f"is damaged: it has a tensor by the name of {clipped(name)}")
+        if not isinstance(value, Place):
+            raise RefusedError(
+                f"is not a flat dict of tensors: {clipped(name)!r} is {article(_kind(value))}; save "
+                "model.state_dict() alone"
+            )
+    return state
+
+
+def _opcodes(pickle: bytes | BinaryIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
+    """Yield opcode, argument and place as pickletools does. Raises RefusedError for more than a state dict has."""
+    for number, step in enumerate(pickletools.genops(pickle)):
+        if number == MAX_OPCODES:
+            raise RefusedError(f"has a pickle of more than {MAX_OPCODES:,} opcodes, more than weights need; refused")
+        yield step
+
+
+class _Interpreter:
+    """A stack machine for the part of the pickle language that `torch.save` uses for tensors in dicts."""
+
+    def __init__(self, path: Path, records: dict[str, tuple[int, int]] | None) -> None:
+        """`records` None: `promised` has what each storage should be afterwards, and no place is to be relied on."""
+        self.path, self.records = path, records
+        self.promised: dict[str, tuple[int, int]] = {}  # numbers and bytes
+        self.stack: list[Any] = []
+        self.marks: list[int] = []  # heights of the stack
+        self.memo: dict[int, Any] = {}
+
+    def run(self, pickle: bytes) -> object:
+        try:
+            for opcode, argument, _ in _opcodes(pickle):
+                if opcode.name == "STOP":
+                    return self.stack.pop()
+                self._step(opcode.name, argument)
+        except (ValueError, IndexError, KeyError) as error:  # ends early, an empty stack, an unknown memo
+            raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
+        raise RefusedError("is damaged: its pickle has no end. Download it again")
+
+    def _step(self, opcode: str, argument: Any) -> None:
+        stack, memo = self.stack, self.memo
+        if opcode in _LITERALS:
+            stack.append(argument)
+        elif opcode in _CONSTANTS:
+            stack.append(_CONSTANTS[opcode]())
+        elif opcode in ("PROTO", "FRAME"):
+            pass
+        elif opcode == "MARK":
+            self.marks.append(len(stack))
+        elif opcode in ("BINPUT", "LONG_BINPUT"):
+            memo[argument] = stack[-1]
+        elif opcode == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif opcode in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif opcode in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            stack.append(tuple(reversed([stack.pop() for _ in range(int(opcode[-1]))])))
+        elif opcode == "TUPLE":
+            stack.append(tuple(self._since_mark()))
+        elif opcode in ("APPEND", "APPENDS"):
+            values = [stack.pop()] if opcode == "APPEND" else self._since_mark()
+            _of(list, stack[-1]).extend(values)
+        elif opcode in ("SETITEM", "SETITEMS"):
+            values = [stack.pop(), stack.pop()][::-1] if opcode == "SETITEM" else self._since_mark()
+            _of(dict, stack[-1]).update((_of(str, key), v) for key, v in zip(values[::2], values[1::2], strict=True))
+        elif opcode in ("GLOBAL", "INST"):
+            stack.append(_known(argument.replace(" ", ".", 1)))
+        elif opcode == "STACK_GLOBAL":
+            name, module = _of(str, stack.pop()), _of(str, stack.pop())
+            stack.append(_known(f"{module}.{name}"))
+        elif opcode == "BINPERSID":
+            stack.append(self._storage(stack.pop()))
+        elif opcode == "REDUCE":
+            arguments, function = stack.pop(), stack.pop()
+            stack.append(self._call(_of(_Name, function).name, _of(tuple, arguments)))
+        elif opcode == "BUILD":
+            stack.pop()  # the attributes of a state dict: versions of its modules
+            _of(dict, stack[-1])
+        else:
+            raise RefusedError(f"has a pickle with the opcode {opcode}, which a state dict never needs; refused")
+
+    def _since_mark(self) -> list[Any]:
+        height = self.marks.pop()
+        values = self.stack[height:]
+        del self.stack[height:]
+        return values
+
+    def _storage(self, identity: Any) -> _Storage:
+        match identity:
+            case ("storage", _Name(name), str(key), str(), int(count), *view) if name in _STORAGES and view in (
+                [],
+                [None],
+            ):
+                if self.records is None:
+                    said = self.promised.setdefault(key, (count, count * _STORAGES[name].itemsize))
+                    if count < 0 or count >= 1 << 63 or said != (count, count * _STORAGES[name].itemsize):
+                        raise RefusedError(f"is damaged: storage {clipped(key)} of {clipped(count)} numbers")
+                    return _Storage(_STORAGES[name], 0, said[1])
+                offset, size = self.records.get(f"data/{key}", (0, None))
+                if size is None or size != count * _STORAGES[name].itemsize:
+                    found = "is missing" if size is None else f"has {size} bytes"
+                    raise RefusedError(
+                        f"is damaged: data/{clipped(key)} {found}, {clipped(count)} of {name} were promised"
+                    )
+                return _Storage(_STORAGES[name], offset, size)
+        raise RefusedError("has a pickle that asks for something other than a storage; refused")
+
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        match arguments:
+            case () if name == _ORDERED_DICT:
+                return {}
+            case (Place() as place, bool(), dict()) if name == _PARAMETER:
+                return place
+            case (_Storage() as storage, int(), tuple(), tuple(), bool(), _, *more) if name == _TENSOR:
+                if not any(more):  # conjugated and negated views would say so here
+                    return self._place(storage, storage.dtype, *arguments[1:4])
+            case (_Storage() as storage, int(), tuple(), tuple(), bool(), _, _Name(dtype), *more) if (
+                name == _TYPED_TENSOR and dtype in _DTYPES
+            ):
+                if not any(more):
+                    return self._place(storage, _DTYPES[dtype], *arguments[1:4])
+        raise RefusedError(f"has a pickle that calls {name} with arguments it never has; refused")
+
+    def _place(
+        self, storage: _Storage, dtype: np.dtype, start: int, shape: tuple[Any, ...], strides: tuple[Any, ...]
+    ) -> Place:
+        numbers = (start, *shape, *strides)
+        if not all(
+            type(number) is int and number >= 0 for number in numbers
+        ):  # unprinted: a tuple may hold itself twice
+            raise RefusedError("is damaged: a shape, strides or an offset that are not whole numbers from 0")
+        if len(shape) != len(strides):
+            raise RefusedError(f"is damaged: {len(strides)} strides for the {len(shape)} axes of a tensor")
+        if problem := impossible_shape(shape, dtype):
+            raise RefusedError(f"is damaged: it has a tensor of {problem}")
+        strides = c_strides(shape) if 0 in shape else strides
+        strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # 1: unused
+        place = Place(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
+        where = f"a tensor of shape {clipped(shape)}, strides {clipped(strides)}, from element {clipped(start)}"
+        if start * dtype.itemsize + place.span > storage.size:
+            raise RefusedError(f"is damaged: {where} reaches beyond its storage of {storage.size} bytes")
+        if math.prod(shape) * dtype.itemsize > storage.size:
+            raise RefusedError(f"has {where}, more than its storage of {storage.size} bytes; save expanded.clone()")
+        return place
+
+
+def impossible_shape(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
+    """What NumPy cannot hold about it, whatever memory there is: too many axes, or too long beside a 0."""
+    if len(shape) > MAX_DIMENSIONS:
+        return f"{len(shape)} axes; {MAX_DIMENSIONS} are the most"
+    if math.prod(size for size in shape if size) * dtype.itemsize >= 1 << 63:
+        return f"shape {clipped(shape)}, which no machine can hold"
+    return None
+
+
+def _known(name: str) -> _Name:
+    if name not in _KNOWN:
+        raise RefusedError(
+            f"is a pickle that wants to run {clipped(name)}; refused. Weights need no such thing: save "
+            "model.state_dict() alone, or as safetensors"
+        )
+    return _Name(name)
+
+
+def _of(kind: type, value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise RefusedError(
+            f"has a pickle with {article(_kind(value))} where a {kind.__name__.strip('_')} belongs; refused"
+        )
+    return value
+
+
+def _kind(value: object) -> str:
+    return {Place: "tensor", _Storage: "storage", _Name: "name"}.get(type(value), type(value).__name__)

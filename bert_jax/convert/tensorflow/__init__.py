@@ -1,0 +1,1 @@
+"""The checkpoints of google-research/bert, read and written without TensorFlow."""

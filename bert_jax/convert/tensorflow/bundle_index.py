@@ -1,0 +1,220 @@
+"""What the index of TensorFlow's V2 checkpoints says: protobuf messages to entries and back. No TensorFlow, no JAX.
+
+Under the empty key a BundleHeaderProto, under each tensor's name a BundleEntryProto:
+https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/tensor_bundle.proto
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from bert_jax.convert.tensorflow.sstable import Damaged, mask_crc, read_table, read_varint, unmask_crc, varint
+from bert_jax.errors import UserError, shown
+
+# tensorflow/core/framework/types.proto
+DTYPES = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    3: np.dtype("<i4"),
+    9: np.dtype("<i8"),
+    10: np.dtype(bool),
+    14: np.dtype(ml_dtypes.bfloat16),
+    19: np.dtype("<f2"),
+}
+DTYPE_CODES = {dtype.name: code for code, dtype in DTYPES.items()}
+STRING = 7
+FORMAT_VERSION = 1
+
+# What a real checkpoint stays far below. A damaged one must not fill the memory.
+MAX_TENSORS = 1 << 16
+MAX_RANK = 64  # NumPy's
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where the bytes of one tensor lie and what they are.
+
+    dtype       None where it is none of DTYPES
+    size        in bytes
+    unreadable  why the values cannot be read here; empty where they can
+    """
+
+    dtype: np.dtype | None
+    shape: tuple[int, ...]
+    shard: Path
+    offset: int
+    size: int
+    crc32c: int
+    unreadable: str = ""
+
+
+def index_of(prefix: Path) -> Path:
+    return Path(f"{prefix}.index")
+
+
+def shard_of(prefix: Path, shard: int, shards: int) -> Path:
+    return Path(f"{prefix}.data-{shard:05d}-of-{shards:05d}")
+
+
+def old_format(path: Path) -> UserError:
+    """What to say of a V1 checkpoint."""
+    return UserError(
+        f"{path}: an older V1 checkpoint. Load it in TensorFlow and save it with "
+        "tf.compat.v1.train.Saver(write_version=tf.compat.v1.train.SaverDef.V2)"
+    )
+
+
+def parse_index(content: bytes, prefix: Path) -> dict[str, Entry]:
+    """What the index file `content` of the checkpoint `prefix` lists, by name, in the order of the names.
+
+    Raises Damaged where a check fails, UserError where the file is sound but of a kind that is not read.
+    """
+    table = read_table(content)
+    key, header = next(table, (b"none", b""))
+    if key:
+        raise Damaged("it has no header")
+    shards = _read_header(header, index_of(prefix))
+    entries: dict[str, Entry] = {}
+    for key, value in table:
+        if key.startswith(b"\0"):
+            continue  # a part of a tensor; the tensor has an entry that tells its parts
+        if len(entries) == MAX_TENSORS:
+            raise Damaged(f"more than {MAX_TENSORS} tensors")
+        try:
+            name = key.decode()
+        except UnicodeDecodeError:
+            raise Damaged(f"the name {shown(key)} is not UTF-8") from None
+        try:
+            entries[name] = _read_entry(value, prefix, shards)
+        except Damaged as error:
+            raise Damaged(f"tensor {shown(name)}: {error}") from None
+    _check_overlaps(entries)
+    return entries
+
+
+def _read_header(message: bytes, index: Path) -> int:
+    """The number of data files."""
+    if message[:1] == b"\x0a":  # where the number of data files should be, V1 has a message
+        raise old_format(index)
+    fields = _read_message(message, {1: VARINT, 2: VARINT, 3: BYTES})
+    if fields.get(2, 0):
+        raise UserError(f"{index}: written on a big-endian machine, which is not read. Save it again on another one")
+    needed = _read_message(fields.get(3, b""), {2: VARINT}).get(2, 0)
+    if needed > FORMAT_VERSION:
+        raise UserError(
+            f"{index}: of format {needed}; up to {FORMAT_VERSION} is read. Save it with an older TensorFlow"
+        )
+    shards = fields.get(1, 0)
+    if not 1 <= shards <= 99_999:  # five digits in the file names
+        raise Damaged(f"{shards} data files")
+    return shards
+
+
+def _read_entry(message: bytes, prefix: Path, shards: int) -> Entry:
+    fields = _read_message(message, {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES})
+    code, shard, offset, size = (fields.get(number, 0) for number in (1, 3, 4, 5))
+    shape = _read_shape(fields.get(2, b""))
+    if shard >= shards:
+        raise Damaged(f"in data file {shard} of {shards}")
+    if offset + size >= 1 << 63:
+        raise Damaged(f"{size} bytes from byte {offset}")
+    dtype = DTYPES.get(code)
+    unreadable = ""
+    if 7 in fields:
+        unreadable = "was saved in parts (a partitioned variable), which is not read. Save it without a partitioner"
+    elif code == STRING:
+        unreadable = "holds strings, not numbers. Leave it out"
+    elif dtype is None:
+        known = ", ".join(sorted(DTYPE_CODES))
+        unreadable = f"is of TensorFlow's type number {code}; {known} are read. Cast it before saving, or leave it out"
+    elif math.prod(shape) * dtype.itemsize != size:
+        raise Damaged(f"{size} bytes for the shape {shape} of {dtype.name}")
+    return Entry(dtype, shape, shard_of(prefix, shard, shards), offset, size, unmask_crc(fields.get(6, 0)), unreadable)
+
+
+def _read_shape(message: bytes) -> tuple[int, ...]:
+    """TensorShapeProto: dimensions, each a message with its size."""
+    dims = [_read_message(dim, {1: VARINT}).get(1, 0) for dim in _repeated(message, 2)]
+    if len(dims) > MAX_RANK:
+        raise Damaged(f"{len(dims)} dimensions")
+    if (
+        math.prod(max(dim, 1) for dim in dims) >= 1 << 59
+    ):  # NumPy counts bytes in 63 bits, even where one dimension is 0
+        raise Damaged(f"the shape {tuple(dims)}")
+    return tuple(dims)
+
+
+def _read_message(message: bytes, wires: Mapping[int, int]) -> dict[int, Any]:
+    """Value by number of the fields in `wires`, which gives each its wire type; of several, the last one counts."""
+    fields: dict[int, Any] = {}
+    for number, wire, value in _fields(message):
+        if number in wires:
+            if wire != wires[number]:
+                raise Damaged(f"field {number} of a message is of another kind")
+            fields[number] = value
+    return fields
+
+
+def _repeated(message: bytes, number: int) -> list[bytes]:
+    """Every value of a field that is a message and may come many times."""
+    return [value for found, wire, value in _fields(message) if found == number and wire == BYTES]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Number, wire type and value of each field; messages inside are left as bytes."""
+    at = 0
+    value: int | bytes
+    while at < len(message):
+        tag, at = read_varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == VARINT:
+            value, at = read_varint(message, at)
+            yield number, wire, value
+            continue
+        if wire == BYTES:
+            size, at = read_varint(message, at)
+        elif wire in (FIXED32, FIXED64):
+            size = 4 if wire == FIXED32 else 8
+        else:
+            raise Damaged(f"a message has a field of the unknown kind {wire}")
+        if at + size > len(message):
+            raise Damaged("a message is cut off")
+        value = message[at : at + size]
+        at += size
+        yield number, wire, value if wire == BYTES else int.from_bytes(value, "little")
+
+
+def _check_overlaps(entries: Mapping[str, Entry]) -> None:
+    """Raises Damaged where two tensors share bytes: read, they could take more memory than the files have bytes."""
+    in_place = sorted((entry.shard, entry.offset, entry.size, name) for name, entry in entries.items() if entry.size)
+    for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in itertools.pairwise(in_place):
+        if shard == next_shard and offset + size > next_offset:
+            raise Damaged(f"tensors {shown(name)} and {shown(next_name)} overlap at byte {next_offset} of {shard.name}")
+
+
+def header_bytes() -> bytes:
+    """The header of a little-endian checkpoint with one data file."""
+    return _number(1, 1) + _bytes(3, _number(1, FORMAT_VERSION))
+
+
+def entry_bytes(dtype: np.dtype, shape: tuple[int, ...], offset: int, size: int, crc: int) -> bytes:
+    """What the index says of a tensor whose `size` bytes with CRC-32C `crc` are at `offset` of the one data file."""
+    dims = b"".join(_bytes(2, _number(1, dim)) for dim in shape)
+    message = _number(1, DTYPE_CODES[dtype.name]) + _bytes(2, dims) + _number(4, offset) + _number(5, size)
+    return message + varint(6 << 3 | FIXED32) + mask_crc(crc).to_bytes(4, "little")
+
+
+def _number(field: int, value: int) -> bytes:
+    return varint(field << 3 | VARINT) + varint(value) if value else b""  # 0 is what a missing field means
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return varint(field << 3 | BYTES) + varint(len(value)) + value

@@ -1,0 +1,191 @@
+"""The checkpoints of google-research/bert: bert_config.json, vocab.txt, bert_model.ckpt. Without TensorFlow."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from bert_jax.config import ModelConfig
+from bert_jax.convert.hugging_face.families import BERT
+from bert_jax.convert.hugging_face.family import Table
+from bert_jax.convert.hugging_face.model_folder import read_table
+from bert_jax.convert.rules import MOST_LEFT_OUT, Rule, extra_tensors, read_tensors, to_theirs
+from bert_jax.convert.tensorflow.tensor_bundle import Entry, find_prefix, read_index, write_tensors
+from bert_jax.convert.tensorflow.tensor_bundle import read_tensors as read_bundle
+from bert_jax.errors import UserError, listed
+from bert_jax.pretrained import (
+    REGRESSION,
+    SINGLE_LABEL,
+    Pretrained,
+    ReadOptions,
+    check_vocabulary,
+    outputs_of,
+    shapes_of,
+)
+from bert_jax.terminal import note
+from bert_jax.text import load_tokenizer
+from bert_jax.text.folder_files import TOKENIZER, read_flag
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.trees import Shape
+
+CONFIG, VOCAB, PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
+# what training leaves beside the weights: moments, counters, the state of loss scaling
+SLOTS = re.compile(
+    r"(^|/)(adam_[mv]|lamb_[mv]|Adam(_1)?|Momentum|global_step|beta[12]_power|good_steps|loss_scale|current_loss_scale)$"
+)
+KINDS = {  # a name that only a model of this kind has
+    "cls/seq_relationship/output_weights": "pretrain",
+    "cls/predictions/output_bias": "masked_lm",
+    "cls/squad/output_weights": "span",
+    "output_weights": "sequence",
+}
+
+
+def is_tf_bert(path: Path) -> bool:
+    """Whether `path` is a folder with a TensorFlow checkpoint, or the prefix of one."""
+    folder = path if path.is_dir() else path.parent
+    prefix = path.name.removesuffix(".index")
+    return any(folder.glob("*.ckpt*.index")) if path.is_dir() else (folder / f"{prefix}.index").is_file()
+
+
+def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
+    """The model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt; optimizer slots passed over.
+
+    A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on. One output is a score.
+    """
+    prefix = find_prefix(path)
+    table = read_table(prefix.parent / CONFIG)
+    where = str(prefix)
+    model = BERT.read(table, str(prefix.parent / CONFIG))
+    source = _Bundle(prefix)
+    kind = next((kind for name, kind in KINDS.items() if name in source.entries), "encoder")
+    labels = None
+    problem = SINGLE_LABEL
+    if kind == "sequence":
+        (outputs,) = source.shape("output_weights")[:1] or (1,)
+        if outputs == 1:  # as for STS-B
+            problem = REGRESSION
+        else:
+            labels = tuple(f"LABEL_{i}" for i in range(outputs))
+    rules = tf_rules(model, kind, pooler="bert/pooler/dense/kernel" in source.entries)
+    has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
+    shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
+    if options.ignore_extra and (extra := extra_tensors(rules, source)):
+        source.drop(extra)
+        note(f"{prefix}: left out: {listed(extra, MOST_LEFT_OUT)}")
+    params = read_tensors(rules, source, shapes, vocab_size=model.vocab_size, where=where)
+    said = read_flag(table, "do_lower_case", prefix.parent / CONFIG)
+    lowercase = said if options.lowercase is None else options.lowercase
+    tokenizer = _read_tokenizer(prefix.parent, lowercase)
+    if tokenizer is not None:
+        check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
+    origin = {"format": "tf", "config": table}
+    return Pretrained(
+        str(path), kind, model, tokenizer, params, labels, problem, max_length=model.max_length, origin=origin
+    )
+
+
+def _read_tokenizer(folder: Path, lowercase: bool | None) -> Tokenizer | None:
+    """The tokenizer that we left beside a checkpoint, or that of its vocabulary; None where there is none."""
+    if (folder / TOKENIZER).is_file():
+        return load_tokenizer(folder, lowercase=lowercase)
+    return load_tokenizer(folder / VOCAB, lowercase=lowercase) if (folder / VOCAB).is_file() else None
+
+
+def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:
+    """Leaves bert_config.json, bert_model.ckpt.* and vocab.txt in `folder`, which is there and empty."""
+    model = pretrained.model
+    if not BERT.holds(model):
+        raise UserError(f"{pretrained.where}: the original code computes BERT only; convert it --to hf")
+    if pretrained.kind not in ("encoder", *KINDS.values()):
+        raise UserError(f"{pretrained.where}: the original code has no {pretrained.kind} head; convert it --to hf")
+    rules = tf_rules(model, pretrained.kind, pooler=pretrained.pooler)
+    tensors = {rule.theirs: to_theirs(rule, pretrained.params, model.vocab_size) for rule in rules}
+    known = pretrained.origin.get("config", {}) if pretrained.origin.get("format") == "tf" else {}
+    (folder / CONFIG).write_text(json.dumps({**known, **config_table(model)}, indent=2) + "\n")
+    if pretrained.tokenizer is not None:
+        pretrained.tokenizer.save(folder)
+    write_tensors(folder / PREFIX, tensors)
+
+
+def config_table(model: ModelConfig) -> Table:
+    """bert_config.json, with the keys that the original code reads."""
+    table = {**BERT.write(model), "attention_probs_dropout_prob": model.dropout}
+    return {key: value for key, value in table.items() if key not in ("model_type", "layer_norm_eps")}
+
+
+def tf_rules(model: ModelConfig, kind: str, *, pooler: bool) -> list[Rule]:
+    """Every variable of a model of this kind. Kernels stand there as here; output_weights as (out, in)."""
+    tables = "bert/embeddings"
+    rules = [
+        Rule(f"{tables}/word_embeddings", ("encoder/embeddings/tokens",), rows=True),
+        Rule(f"{tables}/position_embeddings", ("encoder/embeddings/positions",)),
+        Rule(f"{tables}/token_type_embeddings", ("encoder/embeddings/segments",)),
+        *_norm(tables, "encoder/embeddings/norm"),
+    ]
+    for i in range(model.depth):
+        theirs, ours = f"bert/encoder/layer_{i}", f"encoder/blocks/{i}"
+        for part in ("query", "key", "value"):
+            rules += _dense(f"{theirs}/attention/self/{part}", f"{ours}/attention/{part}")
+        rules += _dense(f"{theirs}/attention/output/dense", f"{ours}/attention/output")
+        rules += _norm(f"{theirs}/attention/output", f"{ours}/attention_norm")
+        rules += _dense(f"{theirs}/intermediate/dense", f"{ours}/mlp/up")
+        rules += _dense(f"{theirs}/output/dense", f"{ours}/mlp/down")
+        rules += _norm(f"{theirs}/output", f"{ours}/mlp_norm")
+    if pooler or kind in ("pretrain", "sequence"):
+        rules += _dense("bert/pooler/dense", "encoder/pooler/dense")
+    if kind in ("pretrain", "masked_lm"):
+        transform = "cls/predictions/transform"
+        rules += _dense(f"{transform}/dense", "masked_lm/transform") + _norm(transform, "masked_lm/norm")
+        rules += [Rule("cls/predictions/output_bias", ("masked_lm/bias",), rows=True)]
+    outputs = {"pretrain": "cls/seq_relationship/", "span": "cls/squad/", "sequence": ""}
+    if kind in outputs:
+        head = "next_sentence" if kind == "pretrain" else "classifier"
+        rules += [
+            Rule(f"{outputs[kind]}output_weights", (f"{head}/kernel",), transpose=True),
+            Rule(f"{outputs[kind]}output_bias", (f"{head}/bias",)),
+        ]
+    return rules
+
+
+def _dense(theirs: str, ours: str) -> list[Rule]:
+    return [Rule(f"{theirs}/{part}", (f"{ours}/{part}",)) for part in ("kernel", "bias")]
+
+
+def _norm(theirs: str, ours: str) -> list[Rule]:
+    return [
+        Rule(f"{theirs}/LayerNorm/gamma", (f"{ours}/scale",)),
+        Rule(f"{theirs}/LayerNorm/beta", (f"{ours}/bias",)),
+    ]
+
+
+class _Bundle:
+    """The variables of a checkpoint that are weights."""
+
+    def __init__(self, prefix: Path) -> None:
+        self.prefix = prefix
+        self._tensors: dict[str, np.ndarray] = {}
+        self.entries: dict[str, Entry] = {
+            name: entry for name, entry in read_index(prefix).items() if not SLOTS.search(name)
+        }
+        if "_CHECKPOINTABLE_OBJECT_GRAPH" in self.entries:
+            raise UserError(
+                f"{prefix}: a TensorFlow 2 checkpoint, of objects; the original BERT's, of variables, are read. "
+                "Load it in transformers and save it from there"
+            )
+
+    def names(self) -> Iterable[str]:
+        return self.entries.keys()
+
+    def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            del self.entries[name]
+
+    def shape(self, name: str) -> Shape:
+        return self.entries[name].shape
+
+    def read(self, name: str) -> np.ndarray:
+        self._tensors = self._tensors or read_bundle(self.prefix, self.entries)
+        return self._tensors.pop(name)

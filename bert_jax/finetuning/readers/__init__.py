@@ -1,0 +1,1 @@
+"""Readers of labelled data, one a kind of task: files to encoded examples and a function that scores them."""

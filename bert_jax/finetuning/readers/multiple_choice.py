@@ -1,0 +1,111 @@
+"""Multiple choice (SWAG): the same text with each of its choices, one of them right."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from bert_jax.data.encoded import encode_rows
+from bert_jax.data.labelled.own_rows import read_split_rows
+from bert_jax.data.labelled.row_files import SUFFIXES, reading_of
+from bert_jax.data.labelled.row_notes import one_class_notes
+from bert_jax.data.labelled.rows import Columns, Rows, read_rows
+from bert_jax.data.labelled.split_files import file_to_score
+from bert_jax.errors import UserError
+from bert_jax.finetuning.readers.texts import cut_note
+from bert_jax.finetuning.reviews.review import Part, Review
+from bert_jax.finetuning.reviews.row_review import place_of, review_classes
+from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.pretrained import SINGLE_LABEL
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.text.tokenizer import Tokenizer
+
+SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")
+
+
+def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    own = Columns(config.text, None, config.label, config.choices or ("choices",))
+    columns = SWAG if config.task == "swag" else own
+    train, dev, notes = read_split_rows(
+        config.data,
+        dataclasses.replace(columns, group=config.group),
+        dev_share=config.dev_share,
+        seed=config.split_seed,
+        stratify=False,
+        reading=reading_of(config),
+    )
+    record = {"name": config.task, "columns": dataclasses.asdict(columns)}
+    training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
+    notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
+    notes += [*_constant_notes(train, training, "training"), *_constant_notes(dev, scored, "dev")]
+    most = np.eye(training.encoded.group)[np.bincount(training.encoded.labels).argmax()]
+    baseline = scored.score(np.tile(most, len(dev))[:, None])["main"] if scored.encoded.group == len(most) else 0.0
+    return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes, baseline=baseline)
+
+
+def read_choice_dev(asked: Asked) -> Examples:
+    """Rows to score a model on: a file, or a folder's dev file."""
+    notes: list[str] = []
+    path = file_to_score(asked.data, SUFFIXES, notes.append)
+    given = asked.record.get("columns") or {}
+    choices = tuple(given.get("choices") or ("choices",))
+    columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
+    rows = read_rows(path, columns, dataclasses.replace(asked.reading, tell=notes.append))
+    examples = _examples(rows, asked.tokenizer, asked.length)
+    return dataclasses.replace(examples, notes=[*notes, *_constant_notes(rows, examples, "scored")])
+
+
+def _constant_notes(rows: Rows, examples: Examples, use: str) -> list[str]:
+    """Say where it is always the choice of the same number that is right."""
+    settled = dataclasses.replace(rows, labels=examples.encoded.labels.tolist())
+    return one_class_notes(settled, use, [str(number) for number in range(examples.encoded.group)])
+
+
+def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
+    choices = rows.choices or []
+    count = len(choices[0])
+    right = []
+    for i, (given, label) in enumerate(zip(choices, rows.labels or (), strict=True)):
+        where = rows.place(i)
+        if len(given) != count or count < 2:
+            raise UserError(f"{where}: {len(given)} choices, where the first row has {count}; at least 2, all alike")
+        if not label.isdecimal() or len(label) > len(str(count)) or int(label) >= count:
+            raise UserError(f"{where}: label {label[:20]!r} is not the number of a choice, 0 to {count - 1}")
+        right.append(int(label))
+    flat = Rows(
+        [text for text in rows.texts for _ in range(count)],
+        [choice for given in choices for choice in given],
+        None,
+        rows.source,
+        [line for line in rows.lines for _ in range(count)],
+    )
+    labels = np.array(right, np.int32)
+    encoded = dataclasses.replace(encode_rows(flat, tokenizer, length), labels=labels, group=count)
+    return Examples(
+        encoded, len(rows), functools.partial(_score_rows, labels), functools.partial(_review, rows, labels)
+    )
+
+
+def _score_rows(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """`outputs` has a row for each choice of each example."""
+    return _score(labels, outputs.reshape(len(labels), -1))
+
+
+def _score(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    accuracy = float(np.mean(outputs.argmax(axis=1) == labels))
+    return {"accuracy": accuracy, "main": accuracy}
+
+
+def _review(rows: Rows, labels: np.ndarray, outputs: np.ndarray) -> Review:
+    by_example = outputs.reshape(len(labels), -1)
+    given = by_example.argmax(axis=1)
+    choices = rows.choices or []
+
+    def told(i: int) -> tuple[str, tuple[Part, ...], str, str]:
+        right, chosen = labels[i], given[i]
+        parts = [Part(f"choice {number}", choice) for number, choice in enumerate(choices[i])]
+        told = (f"{number}: {choices[i][number]}" for number in (right, chosen))
+        return place_of(rows, i), (Part("text", rows.texts[i]), *parts), *told  # type: ignore[return-value]
+
+    numbers = tuple(f"choice {number}" for number in range(by_example.shape[1]))
+    return review_classes(numbers, labels, ("accuracy",), _score, by_example, told)

@@ -1,0 +1,126 @@
+"""Entities: sentences in windows, the first piece of each word labelled, whole entities scored."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from bert_jax.data.encoded import NO_LABEL
+from bert_jax.data.labelled.conll import SUFFIXES, Sentence, Sentences, read_sentences, words_like
+from bert_jax.data.labelled.entities import WRITTEN, first_pieces
+from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.split_files import file_to_score, find_split_files, read_splits
+from bert_jax.data.labelled.tagset import Tagset, shown_part
+from bert_jax.data.windows import windows_of_texts
+from bert_jax.errors import UserError
+from bert_jax.finetuning.reviews.entity_review import review_entities, tag_counts, tag_scores
+from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.pretrained import SINGLE_LABEL
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import agreeing, counted
+
+
+def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    words = words_like(find_split_files(config.data, SUFFIXES)[0])
+    read = functools.partial(read_sentences, words=words, reading=reading_of(config))
+    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
+    if not train.kinds:
+        raise UserError(f"{train.source}: no entities to learn, every tag is O")
+    labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
+    record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap, "words": words}
+    examples, dev_examples = (
+        _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
+    )
+    dropped = [note for note in (*examples.notes, *dev_examples.notes) if note not in notes]
+    return TaskData(
+        "token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *dropped, *_none_there(dev, "dev")]
+    )
+
+
+def read_tagging_dev(asked: Asked) -> Examples:
+    """Return sentences to score a model on: a file, or a folder's dev file."""
+    notes: list[str] = []
+    path = file_to_score(asked.data, SUFFIXES, notes.append)
+    words = asked.record.get("words", WRITTEN)
+    sentences = read_sentences(path, words=words, reading=asked.reading)
+    examples = _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
+    return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_none_there(sentences, "scored")])
+
+
+def _none_there(sentences: Sentences, use: str) -> list[str]:
+    """Say where no sentence that is scored has an entity."""
+    if any(sentence.entities for sentence in sentences.items):
+        return []
+    return [f"{sentences.source}: none of the {len(sentences)} {use} sentences has an entity, so F1 can only be 0"]
+
+
+def _examples(
+    sentences: Sentences, tokenizer: Tokenizer, length: int, overlap: int | None, labels: tuple[str, ...]
+) -> Examples:
+    tagset = Tagset(labels)
+    for sentence in sentences.items:
+        for span in sentence.entities:
+            if span.label not in tagset.types:
+                raise UserError(
+                    f"{sentences.source} line {sentence.line}: type {span.label!r} is not among "
+                    f"{', '.join(tagset.types)} (seen in training)"
+                )
+    windows = windows_of_texts(tokenizer, [sentence.text for sentence in sentences.items], length, overlap)
+    places = windows.places()
+    tokens: list[list[int]] = []  # of each word, the place of its first piece in the encoded tokens, or -1
+    for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
+        piece = first_pieces(windows.pieces.spans[start:end], sentence.words)
+        tokens.append((np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece).tolist())
+    sentences = _as_shown(sentences, tokens)
+    token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
+    for sentence, own in zip(sentences.items, tokens, strict=True):
+        classes = tagset.classes(sentence.entities, len(sentence.words))
+        # Of two words that one piece shows, the first has its label.
+        shown, first = np.unique(np.array(own, np.int64), return_index=True)
+        token_labels[shown[shown >= 0]] = classes[first[shown >= 0]]
+    encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
+    return Examples(
+        encoded,
+        len(sentences),
+        functools.partial(_score, sentences, tokens, tagset),
+        functools.partial(review_entities, sentences, tokens, tagset),
+        windows.owner,
+        notes=sentences.notes,
+    )
+
+
+def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentences:
+    """Return the sentences with entities from their first to their last word that a token shows.
+
+    What no token shows (zero-width and replacement characters, to WordPiece) can be neither learned nor found: entities
+    of such words alone are left out, and counted in a note. Raises UserError where no entity is left.
+    """
+    items: list[Sentence] = []
+    hidden: list[tuple[int, str]] = []
+    for sentence, own in zip(sentences.items, tokens, strict=True):
+        parts = [(span, shown_part(span, own)) for span in sentence.entities]
+        hidden += [(sentence.line, span.label) for span, part in parts if part is None]
+        items.append(dataclasses.replace(sentence, entities=[part for _, part in parts if part is not None]))
+    if not hidden:
+        return dataclasses.replace(sentences, items=items)
+    line, label = hidden[0]
+    where = (
+        f"{sentences.source}: {counted(len(hidden), 'entity')}, the first ({label}) after line {line}, "
+        f"{agreeing(len(hidden), 'is', 'are')} of characters that"
+    )
+    if not any(sentence.entities for sentence in items):
+        raise UserError(f"{where} the tokenizer drops, and no other is there. Use another tokenizer, or other rows")
+    note = f"{where} the tokenizer drops: they are left out"
+    return dataclasses.replace(sentences, items=items, notes=[*sentences.notes, note])
+
+
+def _score(
+    sentences: Sentences, tokens: Sequence[Sequence[int]], tagset: Tagset, outputs: np.ndarray
+) -> dict[str, float]:
+    """Return precision, recall and F1 of entities, and the share of words with the right tag."""
+    classes = outputs.argmax(axis=-1).tolist()
+    found = [tagset.entities(own, classes) for own in tokens]
+    return tag_scores(tag_counts(sentences, tokens, found))

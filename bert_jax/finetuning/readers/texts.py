@@ -1,0 +1,216 @@
+"""Whole texts and pairs: the GLUE tasks and the user's own rows."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bert_jax.data.encoded import Encoded
+from bert_jax.data.labelled.glue import dev_file, read_glue, read_task, settle
+from bert_jax.data.labelled.glue_tasks import GLUE
+from bert_jax.data.labelled.labels import with_classes, with_scores, with_several, with_several_scores
+from bert_jax.data.labelled.row_files import SUFFIXES, reading_of
+from bert_jax.data.labelled.row_notes import one_class_notes, score_notes, several_notes
+from bert_jax.data.labelled.rows import Columns, Rows, read_rows
+from bert_jax.data.labelled.split_files import file_to_score
+from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
+from bert_jax.errors import UserError
+from bert_jax.finetuning.reviews.row_review import review_numbers, review_rows
+from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.finetuning.word_baseline import WordTask
+from bert_jax.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.tasks.bag_of_words import Texts
+from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.wording import agreeing
+
+CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
+SEVERAL = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
+SCORES = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
+
+
+def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    labelled = read_task(
+        config.task,
+        config.data,
+        columns=Columns(
+            config.text,
+            config.pair,
+            None if config.scores else config.label,
+            several=config.several,
+            group=config.group,
+            scores=config.scores,
+        ),
+        score=config.score,
+        dev_share=config.dev_share,
+        seed=config.split_seed,
+        reading=reading_of(config),
+    )
+    record = {
+        "name": config.task,
+        "pair": labelled.train.pairs is not None,
+        "columns": _columns(config) if config.task == "rows" else None,
+        "metrics": list(labelled.metrics),
+        "main": list(labelled.main),
+        "long_texts": config.long_texts,
+        "overlap": config.overlap,
+    }
+    numbers = labelled.labels is None or bool(config.scores)
+    problem = MULTI_LABEL if config.several else REGRESSION if numbers else SINGLE_LABEL
+    reading = _Reading(tokenizer, config.length, labelled.labels, problem, record)
+    train, dev = reading.texts(labelled.train), reading.texts(labelled.dev)
+    notes = list(labelled.notes)
+    for name, texts in (("training", train), ("dev", dev)):
+        notes += texts.note(name) if labelled.train.pairs is None else cut_note(name, texts.encoded)
+    words = WordTask(
+        Texts(labelled.train.texts, labelled.train.pairs),
+        train.labels,
+        Texts(labelled.dev.texts, labelled.dev.pairs),
+        dev.labels,
+        0 if problem == REGRESSION else len(labelled.labels or ()),
+        config.class_weights == "balanced",
+        functools.partial(_score, labelled.labels, problem, record),
+    )
+    return TaskData(
+        "sequence",
+        labelled.labels,
+        problem,
+        reading.examples(labelled.train, train),
+        reading.examples(labelled.dev, dev),
+        record,
+        notes,
+        {name: reading.examples(rows, reading.texts(rows)) for name, rows in labelled.also.items()},
+        _without_reading((train.labels, dev.labels), words),
+        words,
+    )
+
+
+def _without_reading(splits: Sequence[np.ndarray], task: WordTask) -> float:
+    """Return the best main score on the dev rows of whoever gives one answer to all, from the labels of a split."""
+    answers = [answer for labels in splits for answer in _constant_answers(labels, task.classes)]
+    rows = len(task.expected)
+    return max(task.score(task.expected, np.tile(answer, (rows, 1)))["main"] for answer in answers)
+
+
+def _constant_answers(labels: np.ndarray, classes: int) -> list[np.ndarray]:
+    """Return the outputs that fit most rows: the most frequent class; the labels of most rows; the mean."""
+    if labels.ndim == 1 and classes:
+        return [np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]]
+    means = np.atleast_1d(labels.mean(axis=0))
+    return [means - 0.5, np.eye(classes)[means.argmax()] - 0.5] if classes else [means]
+
+
+def _columns(config: FinetuneConfig) -> dict[str, Any]:
+    label = {"label": None, "scores": config.scores} if config.scores else {"label": config.label}
+    return {"text": config.text, "pair": config.pair, **label, "several": config.several}
+
+
+def cut_note(name: str, rows: Encoded) -> list[str]:
+    """Says what of these rows did not fit."""
+    if not rows.truncated:
+        return []
+    share = rows.dropped / (rows.dropped + len(rows.tokens))
+    return [
+        f"{rows.truncated} of {len(rows)} {name} rows {agreeing(rows.truncated, 'was', 'were')} cut to "
+        f"{rows.max_length} tokens: {share:.1%} of all "
+        "tokens are lost. --max-length keeps more"
+    ]
+
+
+def read_sequence_dev(asked: Asked) -> Examples:
+    """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
+    data, labels = asked.data, asked.labels
+    notes: list[str] = []
+    reading = dataclasses.replace(asked.reading, tell=notes.append)
+    numbers = asked.problem == REGRESSION
+    record = {**(SCORES if numbers else CLASSES), **asked.record}
+    name = record.get("name", "rows")
+    if name in GLUE:
+        path = dev_file(name, data)
+        rows = read_glue(name, path, reading)
+        if rows.labels is None:
+            raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
+        rows = settle(rows, GLUE[name], labels)
+    else:
+        path = file_to_score(data, SUFFIXES, notes.append)
+        several = asked.problem == MULTI_LABEL
+        columns = _columns_to_score(record.get("columns") or {}, labels if numbers else None, several)
+        rows = read_rows(path, columns, reading)
+        if several:
+            rows = with_several(rows, labels or ())
+        elif numbers:
+            rows = with_scores(rows) if labels is None else with_several_scores(rows, labels)
+        else:
+            rows = with_classes(rows, labels or ())
+    if asked.problem == MULTI_LABEL and not asked.record.get("main"):
+        record |= SEVERAL
+    examples = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
+    if asked.problem == REGRESSION:
+        notes += score_notes(rows, "scored", labels)
+    elif asked.problem == MULTI_LABEL:
+        notes += several_notes(rows, "scored", labels or ())
+    else:
+        notes += one_class_notes(rows, "scored", labels or ())
+    return dataclasses.replace(examples.examples(rows, examples.texts(rows)), notes=notes)
+
+
+def _columns_to_score(known: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
+    """Return the columns as in training, or as asked for. Several numbers are in columns of their names by default."""
+    columns = Columns(**{**known, "several": several, "scores": tuple(known.get("scores") or names or ())})
+    return dataclasses.replace(columns, label=None) if columns.scores else columns
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """How a task's rows are read and scored."""
+
+    tokenizer: Tokenizer
+    length: int
+    labels: tuple[str, ...] | None
+    problem: str
+    record: dict[str, Any]
+
+    def texts(self, rows: Rows, way: str | None = None) -> TextRows:
+        """The rows of tokens, in the task's own way where no other is asked for."""
+        way = way or self.record.get("long_texts") or "cut"
+        return encode_texts(rows, self.tokenizer, self.length, way, self.record.get("overlap"))
+
+    def examples(self, rows: Rows, texts: TextRows) -> Examples:
+        score = functools.partial(_score, self.labels, self.problem, self.record)
+        main = tuple(self.record["main"])
+        if self.problem == REGRESSION:
+            review = functools.partial(review_numbers, rows, self.labels, texts.labels, main, score)
+        else:
+            review = functools.partial(review_rows, rows, self.labels or (), texts.labels, main, score)
+        return Examples(
+            texts.encoded,
+            len(rows),
+            lambda outputs: score(texts.labels, texts.outputs(outputs, self.problem)),
+            lambda outputs: review(texts.outputs(outputs, self.problem)),
+            texts.owner,
+            functools.partial(self._in_ways, rows, texts.labels) if texts.long and rows.pairs is None else None,
+        )
+
+    def _in_ways(
+        self, rows: Rows, expected: np.ndarray, ways: Sequence[str], compute: Callable[[Encoded], np.ndarray]
+    ) -> dict[str, dict[str, float]]:
+        score = functools.partial(_score, self.labels, self.problem, self.record, expected)
+        by_way = outputs_in_ways(ways, functools.partial(self.texts, rows), compute, self.problem)
+        return {way: score(outputs) for way, outputs in by_way.items()}
+
+
+def _score(
+    labels: tuple[str, ...] | None, problem: str, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
+) -> dict[str, float]:
+    """Return the metrics of class scores, or of the number or numbers of each row."""
+    if problem == MULTI_LABEL:
+        scores = several_scores(outputs > 0, expected > 0.5)
+    elif problem == REGRESSION and expected.ndim == 2:
+        scores = scores_of_several_numbers(record["metrics"], outputs, expected, labels or ())
+    else:
+        predictions = outputs[:, 0] if problem == REGRESSION else outputs.argmax(axis=-1)
+        scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
+    return {**scores, "main": main_score(scores, record["main"])}

@@ -1,0 +1,249 @@
+"""One run of fine-tuning: what all runs of a command share, and what is each run's own."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+import time
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from bert_jax.config import ModelConfig, OptimConfig, with_dropout
+from bert_jax.convert.run_folder import vector_record
+from bert_jax.convert.source import read_model
+from bert_jax.data.batches import Batches
+from bert_jax.data.encoded import Encoded
+from bert_jax.errors import UserError
+from bert_jax.finetuning.dev_scoring import DevScoring
+from bert_jax.finetuning.plan import PlannedRun
+from bert_jax.finetuning.readers.by_task import read_task_data
+from bert_jax.finetuning.report.write import is_reported, write_run_report
+from bert_jax.finetuning.reviews.review import Baseline
+from bert_jax.finetuning.shares import places_of_share, take_share
+from bert_jax.finetuning.task_data import TaskData
+from bert_jax.finetuning.trained_on import write_trained_on
+from bert_jax.model.encoder import summary_reads
+from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
+from bert_jax.progress import Progress, in_words
+from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
+from bert_jax.tasks.initial_state import start_from
+from bert_jax.tasks.registry import make_task
+from bert_jax.tasks.sequence_tasks import ClassificationTask
+from bert_jax.terminal import note, say
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.advice import Advice, smaller_steps
+from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.flops import training_flops
+from bert_jax.train.loop import Evaluation, Schedule, train
+from bert_jax.train.optimizer import Layers, Pace, make_optimizer
+from bert_jax.train.program import Program, TrainState
+from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.train.seal import checkpoint_steps
+
+LONG_SECONDS = 1800.0  # of a run for which something smaller is named
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What all runs of one command share: they differ in seed, rate, length and batches, which compile nothing anew."""
+
+    pretrained: Pretrained
+    model: ModelConfig
+    tokenizer: Tokenizer
+    task: TaskData
+    program: Program
+    by_words: dict[float, Baseline | None] = dataclasses.field(default_factory=dict)
+
+    def words(self, share: float) -> Baseline | None:
+        """Return what a bag of words scores that learns from this share of the training examples; None without texts.
+
+        It is worked out once, and a note says what a run is to beat.
+        """
+        if share not in self.by_words:
+            texts, places = self.task.words, places_of_share(self.task.train, share)
+            found = None if texts is None else texts.baseline(places)
+            if found is not None:
+                metrics = " and ".join(self.task.record.get("main", ()))
+                bars = f"{found.scores['main']:.4f} of {found.answer}, {self.task.baseline:.4f} without reading"
+                note(f"to beat with {len(places):,} training rows, {metrics} on dev: {bars}")
+            self.by_words[share] = found
+        return self.by_words[share]
+
+
+def prepare(config: FinetuneConfig) -> Prepared:
+    """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
+    pretrained, model, tokenizer = read_start(config)
+    task = read_task_data(config, tokenizer)
+    for remark in task.notes:
+        note(remark)
+    return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
+
+
+def read_start(config: FinetuneConfig) -> tuple[Pretrained, ModelConfig, Tokenizer]:
+    """Return the pre-trained model, the shape to train in and the tokenizer. Raises UserError where they don't fit."""
+    pretrained = read_model(config.from_, ReadOptions(lowercase=config.lowercase))
+    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
+    if tokenizer is None:
+        raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
+    if config.length > model.max_length:
+        raise UserError(
+            f"max_length {config.length}: {config.from_} has only {model.max_length} positions. "
+            f"Use --max-length {model.max_length} or less"
+        )
+    if config.freeze_layers + config.fresh_layers > model.depth:
+        raise UserError(
+            f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has only "
+            f"{model.depth} layers"
+        )
+    return pretrained, model, tokenizer
+
+
+def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Program:
+    mesh = make_mesh(config.mesh)
+    check_heads(model.heads, mesh)
+    for batch_size in config.sweep.grid.get("batch_size", (config.batch_size,)):
+        check_batch_size(int(batch_size), config.accumulate, mesh)
+    outputs = outputs_of(data.kind, data.labels)
+    task = make_task(data.kind, model, outputs, data.problem, jnp.dtype(config.dtype))
+    if config.class_weights == "balanced":
+        if not isinstance(task, ClassificationTask):
+            raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
+        task = dataclasses.replace(task, class_weights=balanced_weights(data.train.encoded, outputs))
+    layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
+    optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate is a run's own
+    return Program(task, mesh, optimizer, accumulate=config.accumulate)
+
+
+def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:
+    """Return what a row of each class counts in the loss, so that all classes count the same."""
+    counts = np.bincount(rows.labels, rows.weights, minlength=classes)
+    return tuple((counts.sum() / (classes * np.maximum(counts, 1))).tolist())
+
+
+def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
+    """The finished run folder: made, gone on with, or found as it was finished before."""
+    config, data, model = planned.config, prepared.task, prepared.model
+    assert config.epochs is not None and config.learning_rate is not None, "with_recipes gives what is missing"
+    whole = Batches(data.train.encoded, config.batch_size, planned.seed)
+    steps = max(1, round(config.epochs * whole.steps_per_epoch))
+    training = take_share(data.train, config.train_share)
+    batches = Batches(training.encoded, config.batch_size, planned.seed, whole.lengths)
+    pace = Pace.of(OptimConfig(config.learning_rate, config.warmup), steps)
+    program = prepared.program.of_run(planned.seed, pace)
+    run = start_or_resume(
+        config.output,
+        config,
+        model,
+        prepared.tokenizer,
+        kind="finetune",
+        task=_describe(config, prepared),
+        data=_fingerprint(prepared),
+    )
+    scoring = DevScoring(program, data)
+    if run.result() is not None:
+        say(f"{run.path}: finished before", to_stderr=True)
+        return _with_report_and_best_alone(run, prepared, scoring, config.train_share)
+    words = prepared.words(config.train_share)
+    write_trained_on(run.path, training)
+    began = time.perf_counter()
+    per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
+    outcome = train(
+        program,
+        batches,
+        run,
+        Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
+        start=functools.partial(first_state, program, config, prepared.pretrained),
+        evaluation=Evaluation("dev", scoring.score, "main"),
+        flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
+        title=f"{config.task} {planned.name}",
+        advice=_advice(config, batch_shards(program.mesh)),
+    )
+    run.write_result(
+        {
+            "step": int(outcome.state.step),
+            "best_step": outcome.best_step,
+            "dev": outcome.scores,
+            "baseline": data.baseline,
+            **({"bag_of_words": words.scores["main"]} if words else {}),
+            "train_rows": training.count,
+            "dev_rows": data.dev.count,
+            "parameters_sha256": parameter_hash(outcome.state.params),
+            **scoring.in_ways(run, outcome.best_step),
+            "seconds_since_last_start": round(time.perf_counter() - began, 1),
+        }
+    )
+    return _with_report_and_best_alone(run, prepared, scoring, config.train_share)
+
+
+def _advice(config: FinetuneConfig, shards: int) -> Advice:
+    """Return what makes the run shorter, or its steps smaller."""
+
+    def quicker(seconds: float) -> str:
+        if seconds < LONG_SECONDS:
+            return ""
+        epochs = config.epochs or 1.0
+        fewer = [f"--epochs 1 about {in_words(seconds / epochs)}"] if epochs > 1 else []
+        return f"Smaller: {', '.join([*fewer, f'--max-length {config.length // 2}', 'a smaller model as --from'])}"
+
+    def smaller(times: float) -> str:
+        ways = smaller_steps(times, config.batch_size, config.accumulate, shards, config.dtype)
+        return f"{ways}; --max-length {config.length // 2} makes shorter rows"
+
+    return Advice(smaller, quicker)
+
+
+def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring, share: float) -> RunFolder:
+    """A run with its result, and what follows from that; a kill in between is made good by the same command.
+
+    The last checkpoint, where it is not the best, is for nothing: a sweep would fill a disk.
+    """
+    best, steps = run.dev_result()[0], checkpoint_steps(run.checkpoints)
+    if best in steps:
+        if not is_reported(run):
+            outputs = scoring.outputs_at(run, best)
+            with Progress("writing the report"):
+                write_run_report(run, prepared.task, prepared.pretrained, outputs, prepared.words(share))
+        for step in steps:
+            if step != best:
+                shutil.rmtree(run.checkpoints / str(step))
+    return run
+
+
+def _reads(data: TaskData, model: ModelConfig) -> int | None:
+    """For how many tokens the last block answers; None where it is for all."""
+    return summary_reads(model) if data.kind in ("sequence", "choice") else None
+
+
+def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
+    """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
+    if config.from_scratch:
+        return program.init()
+    return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
+
+
+def _describe(config: FinetuneConfig, prepared: Prepared) -> dict[str, Any]:
+    """What prediction and evaluation need to know of the task."""
+    data = prepared.task
+    return {
+        **data.record,
+        "head": data.kind,
+        "labels": None if data.labels is None else list(data.labels),
+        "problem": data.problem,
+        "max_length": config.length,
+        **({} if config.from_scratch else vector_record(prepared.pretrained)),
+    }
+
+
+def _fingerprint(prepared: Prepared) -> str:
+    digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
+    digest.update(json.dumps(prepared.task.labels).encode())
+    task = prepared.task
+    for rows in (examples.encoded for examples in (task.train, task.dev, *task.also.values())):
+        labels = rows.labels if rows.token_labels is None else rows.token_labels
+        for array in (rows.tokens, rows.offsets, rows.segment_b, labels):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Inputs and outputs of `bert-jax predict`: files of rows in, files of answers out."""

@@ -1,0 +1,32 @@
+"""One vector a text, from a pre-trained encoder."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.encoder import masks
+from bert_jax.model.heads import EncoderModel
+from bert_jax.model.vectors import VectorConfig
+from bert_jax.train.task import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingTask:
+    """One vector a sequence, of the last hidden states; tokens before place `first` are not pooled."""
+
+    model: ModelConfig
+    dtype: DTypeLike = jnp.float32
+    vectors: VectorConfig = dataclasses.field(default_factory=VectorConfig)
+    first: int = 0
+
+    def build(self, rngs: nnx.Rngs) -> EncoderModel:
+        return EncoderModel(self.model, pooler=False, dtype=self.dtype, rngs=rngs)
+
+    def outputs(self, module: EncoderModel, batch: Batch) -> Array:
+        """Return the vectors (B E), float32."""
+        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+        return self.vectors.of(module.encoder(batch["tokens"], segments, mask), mask, self.first)

@@ -1,0 +1,34 @@
+"""The likeliest tokens under a [MASK], from a pre-trained masked LM."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.encoder import masks
+from bert_jax.model.heads import MaskedLMModel
+from bert_jax.train.task import Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class FillingTask:
+    """The likeliest tokens at one position a sequence, `position` of the batch."""
+
+    model: ModelConfig
+    dtype: DTypeLike = jnp.float32
+    best: int = 5
+
+    def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
+        return MaskedLMModel(self.model, dtype=self.dtype, rngs=rngs)
+
+    def outputs(self, module: MaskedLMModel, batch: Batch) -> Array:
+        """Probabilities and ids of the best tokens, best first: (B 2 best), float32."""
+        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+        hidden = module.encoder(batch["tokens"], segments, mask)
+        scores = module.masked_logits(hidden, batch["position"][:, None])[:, 0]  # B V
+        shares, ids = jax.lax.top_k(jax.nn.softmax(scores), self.best)
+        return jnp.stack([shares, ids.astype(jnp.float32)], axis=1)

@@ -1,0 +1,60 @@
+"""Masked LM, alone or with next sentence prediction (Devlin et al. 2018, 3.1) or sentence order (Lan et al. 2019)."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.encoder import document_places, masks
+from bert_jax.model.heads import MaskedLMModel, PretrainingModel
+from bert_jax.random_bits import DropoutSeeds
+from bert_jax.tasks.losses import cross_entropy, is_top
+from bert_jax.train.task import Batch, Sums
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainingTask:
+    """Batches are those of bert_jax.data.pretraining.stream.
+
+    `pair_loss` names what is learned of a pair beside the masked LM: next sentence, sentence order, or nothing
+    (RoBERTa), and then there is no head for it.
+    """
+
+    model: ModelConfig
+    dtype: DTypeLike = jnp.float32
+    pair_loss: Literal["nsp", "sop"] | None = "nsp"
+    headline: ClassVar[str] = "mlm_accuracy"
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return ("mlm_loss", f"{self.pair_loss}_loss") if self.pair_loss else ("mlm_loss",)
+
+    def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
+        model = PretrainingModel if self.pair_loss else MaskedLMModel
+        return model(self.model, dtype=self.dtype, rngs=rngs)
+
+    def counts(self, batch: Batch) -> Sums:
+        masked, pairs = jnp.sum(batch["masked_count"]), jnp.sum(batch["weight"])
+        counts = {"mlm_loss": masked, "mlm_accuracy": masked}
+        of_pairs = {f"{self.pair_loss}_loss": pairs, f"{self.pair_loss}_accuracy": pairs} if self.pair_loss else {}
+        return {**counts, **of_pairs}
+
+    def sums(self, module: MaskedLMModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+        first = document_places(batch["starts"]) if "starts" in batch else None  # of packed rows
+        hidden = module.encoder(batch["tokens"], segments, mask, seeds, first)
+        logits = module.masked_logits(hidden, batch["masked_positions"])
+        labels = batch["masked_labels"]
+        real = jnp.arange(labels.shape[1]) < batch["masked_count"][:, None]  # B P
+        sums = {
+            "mlm_loss": jnp.sum(jnp.where(real, cross_entropy(logits, labels), 0.0)),
+            "mlm_accuracy": jnp.sum(jnp.where(real, is_top(logits, labels), False), dtype=jnp.float32),
+        }
+        if isinstance(module, PretrainingModel):
+            next_logits = module.next_logits(hidden, mask)
+            sums[f"{self.pair_loss}_loss"] = jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"])
+            sums[f"{self.pair_loss}_accuracy"] = jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"])
+        return sums

@@ -1,0 +1,27 @@
+"""The task of each kind of head."""
+
+import jax
+import jax.numpy as jnp
+
+from bert_jax.config import ModelConfig
+from bert_jax.pretrained import MULTI_LABEL, REGRESSION
+from bert_jax.tasks.choice_task import ChoiceTask
+from bert_jax.tasks.sequence_tasks import ClassificationTask, MultiLabelTask, RegressionTask
+from bert_jax.tasks.token_tasks import SpanTask, TaggingTask
+
+FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTask | TaggingTask | SpanTask
+
+
+def make_task(
+    kind: str, model: ModelConfig, outputs: int, problem: str, dtype: jax.typing.DTypeLike = jnp.float32
+) -> FinetuningTask:
+    """The task of a kind of model with a head of so many outputs; `problem` tells the `sequence` ones apart."""
+    if kind == "token":
+        return TaggingTask(model, dtype, classes=outputs)
+    if kind == "span":
+        return SpanTask(model, dtype)
+    if kind == "choice":
+        return ChoiceTask(model, dtype)
+    if problem == REGRESSION:
+        return RegressionTask(model, dtype, scores=outputs)
+    return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, dtype, classes=outputs)

@@ -1,0 +1,82 @@
+"""An answer from every token: its class, or where a span starts and ends. Devlin et al. 2018, 4.2 and 5.3."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+from jax.typing import DTypeLike
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.encoder import masks
+from bert_jax.model.heads import TokenModel
+from bert_jax.random_bits import DropoutSeeds
+from bert_jax.tasks.losses import cross_entropy, is_top
+from bert_jax.train.task import Batch, Sums
+
+
+@dataclasses.dataclass(frozen=True)
+class _TokenTask:
+    model: ModelConfig
+    dtype: DTypeLike = jnp.float32
+    losses: ClassVar[tuple[str, ...]] = ("loss",)
+    headline: ClassVar[str] = "accuracy"
+
+    def outputs(self, module: TokenModel, batch: Batch) -> Array:
+        """Scores of every token before any softmax: (B L outputs)."""
+        return self._logits(module, batch, None, None)
+
+    def _logits(
+        self, module: TokenModel, batch: Batch, seeds: DropoutSeeds | None, head_seeds: DropoutSeeds | None
+    ) -> Array:
+        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+        return module.logits(module.encoder(batch["tokens"], segments, mask, seeds), mask, head_seeds)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggingTask(_TokenTask):
+    """A class for every token that has a label: `token_labels` (B L) of the batch, below 0 where there is none."""
+
+    classes: int = 2
+
+    def build(self, rngs: nnx.Rngs) -> TokenModel:
+        return TokenModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+
+    def counts(self, batch: Batch) -> Sums:
+        labelled = jnp.sum(self._weight(batch))
+        return {"loss": labelled, "accuracy": labelled}
+
+    def sums(self, module: TokenModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+        logits = self._logits(module, batch, seeds, seeds)
+        labels, weight = batch["token_labels"], self._weight(batch)
+        return {
+            "loss": jnp.sum(cross_entropy(logits, labels) * weight),
+            "accuracy": jnp.sum(is_top(logits, labels) * weight),
+        }
+
+    def _weight(self, batch: Batch) -> Array:
+        return (batch["token_labels"] >= 0) * batch["weight"][:, None]  # B L
+
+
+@dataclasses.dataclass(frozen=True)
+class SpanTask(_TokenTask):
+    """Where an answer starts and ends: `label` (B 2) of the batch, both 0, the place of [CLS], where there is none.
+
+    No dropout before the head, as in google-research/bert.
+    """
+
+    def build(self, rngs: nnx.Rngs) -> TokenModel:
+        return TokenModel(self.model, 2, dtype=self.dtype, rngs=rngs)
+
+    def counts(self, batch: Batch) -> Sums:
+        rows = jnp.sum(batch["weight"])
+        return {"loss": rows, "accuracy": rows}
+
+    def sums(self, module: TokenModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+        logits = self._logits(module, batch, seeds, None)
+        there = jnp.arange(logits.shape[1]) < batch["length"][:, None]
+        scores = jnp.where(there[..., None], logits, jnp.finfo(jnp.float32).min).swapaxes(1, 2)  # B 2 L
+        losses = cross_entropy(scores, batch["label"]).mean(axis=1)
+        right = is_top(scores, batch["label"]).all(axis=1)
+        return {"loss": jnp.sum(losses * batch["weight"]), "accuracy": jnp.sum(right * batch["weight"])}

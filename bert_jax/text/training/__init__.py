@@ -1,0 +1,1 @@
+"""Learn vocabularies from text: WordPiece, byte-level BPE, unigram."""

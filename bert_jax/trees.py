@@ -1,0 +1,29 @@
+"""Parameters as nested dicts, as the modules hold them, and by path, as files hold them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Flat = dict[str, np.ndarray]  # parameters by path: "encoder/blocks/0/attention/query/kernel"
+Shape = tuple[int, ...]
+
+
+def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dicts by path."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return nested dicts from leaves by path; a step of digits becomes an int."""
+    tree: dict[Any, Any] = {}
+    for path, value in flat.items():
+        *steps, last = (int(step) if step.isdigit() else step for step in path.split("/"))
+        node = tree
+        for step in steps:
+            node = node.setdefault(step, {})
+        node[last] = value
+    return tree

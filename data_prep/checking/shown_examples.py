@@ -1,0 +1,101 @@
+"""Examples of a folder of shards as a person reads them."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
+from rich.text import Text
+
+from bert_jax.data.pretraining.record import TOKENIZER_FOLDER, Manifest, document_starts
+from bert_jax.terminal import visible
+from bert_jax.text import load_tokenizer
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.wording import counted
+
+SEGMENT_STYLES = ("", "cyan")
+BROKEN = "\ufffd"  # bytes that are no character
+LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}
+
+
+def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
+    """The first examples of each split: {word→[MASK]} where something is to be predicted, B in another colour.
+
+    Without colours, as in a file, nothing is lost: the marks and the labels are words.
+    """
+    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+    goes_on = tokenizer.goes_on()
+    lines = []
+    for split, shards in sorted(manifest.splits.items(), reverse=True):
+        shown = 0
+        for shard in shards:
+            reader = ArrayRecordReader(str(folder / shard.file), "readahead_buffer_size:0,max_parallelism:0")
+            records = reader.read(0, min(count - shown, shard.examples)) if shown < count else []
+            reader.close()
+            rows = np.frombuffer(b"".join(records), manifest.dtype)
+            starts = document_starts(rows) if manifest.kind == "packed" else rows["tokens"] == tokenizer.special.cls
+            for row, bounds in zip(rows, starts, strict=True):
+                lines.append(_told(f"{split} {shown}", row, manifest, int(bounds.sum())))
+                pieces = _marked(row, tokenizer, goes_on)
+                for start, end in itertools.pairwise([*np.flatnonzero(bounds).tolist(), len(pieces)]):
+                    lines.append(Text.assemble(" ", *pieces[start:end]))
+                shown += 1
+    return lines
+
+
+def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
+    """An example in a few words: its label, how long it is, and how much of it is masked."""
+    line = Text.assemble((name, "bold"), ": ")
+    if manifest.kind in LABELS:
+        label = int(row["next_label"])
+        line.append(f"{LABELS[manifest.kind][label]}, ", "yellow" if label else "green")
+    line.append(f"{row['length']} tokens, ")
+    if manifest.kind == "packed":
+        line.append(f"{counted(documents, 'document')}, ")
+    line.append("masks to be drawn" if manifest.masking.when == "dynamic" else f"{row['masked_count']} masked")
+    return line
+
+
+def _marked(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text]:
+    """A piece of text for each token, with the blank before it, in the colour of its segment.
+
+    What is not masked is spelled a word at a time, on its first token: byte-level pieces alone may be half a character.
+    """
+    ids = row["tokens"][: row["length"]].tolist()
+    label_at: dict[int, int] = {}
+    if "masked_count" in (row.dtype.names or ()):
+        masked = row["masked_positions"], row["masked_labels"]
+        label_at = dict(zip(*(field[: row["masked_count"]].tolist() for field in masked), strict=True))
+    special = set(tokenizer.special.all())
+    second = int(row["segment_b"]) if "segment_b" in (row.dtype.names or ()) else len(ids)
+    plain = [i not in special and position not in label_at for position, i in enumerate(ids)]
+    starts = [p for p, i in enumerate(ids) if not (p and plain[p - 1] and plain[p] and goes_on[i]) or p == second]
+    pieces = [Text()] * len(ids)
+    for start, end in itertools.pairwise([*starts, len(ids)]):
+        style = SEGMENT_STYLES[int(start >= second)]
+        label = label_at.get(start, ids[start])
+        blank = "" if goes_on[label] and ids[start - 1] not in special else " "
+        if start in label_at:
+            told = f"{{{_one(label, tokenizer)}→{_one(ids[start], tokenizer)}}}"
+            pieces[start] = Text(blank + told, "bold magenta")
+        elif not plain[start]:
+            pieces[start] = Text(blank + _one(label, tokenizer), "dim")
+        else:
+            pieces[start] = Text(blank + _word(ids[start:end], tokenizer), style)
+    return pieces
+
+
+def _one(token: int, tokenizer: Tokenizer) -> str:
+    """A token as text; as it stands in the vocabulary where it is a control token, or no text by itself."""
+    entry = tokenizer.tokens([token])[0]
+    text = "" if token in tokenizer.special.all() else tokenizer.decode([token]).strip()
+    return visible(text if text and BROKEN not in text else entry)
+
+
+def _word(ids: list[int], tokenizer: Tokenizer) -> str:
+    tokens = tokenizer.tokens(ids)
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return visible("".join(token.removeprefix(tokenizer.rules.prefix) for token in tokens))
+    text = tokenizer.decode(ids).strip()
+    return visible(text if text and BROKEN not in text else "".join(tokens))

@@ -1,0 +1,1 @@
+"""Inputs to documents and sentences: sources, parts, and one reader a format."""

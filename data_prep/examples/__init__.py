@@ -1,0 +1,1 @@
+"""Tokenised documents to pre-training examples of each kind."""

@@ -1,0 +1,188 @@
+"""Pairs of segments, many at a time: for next sentence prediction, and for sentence order.
+
+A and B are slices of one flat array of tokens, so that whole blocks of rows are filled at once. Next sentence pairs are
+those of create_instances_from_document of google-research/bert. What differs:
+
+- The random document is drawn among the others at once, not in ten tries. In a part of one document, B comes from
+  another place of it; where there is no other place, the true next is taken, or nothing if there is none.
+- A sentence of more than twice the length of a row is cut into sentences of that length beforehand, so that no more of
+  it is lost than of others.
+
+Sentence order is that of google-research/albert, but for a chunk of one sentence: there B comes from another document,
+here the sentence is parted at a random token, so that all pairs are of consecutive segments.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from data_prep.examples.tokenized import Frame, TokenizedText, reached
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Slices of `TokenizedText.tokens`, cut to fit; `truncated` counts the tokens that were cut off."""
+
+    a_start: np.ndarray
+    a_length: np.ndarray
+    b_start: np.ndarray
+    b_length: np.ndarray
+    label: np.ndarray  # B is a random next, or A and B are swapped
+    one_sentence: np.ndarray  # the chunk had no boundary to part it at
+    same_document: np.ndarray  # a random next from the same document, for want of another
+    truncated: int
+    without_partner: int  # lone sentences with nothing to pair them with
+
+    def __len__(self) -> int:
+        return len(self.a_start)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chunks:
+    """For a chunk that starts at each sentence: how long it is to be, where it ends, and where A would end."""
+
+    target: np.ndarray  # of each document
+    document: np.ndarray  # of each sentence
+    ends: np.ndarray
+    a_ends: np.ndarray
+
+
+def draw_pairs(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
+    """The next sentence pairs of one pass over all documents, of `room` tokens at most. Devlin et al. 2018, A.2."""
+    cum, documents = text.sentences, text.documents
+    chunks = _draw_chunks(text, room, short_seq_prob, rng)
+    ends, a_ends, document = chunks.ends, chunks.a_ends, chunks.document
+    starts = np.arange(len(document))
+    random_next = (ends - starts == 1) | (rng.random(len(starts)) < 0.5)
+    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no place for a random next
+    random_next &= ~alone
+    chosen = reached(np.where(random_next, a_ends, ends))  # sentences that were not used are put back
+    lone = alone[chosen] & (ends[chosen] - chosen == 1)
+    chosen = chosen[~lone]
+    a_ends, ends, random_next = a_ends[chosen], ends[chosen], random_next[chosen]
+
+    b_first, b_end = _random_segments(text, chosen, a_ends, ends, chunks.target, document, rng)
+    b_first, b_end = np.where(random_next, b_first, a_ends), np.where(random_next, b_end, ends)
+    return _cut_to_fit(
+        (cum[chosen], cum[a_ends] - cum[chosen]),
+        (cum[b_first], cum[b_end] - cum[b_first]),
+        room,
+        rng,
+        label=random_next,
+        one_sentence=ends - chosen == 1,
+        same_document=random_next & (len(documents) == 2),
+        without_partner=int(lone.sum()),
+    )
+
+
+def draw_sentence_order(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
+    """Consecutive segments of one pass over all documents, half of them swapped. Lan et al. 2019 (ALBERT), 3.1.
+
+    A document's last sentence of one token alone cannot be parted and is counted as without a partner.
+    """
+    cum = text.sentences
+    chunks = _draw_chunks(text, room, short_seq_prob, rng)
+    chosen = reached(chunks.ends)
+    start, end, lone = cum[chosen], cum[chunks.ends[chosen]], chunks.ends[chosen] - chosen == 1
+    inside = start + 1 + (rng.random(len(chosen)) * (end - start - 1)).astype(np.int64)
+    middle = np.where(lone, inside, cum[chunks.a_ends[chosen]])
+    swapped = rng.random(len(chosen)) < 0.5
+    both = end - start > 1
+    start, middle, end, lone, swapped = start[both], middle[both], end[both], lone[both], swapped[both]
+    return _cut_to_fit(
+        (np.where(swapped, middle, start), np.where(swapped, end - middle, middle - start)),
+        (np.where(swapped, start, middle), np.where(swapped, middle - start, end - middle)),
+        room,
+        rng,
+        label=swapped,
+        one_sentence=lone,
+        same_document=np.zeros(len(start), bool),
+        without_partner=int((~both).sum()),
+    )
+
+
+def _draw_chunks(text: TokenizedText, room: int, short_seq_prob: float, rng: np.random.Generator) -> _Chunks:
+    cum, documents = text.sentences, text.documents
+    count = len(documents) - 1
+    target = np.where(rng.random(count) < short_seq_prob, rng.integers(2, room, count, endpoint=True), room)
+    document = np.repeat(np.arange(count), np.diff(documents))
+    starts = np.arange(len(document))
+    ends = np.searchsorted(cum, cum[:-1] + target[document], side="left")
+    ends = np.clip(ends, starts + 1, documents[document + 1])
+    a_ends = starts + 1 + (rng.random(len(starts)) * (ends - starts - 1)).astype(np.int64)
+    return _Chunks(target, document, ends, a_ends)
+
+
+def _cut_to_fit(
+    a: tuple[np.ndarray, np.ndarray],
+    b: tuple[np.ndarray, np.ndarray],
+    room: int,
+    rng: np.random.Generator,
+    *,
+    label: np.ndarray,
+    one_sentence: np.ndarray,
+    same_document: np.ndarray,
+    without_partner: int,
+) -> Pairs:
+    """Tokens leave the longer one first, each time at a random end. `a` and `b` are starts and lengths."""
+    (a_start, a_length), (b_start, b_length) = a, b
+    b_kept = np.minimum(b_length, np.maximum(room - a_length, room // 2))
+    a_kept = np.minimum(a_length, room - b_kept)
+    a_cut, b_cut = a_length - a_kept, b_length - b_kept
+    return Pairs(
+        a_start=a_start + rng.binomial(a_cut, 0.5),
+        a_length=a_kept,
+        b_start=b_start + rng.binomial(b_cut, 0.5),
+        b_length=b_kept,
+        label=label,
+        one_sentence=one_sentence,
+        same_document=same_document,
+        truncated=int(a_cut.sum() + b_cut.sum()),
+        without_partner=without_partner,
+    )
+
+
+def _random_segments(
+    text: TokenizedText,
+    starts: np.ndarray,
+    a_ends: np.ndarray,
+    ends: np.ndarray,
+    target: np.ndarray,
+    document: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """First sentence and end of a random B for each chunk, as long as the target leaves room for."""
+    cum, documents = text.sentences, text.documents
+    count = len(documents) - 1
+    own = document[starts]
+    draw = rng.random(len(starts))
+    if count > 1:
+        other = rng.integers(0, count - 1, len(starts))
+        other += other >= own
+        first = documents[other] + (draw * np.diff(documents)[other]).astype(np.int64)
+    else:  # any sentence outside of the chunk
+        other = own
+        sentences = documents[-1]
+        outside = np.maximum(sentences - (ends - starts), 1)
+        first = (ends + (draw * outside).astype(np.int64)) % sentences
+    wanted = target[own] - (cum[a_ends] - cum[starts])
+    end = np.searchsorted(cum, cum[first] + wanted, side="left")
+    return first, np.clip(end, first + 1, documents[other + 1])
+
+
+def fill_pairs(text: TokenizedText, pairs: Pairs, rows: slice, frame: Frame) -> dict[str, np.ndarray]:
+    """Fields of the record for some pairs: [CLS] A [SEP] B [SEP] [PAD] ..., the first separator perhaps twice."""
+    a_start, a_length = pairs.a_start[rows, None], pairs.a_length[rows, None]
+    b_start, b_length = pairs.b_start[rows, None], pairs.b_length[rows, None]
+    segment_b = a_length + 1 + frame.separators  # N 1
+    lengths = segment_b + b_length + 1
+    columns = np.arange(frame.length)
+    source = columns + np.where(columns < segment_b, a_start - 1, b_start - segment_b)  # N L
+    tokens = np.take(text.tokens, source, mode="clip")
+    tokens[columns >= lengths] = frame.pad
+    row = np.arange(len(tokens))
+    tokens[:, 0] = frame.cls
+    for separator in range(frame.separators):
+        tokens[row, segment_b[:, 0] - 1 - separator] = frame.sep
+    tokens[row, lengths[:, 0] - 1] = frame.sep
+    return {"tokens": tokens, "length": lengths[:, 0], "segment_b": segment_b[:, 0], "next_label": pairs.label[rows]}

@@ -1,0 +1,1 @@
+"""The preparation job: parts, workers, shards, and going on after a stop."""

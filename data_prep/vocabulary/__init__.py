@@ -1,0 +1,1 @@
+"""Train vocabularies on a sample of a corpus, and compare them."""

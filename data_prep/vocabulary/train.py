@@ -1,0 +1,93 @@
+"""Train a vocabulary on a bounded sample of a corpus, or add the words of the corpus to one that is there."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bert_jax.errors import UserError
+from bert_jax.output import check_new_folder, whole_folder
+from bert_jax.progress import Progress
+from bert_jax.text import load_tokenizer
+from bert_jax.text.folder_files import TOKENIZER
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.training.byte_level import train_byte_level
+from bert_jax.text.training.extension import extend_wordpiece
+from bert_jax.text.training.requests import Wanted
+from bert_jax.text.training.unigram import train_unigram
+from bert_jax.text.training.wordpiece_learning import train_wordpiece
+from bert_jax.text.wordpiece import WordPieceTokenizer
+from bert_jax.wording import counted
+from data_prep.corpus.reading import Losses, reading_of
+from data_prep.corpus.sources import find_sources
+from data_prep.job.job_progress import followed
+from data_prep.settings import VocabConfig
+from data_prep.vocabulary.sample import sample_texts, told_losses
+
+Say = Callable[[str], None]
+Trainer = Callable[[Iterable[str], Wanted, Losses], Tokenizer]
+TRAINERS: dict[str, Trainer] = {
+    "wordpiece": train_wordpiece,
+    "bpe": train_byte_level,
+    "unigram": train_unigram,
+}
+
+
+def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokenizer:
+    """A tokenizer folder is in `config.output`. The same files and settings give the same vocabulary.
+
+    Of a corpus larger than `sample_mb` a sample is read.
+    """
+    output = Path(config.output)
+    check_new_folder(output)
+    sources, counts = find_sources(config.input, reading_of(config))
+    with Progress("vocabulary") as line:
+        texts = followed(sample_texts(sources, config, counts), sources, config.sample_mb, line, "learning")
+        tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
+    with whole_folder(output, last=(TOKENIZER,)) as folder:
+        tokenizer.save(folder)
+    say(
+        f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
+        f"in {counted(len(sources), 'file')}"
+    )
+    if lost := told_losses(counts):
+        say("\n".join(lost))
+    return tokenizer
+
+
+def _learned(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Say) -> Tokenizer:
+    lowercase = config.lowercases
+    wanted = Wanted(
+        size=config.entries,
+        lowercase=lowercase,
+        strip_accents=None if config.accents is None else config.accents == "strip",
+        special_tokens=config.special_tokens,
+        user_tokens=config.user_tokens,
+    )
+    tokenizer = TRAINERS[config.kind or "wordpiece"](texts, wanted, counts)
+    if tokenizer.vocab_size < wanted.size:
+        say(f"the text holds no more than {tokenizer.vocab_size} entries; {wanted.size} were asked for")
+    return tokenizer
+
+
+def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
+    old = load_tokenizer(Path(config.extend or ""), lowercase=config.lowercase)
+    if not isinstance(old, WordPieceTokenizer):
+        raise UserError(f"{config.extend}: only WordPiece can be extended, this is another kind. Train one of its kind")
+    extension = extend_wordpiece(
+        old, texts, add=config.add, special_tokens=config.special_tokens, user_tokens=config.user_tokens
+    )
+    if len(extension.added) < config.add:
+        say(
+            f"the text holds no more than {counted(len(extension.added), 'word')} worth adding; {config.add} were "
+            "asked for"
+        )
+    say(
+        f"{counted(len(extension.added), 'word')} added: {_shown(extension.added)}. Tokens a word in this text: "
+        f"{extension.before / max(1, extension.words):.3f} before, {extension.after / max(1, extension.words):.3f} now"
+    )
+    if extension.lost:
+        say(f"{extension.lost:,} of {counted(extension.words, 'word')} known before and unknown now")
+    return extension.tokenizer
+
+
+def _shown(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "") if words else "none"

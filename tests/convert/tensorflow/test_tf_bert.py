@@ -1,0 +1,124 @@
+"""Checkpoints of google-research/bert: what is written is read back bit for bit, under the original names."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny import TINY
+
+from bert_jax.convert.source import read_model
+from bert_jax.convert.tensorflow.tensor_bundle import read_tensors, write_tensors
+from bert_jax.convert.tensorflow.tf_bert import CONFIG, PREFIX, write_tf_bert
+from bert_jax.errors import UserError
+from bert_jax.pretrained import Pretrained, shapes_of
+from bert_jax.trees import unflatten
+
+
+def random_model(kind: str, *, pooler: bool = True, labels: tuple[str, ...] | None = None) -> Pretrained:
+    rng = np.random.default_rng(0)
+    outputs = {"span": 2}.get(kind, len(labels or ("",)))
+    shapes = shapes_of(kind, TINY, outputs=outputs, pooler=pooler)
+    params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    params["encoder/embeddings/tokens"][TINY.vocab_size :] = 0.0
+    if "masked_lm/bias" in params:
+        params["masked_lm/bias"][TINY.vocab_size :] = 0.0
+    return Pretrained("here", kind, TINY, None, params, labels)
+
+
+CASES = [("encoder", None), ("masked_lm", None), ("pretrain", None), ("span", None), ("sequence", ("a", "b", "c"))]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "tf").mkdir()
+    return tmp_path / "tf"
+
+
+@pytest.mark.parametrize(("kind", "labels"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_round_trip_is_exact(folder, tmp_path, kind, labels):
+    model = random_model(kind, labels=labels)
+    write_tf_bert(model, folder)
+    for path in (folder, folder / PREFIX):
+        again = read_model(path)
+        assert (again.kind, again.outputs) == (kind, model.outputs)
+        assert again.params.keys() == model.params.keys()
+        assert all(np.array_equal(again.params[name], model.params[name]) for name in model.params)
+    (tmp_path / "again").mkdir()
+    write_tf_bert(read_model(folder), tmp_path / "again")
+    for path in sorted(folder.iterdir()):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+
+
+def test_the_names_are_the_original_ones(folder):
+    write_tf_bert(random_model("pretrain"), folder)
+    tensors = read_tensors(folder / PREFIX)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    assert len(shapes) == 2 * 16 + 5 + 2 + 7
+    expected = {
+        "bert/embeddings/word_embeddings": (37, 12),
+        "bert/embeddings/LayerNorm/gamma": (12,),
+        "bert/encoder/layer_1/attention/self/query/kernel": (12, 12),
+        "bert/encoder/layer_1/attention/output/LayerNorm/beta": (12,),
+        "bert/encoder/layer_0/intermediate/dense/kernel": (12, 20),
+        "bert/encoder/layer_0/output/dense/kernel": (20, 12),
+        "bert/pooler/dense/bias": (12,),
+        "cls/predictions/transform/dense/kernel": (12, 12),
+        "cls/predictions/output_bias": (37,),
+        "cls/seq_relationship/output_weights": (2, 12),
+    }
+    assert expected.items() <= shapes.items()
+
+
+def test_what_the_optimizer_left_is_passed_over(folder):
+    model = random_model("pretrain")
+    write_tf_bert(model, folder)
+    tensors = read_tensors(folder / PREFIX)
+    for path in folder.glob(f"{PREFIX}*"):
+        path.unlink()
+    slots = {f"{name}/adam_{part}": value for name, value in tensors.items() for part in "mv"}
+    write_tensors(folder / PREFIX, {**tensors, **slots, "global_step": np.int64(7)})
+    again = read_model(folder)
+    assert all(np.array_equal(again.params[name], model.params[name]) for name in model.params)
+
+
+def test_every_difference_is_listed_at_once(folder):
+    write_tf_bert(random_model("pretrain"), folder)
+    tensors = read_tensors(folder / PREFIX)
+    for path in folder.glob(f"{PREFIX}*"):
+        path.unlink()
+    del tensors["bert/pooler/dense/bias"]
+    tensors["bert/embeddings/position_embeddings"] = tensors["bert/embeddings/position_embeddings"][:5]
+    tensors["bert/stranger"] = np.zeros(3, np.float32)
+    write_tensors(folder / PREFIX, tensors)
+    with pytest.raises(UserError) as error:
+        read_model(folder)
+    text = str(error.value)
+    assert "3 of 46 tensors did not fit" in text and "\n" not in text
+    assert "missing bert/pooler/dense/bias; extra bert/stranger" in text
+    assert "bert/embeddings/position_embeddings (5, 12) against (17, 12)" in text
+
+
+def test_a_configuration_that_is_missing_or_of_another_kind_is_named(folder):
+    write_tf_bert(random_model("encoder"), folder)
+    table = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**table, "hidden_act": "swoosh", "hidden_size": "wide"}))
+    with pytest.raises(UserError, match=r"hidden_size is 'wide', int is expected; activation 'swoosh' is not among"):
+        read_model(folder)
+    (folder / CONFIG).unlink()
+    with pytest.raises(UserError, match=r"bert_config\.json: no such file"):
+        read_model(folder)
+
+
+def test_only_bert_can_be_written(folder):
+    import dataclasses
+
+    model = dataclasses.replace(random_model("encoder"), model=dataclasses.replace(TINY, positions="rotary"))
+    with pytest.raises(UserError, match="the original code computes BERT only; convert it --to hf"):
+        write_tf_bert(model, folder)
+    assert unflatten({"a/1/b": 2, "a/0/b": 1}) == {"a": {1: {"b": 2}, 0: {"b": 1}}}
+
+
+def test_a_classifier_of_one_output_gives_a_score(folder):
+    write_tf_bert(random_model("sequence").changed(problem="regression"), folder)
+    again = read_model(folder)
+    assert (again.kind, again.problem, again.labels) == ("sequence", "regression", None)

@@ -1,0 +1,151 @@
+"""What holds for every format: the same documents, each in one piece."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reader import PACKERS, articles, found, json_lines, read, table, write, write_parquet
+
+from bert_jax.errors import UserError
+from data_prep.corpus import parts
+from data_prep.corpus.parts import Source
+from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.sources import find_sources
+
+TEXTS = [
+    "One line.",
+    'A "quoted" word, and\na second line.',
+    "\n\ttabs\tand blanks ",
+    "é è \u2028 \U0001f600 [MASK] [SEP] 今天",
+    "carriage\r\nreturn\rhere",
+    "x" * 70_001,
+    "<b>not a doc</b>, {not json}",
+]
+PLAIN = [text.replace("\r\n", "\n").replace("\r", "\n") for text in TEXTS]
+
+
+def written(folder: Path, kind: str, packing: str, texts: list[str]) -> Source:
+    path = folder / f"a.{kind}{packing}"
+    if kind == "parquet":
+        return write_parquet(path, texts)
+    if kind == "wiki":
+        return write(folder / f"wiki_00{packing}", articles(texts), documents="wikiextractor")
+    if kind == "wikijson":
+        return write(folder / f"wiki_01{packing}", json_lines(texts), documents="wikiextractor")
+    if kind == "jsonl":
+        return write(path, json_lines(texts))
+    rows = [["id", "text", "more"], *([str(i), text, ""] for i, text in enumerate(texts))]
+    return write(path, table(rows, "\t" if kind == "tsv" else ","))
+
+
+KINDS = ["jsonl", "csv", "tsv", "wikijson", "wiki"]
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_and_packing_gives_the_same_documents(tmp_path, kind, packing):
+    losses = Losses()
+    texts = [text for _, text in read(written(tmp_path, kind, packing, TEXTS), losses=losses)]
+    wanted = [text.strip("\n") for text in PLAIN] if kind == "wiki" else PLAIN
+    assert texts == wanted
+    assert not +losses
+
+
+def test_parquet_gives_the_same_documents(tmp_path):
+    assert [text for _, text in read(write_parquet(tmp_path / "a.parquet", TEXTS))] == PLAIN
+
+
+@given(
+    texts=st.lists(st.sampled_from(["", "a", "b\nc", 'd"e', "é" * 9, "f,\tg", "<doc>"]), max_size=25),
+    pieces=st.integers(1, 7),
+    kind=st.sampled_from([*KINDS, "parquet"]),
+    packing=st.sampled_from(sorted(PACKERS)),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pieces_hold_each_document_once(tmp_path, monkeypatch, texts, pieces, kind, packing):
+    monkeypatch.setattr(parts, "BLOCK", 5)
+    texts = ["first", *texts]
+    source = written(tmp_path, kind, "" if kind == "parquet" else packing, texts)
+    losses = Losses()
+    documents = read(source, pieces, losses)
+    assert sorted(documents) == read(source)
+    assert len({offset for offset, _ in documents}) == len(documents)  # a place names one document
+    assert [text for _, text in sorted(documents)] == [text for text in texts if text]
+    assert losses["documents_empty"] == texts.count("")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "wiki", "parquet"])
+def test_a_document_of_megabytes_comes_whole(tmp_path, kind):
+    text = "word " * 1_000_000 + "end."
+    source = written(tmp_path, kind, "", ["before", text, "after"])
+    assert [t for _, t in sorted(read(source, 3))] == ["before", text, "after"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.zst", "a.tsv", "wiki_00.bz2", "a.txt.zst"])
+@pytest.mark.parametrize("bad, says", [(b"caf\xe9", r"not UTF-8 at byte \d+ \(0xe9\)"), (b"a\0b", "a NUL at byte")])
+def test_bytes_that_are_no_text_are_named_in_every_format(tmp_path, name, bad, says):
+    reading = {"documents": "wikiextractor"} if "wiki" in name else {}
+    made = {
+        "a.jsonl.gz": b'{"text": "one"}\n{"text": "%s"}\n',
+        "a.csv.zst": b"text,n\n%s,3\n",
+        "a.tsv": b"text\tn\n%s\t3\n",
+        "wiki_00.bz2": b'<doc id="1" url="u" title="t">\n%s\n</doc>\n',
+        "a.txt.zst": b"one\n%s\n",
+    }
+    source = write(tmp_path / name, made[name] % bad, **reading)
+    with pytest.raises(UserError, match=rf"{name} line 2: {says}"):
+        read(source, **reading)
+    losses = Losses()
+    texts = " ".join(text for _, text in read(source, losses=losses, encoding_errors="replace", **reading))
+    assert ("caf\ufffd" if b"caf" in bad else "ab") in texts
+    assert losses["characters_replaced"] + losses["nul_characters_dropped"] == 1
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    bom = "\ufeff"
+    assert read(write(tmp_path / "a.csv", f"{bom}text,n\r\none,1\r\n")) == [(2, "one")]
+    assert read(write(tmp_path / "a.txt.bz2", f"{bom}one")) == [(0, "one")]
+    article = write(tmp_path / "wiki_00", bom + articles(["one"]), documents="wikiextractor")
+    assert read(article) == [(0, "one")]
+    lines = write(tmp_path / "wiki_01", f"{bom}{json.dumps({'text': 'one'})}\n", documents="wikiextractor")
+    assert read(lines) == [(0, "one")]
+
+
+def test_wikiextractor_files_need_no_suffix_and_others_keep_their_meaning(tmp_path):
+    folder = tmp_path / "AA"
+    folder.mkdir()
+    (folder / "wiki_00").write_text(articles(["zero"]))
+    (folder / "wiki_01").write_text(json_lines(["one"]))
+    (folder / "wiki_02.txt").write_text(articles(["two"]))
+    (folder / "notes.jsonl").write_text(json_lines(["three"]))
+    (folder / "picture.png").write_text("no")
+    reading = Reading(documents="wikiextractor")
+    sources, skipped = find_sources((str(folder),), reading)
+    assert [read(source, documents="wikiextractor")[0][1] for source in sources] == ["three", "zero", "one", "two"]
+    assert skipped == {"files_of_other_kinds": 1}
+    with pytest.raises(UserError, match=r"wiki_00: not one of .*--documents wikiextractor"):
+        found(folder / "wiki_00")
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+@pytest.mark.parametrize(
+    "text, line, says",
+    [
+        ("{0}stray\n{1}", 6, "text outside of <doc>"),
+        ("{0}</doc>\n{1}", 6, "text outside of <doc>"),
+        ("{0}{cut}{1}", 6, "not closed by </doc>"),
+        ("{0}{1}{cut}", 10, "not closed by </doc>"),
+        ("stray\n{0}{1}", 1, "text outside of <doc>"),
+    ],
+)
+def test_articles_out_of_order_are_named(tmp_path, text, line, says, pieces):
+    one, two = (articles([t]) for t in ("first\n{", "second"))
+    cut = articles(["cut"]).removesuffix("</doc>\n")
+    source = write(tmp_path / "wiki_00", text.format(one, two, cut=cut), documents="wikiextractor")
+    with pytest.raises(UserError, match=rf"wiki_00 line {line}: .*{says}"):
+        read(source, pieces)
+    losses = Losses()
+    assert [t for _, t in sorted(read(source, pieces, losses, on_bad="skip"))] == ["first\n{", "second"]
+    assert losses["lines_stray"] == 1 and len(losses.notes) == 1

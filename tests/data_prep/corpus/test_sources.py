@@ -1,0 +1,131 @@
+import gzip
+import io
+
+import fsspec
+import pytest
+from reader import json_lines, read
+from stories import story
+
+from bert_jax.errors import UserError
+from data_prep.corpus.sources import find_sources
+from data_prep.job.build import build_shards
+
+
+def test_files_are_found_once_sorted_and_named_by_their_place(corpus):
+    sources, skipped = find_sources((str(corpus / "more"), str(corpus), str(corpus / "*.jsonl")))
+    assert [s.name for s in sources][:3] == ["20.txt.gz", "21.txt.gz", "22.txt.gz"]
+    assert [s.name for s in sources][10:12] == ["00.txt", "01.txt"]
+    assert len(sources) == 31
+    assert skipped == {"files_of_other_kinds": 1, "files_given_twice": 11}
+    assert "picture.png" in " ".join(skipped.notes)
+    globbed, _ = find_sources((str(corpus / "**" / "*.gz"),))
+    assert [s.name for s in globbed] == [f"more/{seed}.txt.gz" for seed in range(20, 30)]
+
+
+@pytest.mark.parametrize("given", ["nothing.txt", "no/*.txt", "empty", "picture.png", "blank.txt"])
+def test_an_input_that_gives_nothing_is_named(corpus, given):
+    (corpus / "empty").mkdir()
+    (corpus / "blank.txt").touch()
+    with pytest.raises(UserError, match=given.replace("*", r"\*")):
+        find_sources((str(corpus / given),))
+
+
+@pytest.fixture
+def memory():
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pipe(
+        {
+            "/bucket/a.txt": story(1).encode(),
+            "/bucket/deep/b.jsonl.gz": gzip.compress(json_lines(["one", "two"]).encode()),
+            "/bucket/deep/c.csv": b"n,text\n1,three\n",
+            "/bucket/.hidden/d.txt": b"no",
+            "/bucket/e.png": b"no",
+            "/bucket/f.txt": b"",
+            "/other/g.parquet": b"PAR1",
+        }
+    )
+    yield "memory://bucket"
+    system.store.clear()
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_folder_elsewhere_is_read_like_one_here(memory, ending):
+    sources, skipped = find_sources((memory + ending, f"{memory}/a.txt"))
+    assert [source.name for source in sources] == ["a.txt", "deep/b.jsonl.gz", "deep/c.csv"]
+    assert sources[0].size == len(story(1))
+    assert skipped == {"files_of_other_kinds": 1, "files_empty": 1, "files_given_twice": 1}
+    assert [text for source in sources for _, text in read(source)] == [story(1), "one", "two", "three"]
+
+
+def test_patterns_and_files_elsewhere(memory):
+    sources, _ = find_sources((f"{memory}/**/*.csv", f"{memory}/deep/*.gz", f"{memory}/a.txt"))
+    assert [source.name for source in sources] == ["deep/c.csv", "b.jsonl.gz", "a.txt"]
+    assert "".join(text for _, text in read(sources[2], 3)) == story(1)
+
+
+def test_a_changed_file_elsewhere_has_another_stamp(memory):
+    (before,), _ = find_sources((f"{memory}/a.txt",))
+    (same,), _ = find_sources((f"{memory}/a.txt",))
+    fsspec.filesystem("memory").pipe("/bucket/a.txt", story(2).encode())
+    (after,), _ = find_sources((f"{memory}/a.txt",))
+    assert before == same and before.stamp != after.stamp
+
+
+def test_shards_of_a_bucket_are_those_of_the_same_files_here(tmp_path, configure, memory):
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    system = fsspec.filesystem("memory")
+    for name in ("a.txt", "deep/b.jsonl.gz", "deep/c.csv"):
+        (tmp_path / "here" / name).write_bytes(system.cat(f"/bucket/{name}"))
+    here = build_shards(configure("s1", input=(str(tmp_path / "here"),), held_out=0.0))
+    there = build_shards(configure("s2", input=(memory,), held_out=0.0))
+    assert here.splits == there.splits
+
+
+def test_file_addresses_are_paths(tmp_path, corpus):
+    sources, _ = find_sources((f"file://{corpus}", str(corpus / "00.txt"), f"file://{corpus}/*.jsonl"))
+    assert len(sources) == 31 and not sources[0].path.startswith("file:")
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ("memory://bucket/nothing.txt", "no such file or folder"),
+        ("memory://bucket/*.tsv", "no file fits this pattern"),
+        ("memory://bucket/e.png", "not one of"),
+        ("memory://bucket/f.txt", "files empty: 1"),
+        ("az://container/a.txt", r"az:// needs one more package: pip install adlfs"),
+        ("nonsense://a/b.txt", r"nonsense:// cannot be used \(Protocol not known"),
+        ("file:///nowhere/at/all.txt", "no such file or folder"),
+    ],
+)
+def test_an_address_that_gives_nothing_is_one_line(memory, given, says):
+    with pytest.raises(UserError, match=says) as error:
+        find_sources((given,))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("protocol, package", [("gs", "gcsfs"), ("s3", "s3fs"), ("https", "aiohttp")])
+def test_a_missing_package_is_named(monkeypatch, protocol, package):
+    def missing(path):
+        raise ImportError("Please install it")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(UserError, match=rf"{protocol}:// needs one more package: pip install {package}"):
+        find_sources((f"{protocol}://bucket/a.txt",))
+
+
+def test_a_file_elsewhere_that_fails_in_the_middle_is_one_line(memory, monkeypatch):
+    (source,), _ = find_sources((f"{memory}/a.txt",))
+
+    class Failing(io.BytesIO):
+        def readinto(self, *sizes):
+            raise RuntimeError("the cloud\nis gone")
+
+        read = readall = readinto
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "open", lambda *_: Failing(b"PAR1" * 9))
+    with pytest.raises(UserError, match=r"a.txt: cannot be read \(the cloud\)"):
+        read(source)
+    with pytest.raises(UserError, match=r"g.parquet: cannot be read \(the cloud\)"):
+        find_sources(("memory://other/g.parquet",))

@@ -1,0 +1,83 @@
+import pytest
+from reader import found, read, table, write
+
+from bert_jax.data.formats import lines
+from bert_jax.errors import UserError
+from data_prep.corpus import parts, table_files
+from data_prep.corpus.reading import Losses
+
+
+def test_the_column_is_chosen_and_a_line_names_the_row(tmp_path):
+    source = write(tmp_path / "a.csv", 'title,body\r\nT,"one\r\n""two"", three"\r\n\r\nU,four\r\n')
+    assert read(source, field="body") == [(2, 'one\n"two", three'), (5, "four")]
+    assert read(source, field="title") == [(2, "T"), (5, "U")]
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize(
+    "row, reason, says",
+    [
+        ("3", "lines_uneven", "1 fields, the header has 2"),
+        ("3,b,c", "lines_uneven", "3 fields, the header has 2"),
+        ('3,"b"c', "lines_not_csv", "expected after"),
+    ],
+)
+def test_a_bad_row_is_named_or_skipped(tmp_path, monkeypatch, row, reason, says, pieces):
+    monkeypatch.setattr(parts, "BLOCK", 2)
+    source = write(tmp_path / "a.csv", f'n,text\n1,"two\nlines"\n{row}\n5,end\n')
+    with pytest.raises(UserError, match=r"a.csv line 4: .*--on-bad skip") as error:
+        read(source, pieces)
+    assert says in str(error.value) and "\n" not in str(error.value)
+    losses = Losses()
+    assert [text for _, text in sorted(read(source, pieces, losses, on_bad="skip"))] == ["two\nlines", "end"]
+    assert +losses == {reason: 1}
+    assert "a.csv line 4" in losses.notes[0]
+
+
+def test_a_quote_that_is_not_closed_is_named_by_the_line_it_opens_on(tmp_path):
+    source = write(tmp_path / "a.csv", 'n,text\n1,fine\n2,"open\n3,more\n4,end\n')
+    with pytest.raises(UserError, match=r"a.csv line 3: a quote that is not closed before the end of the file"):
+        read(source, dialect="enclose")
+    losses = Losses()
+    assert [text for _, text in read(source, losses=losses, on_bad="skip", dialect="enclose")] == ["fine"]
+    assert losses["lines_not_csv"] == 1
+
+
+def test_a_field_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1000)
+    source = write(tmp_path / "a.csv", 'n,text\n1,"open\n' + "2,word\n" * 400)
+    with pytest.raises(UserError, match=r"line 2: a field of more than 1,000 characters, as of a quote"):
+        read(source, dialect="enclose")
+
+
+def test_quotes_can_be_characters_like_others(tmp_path):
+    source = write(tmp_path / "a.tsv", 'text\tn\n"Hello" he said\t1\n"open\t2\n')
+    assert [text for _, text in read(source, dialect="plain")] == ['"Hello" he said', '"open']
+    with pytest.raises(UserError, match=r"a.tsv line 2: .*--dialect plain"):
+        read(source, dialect="enclose")
+
+
+@pytest.mark.parametrize(
+    "header, says",
+    [("n,body", "no column 'text'; it has 'n', 'body'. Use --field"), ("text,text", "2 columns named 'text'")],
+)
+def test_a_missing_column_is_named_with_those_that_are_there(tmp_path, header, says):
+    with pytest.raises(UserError, match=rf"a.csv line 1: {says}"):
+        read(write(tmp_path / "a.csv", f"{header}\na,b\n"))
+
+
+def test_line_breaks_at_the_ends_of_blocks_do_not_cut_a_field(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "BLOCK", 3)
+    texts = ["a\nb\nc", 'd "e"\n\nf', "g" * 50, "é\nè"]
+    source = write(tmp_path / "a.csv", table([["text"], *([text] for text in texts)]))
+    assert [text for _, text in read(source)] == texts
+
+
+def test_glue_is_read_as_it_is(shared_data):
+    path = next((shared_data / "glue").rglob("*.tsv"), None)
+    if path is None:
+        pytest.skip("no GLUE tables here")
+    header = path.read_text().split("\n")[0].split("\t")
+    lines = path.read_text().split("\n")[1:]
+    wanted = [text for line in lines if line and (text := line.split("\t")[-1])]
+    assert [text for _, text in read(found(path), field=header[-1])] == wanted

@@ -1,0 +1,153 @@
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from bert_jax.errors import UserError
+from data_prep.job import worker_count
+from data_prep.job.effort import Effort, Report
+from data_prep.job.engines import run_tasks
+
+
+def square(task: int, report: Report) -> int:
+    report(0.5)
+    return task * task
+
+
+def die_once(folder: Path, times: int, task: int, report: Report) -> int:
+    """Task 2 is killed the first `times` times, as the kernel does it when memory runs out."""
+    marks = list(folder.iterdir())
+    if task == 2 and len(marks) < times:
+        (folder / str(len(marks))).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task * task
+
+
+def refuse(task: int, report: Report) -> int:
+    raise UserError(f"task {task} is not to my liking")
+
+
+def fail(task: int, report: Report) -> int:
+    raise KeyError("a defect")
+
+
+def exhaust(task: int, report: Report) -> int:
+    raise MemoryError
+
+
+def leave(task: int, report: Report) -> int:
+    os._exit(3)
+
+
+def run(function, tasks=range(5), workers=2) -> tuple[dict[int, int], dict[int, float]]:
+    results, shares = {}, {}
+
+    def done(index: int, result: int, effort: Effort) -> None:
+        assert 1 << 20 < effort.peak_bytes < 1 << 40 and effort.seconds["other"] >= 0
+        results[index] = result
+
+    run_tasks(function, list(tasks), workers=workers, on_progress=shares.__setitem__, on_done=done)
+    return results, shares
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_task_is_done_and_told(workers):
+    results, shares = run(square, workers=workers)
+    assert results == {i: i * i for i in range(5)}
+    assert shares == dict.fromkeys(range(5), 0.5)
+
+
+def test_a_killed_worker_costs_its_task_only(tmp_path):
+    assert run(partial(die_once, tmp_path, 1))[0] == {i: i * i for i in range(5)}
+
+
+def test_a_task_that_kills_two_workers_is_named_and_the_others_are_done(tmp_path):
+    done = {}
+    with pytest.raises(UserError, match=r"1 of 5 parts failed twice .*killed by signal 9") as error:
+        run_tasks(
+            partial(die_once, tmp_path, 2),
+            list(range(5)),
+            workers=2,
+            on_progress=lambda index, share: None,
+            on_done=lambda index, result, effort: done.update({index: result}),
+        )
+    assert "\n" not in str(error.value)
+    assert done == {i: i * i for i in (0, 1, 3, 4)}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_users_mistake_comes_back_as_one_line(workers):
+    with pytest.raises(UserError, match=r"^task \d is not to my liking$"):
+        run(refuse, workers=workers)
+
+
+def test_a_defect_comes_back_with_its_traceback():
+    with pytest.raises(RuntimeError, match=r"(?s)a worker failed.*KeyError: 'a defect'"):
+        run(fail)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_little_memory_is_one_line_that_names_the_task(workers):
+    with pytest.raises(UserError, match=r"^\d: out of memory. Use fewer --workers, or a smaller --part-mb$"):
+        run(exhaust, workers=workers)
+
+
+def test_workers_that_end_by_themselves_are_not_started_again_and_again():
+    with pytest.raises(UserError, match=r"a worker ended with code 3; a script needs `if __name__"):
+        run(leave, tasks=range(50))
+
+
+def test_time_is_counted_for_the_innermost_stage():
+    report = Report()
+    with report.stage("outer"):
+        time.sleep(0.02)
+        for _ in report.each("inner", (time.sleep(0.03) for _ in range(2))):
+            time.sleep(0.01)
+    seconds = report.effort().seconds
+    assert seconds["inner"] >= 0.06 and 0.04 <= seconds["outer"] < seconds["inner"] + 0.05
+    assert set(seconds) == {"other", "outer", "inner"}
+
+
+def test_a_worker_tells_how_far_it_is_now_and_then_not_each_time():
+    told: list[float] = []
+    report = Report(told.append)
+    for step in range(1000):
+        report(step / 1000)
+    assert told[0] == 0 and len(told) < 10
+
+
+@pytest.mark.parametrize(
+    "files, wanted",
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "350000 100000"}, 3),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "700000", "cpu/cpu.cfs_period_us": "100000"}, 7),
+    ],
+)
+def test_a_containers_share_of_the_cores_is_kept_to(tmp_path, monkeypatch, files, wanted):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert worker_count.cores(tmp_path) == wanted
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    assert worker_count.cores(tmp_path) == min(2, wanted)
+
+
+def test_there_are_no_more_workers_than_the_memory_carries(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("MemTotal: 99 kB\nMemAvailable:    5242880 kB\n")
+    assert worker_count.memory_bytes(tmp_path, tmp_path / "meminfo") == 5 << 30
+    (tmp_path / "memory.max").write_text(f"{3 << 30}\n")
+    assert worker_count.memory_bytes(tmp_path, tmp_path / "meminfo") == 3 << 30
+    monkeypatch.setattr(worker_count, "cores", lambda: 64)
+    monkeypatch.setattr(worker_count, "memory_bytes", lambda: 7 << 29)
+    assert worker_count.default_workers() == 3
+    monkeypatch.setattr(worker_count, "memory_bytes", lambda: 1 << 20)
+    assert worker_count.default_workers() == 1

@@ -1,0 +1,73 @@
+"""Spans of tokens hold the characters behind them that no token shows, and nothing that another token shows."""
+
+import unicodedata
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from library_folders import TEXT
+
+from bert_jax.text.backend import token_offsets
+from bert_jax.text.token_spans import JOINING, whole_spans
+from bert_jax.text.training.byte_level import train_byte_level
+from bert_jax.text.training.requests import Wanted
+from bert_jax.text.training.unigram import train_unigram
+from bert_jax.text.training.wordpiece_learning import train_wordpiece
+
+LEARNED = ["the dog doesn't mind, café ﬁ ½ สวัสดี مرحبا 今日 각 🏽 x"] * 4
+KINDS = {"wordpiece": train_wordpiece, "bpe": train_byte_level, "unigram": train_unigram}
+MARKED = st.lists(
+    st.sampled_from([*"aeé .-\u0301\u0323\u200b\u200d\u00ad\ufe0f\ufffd\ue000각", "\U000e0067", "x\u0301"]) | TEXT,
+    max_size=9,
+).map("".join)
+
+
+@pytest.fixture(scope="module", params=[(kind, low) for kind in KINDS for low in (False, True)], ids=str)
+def tokenizer(request):
+    kind, lowercase = request.param
+    return KINDS[kind](LEARNED, Wanted(300, lowercase), Counter())
+
+
+def parts(character):
+    kind = unicodedata.category(character)
+    return character not in JOINING and (character.isspace() or kind in ("Cc", "Cf") or kind[0] == "Z")
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=MARKED)
+def test_spans_leave_out_only_what_parts_words(tokenizer, text):
+    ids, spans, bounds = tokenizer.spans_flat([text])
+    whole = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
+    plain = tokenizer._backend.encode(whole, add_special_tokens=False)
+    offsets = token_offsets(tokenizer._backend, whole, plain).tolist()
+    assert ids.tolist() == plain.ids and bounds.tolist() == [0, len(ids)]
+    shown = {at for start, end in offsets for at in range(start, end)}
+    for (start, end), (begin, close) in zip(spans.tolist(), offsets, strict=True):
+        assert start == begin and end >= close
+        added = range(close, end)
+        assert not shown & set(added) and not any(parts(text[at]) for at in added)
+    covered = {at for start, end in spans.tolist() for at in range(start, end)}
+    assert all(parts(text[at]) for at in range(1, len(text)) if at - 1 in covered and at not in covered)
+
+
+def test_tokens_that_end_together_are_extended_together():
+    spans = np.array([[0, 1], [0, 1], [3, 4], [4, 5]], np.int32)
+    assert whole_spans("e\u0301\u0323xy\u0301 z", spans).tolist() == [[0, 3], [0, 3], [3, 4], [4, 6]]
+    assert spans.tolist() == [[0, 1], [0, 1], [3, 4], [4, 5]]
+    assert whole_spans("", np.zeros((0, 2), np.int32)).shape == (0, 2)
+
+
+def test_format_characters_part_unless_they_join():
+    spans = np.array([[0, 1]], np.int32)
+    for behind, end in (
+        ("\u200b", 1),
+        ("\u00ad", 1),
+        ("\u200f", 1),
+        ("\x07", 1),
+        ("\u200d", 2),
+        ("\U000e007f", 2),
+        ("\ufffd", 2),
+    ):
+        assert whole_spans(f"a{behind} b", spans).tolist() == [[0, end]]
