@@ -53,7 +53,6 @@ def seconds(call: Callable[[], None]) -> float:
 class Ours:
     def __init__(self, checkpoint: Path) -> None:
         import jax
-        import jax.numpy as jnp
 
         from bert_jax import hosts
         from bert_jax.config import MeshConfig, OptimConfig, with_dropout
@@ -66,7 +65,7 @@ class Ours:
         jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())  # nothing was compiled before
         hosts.prepare()
         optim = OptimConfig(5e-5, 0.1, 0.01)
-        task = ClassificationTask(with_dropout(read_model(checkpoint).model, 0.1), jnp.float32, classes=2)
+        task = ClassificationTask(with_dropout(read_model(checkpoint).model, 0.1), classes=2)
         mesh = make_mesh(MeshConfig(data=1))
         self.program = Program(task, mesh, make_optimizer(optim), pace=Pace.of(optim, 1000))
         self.state = self.program.init()

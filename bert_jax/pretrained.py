@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
 from bert_jax.errors import UserError
+from bert_jax.model.compute import Compute
 from bert_jax.model.heads import (
     DiscriminatorModel,
     EncoderModel,
@@ -106,11 +106,11 @@ def build(
     *,
     outputs: int = 1,
     pooler: bool = True,
-    dtype: DTypeLike = jnp.float32,
+    compute: Compute = Compute(),
     rngs: nnx.Rngs,
 ) -> nnx.Module:
     """The module of a kind of model, freshly initialised; `pooler` where the kind leaves that open."""
-    return KINDS[kind](model, outputs, pooler, dtype=dtype, rngs=rngs)
+    return KINDS[kind](model, outputs, pooler, compute=compute, rngs=rngs)
 
 
 KINDS: dict[str, Callable[..., nnx.Module]] = {
@@ -132,7 +132,7 @@ def shapes_of(kind: str, model: ModelConfig, *, outputs: int = 1, pooler: bool =
     return {path: tuple(leaf.shape) for path, leaf in flatten(abstract).items()}
 
 
-def module_of(pretrained: Pretrained, params: Any, dtype: DTypeLike = jnp.float32) -> Any:
+def module_of(pretrained: Pretrained, params: Any, compute: Compute = Compute()) -> Any:
     """The module with these parameters in it."""
     module = nnx.eval_shape(
         lambda: build(
@@ -140,7 +140,7 @@ def module_of(pretrained: Pretrained, params: Any, dtype: DTypeLike = jnp.float3
             pretrained.model,
             outputs=pretrained.outputs,
             pooler=pretrained.pooler,
-            dtype=dtype,
+            compute=compute,
             rngs=weight_keys(0),
         )
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bert_jax import hosts
@@ -21,6 +20,7 @@ from bert_jax.errors import Diverged
 from bert_jax.finetuning.recipe import with_recipe
 from bert_jax.finetuning.single_run import balanced_weights, first_state, read_start
 from bert_jax.inference.outputs import predict_rows
+from bert_jax.model.compute import Compute
 from bert_jax.output import whole_folder
 from bert_jax.pretrained import Pretrained
 from bert_jax.settings.finetune import FinetuneConfig
@@ -144,7 +144,7 @@ def _require_finite(losses: list[float], step: int) -> None:
 
 @functools.lru_cache(maxsize=PROGRAMS)
 def _program(shape: Shape) -> Program:
-    task = make_task("sequence", shape.model, shape.outputs, shape.problem, jnp.dtype(shape.dtype))
+    task = make_task("sequence", shape.model, shape.outputs, shape.problem, Compute(shape.dtype))
     if shape.class_weights is not None and isinstance(task, ClassificationTask):
         task = dataclasses.replace(task, class_weights=shape.class_weights)
     optim = OptimConfig(weight_decay=shape.weight_decay)

@@ -8,7 +8,6 @@ import shutil
 import time
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from bert_jax.config import ModelConfig, OptimConfig, with_dropout
@@ -25,6 +24,7 @@ from bert_jax.finetuning.reviews.review import Baseline
 from bert_jax.finetuning.shares import places_of_share, take_share
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.finetuning.trained_on import write_trained_on
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import summary_reads
 from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.progress import Progress, in_words
@@ -108,7 +108,7 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
     for batch_size in config.sweep.grid.get("batch_size", (config.batch_size,)):
         check_batch_size(int(batch_size), config.accumulate, mesh)
     outputs = outputs_of(data.kind, data.labels)
-    task = make_task(data.kind, model, outputs, data.problem, jnp.dtype(config.dtype))
+    task = make_task(data.kind, model, outputs, data.problem, Compute(config.dtype))
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")

@@ -10,7 +10,7 @@ from bert_jax.data.encoded import encode_rows
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.errors import UserError
 from bert_jax.inference.answerer import require_tokenizer
-from bert_jax.inference.outputs import Compute
+from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
 
@@ -30,7 +30,7 @@ class Choice:
 class Chooser:
     """A multiple-choice model: each choice is read with the text as a pair, and scored. Devlin et al. 2018, 4.4."""
 
-    def __init__(self, about: Pretrained, compute: Compute) -> None:
+    def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.compute, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.task = about.task

@@ -20,6 +20,7 @@ from bert_jax.errors import UserError
 from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.loading import is_onnx, read_onnx
 from bert_jax.inference.outputs import Collected, onnx_outputs, predict_rows
+from bert_jax.model.compute import Compute
 from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.pretrained import Pretrained
 from bert_jax.sharding import make_mesh
@@ -51,7 +52,7 @@ class Embedder:
         pooling: str | Sequence[str] | None = None,
         normalize: bool = False,
         max_length: int | None = None,
-        dtype: jax.typing.DTypeLike = jnp.float32,
+        compute: Compute = Compute(),
     ) -> None:
         """Take what is not given from the model's own vector settings, and mean pooling where it has none.
 
@@ -68,7 +69,7 @@ class Embedder:
         if not 3 <= self.max_length <= self.most_tokens:
             raise UserError(f"max_length {self.max_length}: {self.where} reads 3 to {self.most_tokens} tokens")
         self.width = self.vectors.entries(about.model.width)
-        self._make = (runner or functools.partial(_by_jax, about, dtype))(self.vectors)
+        self._make = (runner or functools.partial(_by_jax, about, compute))(self.vectors)
         self._normalize = normalize
 
     def prompt(self, *, name: str | None = None, text: str | None = None) -> str:
@@ -117,14 +118,14 @@ class Embedder:
         return int(self.encode([prompt]).lengths[0]) - 1
 
 
-def _by_jax(about: Pretrained, dtype: jax.typing.DTypeLike, vectors: VectorConfig) -> MakeVectors:
+def _by_jax(about: Pretrained, compute: Compute, vectors: VectorConfig) -> MakeVectors:
     """Return a function that runs the encoder on JAX's first device."""
     mesh = make_mesh(MeshConfig(data=1))
     encoder = {name: part for name, part in unflatten(about.params)["encoder"].items() if name != "pooler"}
 
     @functools.cache
     def program(first: int) -> Program:
-        return Program(EmbeddingTask(about.model, dtype, vectors, first), mesh)
+        return Program(EmbeddingTask(about.model, compute, vectors, first), mesh)
 
     placed = program(0).place_params({"encoder": encoder})
 

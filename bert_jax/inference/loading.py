@@ -10,7 +10,7 @@ from bert_jax.convert.hugging_face.model_folder import is_huggingface, read_toke
 from bert_jax.convert.source import read_model
 from bert_jax.errors import UserError
 from bert_jax.inference.chooser import Chooser
-from bert_jax.inference.outputs import Compute, jax_compute, onnx_compute
+from bert_jax.inference.outputs import LogitFunction, jax_compute, onnx_compute
 from bert_jax.inference.predictor import Predictor
 from bert_jax.inference.span_reader import Reader
 from bert_jax.inference.tagger import Tagger
@@ -30,7 +30,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     return ANSWERERS[about.kind](about, compute)
 
 
-def open_model(path: Path) -> tuple[Pretrained, Compute]:
+def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
     """What is at `path`, and how it is run; raises UserError for a model without a task."""
     if is_onnx(path):
         about, model = read_onnx(path)

@@ -4,8 +4,6 @@ import dataclasses
 import os
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bert_jax import hosts
@@ -13,6 +11,7 @@ from bert_jax.config import MeshConfig
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import batch_lengths
 from bert_jax.errors import UserError
+from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.filling_task import FillingTask
@@ -35,7 +34,7 @@ class Filling:
 class MaskFiller:
     """A masked language model that says what stands under a mask."""
 
-    def __init__(self, pretrained: Pretrained, *, best: int = 5, dtype: jax.typing.DTypeLike = jnp.float32) -> None:
+    def __init__(self, pretrained: Pretrained, *, best: int = 5, compute: Compute = Compute()) -> None:
         if pretrained.kind not in ("masked_lm", "pretrain"):
             raise UserError(f"{pretrained.where}: {article(pretrained.kind)} model has no masked LM head to ask")
         if pretrained.tokenizer is None:
@@ -43,7 +42,7 @@ class MaskFiller:
         if not 1 <= best <= pretrained.model.vocab_size:
             raise UserError(f"best is {best}; it must lie between 1 and {pretrained.model.vocab_size}")
         self.where, self.tokenizer, self.max_length = pretrained.where, pretrained.tokenizer, pretrained.max_length
-        self.program = Program(FillingTask(pretrained.model, dtype, best), make_mesh(MeshConfig(data=1)))
+        self.program = Program(FillingTask(pretrained.model, compute, best), make_mesh(MeshConfig(data=1)))
         params = unflatten(pretrained.params)
         encoder = {name: part for name, part in params["encoder"].items() if name != "pooler"}
         self.params = self.program.place_params({"encoder": encoder, "masked_lm": params["masked_lm"]})

@@ -19,12 +19,12 @@ from bert_jax.trees import unflatten
 
 # Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
 # in the order of `Encoded.tokens`.
-Compute = Callable[[Encoded, int], np.ndarray]
+LogitFunction = Callable[[Encoded, int], np.ndarray]
 COMPUTING = "computing"
 QUEUED_BATCHES = 8  # given to the device before the outputs of the first are waited for
 
 
-def jax_compute(about: Pretrained) -> Compute:
+def jax_compute(about: Pretrained) -> LogitFunction:
     """Runs the model on JAX's first device."""
     task = make_task(about.kind, about.model, about.outputs, about.problem)
     program = Program(task, make_mesh(MeshConfig(data=1)))
@@ -35,7 +35,7 @@ def jax_compute(about: Pretrained) -> Compute:
     return lambda encoded, batch_size: predict_rows(program, placed, encoded, batch_size)
 
 
-def onnx_compute(model: OnnxModel) -> Compute:
+def onnx_compute(model: OnnxModel) -> LogitFunction:
     """Runs the model by onnxruntime, on the CPU."""
 
     def compute(encoded: Encoded, batch_size: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.long_texts import encode_texts
 from bert_jax.errors import UserError
 from bert_jax.inference.answerer import require_tokenizer
-from bert_jax.inference.outputs import Compute
+from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.tasks.probabilities import sigmoid, softmax
 
@@ -35,7 +35,7 @@ class Prediction:
 class Predictor:
     """A fine-tuned model, ready to label whole texts, or pairs of them."""
 
-    def __init__(self, about: Pretrained, compute: Compute) -> None:
+    def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.labels = None if about.problem == REGRESSION else list(about.labels or ())

@@ -9,7 +9,7 @@ import numpy as np
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.windows import windows_of_pairs
 from bert_jax.inference.answerer import require_tokenizer
-from bert_jax.inference.outputs import Compute
+from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
 from bert_jax.tasks.span_search import Candidate, read_spans
@@ -56,7 +56,7 @@ class Reader:
     `max_answer_length` is the most tokens of an answer; None: as many as 250 characters of the context take.
     """
 
-    def __init__(self, about: Pretrained, compute: Compute) -> None:
+    def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.compute = about.where, compute
         self.tokenizer = require_tokenizer(about)
         self.task = about.task

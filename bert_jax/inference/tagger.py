@@ -12,7 +12,7 @@ from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.labelled.tagset import Tagset, mean_over
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.inference.answerer import require_tokenizer
-from bert_jax.inference.outputs import Compute
+from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
 
@@ -41,7 +41,7 @@ class Entities:
 class Tagger:
     """A token classifier. A word has the tag of its first piece; texts of any length are read in windows."""
 
-    def __init__(self, about: Pretrained, compute: Compute) -> None:
+    def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.compute, self.max_length = about.where, compute, about.max_length
         self.tokenizer = require_tokenizer(about)
         self.tagset = Tagset(about.labels or ())

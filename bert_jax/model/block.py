@@ -4,11 +4,11 @@ A block sees all tokens, and answers for all of them, or for so many first ones 
 """
 
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.attention import SelfAttention
+from bert_jax.model.compute import Compute
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import identity, layer_norm
 from bert_jax.model.mlp import MLPS
@@ -19,11 +19,11 @@ from bert_jax.random_bits import DropoutSeeds
 class PostNormBlock(nnx.Module):
     """Normalised after each addition. Vaswani et al. 2017, 3.1."""
 
-    def __init__(self, config: ModelConfig, index: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: nnx.Rngs) -> None:
         self.rate = config.dropout
-        self.attention = SelfAttention(config, dtype=dtype, rngs=rngs)
+        self.attention = SelfAttention(config, compute=compute, rngs=rngs)
         self.attention_norm = layer_norm(config, rngs)
-        self.mlp = MLPS[config.mlp](config, dtype=dtype, rngs=rngs)
+        self.mlp = MLPS[config.mlp](config, compute=compute, rngs=rngs)
         self.mlp_norm = layer_norm(config, rngs)
 
     def __call__(
@@ -45,12 +45,12 @@ class PreNormBlock(nnx.Module):
     The first block takes the embeddings as they are: they are normalised already. Warner et al. 2024 (ModernBERT).
     """
 
-    def __init__(self, config: ModelConfig, index: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: nnx.Rngs) -> None:
         self.rate = config.dropout
         self.attention_norm = layer_norm(config, rngs) if index else identity
-        self.attention = SelfAttention(config, dtype=dtype, rngs=rngs)
+        self.attention = SelfAttention(config, compute=compute, rngs=rngs)
         self.mlp_norm = layer_norm(config, rngs)
-        self.mlp = MLPS[config.mlp](config, dtype=dtype, rngs=rngs)
+        self.mlp = MLPS[config.mlp](config, compute=compute, rngs=rngs)
 
     def __call__(
         self,

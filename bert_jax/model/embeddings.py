@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.dropout import dropout
 from bert_jax.model.layers import identity, layer_norm, linear, table
 from bert_jax.random_bits import DropoutSeeds
@@ -14,15 +14,15 @@ from bert_jax.random_bits import DropoutSeeds
 class Embeddings(nnx.Module):
     """Tables that a family does not have are not there: positions where attention turns, segments where none are."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
-        self.dtype, self.rate, self.first_position = dtype, config.dropout, config.first_position
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
+        self.dtype, self.rate, self.first_position = compute.dtype, config.dropout, config.first_position
         self.tokens = table(config, config.padded_vocab_size, "vocab", rngs, used=config.vocab_size)
         self.positions = table(config, config.position_rows, None, rngs) if config.position_rows else None
         self.segments = table(config, config.segments, None, rngs) if config.segments else None
         self.norm = layer_norm(config, rngs, config.table_width)
         narrow = config.table_width != config.width
         shape = (config.table_width, config.width)
-        self.project = linear(config, shape, (None, "embed"), dtype, rngs) if narrow else identity
+        self.project = linear(config, shape, (None, "embed"), compute.dtype, rngs) if narrow else identity
 
     def __call__(
         self,

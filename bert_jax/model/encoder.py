@@ -1,30 +1,35 @@
 """The encoder: embeddings, a stack of blocks, and the pooler that reads the whole sequence."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.block import BLOCKS
+from bert_jax.model.compute import Compute, choose
 from bert_jax.model.embeddings import Embeddings
 from bert_jax.model.layers import ACTIVATIONS, identity, layer_norm, linear
 from bert_jax.model.positions import views
 from bert_jax.random_bits import DropoutSeeds, weight_keys
 from bert_jax.sharding import constrain
 
+Block = Callable[[Array], Array]
+# What the backward pass computes again; "block" keeps only the input of each block. Chen et al. 2016.
+REMATS: dict[str, Callable[[Block], Block]] = {"none": lambda block: block, "block": jax.checkpoint}
+
 
 class Pooler(nnx.Module):
     """A dense layer, its activation, and in some families a norm. Devlin et al. 2018, 3; ModernBERT calls it head."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
         activation, _, norm = config.pooler.partition("_")
         self.activation = ACTIVATIONS[activation]
         bias = config.bias or not norm
-        self.dense = linear(config, (config.width, config.width), ("embed", None), dtype, rngs, bias=bias)
+        self.dense = linear(config, (config.width, config.width), ("embed", None), compute.dtype, rngs, bias=bias)
         self.norm = layer_norm(config, rngs) if norm else identity
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
@@ -39,15 +44,16 @@ class Encoder(nnx.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, *, pooler: bool = True, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+        self, config: ModelConfig, *, pooler: bool = True, compute: Compute = Compute(), rngs: nnx.Rngs
     ) -> None:
         self.config = config
-        self.embeddings = Embeddings(config, dtype=dtype, rngs=rngs)
+        self.embeddings = Embeddings(config, compute=compute, rngs=rngs)
+        self.remat = choose(REMATS, compute.remat, "remat")
         block = BLOCKS[config.block]
-        self.blocks = nnx.List([block(config, index, dtype=dtype, rngs=rngs) for index in range(config.depth)])
+        self.blocks = nnx.List([block(config, index, compute=compute, rngs=rngs) for index in range(config.depth)])
         self.final_norm = layer_norm(config, rngs) if config.block == "pre" else identity
         if pooler:
-            self.pooler = Pooler(config, dtype=dtype, rngs=rngs)
+            self.pooler = Pooler(config, compute=compute, rngs=rngs)
 
     def __call__(
         self,
@@ -81,8 +87,10 @@ class Encoder(nnx.Module):
         seen = views(self.config, mask, first)
         for index, block in enumerate(self.blocks):
             yield x
+            visible, rotation = seen[self.config.is_local(index)]
             read = reads if index == self.config.depth - 1 else None
-            x = constrain(block(x, *seen[self.config.is_local(index)], seeds, read), "batch", None, None)
+            apply = self.remat(functools.partial(block, mask=visible, rotation=rotation, seeds=seeds, reads=read))
+            x = constrain(apply(x), "batch", None, None)
         yield self.final_norm(x).astype(x.dtype)
 
     def summary(

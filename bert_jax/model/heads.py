@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.dropout import dropout
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.layers import ACTIVATIONS, layer_norm, linear
@@ -15,11 +15,11 @@ from bert_jax.random_bits import DropoutSeeds
 class MaskedLM(nnx.Module):
     """Scores over the vocabulary at chosen positions. Takes the token table as an argument: tied, and stored once."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
         self.vocab_size = config.vocab_size
         self.activation = ACTIVATIONS[config.masked_lm_activation or config.activation]
         shape = (config.width, config.table_width)
-        self.transform = linear(config, shape, ("embed", None), dtype, rngs, bias=config.bias)
+        self.transform = linear(config, shape, ("embed", None), compute.dtype, rngs, bias=config.bias)
         self.norm = layer_norm(config, rngs, config.table_width)
         self.bias = nnx.Param(jnp.zeros(config.padded_vocab_size, jnp.float32), axes=("vocab",))
 
@@ -35,10 +35,10 @@ class MaskedLMModel(nnx.Module):
     """Encoder with the masked LM head."""
 
     def __init__(
-        self, config: ModelConfig, *, pooler: bool = False, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+        self, config: ModelConfig, *, pooler: bool = False, compute: Compute = Compute(), rngs: nnx.Rngs
     ) -> None:
-        self.encoder = Encoder(config, pooler=pooler, dtype=dtype, rngs=rngs)
-        self.masked_lm = MaskedLM(config, dtype=dtype, rngs=rngs)
+        self.encoder = Encoder(config, pooler=pooler, compute=compute, rngs=rngs)
+        self.masked_lm = MaskedLM(config, compute=compute, rngs=rngs)
 
     def masked_logits(self, hidden: Float[Array, "B L D"], positions: Int[Array, "B P"]) -> Float[Array, "B P V"]:
         """Scores at the masked positions only: at 15 % of the tokens, a seventh of the work."""
@@ -49,9 +49,9 @@ class MaskedLMModel(nnx.Module):
 class PretrainingModel(MaskedLMModel):
     """Encoder with the masked LM and next sentence heads."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
-        super().__init__(config, pooler=True, dtype=dtype, rngs=rngs)
-        self.next_sentence = linear(config, (config.width, 2), (None, None), dtype, rngs)
+    def __init__(self, config: ModelConfig, *, compute: Compute = Compute(), rngs: nnx.Rngs) -> None:
+        super().__init__(config, pooler=True, compute=compute, rngs=rngs)
+        self.next_sentence = linear(config, (config.width, 2), (None, None), compute.dtype, rngs)
 
     def next_logits(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]) -> Float[Array, "B 2"]:
         """Scores of "B follows A" and "B is from elsewhere", float32."""
@@ -64,10 +64,10 @@ class SequenceModel(nnx.Module):
     Devlin et al. 2018, 4.1. Multiple choice is one number for each choice (4.4).
     """
 
-    def __init__(self, config: ModelConfig, outputs: int, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, outputs: int, *, compute: Compute = Compute(), rngs: nnx.Rngs) -> None:
         self.rate = config.dropout
-        self.encoder = Encoder(config, dtype=dtype, rngs=rngs)
-        self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
+        self.encoder = Encoder(config, compute=compute, rngs=rngs)
+        self.classifier = linear(config, (config.width, outputs), (None, None), compute.dtype, rngs)
 
     def __call__(
         self,
@@ -96,13 +96,13 @@ class TokenModel(nnx.Module):
         outputs: int,
         *,
         pooler: bool = False,
-        dtype: DTypeLike = jnp.float32,
+        compute: Compute = Compute(),
         rngs: nnx.Rngs,
     ) -> None:
         self.rate = config.dropout
         self.pooled = config.pooler.endswith("norm")
-        self.encoder = Encoder(config, pooler=self.pooled or pooler, dtype=dtype, rngs=rngs)
-        self.classifier = linear(config, (config.width, outputs), (None, None), dtype, rngs)
+        self.encoder = Encoder(config, pooler=self.pooled or pooler, compute=compute, rngs=rngs)
+        self.classifier = linear(config, (config.width, outputs), (None, None), compute.dtype, rngs)
 
     def logits(
         self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], seeds: DropoutSeeds | None = None
@@ -114,11 +114,11 @@ class TokenModel(nnx.Module):
 class DiscriminatorModel(nnx.Module):
     """Encoder that tells for each token whether it was replaced. Clark et al. 2020 (ELECTRA), 2."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute = Compute(), rngs: nnx.Rngs) -> None:
         self.activation = ACTIVATIONS[config.activation]
-        self.encoder = Encoder(config, pooler=False, dtype=dtype, rngs=rngs)
-        self.dense = linear(config, (config.width, config.width), ("embed", None), dtype, rngs)
-        self.score = linear(config, (config.width, 1), (None, None), dtype, rngs)
+        self.encoder = Encoder(config, pooler=False, compute=compute, rngs=rngs)
+        self.dense = linear(config, (config.width, config.width), ("embed", None), compute.dtype, rngs)
+        self.score = linear(config, (config.width, 1), (None, None), compute.dtype, rngs)
 
     def logits(
         self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], seeds: DropoutSeeds | None = None
@@ -130,6 +130,6 @@ class EncoderModel(nnx.Module):
     """The encoder and nothing else."""
 
     def __init__(
-        self, config: ModelConfig, *, pooler: bool = True, dtype: DTypeLike = jnp.float32, rngs: nnx.Rngs
+        self, config: ModelConfig, *, pooler: bool = True, compute: Compute = Compute(), rngs: nnx.Rngs
     ) -> None:
-        self.encoder = Encoder(config, pooler=pooler, dtype=dtype, rngs=rngs)
+        self.encoder = Encoder(config, pooler=pooler, compute=compute, rngs=rngs)

@@ -1,20 +1,23 @@
 """What a block does to each position by itself: a plain MLP, or a gated one."""
 
+import functools
+
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.layers import ACTIVATIONS, linear
 
 
 class PlainMLP(nnx.Module):
     """Width to MLP width and back, the activation between. Vaswani et al. 2017, 3.3."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
+        dense = functools.partial(linear, config, dtype=compute.dtype, rngs=rngs, bias=config.bias)
         self.activation = ACTIVATIONS[config.activation]
-        self.up = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
-        self.down = linear(config, (config.mlp_width, config.width), ("mlp", "embed"), dtype, rngs, bias=config.bias)
+        self.up = dense((config.width, config.mlp_width), ("embed", "mlp"))
+        self.down = dense((config.mlp_width, config.width), ("mlp", "embed"))
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         rows = _rows(x)
@@ -24,11 +27,12 @@ class PlainMLP(nnx.Module):
 class GatedMLP(nnx.Module):
     """The activated half times the other half; GeGLU where the activation is GELU. Shazeer 2020."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
+        dense = functools.partial(linear, config, dtype=compute.dtype, rngs=rngs, bias=config.bias)
         self.activation = ACTIVATIONS[config.activation]
-        self.up = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
-        self.gate = linear(config, (config.width, config.mlp_width), ("embed", "mlp"), dtype, rngs, bias=config.bias)
-        self.down = linear(config, (config.mlp_width, config.width), ("mlp", "embed"), dtype, rngs, bias=config.bias)
+        self.up = dense((config.width, config.mlp_width), ("embed", "mlp"))
+        self.gate = dense((config.width, config.mlp_width), ("embed", "mlp"))
+        self.down = dense((config.mlp_width, config.width), ("mlp", "embed"))
 
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         rows = _rows(x)

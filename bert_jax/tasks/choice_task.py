@@ -6,9 +6,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.heads import SequenceModel
 from bert_jax.random_bits import DropoutSeeds
 from bert_jax.tasks.losses import cross_entropy, is_top
@@ -21,12 +21,12 @@ class ChoiceTask:
     """Batches have tokens (B choices L), length and segment_b (B choices), label and weight (B)."""
 
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str] = "accuracy"
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, 1, dtype=self.dtype, rngs=rngs)
+        return SequenceModel(self.model, 1, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         examples = jnp.sum(batch["weight"])

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import EncoderModel
 from bert_jax.model.vectors import VectorConfig
@@ -19,12 +18,12 @@ class EmbeddingTask:
     """One vector a sequence, of the last hidden states; tokens before place `first` are not pooled."""
 
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     vectors: VectorConfig = dataclasses.field(default_factory=VectorConfig)
     first: int = 0
 
     def build(self, rngs: nnx.Rngs) -> EncoderModel:
-        return EncoderModel(self.model, pooler=False, dtype=self.dtype, rngs=rngs)
+        return EncoderModel(self.model, pooler=False, compute=self.compute, rngs=rngs)
 
     def outputs(self, module: EncoderModel, batch: Batch) -> Array:
         """Return the vectors (B E), float32."""

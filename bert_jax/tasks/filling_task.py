@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import MaskedLMModel
 from bert_jax.train.task import Batch
@@ -19,11 +19,11 @@ class FillingTask:
     """The likeliest tokens at one position a sequence, `position` of the batch."""
 
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     best: int = 5
 
     def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
-        return MaskedLMModel(self.model, dtype=self.dtype, rngs=rngs)
+        return MaskedLMModel(self.model, compute=self.compute, rngs=rngs)
 
     def outputs(self, module: MaskedLMModel, batch: Batch) -> Array:
         """Probabilities and ids of the best tokens, best first: (B 2 best), float32."""

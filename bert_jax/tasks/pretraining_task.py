@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import document_places, masks
 from bert_jax.model.heads import MaskedLMModel, PretrainingModel
 from bert_jax.random_bits import DropoutSeeds
@@ -24,7 +24,7 @@ class PretrainingTask:
     """
 
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     pair_loss: Literal["nsp", "sop"] | None = "nsp"
     headline: ClassVar[str] = "mlm_accuracy"
 
@@ -34,7 +34,7 @@ class PretrainingTask:
 
     def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
         model = PretrainingModel if self.pair_loss else MaskedLMModel
-        return model(self.model, dtype=self.dtype, rngs=rngs)
+        return model(self.model, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         masked, pairs = jnp.sum(batch["masked_count"]), jnp.sum(batch["weight"])

@@ -1,9 +1,7 @@
 """The task of each kind of head."""
 
-import jax
-import jax.numpy as jnp
-
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION
 from bert_jax.tasks.choice_task import ChoiceTask
 from bert_jax.tasks.sequence_tasks import ClassificationTask, MultiLabelTask, RegressionTask
@@ -13,15 +11,15 @@ FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTa
 
 
 def make_task(
-    kind: str, model: ModelConfig, outputs: int, problem: str, dtype: jax.typing.DTypeLike = jnp.float32
+    kind: str, model: ModelConfig, outputs: int, problem: str, compute: Compute = Compute()
 ) -> FinetuningTask:
     """The task of a kind of model with a head of so many outputs; `problem` tells the `sequence` ones apart."""
     if kind == "token":
-        return TaggingTask(model, dtype, classes=outputs)
+        return TaggingTask(model, compute, classes=outputs)
     if kind == "span":
-        return SpanTask(model, dtype)
+        return SpanTask(model, compute)
     if kind == "choice":
-        return ChoiceTask(model, dtype)
+        return ChoiceTask(model, compute)
     if problem == REGRESSION:
-        return RegressionTask(model, dtype, scores=outputs)
-    return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, dtype, classes=outputs)
+        return RegressionTask(model, compute, scores=outputs)
+    return (MultiLabelTask if problem == MULTI_LABEL else ClassificationTask)(model, compute, classes=outputs)

@@ -6,9 +6,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import SequenceModel
 from bert_jax.random_bits import DropoutSeeds
@@ -30,7 +30,7 @@ def _is_real(batch: Batch) -> Array:
 @dataclasses.dataclass(frozen=True)
 class _SequenceTask:
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str]
 
@@ -55,7 +55,7 @@ class ClassificationTask(_SequenceTask):
         return {**super().counts(batch), "loss": jnp.sum(_is_real(batch) * self._class_weights(batch))}
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+        return SequenceModel(self.model, self.classes, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits = row_logits(module, batch, seeds)
@@ -78,7 +78,7 @@ class MultiLabelTask(_SequenceTask):
     headline: ClassVar[str] = "exact"
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+        return SequenceModel(self.model, self.classes, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits, labels = row_logits(module, batch, seeds), batch["label"]
@@ -98,7 +98,7 @@ class RegressionTask(_SequenceTask):
     headline: ClassVar[str] = "absolute_error"
 
     def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.scores, dtype=self.dtype, rngs=rngs)
+        return SequenceModel(self.model, self.scores, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         scores = row_logits(module, batch, seeds)  # B C

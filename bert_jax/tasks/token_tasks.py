@@ -6,9 +6,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import DTypeLike
 
 from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import masks
 from bert_jax.model.heads import TokenModel
 from bert_jax.random_bits import DropoutSeeds
@@ -19,7 +19,7 @@ from bert_jax.train.task import Batch, Sums
 @dataclasses.dataclass(frozen=True)
 class _TokenTask:
     model: ModelConfig
-    dtype: DTypeLike = jnp.float32
+    compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str] = "accuracy"
 
@@ -41,7 +41,7 @@ class TaggingTask(_TokenTask):
     classes: int = 2
 
     def build(self, rngs: nnx.Rngs) -> TokenModel:
-        return TokenModel(self.model, self.classes, dtype=self.dtype, rngs=rngs)
+        return TokenModel(self.model, self.classes, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         labelled = jnp.sum(self._weight(batch))
@@ -67,7 +67,7 @@ class SpanTask(_TokenTask):
     """
 
     def build(self, rngs: nnx.Rngs) -> TokenModel:
-        return TokenModel(self.model, 2, dtype=self.dtype, rngs=rngs)
+        return TokenModel(self.model, 2, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         rows = jnp.sum(batch["weight"])

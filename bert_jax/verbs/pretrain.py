@@ -6,7 +6,6 @@ import time
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bert_jax import hosts
@@ -21,6 +20,7 @@ from bert_jax.data.pretraining.record import TOKENIZER_FOLDER, Manifest, check_f
 from bert_jax.data.pretraining.stream import PretrainingBatches, Shards, held_out_batches
 from bert_jax.errors import UserError
 from bert_jax.model import presets
+from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.pretrain import PretrainConfig
@@ -91,7 +91,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     shards = Shards(config.data, "train", manifest)
     process, processes = jax.process_index(), jax.process_count()
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
-    task = PretrainingTask(model, jnp.dtype(config.dtype), pair_loss)
+    task = PretrainingTask(model, Compute(config.dtype), pair_loss)
     program = Program(task, mesh, make_optimizer(config.optim), seed=config.seed, accumulate=config.accumulate)
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes

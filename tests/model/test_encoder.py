@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from tiny import TINY, pretraining_batch
 
+from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder, masks
 from bert_jax.model.heads import PretrainingModel
 from bert_jax.random_bits import DropoutSeeds, draw_seeds, weight_keys
@@ -126,7 +127,7 @@ def test_rows_that_only_pad_the_table_never_win_and_change_nothing(model):
 
 def test_bfloat16_stays_near_float32_and_keeps_float32_parameters(hidden, model):
     inputs = (TOKENS, *masks(TOKENS, LENGTH, SEGMENT_B))
-    low = nnx.eval_shape(lambda: Encoder(TINY, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)))
+    low = nnx.eval_shape(lambda: Encoder(TINY, compute=Compute(jnp.bfloat16), rngs=nnx.Rngs(0)))
     graph, abstract = nnx.split(low)
     assert {leaf.dtype for leaf in jax.tree.leaves(abstract)} == {jnp.dtype("float32")}
     params = nnx.state(model.encoder)

@@ -1,0 +1,36 @@
+"""Settings of the computation that leave the model and its parameters as they are."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeVar
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from bert_jax.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """How a model is computed. Any value gives the same function, up to rounding, of the same parameters.
+
+    dtype      of matrix products and activations; parameters, norms and softmax are float32
+    attention  a key of `bert_jax.model.attention.ATTENTIONS`
+    remat      a key of `bert_jax.model.encoder.REMATS`: what the backward pass computes again
+    """
+
+    dtype: DTypeLike = jnp.float32
+    attention: str = "plain"
+    remat: str = "none"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dtype", jnp.dtype(self.dtype))  # so that "float32" and jnp.float32 compare equal
+
+
+def choose(table: Mapping[str, T], name: str, field: str) -> T:
+    """Return `table[name]`. Raises UserError with the known names for any other; `field` is that of Compute."""
+    if name not in table:
+        raise UserError(f"{field} is {name!r}, not one of {', '.join(map(repr, table))}")
+    return table[name]
