@@ -85,6 +85,12 @@ class Pretrained:
         """The same model with other fields."""
         return dataclasses.replace(self, **fields)
 
+    def require_tokenizer(self) -> Tokenizer:
+        """Return the tokenizer. Raises UserError if there is none."""
+        if self.tokenizer is None:
+            raise UserError(f"{self.where}: no tokenizer beside the weights. Put its files there")
+        return self.tokenizer
+
     @property
     def vector_length(self) -> int:
         """Tokens that a text is cut to whose vector is made."""

@@ -1,4 +1,4 @@
-"""A model of spans that is always right: gold places go through the code of `evaluate` and `predict`."""
+"""A span model that always predicts the gold answer, for tests of `evaluate` and `predict`."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ import numpy as np
 
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.labelled.squad import read_squad
-from bert_jax.finetuning.readers.questions import read_reading_dev
-from bert_jax.finetuning.task_data import Asked
+from bert_jax.finetuning.readers.questions import read_questions_dev
+from bert_jax.finetuning.task_data import ScoringRequest
 from bert_jax.inference.span_reader import Reader
 from bert_jax.pretrained import Pretrained
 
 
 def write_squad(path: Path, *rows: tuple[str, str], version: str | None = "1.1") -> Path:
-    """Write a file of (context, answer); the answer is a question's own, and stands in the context."""
+    """Write a SQuAD file with one question for each (context, answer). The context contains the answer."""
     paragraphs = []
     for i, (context, answer) in enumerate(rows):
         answers = [{"text": answer, "answer_start": context.index(answer)}]
@@ -25,7 +25,7 @@ def write_squad(path: Path, *rows: tuple[str, str], version: str | None = "1.1")
 
 
 def gold_scores(encoded: Encoded) -> np.ndarray:
-    """Return start and end scores of a model that knows the answers: 9 at their places, [CLS] where there is none."""
+    """Return start and end logits that are 9 at the gold positions, [CLS] for no answer, and 0 elsewhere."""
     scores = np.zeros((len(encoded.tokens), 2), np.float32)
     for side in (0, 1):
         scores[encoded.offsets[:-1] + encoded.labels[:, side], side] = 9.0
@@ -33,12 +33,12 @@ def gold_scores(encoded: Encoded) -> np.ndarray:
 
 
 def gold_answers(path: Path, tokenizer, length: int = 384, **record) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the scores that `evaluate` gives for gold places, and the answers of `predict` by id.
+    """Return the scores of `evaluate` for gold logits, and the answers of `predict` by id.
 
-    record  what a run knows of its task, such as max_answer_length
+    record  fields of the task record, such as max_answer_length
     """
     task = {"max_length": length, **record}
-    examples = read_reading_dev(Asked(path, task, None, "single_label", tokenizer, length))
+    examples = read_questions_dev(ScoringRequest(path, task, None, "single_label", tokenizer, length))
     scores = gold_scores(examples.encoded)
 
     def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
@@ -48,5 +48,6 @@ def gold_answers(path: Path, tokenizer, length: int = 384, **record) -> tuple[di
     reader = Reader(Pretrained("gold", "span", None, tokenizer, {}, task=task), compute)
     items = read_squad(path).items
     answers = reader.predict([item.question for item in items], [item.context for item in items])
-    assert all(item.context[one.start : one.end] == one.text for item, one in zip(items, answers, strict=True))
-    return examples.score(scores), {item.id: one.text for item, one in zip(items, answers, strict=True)}
+    for item, answer in zip(items, answers, strict=True):
+        assert item.context[answer.start : answer.end] == answer.text
+    return examples.score(scores), {item.id: answer.text for item, answer in zip(items, answers, strict=True)}

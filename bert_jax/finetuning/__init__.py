@@ -1,1 +1,1 @@
-"""Labelled data of every task, ready to train on and to score: what `finetune` and `evaluate` share."""
+"""Fine-tuning: readers of labelled data, runs, scores and reports, shared by `finetune` and `evaluate`."""

@@ -1,4 +1,4 @@
-"""How far fine-tuning moved the encoder from the pre-trained one, layer by layer."""
+"""The distance that fine-tuning moved the encoder from the pre-trained one, layer by layer."""
 
 import dataclasses
 import functools
@@ -19,18 +19,18 @@ from bert_jax.model.encoder import Encoder, masks
 from bert_jax.random_bits import weight_keys
 from bert_jax.train.program import Params
 
-TOKENS = 4096  # that are compared; many times the width of a layer, which similarity needs
-BATCH_ROWS = 16
-SHAPES = 1  # lengths of batches, each compiled once
+COMPARED_TOKENS = 4096  # many times the width of a layer, as CKA needs
+DRIFT_BATCH_ROWS = 16
+DRIFT_SHAPES = 1  # distinct batch lengths, each compiled once
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerDrift:
-    """Of one layer: embeddings, or a block.
+    """Distance between two versions of one layer, the embeddings or a block.
 
-    cosine      mean cosine distance of the tokens' states: 0 where nothing moved
-    similarity  linear CKA of the states: 1 where they are the same but for rotation and scale. Kornblith et al. 2019, 3
-    change      ||w - w0|| / ||w0|| of its parameters
+    cosine      mean cosine distance of the hidden states; 0 if nothing moved
+    similarity  linear CKA of the hidden states; 1 if they are equal up to rotation and scale. Kornblith et al. 2019, 3
+    change      ||w - w0|| / ||w0|| of the parameters
     """
 
     layer: str
@@ -40,24 +40,26 @@ class LayerDrift:
 
 
 def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: Encoded) -> list[LayerDrift]:
-    """The embeddings and each block of two encoders, given by their parameters, over some 4,096 tokens of the rows.
+    """Compare the embeddings and each block of two encoders over about 4,096 tokens of the rows.
 
-    Padding is left out. A pooler, and a norm behind the last block, are not counted among the parameters.
+    before, after  parameters of the encoders. A pooler and the norm after the last block are not compared.
+
+    Padding is ignored.
     """
-    count = max(1, min(len(encoded), round(TOKENS / encoded.lengths.mean())))  # evenly spread
+    count = max(1, min(len(encoded), round(COMPARED_TOKENS / encoded.lengths.mean())))  # evenly spread
     chosen = np.unique(np.linspace(0, len(encoded) - 1, count).astype(int))
     rows = dataclasses.replace(pick_rows(encoded, chosen, chosen // encoded.group), group=1)
     states = _states_of(config)
     old, new = (
-        jax.device_put({name: part for name, part in one.items() if name != "pooler"}) for one in (before, after)
+        jax.device_put({name: part for name, part in params.items() if name != "pooler"}) for params in (before, after)
     )
     sums = None
-    middle = None  # near the mean: sums of squares far from it would lose their digits
-    for own, batch in prediction_batches(rows, BATCH_ROWS, SHAPES):
+    middle = None  # about the mean of the states: sums of squares far from it would lose digits
+    for row_ids, batch in prediction_batches(rows, DRIFT_BATCH_ROWS, DRIFT_SHAPES):
         tokens, length, segment_b = (jnp.asarray(batch[name]) for name in ("tokens", "length", "segment_b"))
         segments, mask = masks(tokens, length, segment_b)
         x, y = (states(params, tokens, segments, mask) for params in (old, new))  # layers B L D
-        mask &= (np.arange(len(mask)) < len(own))[:, None]  # the other rows only fill the batch up
+        mask &= (np.arange(len(mask)) < len(row_ids))[:, None]  # the remaining rows are padding
         middle = _mean(x, mask) if middle is None else middle
         added = jax.tree.map(lambda part: np.asarray(part, np.float64), _sums(x, y, mask, middle))
         sums = added if sums is None else jax.tree.map(np.add, sums, added)
@@ -70,7 +72,10 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
 
 @functools.cache
 def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], Array]:
-    """Parameters, tokens, segments and mask to the states of all layers (layers B L D): compiled once for all runs."""
+    """Return a function of parameters, tokens, segments and mask that gives the states of all layers (layers B L D).
+
+    It is compiled once for all runs.
+    """
     graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=weight_keys(0))))
 
     @jax.jit
@@ -81,7 +86,7 @@ def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], A
 
 
 def relative_change(before: Any, after: Any) -> float:
-    """||after - before|| / ||before|| over all arrays of two trees of the same form."""
+    """Return ||after - before|| / ||before|| over all arrays of two trees of the same structure."""
     pairs = [
         (np.asarray(old, np.float64), np.asarray(new, np.float64))
         for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
@@ -99,23 +104,23 @@ def _of_layer(params: Params, layer: int) -> Any:
 
 @jax.jit
 def _mean(x: Array, mask: Array) -> Array:
-    """Over the tokens: (layers D)."""
+    """Return the mean over the tokens (layers D)."""
     return jnp.einsum("kBLD,BL->kD", x, mask.astype(x.dtype)) / mask.sum()
 
 
 @jax.jit
 def _sums(x: Array, y: Array, mask: Array, middle: Array) -> dict[str, Array]:
-    """Sums over the tokens of a batch, layer by layer; x and y are states (layers B L D)."""
-    there = mask[None, :, :, None]
+    """Return sums over the tokens of a batch, per layer; x and y are states (layers B L D)."""
+    is_token = mask[None, :, :, None]
     apart = _unit(x) - _unit(y)
-    a, b = (jnp.where(there, states - middle[:, None, None, :], 0.0) for states in (x, y))
+    a, b = (jnp.where(is_token, states - middle[:, None, None, :], 0.0) for states in (x, y))
 
-    def products(one: Array, other: Array) -> Array:
-        return jnp.einsum("kBLD,kBLE->kDE", one, other, precision="highest")
+    def products(left: Array, right: Array) -> Array:
+        return jnp.einsum("kBLD,kBLE->kDE", left, right, precision="highest")
 
     return {
         "count": mask.sum(),
-        "cosine": jnp.where(there, apart**2, 0.0).sum(axis=(1, 2, 3)) / 2,
+        "cosine": jnp.where(is_token, apart**2, 0.0).sum(axis=(1, 2, 3)) / 2,
         "x": a.sum(axis=(1, 2)),
         "y": b.sum(axis=(1, 2)),
         "xx": products(a, a),
@@ -129,10 +134,10 @@ def _unit(x: Array) -> Array:
 
 
 def _similarity(sums: dict[str, np.ndarray]) -> np.ndarray:
-    """Linear CKA from sums of products: ||X'Y||^2 / (||X'X|| ||Y'Y||) of centred states. Kornblith et al. 2019, 3."""
+    """Return linear CKA, ||X'Y||^2 / (||X'X|| ||Y'Y||) of centred states, from sums. Kornblith et al. 2019, 3."""
 
-    def norm(one: str, other: str) -> np.ndarray:
-        centred = sums[one + other] - np.einsum("kD,kE->kDE", sums[one], sums[other]) / sums["count"]
+    def norm(left: str, right: str) -> np.ndarray:
+        centred = sums[left + right] - np.einsum("kD,kE->kDE", sums[left], sums[right]) / sums["count"]
         return np.sqrt((centred**2).sum(axis=(1, 2)))
 
     spread = norm("x", "x") * norm("y", "y")

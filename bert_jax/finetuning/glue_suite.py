@@ -1,4 +1,4 @@
-"""All GLUE tasks of a folder, one after the other, and their table."""
+"""Fine-tuning on all GLUE tasks of a folder, and the table of their scores."""
 
 import dataclasses
 import json
@@ -31,37 +31,40 @@ SUMMARY = "glue.json"
 
 
 def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], list[RunFolder]]) -> list[RunFolder]:
-    """A run a task (and seed) in `output`, glue.json with each task's score and the average, and answers to test files.
+    """Run each task of the folder and seed, and return the run folders in `output`.
 
-    Tasks whose training file is not in the folder are left out, and said.
+    Also writes glue.json with the score of each task and their average, and the answers to the test files. Tasks
+    without a training file are skipped with a note.
     """
-    there = _tasks(config)
-    for name in there:
+    names = _tasks(config)
+    for name in names:
         for file in GLUE[name].dev:
             if not has_file(name, config.data, file):
-                raise UserError(f"{glue_file(name, config.data, file)}: not there, but training rows are. Add it")
-    check_tests(config.data, there, reading_of(config))
+                raise UserError(
+                    f"{glue_file(name, config.data, file)}: missing, although the training file is there. Add it"
+                )
+    check_tests(config.data, names, reading_of(config))
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}
-    for name in there:
-        made = finetune(dataclasses.replace(config, task=name, output=config.output / name))
-        runs += made
-        found = [run.dev_result()[1] for run in _of_chosen(config.output / name, made)]
-        scores[name] = {metric: _spread([one[metric] for one in found]) for metric in found[0]}
-        scores[name]["score"] = _spread([task_score(name, one) for one in found])
+    for name in names:
+        task_runs = finetune(dataclasses.replace(config, task=name, output=config.output / name))
+        runs += task_runs
+        results = [run.dev_result()[1] for run in _runs_of_chosen_setting(config.output / name, task_runs)]
+        scores[name] = {metric: _spread([result[metric] for result in results]) for metric in results[0]}
+        scores[name]["score"] = _spread([task_score(name, result) for result in results])
     averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
-    summary = {**averages, "tasks": scores, "left_out": sorted(GLUE.keys() - set(there)), "seeds": config.seeds}
+    summary = {**averages, "tasks": scores, "left_out": sorted(GLUE.keys() - set(names)), "seeds": config.seeds}
     write_text(config.output / SUMMARY, json.dumps(summary, indent=2) + "\n")
     _show(config, scores, averages)
-    best = {name: config.output / name for name in there}
+    best = {name: config.output / name for name in names}
     write_submission(config.data, best, config.output / SUBMISSION, reading_of(config))
     return runs
 
 
-def _of_chosen(folder: Path, made: list[RunFolder]) -> list[RunFolder]:
-    """Of the runs of a task in `folder` those of the chosen setting, which differ in their seed alone."""
-    if len(made) == 1:
-        return made
+def _runs_of_chosen_setting(folder: Path, runs: list[RunFolder]) -> list[RunFolder]:
+    """Return the runs of the chosen setting of the task in `folder`, which differ only in their seed."""
+    if len(runs) == 1:
+        return runs
     path = folder / RUNS
     summary = unsealed(read_json(path), str(path))
     check_types(summary, {"chosen": dict, "settings": tuple[dict, ...]}, str(path))
@@ -69,33 +72,33 @@ def _of_chosen(folder: Path, made: list[RunFolder]) -> list[RunFolder]:
         setting.get("runs") for setting in summary.get("settings", ()) if setting.get("tried") == summary.get("chosen")
     ]
     if len(names) != 1 or not isinstance(names[0], list):
-        raise UserError(f"{path}: none of its settings is the chosen one. Start the same command again")
-    return [run for run in made if run.path.name in names[0]]
+        raise UserError(f"{path}: no setting matches the chosen one. Start the same command again")
+    return [run for run in runs if run.path.name in names[0]]
 
 
 def _tasks(config: FinetuneConfig) -> list[str]:
-    """Those whose training rows are there; says which are not."""
-    asked = as_prepared(config.data)
-    if asked and (asked.name.partition(":")[0] != "glue" or asked.split):
-        raise UserError(f"{config.data}: all tasks are in {asked.named('glue')}. Give that, or name one with --task")
-    there = [name for name in GLUE if has_file(name, config.data, "train.tsv")]
-    if not there:
-        folders = ", ".join(GLUE if asked else [task.folder for task in GLUE.values()])
-        raise UserError(f"{config.data}: no {'train split' if asked else 'train.tsv'} in any of {folders}")
-    for name in GLUE.keys() - set(there):
-        where = asked.named(f"glue/{name}") if asked else f"{config.data / GLUE[name].folder}: no train.tsv"
-        note(f"{where}{' is not prepared' if asked else ''}; {name} is left out")
-    return there
+    """Return the tasks that have a training file; a note names each task that has none."""
+    prepared = as_prepared(config.data)
+    if prepared and (prepared.name.partition(":")[0] != "glue" or prepared.split):
+        raise UserError(f"{config.data}: all tasks are in {prepared.named('glue')}. Give that, or name one with --task")
+    names = [name for name in GLUE if has_file(name, config.data, "train.tsv")]
+    if not names:
+        folders = ", ".join(GLUE if prepared else [task.folder for task in GLUE.values()])
+        raise UserError(f"{config.data}: no {'train split' if prepared else 'train.tsv'} in any of {folders}")
+    for name in GLUE.keys() - set(names):
+        where = prepared.named(f"glue/{name}") if prepared else f"{config.data / GLUE[name].folder}: no train.tsv"
+        note(f"{where}{' is not prepared' if prepared else ''}; {name} is skipped")
+    return names
 
 
 def task_score(name: str, dev: dict[str, float]) -> float:
-    """What a task counts in the average: the mean of its metrics, and of its dev sets where it has two."""
+    """Return the score of a task in the average: the mean of its main metrics over its dev sets."""
     sets = ["", *(f"{set_name(file)}_" for file in GLUE[name].dev[1:])]
     return float(np.mean([dev[prefix + metric] for prefix in sets for metric in GLUE[name].main]))
 
 
 def _average(scores: dict[str, dict[str, Any]], without: str = "") -> float | None:
-    """The mean over tasks of their scores, each with the same weight. Wang et al. 2018, 4."""
+    """Return the unweighted mean of the task scores. Wang et al. 2018, 4."""
     counted = [score["score"]["mean"] for name, score in scores.items() if name != without]
     return float(np.mean(counted)) if counted else None
 

@@ -1,4 +1,4 @@
-"""Scores of the same texts, read in each of the ways that there are for long ones."""
+"""Table of the scores with each way to read long texts."""
 
 from collections.abc import Mapping
 
@@ -7,17 +7,18 @@ from rich.table import Table
 
 from bert_jax.terminal import say
 
-Scores = Mapping[str, Mapping[str, float]]
+ScoresByWay = Mapping[str, Mapping[str, float]]
 
 
-def show_ways(scores: Scores, title: str, own: str) -> None:
-    """Prints a line a way; `own` is the one that the model was trained in."""
+def show_ways(scores: ScoresByWay, title: str, trained_way: str) -> None:
+    """Print a line for each way; `trained_way` is marked as the one that the model was trained with."""
     table = Table()
     table.add_column("--long-texts")
     metrics = [name for name in next(iter(scores.values())) if name != "main"]
     for name in metrics:
         table.add_column(name, justify="right")
-    for way, found in scores.items():
-        table.add_row(f"{way} (as trained)" if way == own else way, *(f"{found[name]:.4f}" for name in metrics))
+    for way, values in scores.items():
+        label = f"{way} (as trained)" if way == trained_way else way
+        table.add_row(label, *(f"{values[name]:.4f}" for name in metrics))
     say(title)
     Console(width=100).print(table)

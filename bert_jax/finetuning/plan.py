@@ -1,4 +1,4 @@
-"""The runs of one command: each combination of what is tried, with each seed."""
+"""The runs of one command: each combination of the settings under test, with each seed."""
 
 import dataclasses
 import itertools
@@ -7,14 +7,25 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.settings.finetune import CURVE, FinetuneConfig, SweepConfig
 
-# Names of settings in names of folders, and in words.
-SHORT = {"learning_rate": "lr", "batch_size": "batch", "epochs": "epochs", "train_share": "share"}
-WORDS = {name: name.replace("_", " ") for name in SHORT} | {"train_share": "share of the training examples"}
+SHORT_NAMES = {
+    "learning_rate": "lr",
+    "batch_size": "batch",
+    "epochs": "epochs",
+    "train_share": "share",
+}  # of settings, in names of folders
+SPELLED_NAMES = {name: name.replace("_", " ") for name in SHORT_NAMES} | {
+    "train_share": "share of the training examples"
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """`tried` has the settings that differ between the runs, but for the seed; `config` all of this run's own."""
+    """One run of a command.
+
+    name    of its folder
+    tried   the settings that differ between the runs, apart from the seed
+    config  the settings of this run
+    """
 
     name: str
     tried: dict[str, Any]
@@ -23,7 +34,10 @@ class PlannedRun:
 
 
 def plan_runs(config: FinetuneConfig) -> list[PlannedRun]:
-    """All runs of a command, those that differ in their seed alone in a row; one run lies in `output` itself."""
+    """Return all runs of a command, grouped by setting. A single run is written to `output` itself, others below it.
+
+    Raises UserError if two runs would have the same folder.
+    """
     grid: dict[str, tuple[Any, ...]] = dict(config.sweep.grid)
     if config.learning_curve:
         grid["train_share"] = CURVE
@@ -31,11 +45,11 @@ def plan_runs(config: FinetuneConfig) -> list[PlannedRun]:
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values, strict=True))
         for seed in config.seeds:
-            name = "-".join([*(f"{SHORT[key]}-{value:g}" for key, value in tried.items()), f"seed-{seed}"])
-            own = dataclasses.replace(
+            name = "-".join([*(f"{SHORT_NAMES[key]}-{value:g}" for key, value in tried.items()), f"seed-{seed}"])
+            run_config = dataclasses.replace(
                 config, seeds=(seed,), sweep=SweepConfig(), learning_curve=False, output=config.output / name, **tried
             )
-            runs.append(PlannedRun(name, tried, seed, own))
+            runs.append(PlannedRun(name, tried, seed, run_config))
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:

@@ -1,4 +1,4 @@
-"""The learning rate and the epochs of a fine-tuning for which none were given, by the size of the encoder."""
+"""Default learning rate and number of epochs of fine-tuning, by the width of the encoder."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Recipe:
     epochs: float
 
 
-# Of the narrowest encoder that a recipe is for. 768: Devlin et al. 2018, A.3; 1024: Liu et al. 2019, table 10; 512 and
+# (smallest width of the encoder, recipe). 768: Devlin et al. 2018, A.3; 1024: Liu et al. 2019, table 10; 512 and
 # 256: Turc et al. 2019, and ELECTRA-Small (Clark et al. 2020, table 7); 128: measured, docs/results.md.
 BY_WIDTH = (
     (1024, Recipe(3e-5, 3.0)),
@@ -31,38 +31,38 @@ BY_WIDTH = (
 
 
 def usual_recipe(model: ModelConfig) -> Recipe:
-    """Return what usually works for an encoder of this width."""
+    """Return the recipe that usually works for an encoder of this width."""
     return next(recipe for width, recipe in BY_WIDTH if model.width >= width)
 
 
 def with_recipe(config: FinetuneConfig, model: ModelConfig) -> tuple[float, float]:
-    """Return the learning rate and the epochs of `config`, and where none were given the usual ones of `model`."""
+    """Return the learning rate and epochs of `config`, with the defaults for `model` in place of None."""
     usual = usual_recipe(model)
     rate = usual.learning_rate if config.learning_rate is None else config.learning_rate
     return rate, usual.epochs if config.epochs is None else config.epochs
 
 
 def with_recipes(plan: Sequence[PlannedRun], model: ModelConfig) -> list[PlannedRun]:
-    """Return the runs with a rate and epochs, where none were given the usual ones of `model`, which a note says.
+    """Fill in the learning rate and epochs of the runs; a note names the defaults for `model` that were used.
 
-    A run that is there goes on with its own.
+    A run that already exists resumes with its own values.
     """
     usual = dataclasses.asdict(usual_recipe(model))
     settled, taken = [], dict[str, float]()
     for run in plan:
-        begun = _begun(run.config)
+        earlier = _earlier_settings(run.config)
         missing = [name for name in usual if getattr(run.config, name) is None]
-        own: dict[str, Any] = {name: begun.get(name, usual[name]) for name in missing}
-        taken |= {name: usual[name] for name in missing if name not in begun}
-        settled.append(dataclasses.replace(run, config=dataclasses.replace(run.config, **own)))
+        values: dict[str, Any] = {name: earlier.get(name, usual[name]) for name in missing}
+        taken |= {name: usual[name] for name in missing if name not in earlier}
+        settled.append(dataclasses.replace(run, config=dataclasses.replace(run.config, **values)))
     if taken:
-        told = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in taken.items())
-        note(f"{told}: usual for an encoder of width {model.width}, as none was given")
+        flags = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in taken.items())
+        note(f"{flags}: the default for an encoder of width {model.width}")
     return settled
 
 
-def _begun(config: FinetuneConfig) -> dict[str, float]:
-    """Return the settings of the run that `config` goes on with that are numbers, nothing where it begins one."""
+def _earlier_settings(config: FinetuneConfig) -> dict[str, float]:
+    """Return the float settings of the run that `config` resumes; an empty dict if it starts a new run."""
     path = config.output / "run.toml"
     if not path.is_file():
         return {}

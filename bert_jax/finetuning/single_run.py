@@ -1,4 +1,4 @@
-"""One run of fine-tuning: what all runs of a command share, and what is each run's own."""
+"""One run of fine-tuning, and what it shares with the other runs of a command."""
 
 import dataclasses
 import functools
@@ -44,12 +44,15 @@ from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
 
-LONG_SECONDS = 1800.0  # of a run for which something smaller is named
+ADVICE_SECONDS = 1800.0  # a longer run prints how to make it shorter
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """What all runs of one command share: they differ in seed, rate, length and batches, which compile nothing anew."""
+class SharedInputs:
+    """The model, data and compiled program that all runs of one command share.
+
+    The runs differ in seed, learning rate, number of steps and batches, none of which recompiles anything.
+    """
 
     pretrained: Pretrained
     model: ModelConfig
@@ -59,44 +62,44 @@ class Prepared:
     by_words: dict[float, Baseline | None] = dataclasses.field(default_factory=dict)
 
     def words(self, share: float) -> Baseline | None:
-        """Return what a bag of words scores that learns from this share of the training examples; None without texts.
+        """Return the scores of a bag of words trained on this share of the examples; None if examples are not texts.
 
-        It is worked out once, and a note says what a run is to beat.
+        It is computed once for each share, and a note states the scores to beat.
         """
         if share not in self.by_words:
             texts, places = self.task.words, places_of_share(self.task.train, share)
-            found = None if texts is None else texts.baseline(places)
-            if found is not None:
+            baseline = None if texts is None else texts.baseline(places)
+            if baseline is not None:
                 metrics = " and ".join(self.task.record.get("main", ()))
-                bars = f"{found.scores['main']:.4f} of {found.answer}, {self.task.baseline:.4f} without reading"
+                bars = (
+                    f"{baseline.scores['main']:.4f} of {baseline.answer}, {self.task.baseline:.4f} of a constant answer"
+                )
                 note(f"to beat with {len(places):,} training rows, {metrics} on dev: {bars}")
-            self.by_words[share] = found
+            self.by_words[share] = baseline
         return self.by_words[share]
 
 
-def prepare(config: FinetuneConfig) -> Prepared:
-    """The pre-trained model and the task's data, read and checked. Raises UserError for what is wrong with either."""
+def read_inputs(config: FinetuneConfig) -> SharedInputs:
+    """Read and check the pre-trained model and the data of the task. Raises UserError if either is invalid."""
     pretrained, model, tokenizer = read_start(config)
     task = read_task_data(config, tokenizer)
     for remark in task.notes:
         note(remark)
-    return Prepared(pretrained, model, tokenizer, task, _program(config, model, task))
+    return SharedInputs(pretrained, model, tokenizer, task, _program(config, model, task))
 
 
 def read_start(config: FinetuneConfig) -> tuple[Pretrained, ModelConfig, Tokenizer]:
-    """Return the pre-trained model, the shape to train in and the tokenizer. Raises UserError where they don't fit."""
+    """Return the pre-trained model, its config for training and its tokenizer. Raises UserError if they don't fit."""
     pretrained = read_model(config.from_, ReadOptions(lowercase=config.lowercase))
-    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.tokenizer
-    if tokenizer is None:
-        raise UserError(f"{config.from_}: no tokenizer beside the weights. Put its files there")
+    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.require_tokenizer()
     if config.length > model.max_length:
         raise UserError(
-            f"max_length {config.length}: {config.from_} has only {model.max_length} positions. "
+            f"max_length {config.length}: {config.from_} has {model.max_length} positions. "
             f"Use --max-length {model.max_length} or less"
         )
     if config.freeze_layers + config.fresh_layers > model.depth:
         raise UserError(
-            f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has only "
+            f"freeze_layers {config.freeze_layers} and fresh_layers {config.fresh_layers}: {config.from_} has "
             f"{model.depth} layers"
         )
     return pretrained, model, tokenizer
@@ -114,20 +117,20 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
         task = dataclasses.replace(task, class_weights=balanced_weights(data.train.encoded, outputs))
     layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
-    optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate is a run's own
+    optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate differs by run
     return Program(task, mesh, optimizer, accumulate=config.accumulate)
 
 
 def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:
-    """Return what a row of each class counts in the loss, so that all classes count the same."""
+    """Return a loss weight for each class with which all classes weigh the same in total."""
     counts = np.bincount(rows.labels, rows.weights, minlength=classes)
     return tuple((counts.sum() / (classes * np.maximum(counts, 1))).tolist())
 
 
-def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
-    """The finished run folder: made, gone on with, or found as it was finished before."""
+def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
+    """Start or resume the run, and return its folder once it is finished."""
     config, data, model = planned.config, prepared.task, prepared.model
-    assert config.epochs is not None and config.learning_rate is not None, "with_recipes gives what is missing"
+    assert config.epochs is not None and config.learning_rate is not None, "with_recipes fills them in"
     whole = Batches(data.train.encoded, config.batch_size, planned.seed)
     steps = max(1, round(config.epochs * whole.steps_per_epoch))
     training = take_share(data.train, config.train_share)
@@ -180,10 +183,10 @@ def run_planned(planned: PlannedRun, prepared: Prepared) -> RunFolder:
 
 
 def _advice(config: FinetuneConfig, shards: int) -> Advice:
-    """Return what makes the run shorter, or its steps smaller."""
+    """Return the advice on how to make the run shorter, or its steps smaller."""
 
     def quicker(seconds: float) -> str:
-        if seconds < LONG_SECONDS:
+        if seconds < ADVICE_SECONDS:
             return ""
         epochs = config.epochs or 1.0
         fewer = [f"--epochs 1 about {in_words(seconds / epochs)}"] if epochs > 1 else []
@@ -196,10 +199,10 @@ def _advice(config: FinetuneConfig, shards: int) -> Advice:
     return Advice(smaller, quicker)
 
 
-def _with_report_and_best_alone(run: RunFolder, prepared: Prepared, scoring: DevScoring, share: float) -> RunFolder:
-    """A run with its result, and what follows from that; a kill in between is made good by the same command.
+def _with_report_and_best_alone(run: RunFolder, prepared: SharedInputs, scoring: DevScoring, share: float) -> RunFolder:
+    """Write the report of a finished run and delete all checkpoints but the best, which would fill a disk in a sweep.
 
-    The last checkpoint, where it is not the best, is for nothing: a sweep would fill a disk.
+    After a kill, the same command finishes both.
     """
     best, steps = run.dev_result()[0], checkpoint_steps(run.checkpoints)
     if best in steps:
@@ -219,14 +222,14 @@ def _reads(data: TaskData, model: ModelConfig) -> int | None:
 
 
 def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
-    """Fresh weights with the encoder of `pretrained` in them, but for the layers that are to start fresh."""
+    """Return the initial state: random weights, with the encoder of `pretrained` except for its fresh layers."""
     if config.from_scratch:
         return program.init()
     return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
 
 
-def _describe(config: FinetuneConfig, prepared: Prepared) -> dict[str, Any]:
-    """What prediction and evaluation need to know of the task."""
+def _describe(config: FinetuneConfig, prepared: SharedInputs) -> dict[str, Any]:
+    """Return the facts about the task that prediction and evaluation need."""
     data = prepared.task
     return {
         **data.record,
@@ -238,7 +241,7 @@ def _describe(config: FinetuneConfig, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _fingerprint(prepared: Prepared) -> str:
+def _fingerprint(prepared: SharedInputs) -> str:
     digest = hashlib.sha256(prepared.tokenizer.fingerprint.encode())
     digest.update(json.dumps(prepared.task.labels).encode())
     task = prepared.task

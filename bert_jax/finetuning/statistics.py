@@ -1,4 +1,4 @@
-"""How far scores can be trusted, and whether probabilities are what they say. NumPy only."""
+"""Confidence intervals of scores, and calibration of probabilities. NumPy only."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 
 
 def wilson(share: float, count: int) -> Interval:
-    """The 95 % interval of a share of `count` examples. Wilson 1927."""
+    """Return the 95 % interval of a share of `count` examples. Wilson 1927."""
     square = Z95**2 / count
     middle, half = share + square / 2, Z95 * math.sqrt(share * (1 - share) / count + square / (4 * count))
     low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
@@ -24,9 +24,9 @@ def wilson(share: float, count: int) -> Interval:
 
 
 def bootstrap(review: Review, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
-    """The 95 % interval of each score: between the 2.5 % and 97.5 % points of as many examples drawn with replacement.
+    """Return the 95 % interval of each score: the 2.5 % and 97.5 % points over resamples of the examples. Efron 1979.
 
-    The same for the same seed. A draw in which a score has nothing to count is left out of that score. Efron 1979.
+    Deterministic for a seed. A resample in which a score is undefined is left out of that score.
     """
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {}
@@ -38,26 +38,26 @@ def bootstrap(review: Review, *, draws: int = DRAWS, seed: int = 0) -> dict[str,
 
 
 def intervals(review: Review, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
-    """The 95 % interval of each score: Wilson's of plain shares of the examples, else by bootstrap."""
-    scores, found = review.scores, bootstrap(review, draws=draws, seed=seed)
+    """Return the 95 % interval of each score: Wilson's for plain shares of the examples, otherwise by bootstrap."""
+    scores, ends = review.scores, bootstrap(review, draws=draws, seed=seed)
     for name in review.shares:
         low, high = wilson(scores[name] / review.scale, len(review))
-        found[name] = low * review.scale, high * review.scale
-    return {name: found.get(name, (value, value)) for name, value in scores.items() if name != "main"}
+        ends[name] = low * review.scale, high * review.scale
+    return {name: ends.get(name, (value, value)) for name, value in scores.items() if name != "main"}
 
 
-def compared(value: float, interval: Interval, beside: float, said: str, unit: str, otherwise: str) -> str:
-    """Return a sentence on a score beside a lower bar; `otherwise` is what follows where it is not above it."""
-    if interval[0] > beside:
-        return f"Above {said}, also at the lower end of the interval."
-    if value > beside:
-        return f"Above {said}, but the interval holds that as well: more {unit} to score on would tell."
-    return f"No better than {said}: {otherwise}."
+def compared(value: float, interval: Interval, bar: float, name: str, unit: str, otherwise: str) -> str:
+    """Return a sentence that compares a score with a lower bar called `name`; `otherwise` explains a failure."""
+    if interval[0] > bar:
+        return f"Above {name}, also at the lower end of the interval."
+    if value > bar:
+        return f"Above {name}, but {name} lies within the interval: score more {unit} to be sure."
+    return f"No better than {name}: {otherwise}."
 
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """The answers whose confidence lies between `low` and `high`; `accuracy` is the share of them that is right."""
+    """The answers with a confidence between `low` and `high`; `accuracy` is the share of right ones among them."""
 
     low: float
     high: float
@@ -67,27 +67,27 @@ class Bin:
 
 
 def calibration(certainty: Certainty, bins: int = BINS) -> tuple[list[Bin], float]:
-    """Bins of equal width that hold an answer, and the expected calibration error. Guo et al. 2017, 2.
+    """Return the non-empty bins of equal width, and the expected calibration error. Guo et al. 2017, 2.
 
-    The error is the mean distance of a bin's accuracy from its mean confidence, by how many answers it holds.
+    The error is the mean of |accuracy - mean confidence| over the bins, weighted by their number of answers.
     """
     index = np.clip((certainty.confidence * bins).astype(int), 0, bins - 1)
-    found = []
+    filled = []
     for i in range(bins):
-        here = index == i
-        if here.any():
-            means = float(certainty.confidence[here].mean()), float(certainty.right[here].mean())
-            found.append(Bin(i / bins, (i + 1) / bins, int(here.sum()), *means))
-    total = sum(one.count for one in found)
-    error = sum(one.count * abs(one.accuracy - one.confidence) for one in found) / max(1, total)
-    return found, error
+        members = index == i
+        if members.any():
+            means = float(certainty.confidence[members].mean()), float(certainty.right[members].mean())
+            filled.append(Bin(i / bins, (i + 1) / bins, int(members.sum()), *means))
+    total = sum(b.count for b in filled)
+    error = sum(b.count * abs(b.accuracy - b.confidence) for b in filled) / max(1, total)
+    return filled, error
 
 
 def by_confidence(certainty: Certainty) -> list[tuple[float, float, float]]:
-    """(confidence, share of the answers that have it at least, accuracy of those), where there are any."""
-    found = []
+    """Return (confidence, share of the answers at or above it, their accuracy) of each level with any answer."""
+    levels = []
     for level in LEVELS:
         kept = certainty.confidence >= level
         if kept.any():
-            found.append((level, float(kept.mean()), float(certainty.right[kept].mean())))
-    return found
+            levels.append((level, float(kept.mean()), float(certainty.right[kept].mean())))
+    return levels

@@ -1,4 +1,4 @@
-"""What came out of several runs: the spread over seeds, the best, the failed, and what more labels would bring."""
+"""Summary of several runs: mean and deviation over seeds, the best run, failures, and the learning curve."""
 
 import dataclasses
 import math
@@ -11,19 +11,19 @@ from bert_jax.finetuning.plan import PlannedRun
 
 Scores = dict[str, float]
 SHARE = "train_share"
-NOBODY: Mapping[str, Any] = {}
+EMPTY: Mapping[str, Any] = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The runs that differ in their seed alone.
+    """The runs with the same settings and different seeds.
 
     tried      the settings in which they differ from the other runs
-    deviation  of a seed, not of the mean; 0 where there is one seed
-    failed     names of the runs that are no better than whoever ignores the texts
-    diverged   names of the runs whose loss was no number any more; they have no scores
+    deviation  standard deviation over the seeds, not of the mean; 0 for one seed
+    failed     names of the runs that score no better than a constant answer
+    diverged   names of the runs whose loss became NaN or infinite; they have no scores
     rows       training rows of each run
-    words      the main score of a bag of words that learned from as many; None where there is none
+    words      main score of a bag of words trained on the same rows, None if there is none
     """
 
     tried: dict[str, Any]
@@ -48,7 +48,7 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """A setting of which every run diverged, so that it has no scores."""
+    """A setting whose runs all diverged: it has no scores."""
 
     tried: dict[str, Any]
     diverged: list[str]
@@ -56,7 +56,7 @@ class Lost:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """All runs of one command: the settings that have scores, and those that have none."""
+    """All runs of one command: the settings with scores, and those without (`lost`)."""
 
     settings: list[Setting]
     scores: dict[str, Scores]
@@ -65,17 +65,17 @@ class Summary:
 
     @property
     def chosen(self) -> Setting:
-        """The setting of the best mean, of those on the most examples."""
-        return max(_on_most(self.settings), key=lambda setting: setting.main)
+        """The setting with the best mean among those with the largest share of the examples."""
+        return max(_with_largest_share(self.settings), key=lambda setting: setting.main)
 
     @property
     def best(self) -> str:
-        """The run that answers: the best of the chosen setting, not the luckiest of all."""
+        """The best run of the chosen setting: the one that prediction uses."""
         return self.chosen.best
 
     @property
     def diverged(self) -> list[str]:
-        """The runs whose loss was no number any more; they are in no mean."""
+        """The runs whose loss became NaN or infinite; no mean includes them."""
         return [name for setting in self._all for name in setting.diverged]
 
     @property
@@ -88,13 +88,13 @@ class Summary:
 
     @property
     def curve(self) -> list[Setting | Lost]:
-        """The settings that differ from the chosen one in nothing but the share of the examples, from the smallest."""
-        along = _but_for_share(self.chosen.tried)
-        points = [one for one in self._all if _but_for_share(one.tried) == along]
-        return sorted(points, key=lambda one: one.tried[SHARE]) if SHARE in self.chosen.tried else []
+        """The settings that differ from the chosen one only in the share of the examples, smallest share first."""
+        along = _without_share(self.chosen.tried)
+        points = [setting for setting in self._all if _without_share(setting.tried) == along]
+        return sorted(points, key=lambda setting: setting.tried[SHARE]) if SHARE in self.chosen.tried else []
 
     def as_dict(self) -> dict[str, Any]:
-        """`mean` and `deviation` are those of the chosen setting."""
+        """Return the content of runs.json; `mean` and `deviation` are those of the chosen setting."""
         settings = [{**dataclasses.asdict(setting), "seeds": len(setting.runs)} for setting in self.settings]
         return {
             "best": self.best,
@@ -113,14 +113,14 @@ def summarise(
     scores: dict[str, Scores],
     baseline: float,
     *,
-    rows: Mapping[str, int] = NOBODY,
-    words: Mapping[str, float] = NOBODY,
+    rows: Mapping[str, int] = EMPTY,
+    words: Mapping[str, float] = EMPTY,
 ) -> Summary:
-    """Return what came out of the planned runs.
+    """Return the summary of the planned runs. All mappings are by the name of the run.
 
-    scores  on dev by the name of the run; those of a run that diverged are not there
-    rows    training rows by the name of the run
-    words   by the name of the run, the main score of a bag of words that learned from the same rows
+    scores  on dev; runs that diverged have none
+    rows    number of training rows
+    words   main score of a bag of words trained on the same rows
     """
     groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
     for run in plan:
@@ -151,49 +151,51 @@ def _setting(runs: Sequence[PlannedRun], scores: dict[str, Scores], baseline: fl
     )
 
 
-def _but_for_share(tried: Mapping[str, Any]) -> dict[str, Any]:
+def _without_share(tried: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in tried.items() if name != SHARE}
 
 
-def _on_most(settings: Sequence[Setting]) -> list[Setting]:
-    most = max(setting.tried.get(SHARE, 1.0) for setting in settings)
-    return [setting for setting in settings if setting.tried.get(SHARE, 1.0) == most]
+def _with_largest_share(settings: Sequence[Setting]) -> list[Setting]:
+    largest = max(setting.tried.get(SHARE, 1.0) for setting in settings)
+    return [setting for setting in settings if setting.tried.get(SHARE, 1.0) == largest]
 
 
 def curve_verdict(summary: Summary) -> str:
-    """Say whether more labels would help, from the runs of a learning curve: what the last doubling brought.
+    """Return a sentence on whether more labels would help, by the gain of the last doubling of a learning curve.
 
-    Nothing where there is no curve. Runs that failed say something of the recipe: then nothing is said of the labels.
+    Empty if there is no curve. If runs failed, the sentence is about the recipe instead.
     """
     last = summary.curve[-2:]
     if len(last) < 2:
         return ""
-    failed = [name for one in last for name in (*(one.failed if isinstance(one, Setting) else ()), *one.diverged)]
+    failed = [
+        name for point in last for name in (*(point.failed if isinstance(point, Setting) else ()), *point.diverged)
+    ]
     if failed:
-        count = sum(len(one.diverged) + (len(one.runs) if isinstance(one, Setting) else 0) for one in last)
+        count = sum(len(point.diverged) + (len(point.runs) if isinstance(point, Setting) else 0) for point in last)
         return (
             f"{_brought(*last)}, and {len(failed)} of these {count} runs failed ({', '.join(failed)}): that says more "
-            "of the recipe than of the labels. Try another rate or more epochs first"
+            "about the recipe than about the labels. Try another learning rate or more epochs first"
         )
-    half, whole = (one for one in last if isinstance(one, Setting))  # what is lost has failed
-    if not _seeds(half, whole):
-        return f"{_brought(half, whole)}. Give several --seeds to see whether that is chance"
-    error = math.hypot(half.error, whole.error)
-    if whole.main - half.main > 2 * error:
-        return f"{_brought(half, whole)}: more labels will help"
-    if error > 0.02 * max(1.0, abs(whole.main)):
-        return f"{_brought(half, whole)}: too uncertain to tell. Give more --seeds"
-    return f"{_brought(half, whole)}: more labels of this kind will bring little"
+    half, full = (point for point in last if isinstance(point, Setting))  # lost settings have failed
+    if not _have_spread(half, full):
+        return f"{_brought(half, full)}. Give several --seeds to see whether that is chance"
+    error = math.hypot(half.error, full.error)
+    if full.main - half.main > 2 * error:
+        return f"{_brought(half, full)}: more labels will help"
+    if error > 0.02 * max(1.0, abs(full.main)):
+        return f"{_brought(half, full)}: too uncertain to tell. Give more --seeds"
+    return f"{_brought(half, full)}: more labels of this kind will bring little"
 
 
-def _brought(half: Setting | Lost, whole: Setting | Lost) -> str:
-    if isinstance(half, Lost) or isinstance(whole, Lost):
-        return "What the last doubling of the examples brought is not known"
-    rows = f" ({half.rows:,} to {whole.rows:,} rows)" if half.rows and whole.rows else ""
-    spread = f" +- {math.hypot(half.error, whole.error):.4f} (standard error)" if _seeds(half, whole) else ""
-    return f"The last doubling of the examples{rows} brought {whole.main - half.main:+.4f}{spread}"
+def _brought(half: Setting | Lost, full: Setting | Lost) -> str:
+    if isinstance(half, Lost) or isinstance(full, Lost):
+        return "The effect of the last doubling of the examples is unknown"
+    rows = f" ({half.rows:,} to {full.rows:,} rows)" if half.rows and full.rows else ""
+    spread = f" +- {math.hypot(half.error, full.error):.4f} (standard error)" if _have_spread(half, full) else ""
+    return f"The last doubling of the examples{rows} brought {full.main - half.main:+.4f}{spread}"
 
 
-def _seeds(half: Setting, whole: Setting) -> bool:
-    """Return whether both have a spread."""
-    return min(len(half.runs), len(whole.runs)) > 1
+def _have_spread(half: Setting, full: Setting) -> bool:
+    """Return whether both settings have several seeds."""
+    return min(len(half.runs), len(full.runs)) > 1

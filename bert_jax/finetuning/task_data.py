@@ -1,4 +1,4 @@
-"""What every kind of task gives to the loop: encoded examples, and how outputs are scored."""
+"""The data of a task: encoded examples and the functions that score model outputs."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -14,20 +14,20 @@ from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.text.tokenizer import Tokenizer
 
 Metrics = dict[str, float]
-InWays = Callable[[Sequence[str], Callable[[Encoded], np.ndarray]], dict[str, Metrics]]
+ScoreInWays = Callable[[Sequence[str], Callable[[Encoded], np.ndarray]], dict[str, Metrics]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """Labelled examples of one split.
 
-    count  rows, sentences or questions: what a person calls an example
-    score  what the model gives for `encoded` (see inference.outputs) to metrics by name and "main", which decides
-    review the same to what it says of each example
-    owner  the example that each row is of, ascending, where an example may have several rows; not where rows are
-           grouped in `encoded` itself
-    in_ways  where texts are longer than a row: ways to read them (see data.long_texts) and a model to metrics by way
-    notes  what the user should know of the file
+    count    number of rows, sentences or questions
+    score    maps model outputs for `encoded` (see inference.outputs) to metrics by name and "main", the deciding one
+    review   maps the same outputs to a Review
+    owner    index of the example of each row, ascending, if an example may have several rows; None if each has one, or
+             if rows are grouped in `encoded` itself
+    in_ways  maps ways to read long texts (see data.long_texts) and a model to metrics by way; None if all texts fit
+    notes    remarks on the file for the user
     """
 
     encoded: Encoded
@@ -35,15 +35,15 @@ class Examples:
     score: Callable[[np.ndarray], Metrics]
     review: Callable[[np.ndarray], Review]
     owner: np.ndarray | None = None
-    in_ways: InWays | None = None
+    in_ways: ScoreInWays | None = None
     notes: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What to score a model on: labelled data, and what the model knows of its task.
+class ScoringRequest:
+    """Labelled data to score a model on, and what the model knows of its task.
 
-    record  of the task, as TaskData has it; empty for a model from elsewhere
+    record  of the task, as in TaskData; without content for a foreign model
     length  tokens of a row
     """
 
@@ -60,14 +60,14 @@ class Asked:
 class TaskData:
     """A task with its data.
 
-    kind     of head: sequence, token, span or choice
-    labels   of the outputs, where they are classes
-    problem  of a sequence: single_label, multi_label or regression
-    record   what prediction and evaluation need to know of the task
-    notes    what the user should know of the data
-    also     more labelled examples to score, by name
-    baseline the dev examples' main score for whoever ignores the texts: a run that does no better has failed
-    words    the same texts and labels for a bag of words, where examples are whole texts
+    kind      head kind: sequence, token, span or choice
+    labels    of the outputs if they are classes
+    problem   of a sequence task: single_label, multi_label or regression
+    record    facts about the task that prediction and evaluation need
+    notes     remarks on the data for the user
+    also      additional labelled examples to score, by name
+    baseline  main dev score of a constant answer: a run that scores no better has failed
+    words     the same texts and labels for a bag of words, if examples are whole texts
     """
 
     kind: str

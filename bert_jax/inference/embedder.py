@@ -1,4 +1,4 @@
-"""Texts to vectors: `bert_jax.load_embedder(path).embed(texts)`."""
+"""Text embeddings: `bert_jax.load_embedder(path).embed(texts)`."""
 
 import dataclasses
 import functools
@@ -17,9 +17,8 @@ from bert_jax.convert.source import read_model
 from bert_jax.data.encoded import Encoded, encode_rows
 from bert_jax.data.labelled.rows import rows_of
 from bert_jax.errors import UserError
-from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.loading import is_onnx, read_onnx
-from bert_jax.inference.outputs import Collected, onnx_outputs, predict_rows
+from bert_jax.inference.outputs import OutputCollector, onnx_outputs, predict_rows
 from bert_jax.model.compute import Compute
 from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.pretrained import Pretrained
@@ -29,19 +28,19 @@ from bert_jax.train.program import Program
 from bert_jax.trees import unflatten
 from bert_jax.wording import article
 
-# Rows, the tokens of each that are not pooled and a batch size to vectors, in the order of the rows.
+# Maps rows, the number of leading tokens not to pool, and a batch size to vectors in the order of the rows.
 MakeVectors = Callable[[Encoded, int, int], np.ndarray]
-# How vectors are made, to a function that makes them.
+# Maps vector settings to a function that computes vectors.
 Runner = Callable[[VectorConfig], MakeVectors]
 
 
 class Embedder:
-    """An encoder that gives one vector a text.
+    """An encoder that returns one vector for each text.
 
-    vectors     how it makes them
-    guessed     whether that is a guess: the model says nothing of it, and nothing was asked for
-    max_length  tokens that a text is cut to, those of the prompt among them; the model reads at most `most_tokens`
-    width       entries of a vector
+    vectors     settings of the vectors
+    guessed     whether these are defaults: neither the model nor the caller specified them
+    max_length  tokens that a text with its prompt is cut to; the model reads at most `most_tokens`
+    width       size of a vector
     """
 
     def __init__(
@@ -54,11 +53,11 @@ class Embedder:
         max_length: int | None = None,
         compute: Compute = Compute(),
     ) -> None:
-        """Take what is not given from the model's own vector settings, and mean pooling where it has none.
+        """Create an embedder. Settings default to those of the model, and to mean pooling if it has none.
 
-        `runner` stands for another program than that of the parameters of `about`, which then has none.
+        runner  runs the model if `about` has no parameters, as for ONNX
         """
-        self.where, self.tokenizer = about.where, require_tokenizer(about)
+        self.where, self.tokenizer = about.where, about.require_tokenizer()
         self.guessed = about.vectors is None and not pooling
         self.vectors = about.vectors or VectorConfig()
         if pooling:
@@ -73,23 +72,23 @@ class Embedder:
         self._normalize = normalize
 
     def prompt(self, *, name: str | None = None, text: str | None = None) -> str:
-        """Return the prompt of this name, or the text itself; the model's default one where neither is given."""
+        """Return the prompt called `name`, or `text` itself, or by default the model's default prompt."""
         if name is not None and text is not None:
-            raise UserError(f"the prompt named {name!r} and the prompt {text!r}: give one of the two")
+            raise UserError(f"the prompt named {name!r} and the prompt {text!r}: give only one")
         if text is not None:
             return text
         return self.vectors.prompt_text(self.vectors.prompt if name is None else name)
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> Encoded:
-        """Return the tokens of texts, each with the prompt before it, cut to `max_length`."""
+        """Tokenize the texts, each after the prompt, cut to `max_length` tokens."""
         return encode_rows(rows_of([prompt + text for text in rows_of(texts).texts]), self.tokenizer, self.max_length)
 
     def vectors_of(self, encoded: Encoded, prompt: str = "", *, batch_size: int = 64) -> np.ndarray:
-        """Return the vectors of encoded texts, which begin with the prompt, in order: (texts, width), float32."""
+        """Return the vectors of texts that were encoded with `prompt`, in order: (texts, width), float32."""
         if not len(encoded):
             return np.empty((0, self.width), np.float32)
-        found = self._make(encoded, self._first_pooled(prompt), batch_size)
-        return np.asarray(unit(jnp.asarray(found))) if self._normalize else found
+        vectors = self._make(encoded, self._first_pooled(prompt), batch_size)
+        return np.asarray(unit(jnp.asarray(vectors))) if self._normalize else vectors
 
     def embed(
         self,
@@ -99,9 +98,9 @@ class Embedder:
         prompt: str | None = None,
         batch_size: int = 64,
     ) -> np.ndarray:
-        """Return one vector a text, in order: (texts, width), float32; of a single text its vector, (width).
+        """Return one vector for each text, in order: (texts, width), float32; for a single text, its vector (width).
 
-        Longer texts than `max_length` are cut.
+        Texts longer than `max_length` are cut.
         """
         if isinstance(texts, str):
             return self.embed([texts], prompt_name=prompt_name, prompt=prompt, batch_size=batch_size)[0]
@@ -109,9 +108,9 @@ class Embedder:
         return self.vectors_of(self.encode(texts, before), before, batch_size=batch_size)
 
     def _first_pooled(self, prompt: str) -> int:
-        """Return how many tokens at the beginning of a row are not pooled: of a prompt that does not count, and [CLS].
+        """Return the number of leading tokens that are not pooled: [CLS] and a prompt, unless the model pools prompts.
 
-        The tokens of the prompt are counted where it stands alone, as sentence-transformers counts them.
+        The tokens of the prompt are counted on its own, as in sentence-transformers.
         """
         if self.vectors.include_prompt or not prompt:
             return 0
@@ -136,13 +135,13 @@ def _by_jax(about: Pretrained, compute: Compute, vectors: VectorConfig) -> MakeV
 
 
 def _by_onnx(model: OnnxModel, vectors: VectorConfig) -> MakeVectors:
-    """Return a function that runs the encoder by onnxruntime, and pools what it gives here."""
+    """Return a function that runs the encoder with onnxruntime, and pools its hidden states with JAX."""
     pool = jax.jit(vectors.of, static_argnums=2)
 
     def make(encoded: Encoded, first: int, batch_size: int) -> np.ndarray:
-        collected = Collected(encoded)
-        for rows, mask, found in onnx_outputs(model, encoded, batch_size):
-            collected.add(rows, np.asarray(pool(found["last_hidden_state"], mask, first)))
+        collected = OutputCollector(encoded)
+        for rows, mask, named in onnx_outputs(model, encoded, batch_size):
+            collected.add(rows, np.asarray(pool(named["last_hidden_state"], mask, first)))
         return collected.values
 
     return make
@@ -155,11 +154,11 @@ def load_embedder(
     normalize: bool = False,
     max_length: int | None = None,
 ) -> Embedder:
-    """Return the encoder at `path`: a run folder, one of its checkpoints, a foreign folder, or the ONNX of an encoder.
+    """Load the encoder at `path`: a run folder, one of its checkpoints, a foreign folder, or the ONNX of an encoder.
 
-    pooling     in place of the model's own: one of `bert_jax.model.vectors.POOLINGS`, or several, side by side
-    normalize   vectors of length 1, also where the model's own are not
-    max_length  tokens that a text is cut to, in place of the model's own
+    pooling     replaces the model's own: a key of `bert_jax.model.vectors.POOLINGS`, or several, concatenated
+    normalize   scale vectors to length 1, even if the model does not
+    max_length  tokens that a text is cut to, in place of the model's own limit
     """
     path = Path(path)
     hosts.prepare()
@@ -168,8 +167,8 @@ def load_embedder(
     about, model = read_onnx(path)
     if "last_hidden_state" not in model.shapes:
         raise UserError(
-            f"{path}: the ONNX of {article(about.kind)} model, which gives no hidden states. Embed the model that "
-            "it was made of, or convert that --to sentence-transformers, and what comes out --to onnx"
+            f"{path}: the ONNX of {article(about.kind)} model, without hidden states. Embed the model that it was "
+            "exported from, or convert that --to sentence-transformers, and the result --to onnx"
         )
     runner = functools.partial(_by_onnx, model)
     return Embedder(about, runner, pooling=pooling, normalize=normalize, max_length=max_length)

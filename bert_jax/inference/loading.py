@@ -1,4 +1,4 @@
-"""A path to a model that answers."""
+"""Loading of fine-tuned models."""
 
 import os
 from pathlib import Path
@@ -21,17 +21,17 @@ ANSWERERS: dict[str, Any] = {"sequence": Predictor, "token": Tagger, "span": Rea
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX.
+    """Load the model at `path`: a run folder (its best checkpoint), one of its checkpoints, a foreign folder, or ONNX.
 
-    By its head a Predictor (labels and scores of texts and pairs), a Tagger (entities), a Reader (answers from a
-    context) or a Chooser (multiple choice); each has `predict`.
+    The result depends on the head: a Predictor (labels and scores of texts and pairs), a Tagger (entities), a Reader
+    (answers from a context) or a Chooser (multiple choice). Each has `predict`.
     """
     about, compute = open_model(Path(path))
     return ANSWERERS[about.kind](about, compute)
 
 
 def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
-    """What is at `path`, and how it is run; raises UserError for a model without a task."""
+    """Read the model at `path` and return it with a function that runs it. Raises UserError if it has no task."""
     if is_onnx(path):
         about, model = read_onnx(path)
         _require_task(about)
@@ -43,7 +43,7 @@ def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether `path` is an ONNX file, or a folder that has one and no weights of another kind."""
+    """Return whether `path` is an ONNX file, or a folder with one and without weights of Hugging Face."""
     return path.suffix == ".onnx" or ((path / ONNX).is_file() and not is_huggingface(path))
 
 
@@ -55,20 +55,20 @@ def _require_task(about: Pretrained) -> None:
 
 
 def read_onnx(path: Path) -> tuple[Pretrained, OnnxModel]:
-    """Return what an ONNX file says of its model, without parameters, and the model ready to run."""
+    """Return the description of an ONNX model, without parameters, and the model ready to run."""
     model = OnnxModel(path)
-    said = model.description
+    description = model.description
     about = Pretrained(
         str(path),
-        said.kind,
-        said.model,
+        description.kind,
+        description.model,
         read_tokenizer(path if path.is_dir() else path.parent),
         {},
-        said.labels,
-        said.problem,
-        said.max_length,
-        task=said.task,
-        vectors=said.vectors,
-        activation=said.activation,
+        description.labels,
+        description.problem,
+        description.max_length,
+        task=description.task,
+        vectors=description.vectors,
+        activation=description.activation,
     )
     return about, model

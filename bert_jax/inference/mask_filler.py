@@ -1,4 +1,4 @@
-"""The words under [MASK]: `bert_jax.load_mask_filler(path).fill("The [MASK] barked.")`."""
+"""Prediction of masked words: `bert_jax.load_mask_filler(path).fill("The [MASK] barked.")`."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ MASK = "[MASK]"
 
 @dataclasses.dataclass(frozen=True)
 class Filling:
-    """One token that may stand under the mask, and the text with it in place."""
+    """One candidate token for the mask, and the text with it filled in."""
 
     token: str
     probability: float
@@ -32,16 +32,15 @@ class Filling:
 
 
 class MaskFiller:
-    """A masked language model that says what stands under a mask."""
+    """A masked language model that predicts the token under a mask."""
 
     def __init__(self, pretrained: Pretrained, *, best: int = 5, compute: Compute = Compute()) -> None:
         if pretrained.kind not in ("masked_lm", "pretrain"):
-            raise UserError(f"{pretrained.where}: {article(pretrained.kind)} model has no masked LM head to ask")
-        if pretrained.tokenizer is None:
-            raise UserError(f"{pretrained.where}: no tokenizer beside the weights. Put its files there")
+            raise UserError(f"{pretrained.where}: {article(pretrained.kind)} model has no masked LM head")
         if not 1 <= best <= pretrained.model.vocab_size:
             raise UserError(f"best is {best}; it must lie between 1 and {pretrained.model.vocab_size}")
-        self.where, self.tokenizer, self.max_length = pretrained.where, pretrained.tokenizer, pretrained.max_length
+        self.where, self.max_length = pretrained.where, pretrained.max_length
+        self.tokenizer = pretrained.require_tokenizer()
         self.program = Program(FillingTask(pretrained.model, compute, best), make_mesh(MeshConfig(data=1)))
         params = unflatten(pretrained.params)
         encoder = {name: part for name, part in params["encoder"].items() if name != "pooler"}
@@ -49,16 +48,16 @@ class MaskFiller:
 
     @property
     def mask(self) -> str:
-        """How the tokenizer itself spells the mask; [MASK] is understood besides."""
+        """The mask token of the tokenizer; [MASK] is accepted as well."""
         return self.tokenizer.tokens([self.tokenizer.special.mask])[0]
 
     def fill(self, text: str) -> list[Filling]:
-        """The likeliest tokens at the one mask in `text`, the likeliest first."""
+        """Return the most likely tokens for the single mask in `text`, most likely first."""
         parts = text.replace(self.mask, MASK).split(MASK)
         if len(parts) != 2:
             raise UserError(f"{text!r}: {counted(len(parts) - 1, 'mask')}; one {MASK} is expected")
         special = self.tokenizer.special
-        parts[0] = parts[0].rstrip()  # the mask of RoBERTa and ModernBERT takes the blanks before it
+        parts[0] = parts[0].rstrip()  # the mask token of RoBERTa and ModernBERT includes the blanks before it
         before, after = (ids.tolist() for ids in self.tokenizer.ids(parts))
         tokens = [special.cls, *before, special.mask, *after, special.sep]
         if len(tokens) > self.max_length:
@@ -71,14 +70,14 @@ class MaskFiller:
             "position": np.array([len(before) + 1], np.int32),
         }
         (shares, ids), *_ = np.asarray(self.program.outputs(self.params, self.program.place(batch)))
-        found = []
+        fillings = []
         for share, number in zip(shares.tolist(), ids.astype(int).tolist(), strict=True):
             filled = self.tokenizer.decode([*before, number, *after])
-            found.append(Filling(self.tokenizer.tokens([number])[0], share, filled))
-        return found
+            fillings.append(Filling(self.tokenizer.tokens([number])[0], share, filled))
+        return fillings
 
 
 def load_mask_filler(path: str | os.PathLike[str], *, best: int = 5) -> MaskFiller:
-    """The masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
+    """Load the masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
     hosts.prepare()
     return MaskFiller(read_model(Path(path)), best=best)

@@ -1,4 +1,4 @@
-"""What a model gives for encoded rows, run by JAX or by onnxruntime."""
+"""Model outputs for encoded rows, computed by JAX or onnxruntime."""
 
 import collections
 from collections.abc import Callable, Iterator
@@ -17,35 +17,35 @@ from bert_jax.tasks.registry import make_task
 from bert_jax.train.program import Params, Program
 from bert_jax.trees import unflatten
 
-# Rows and a batch size to numbers: an array (rows, outputs), or (tokens, outputs) of a model that reads every token,
-# in the order of `Encoded.tokens`.
+# Maps rows and a batch size to outputs: (rows, outputs), or (tokens, outputs) in the order of `Encoded.tokens` if the
+# head has an output for every token.
 LogitFunction = Callable[[Encoded, int], np.ndarray]
 COMPUTING = "computing"
-QUEUED_BATCHES = 8  # given to the device before the outputs of the first are waited for
+QUEUED_BATCHES = 8  # batches dispatched before the outputs of the first are awaited
 
 
 def jax_compute(about: Pretrained) -> LogitFunction:
-    """Runs the model on JAX's first device."""
+    """Return a function that runs the model on JAX's first device."""
     task = make_task(about.kind, about.model, about.outputs, about.problem)
     program = Program(task, make_mesh(MeshConfig(data=1)))
     params = unflatten(about.params)
     if about.kind in ("token", "span") and "pooler" not in program.params["encoder"]:
-        params["encoder"].pop("pooler", None)  # carried along, not read
+        params["encoder"].pop("pooler", None)  # stored with the model, unused by the head
     placed = program.place_params(params)
     return lambda encoded, batch_size: predict_rows(program, placed, encoded, batch_size)
 
 
 def onnx_compute(model: OnnxModel) -> LogitFunction:
-    """Runs the model by onnxruntime, on the CPU."""
+    """Return a function that runs the model with onnxruntime on the CPU."""
 
     def compute(encoded: Encoded, batch_size: int) -> np.ndarray:
-        collected, lengths = Collected(encoded), encoded.lengths
+        collected, lengths = OutputCollector(encoded), encoded.lengths
         with Progress(COMPUTING, len(encoded.tokens), has_line=False) as progress:
-            for rows, _, found in onnx_outputs(model, encoded, batch_size):
-                if "logits" in found:
-                    logits = found["logits"]
-                else:  # of a span
-                    logits = np.stack([found["start_logits"], found["end_logits"]], axis=-1)
+            for rows, _, named in onnx_outputs(model, encoded, batch_size):
+                if "logits" in named:
+                    logits = named["logits"]
+                else:  # a span head
+                    logits = np.stack([named["start_logits"], named["end_logits"]], axis=-1)
                 collected.add(rows, logits)
                 progress.advance(int(lengths[rows].sum()))
         return collected.values
@@ -56,7 +56,7 @@ def onnx_compute(model: OnnxModel) -> LogitFunction:
 def onnx_outputs(
     model: OnnxModel, encoded: Encoded, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
-    """Yield the rows of each batch, its mask, and the outputs by name; more rows than those may fill it up."""
+    """Yield the row indices of each batch, its mask, and the outputs by name. Padding rows may follow the real ones."""
     for rows, batch in prediction_batches(encoded, batch_size):
         place = np.arange(batch["tokens"].shape[1])
         mask = place < batch["length"][:, None]
@@ -67,11 +67,11 @@ def onnx_outputs(
 def predict_rows(
     program: Program, params: Params, encoded: Encoded, batch_size: int, shapes: int | None = None
 ) -> np.ndarray:
-    """What the task's model gives for each row, or for each token, in their order; computed longest first.
+    """Return the model outputs for each row, or each token, in their order. Computes the longest rows first.
 
-    `shapes`: see prediction_batches.
+    shapes  see prediction_batches
     """
-    collected, lengths = Collected(encoded), encoded.lengths
+    collected, lengths = OutputCollector(encoded), encoded.lengths
     waiting: collections.deque[tuple[np.ndarray, jax.Array]] = collections.deque()
 
     def collect() -> None:
@@ -89,15 +89,15 @@ def predict_rows(
     return collected.values
 
 
-class Collected:
-    """Outputs of batches put in the order of the rows: (rows, outputs), or (tokens, outputs) of B L C batches."""
+class OutputCollector:
+    """Puts outputs of batches in the order of the rows: (rows, outputs), or (tokens, outputs) for B L C batches."""
 
     def __init__(self, encoded: Encoded) -> None:
         self.encoded = encoded
         self.values = np.empty((0, 1), np.float32)
 
     def add(self, rows: np.ndarray, outputs: np.ndarray) -> None:
-        """Takes in a batch whose first rows are these; the others only fill it up."""
+        """Add the outputs of a batch that begins with `rows`; its remaining rows are padding."""
         outputs = outputs[: len(rows)]
         per_token = outputs.ndim == 3
         if not len(self.values):
@@ -106,6 +106,6 @@ class Collected:
         if not per_token:
             self.values[rows] = outputs
             return
-        there = np.arange(outputs.shape[1]) < self.encoded.lengths[rows][:, None]
+        is_token = np.arange(outputs.shape[1]) < self.encoded.lengths[rows][:, None]
         at = self.encoded.offsets[rows][:, None] + np.arange(outputs.shape[1])
-        self.values[at[there]] = outputs[there]
+        self.values[at[is_token]] = outputs[is_token]

@@ -1,4 +1,4 @@
-"""A fine-tuned model that answers: `bert_jax.load(path).predict(texts)`."""
+"""Prediction for whole texts: `bert_jax.load(path).predict(texts)`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.long_texts import encode_texts
 from bert_jax.errors import UserError
-from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, Pretrained
 from bert_jax.tasks.probabilities import sigmoid, softmax
@@ -17,9 +16,12 @@ from bert_jax.tasks.probabilities import sigmoid, softmax
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """`label` with the probability of every class, or a `score` where the task is one, `scores` where it is several.
+    """The prediction for one text.
 
-    `labels` are those of at least 50 %, where a text may have any number of them; `label` is the likeliest.
+    label          the most likely class
+    labels         of a multi-label task: all classes with a probability of at least 0.5
+    probabilities  of each class
+    score, scores  of a regression: the number, or several numbers by name
     """
 
     label: str | None = None
@@ -33,11 +35,11 @@ class Prediction:
 
 
 class Predictor:
-    """A fine-tuned model, ready to label whole texts, or pairs of them."""
+    """A fine-tuned model for whole texts or pairs of texts."""
 
     def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.outputs, self.max_length = about.where, compute, about.max_length
-        self.tokenizer = require_tokenizer(about)
+        self.tokenizer = about.require_tokenizer()
         self.labels = None if about.problem == REGRESSION else list(about.labels or ())
         self.score_names = list(about.labels or ()) if about.problem == REGRESSION and about.outputs > 1 else None
         self.activation = about.activation
@@ -49,11 +51,11 @@ class Predictor:
         self.overlap: int | None = about.task.get("overlap")
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
-        """The columns to read. Of a model from elsewhere it is not known whether it takes pairs: as is given."""
-        known = self.task["columns"] or {}
+        """Return the columns to read. A foreign model reads pairs if `pair` is given."""
+        trained = self.task["columns"] or {}
         takes_pair = pair is not None if self.task["pair"] is None else self.task["pair"]
         return Columns(
-            text or known.get("text", "text"), pair or known.get("pair") or "pair" if takes_pair else None, None
+            text or trained.get("text", "text"), pair or trained.get("pair") or "pair" if takes_pair else None, None
         )
 
     @overload
@@ -65,9 +67,9 @@ class Predictor:
     ) -> list[Prediction]: ...
 
     def predict(self, texts: Any, pairs: Any = None, *, batch_size: int = 64) -> Any:
-        """Return a Prediction for each text (with its pair), in order; of a single text its Prediction.
+        """Return a Prediction for each text (with its pair), in order; for a single text, its Prediction.
 
-        Texts longer than the run's max_length are read as in training: cut, or in windows (see data.long_texts).
+        Texts longer than max_length are read as in training: cut, or in windows (see data.long_texts).
         """
         if isinstance(texts, str):
             return self.predict([texts], None if pairs is None else [pairs], batch_size=batch_size)[0]
@@ -78,6 +80,7 @@ class Predictor:
         return self.answer(rows, batch_size=batch_size)
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Prediction]:
+        """Return a Prediction for each row."""
         texts = encode_texts(rows, self.tokenizer, self.max_length, self.long_texts, self.overlap)
         outputs = texts.outputs(self.outputs(texts.encoded, batch_size), self.problem)
         if self.labels is None:

@@ -1,4 +1,4 @@
-"""A token model that finds entities: `bert_jax.load(path).predict(["Ada went to London."])`."""
+"""Named entity recognition: `bert_jax.load(path).predict(["Ada went to London."])`."""
 
 import dataclasses
 import itertools
@@ -11,7 +11,6 @@ from bert_jax.data.labelled.entities import WORDS, WRITTEN, first_pieces
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.labelled.tagset import Tagset, mean_over
 from bert_jax.data.windows import windows_of_texts
-from bert_jax.inference.answerer import require_tokenizer
 from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import Pretrained
 from bert_jax.tasks.probabilities import softmax
@@ -19,7 +18,7 @@ from bert_jax.tasks.probabilities import softmax
 
 @dataclasses.dataclass(frozen=True)
 class Entity:
-    """`text` is `[start:end]` of the text; `score` is the mean probability of its words' tags."""
+    """An entity: `text` is `[start:end]` of the input, `score` the mean probability of its words' tags."""
 
     label: str
     start: int
@@ -30,7 +29,7 @@ class Entity:
 
 @dataclasses.dataclass(frozen=True)
 class Entities:
-    """What was found in one text, in order."""
+    """The entities of one text, in order."""
 
     entities: list[Entity]
 
@@ -39,18 +38,18 @@ class Entities:
 
 
 class Tagger:
-    """A token classifier. A word has the tag of its first piece; texts of any length are read in windows."""
+    """A token classifier. Each word has the tag of its first piece; texts of any length are read in windows."""
 
     def __init__(self, about: Pretrained, compute: LogitFunction) -> None:
         self.where, self.compute, self.max_length = about.where, compute, about.max_length
-        self.tokenizer = require_tokenizer(about)
+        self.tokenizer = about.require_tokenizer()
         self.tagset = Tagset(about.labels or ())
         self.task = about.task
         self.overlap: int | None = about.task.get("overlap")
-        self.words = WORDS[about.task.get("words", WRITTEN)]  # models from elsewhere mostly learned from columns
+        self.words = WORDS[about.task.get("words", WRITTEN)]  # most foreign models were trained on columns of words
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
-        """The columns to read."""
+        """Return the columns to read."""
         return Columns(text or (self.task.get("columns") or {}).get("text", "text"), None, None)
 
     @overload
@@ -60,12 +59,13 @@ class Tagger:
     def predict(self, texts: Sequence[str], *, batch_size: int = 64) -> list[list[Entity]]: ...
 
     def predict(self, texts: Any, *, batch_size: int = 64) -> Any:
-        """Return the entities of each text, in order; of a single text its entities."""
+        """Return the entities of each text, in order; for a single text, its entities."""
         if isinstance(texts, str):
             return self.predict([texts], batch_size=batch_size)[0]
-        return [found.entities for found in self.answer(rows_of(texts), batch_size=batch_size)]
+        return [answer.entities for answer in self.answer(rows_of(texts), batch_size=batch_size)]
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Entities]:
+        """Return the entities of each row."""
         windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length, self.overlap)
         outputs = self.compute(windows.encoded, batch_size)
         probabilities = softmax(outputs[windows.places()]) if len(outputs) else np.zeros((0, len(self.tagset.tags)))
@@ -77,7 +77,7 @@ class Tagger:
         ]
 
     def _entities(self, text: str, spans: np.ndarray, probabilities: np.ndarray) -> Entities:
-        """Return the entities of a text from the places of its tokens and the probabilities of their labels."""
+        """Return the entities of a text from the character spans and label probabilities of its tokens."""
         words = self.words(text)
         tokens: list[int] = first_pieces(spans, words).tolist()
         classes, sure = probabilities.argmax(axis=-1).tolist(), probabilities.max(axis=-1).tolist()

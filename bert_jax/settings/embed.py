@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
 # Those of bert_jax.model.vectors, and a short name.
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
@@ -40,5 +40,5 @@ class EmbedConfig:
     batch_size: int = 64
     dialect: TableDialect = "auto"
     delimiter: Delimiter = None
-    encoding: Encoding = None
+    encoding: FileEncoding = None
     encoding_errors: EncodingErrors = "strict"

@@ -1,10 +1,10 @@
-"""Settings of `bert-jax evaluate`; the text under each field is its --help."""
+"""Settings of `bert-jax evaluate`; the string under each field is its --help."""
 
 import dataclasses
 from pathlib import Path
 
 from bert_jax.config import LongTexts
-from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,32 +16,32 @@ class EvaluateConfig:
     """
 
     data: Path
-    """A file, or a folder with a dev file, as for the fine-tuning of the task, or tfds:NAME?split=SPLIT."""
+    """A file, or a folder with a dev file, as for fine-tuning on the task, or tfds:NAME?split=SPLIT."""
     model: Path | None = None
-    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a folder from elsewhere, or model.onnx."""
+    """Run folder of `bert-jax finetune` or one folder in its checkpoints/, a foreign folder, or model.onnx."""
     predictions: Path | None = None
-    """Instead of a model, anyone's answers to SQuAD questions: {"question id": "answer", ...}."""
+    """Instead of a model, a file of answers to SQuAD questions: {"question id": "answer", ...}."""
     text: str | None = None
-    """Column of the text, where not as in training."""
+    """Column of the text. Default: as in training."""
     pair: str | None = None
-    """Column of the second text, where not as in training."""
+    """Column of the second text. Default: as in training."""
     label: str | None = None
-    """Column of the label, where not as in training."""
+    """Column of the label. Default: as in training."""
     choices: tuple[str, ...] = ()
-    """For multiple choice, where not as in training: a column for each choice, or one with a list."""
+    """For multiple choice: a column for each choice, or one column with lists. Default: as in training."""
     long_texts: tuple[LongTexts, ...] = ()
-    """For models of single texts: how those longer than a row are read, where not as in training; see the help of
-    finetune. Several: the scores are those of the first, and a table has all."""
+    """For models of single texts: how to read texts longer than a row; see finetune --help. Given several ways, the
+    scores are those of the first, and a table shows all. Default: as in training."""
     json: Path | None = None
-    """Write the scores here too, with the 95 % interval of each under "intervals". `-` is standard output, which then
-    has nothing else."""
+    """Also write the scores to this file, with their 95 % intervals under "intervals". `-` is standard output, which
+    then has nothing else."""
     max_answer_length: int | None = None
-    """For models of spans: the most tokens of an answer, where not as in training."""
+    """For span models: the most tokens of an answer. Default: as in training."""
     report: Path | None = None
-    """Folder for report.md and report.html: scores, classes, confidence and the worst mistakes in full text."""
+    """Folder for report.md and report.html: scores, classes, calibration and the worst mistakes in full text."""
     batch_size: int = 64
-    """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
+    """Rows of 32 tokens in a batch; fewer longer rows, more shorter ones. For a GPU: 1024."""
     dialect: TableDialect = "auto"
     delimiter: Delimiter = None
-    encoding: Encoding = None
+    encoding: FileEncoding = None
     encoding_errors: EncodingErrors = "strict"

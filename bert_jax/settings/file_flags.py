@@ -1,4 +1,4 @@
-"""Settings for reading files of rows that several verbs share, each with its --help."""
+"""Settings for reading files of rows, shared by several verbs, with their --help."""
 
 from typing import Annotated, Literal
 
@@ -9,22 +9,22 @@ from bert_jax.data.formats.dialect import Dialect
 TableDialect = Annotated[
     Dialect,
     tyro.conf.arg(
-        help="What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those "
-        "within it; or they are plain characters. auto: the content of the file decides."
+        help="Quotation marks in .csv and .tsv: they enclose fields; they enclose fields and are escaped with a "
+        "backslash within one; or they are plain characters. auto: decided by the content of the file."
     ),
 ]
 Delimiter = Annotated[
     str | None,
     tyro.conf.arg(
-        help="What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content "
-        "says."
+        help="Separator of the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content "
+        "suggests."
     ),
 ]
-Encoding = Annotated[
+FileEncoding = Annotated[
     str | None,
-    tyro.conf.arg(help="Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."),
+    tyro.conf.arg(help="Encoding of the files: cp1252, utf-16. Default: UTF-8, or that of a byte order mark."),
 ]
 EncodingErrors = Annotated[
     Literal["strict", "replace"],
-    tyro.conf.arg(help="What to do with bytes that are not of the encoding: stop there, or put U+FFFD for each."),
+    tyro.conf.arg(help="What to do with bytes that are invalid in the encoding: stop, or replace each by U+FFFD."),
 ]

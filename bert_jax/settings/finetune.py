@@ -1,4 +1,4 @@
-"""Settings of fine-tuning; the text under each field is its --help."""
+"""Settings of fine-tuning; the string under each field is its --help."""
 
 import dataclasses
 from pathlib import Path
@@ -10,11 +10,11 @@ from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfi
 from bert_jax.cpu import MOST_THREADS
 from bert_jax.data.labelled.glue_tasks import TASKS
 from bert_jax.errors import UserError
-from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
 LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
-CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples that a learning curve is drawn through
-MAX_BATCH_SIZE = 1 << 16  # what is not filled is padding
+CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples for a learning curve
+MAX_BATCH_SIZE = 1 << 16
 OF_TASKS = {  # settings that say something of the user's own files, and the tasks that have such
     "several": ("rows",),
     "score": ("rows",),
@@ -34,36 +34,36 @@ NOT_SINGLE_TEXTS = {"squad": "has windows", "ner": "has windows", "choice": "has
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
-    """Values to try. Each combination is a run with each seed; what is not given is as the setting of its name says."""
+    """Values to try. Each combination is run with each seed; a setting without values keeps its single value."""
 
     learning_rates: tuple[float, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     epochs: tuple[float, ...] = ()
     paper: bool = False
-    """The grid of Devlin et al. 2018, A.3: rates 5e-5, 3e-5, 2e-5, batches of 16 and 32, 2, 3 and 4 epochs."""
+    """The grid of Devlin et al. 2018, A.3: rates 5e-5, 3e-5, 2e-5, batch sizes 16 and 32, 2, 3 and 4 epochs."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rates", "batch_sizes", "epochs"):
             values = getattr(self, name)
             if values and self.paper:
-                raise UserError(f"--sweep.paper and --sweep.{name.replace('_', '-')}: the paper's grid has its own")
+                raise UserError(f"--sweep.paper and --sweep.{name.replace('_', '-')}: give only one of them")
             if len(set(values)) != len(values):
                 raise UserError(f"sweep.{name} {values}: each value once")
 
     @property
     def grid(self) -> dict[str, tuple[float, ...]]:
-        """The values to try of each setting, by its name."""
+        """The values to try, by the name of the setting."""
         if self.paper:
             return {"learning_rate": (5e-5, 3e-5, 2e-5), "batch_size": (16, 32), "epochs": (2.0, 3.0, 4.0)}
-        given = {"learning_rate": self.learning_rates, "batch_size": self.batch_sizes, "epochs": self.epochs}
-        return {name: values for name, values in given.items() if values}
+        grid = {"learning_rate": self.learning_rates, "batch_size": self.batch_sizes, "epochs": self.epochs}
+        return {name: values for name, values in grid.items() if values}
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneConfig:
     """Fine-tune a pre-trained encoder on a GLUE task, SQuAD, entities or your own rows. The same command resumes.
 
-    Each run folder ends with a report: report.html to look at, report.md, and report.json with its numbers.
+    Each finished run folder has a report: report.html, report.md, and report.json with the numbers.
 
     bert-jax finetune --from runs/mini --task mrpc --data glue/ --output runs/mrpc --seeds 1 2 3
     bert-jax finetune --from runs/mini --task rows --data tickets.csv --text body --label priority --output runs/tickets
@@ -77,95 +77,95 @@ class FinetuneConfig:
     from_: Annotated[Path, tyro.conf.arg(name="from")]
     """Run folder or one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
     data: Path
-    """The task's folder with train.* and dev.*, or one file: some of it is held out. Or tfds:NAME[@FOLDER] as prepared
-    by TensorFlow Datasets in its folder or another: tfds:glue, tfds:squad/v2.0, tfds:imdb_reviews."""
+    """The folder of the task with train.* and dev.*, or one file, part of which is held out. Or tfds:NAME[@FOLDER], as
+    prepared by TensorFlow Datasets in its default folder or another: tfds:glue, tfds:squad/v2.0, tfds:imdb_reviews."""
     output: Path
-    """Run folder to make, or to go on with. With several seeds, a sweep or a learning curve: a folder of runs."""
+    """Run folder to create or to resume. With several seeds, a sweep or a learning curve: a folder of runs."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from, in place of
-    what its files say or it looks like."""
+    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from. Default: as
+    its files say, or as the vocabulary suggests."""
     task: str = "rows"
     """rows, squad (1.1 and 2.0), ner, choice, swag, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli;
-    glue for all of them that are in the folder, with a table, and the leaderboard's answers to their test files."""
+    glue for all of these in the folder, with a table, and answers to their test files for the leaderboard."""
     text: str = "text"
     """For rows and choice: the column of the text."""
     pair: str | None = None
-    """For rows: the column of the second text, if there is one."""
+    """For rows: the column of the second text, if any."""
     label: str = "label"
-    """For rows and choice: the column of the label; of a choice its number from 0."""
+    """For rows and choice: the column of the label; for choice, the number of the right choice from 0."""
     choices: tuple[str, ...] = ()
-    """For choice: a column for each choice, or one with a list (default: choices)."""
+    """For choice: a column for each choice, or one column with lists (default: choices)."""
     several: bool = False
-    """For rows: a row has any number of labels, a list in .jsonl, or parted by |."""
+    """For rows: a row has any number of labels, as a list in .jsonl, or separated by |."""
     score: bool = False
     """For rows: the label is a number to predict, not a class."""
     scores: tuple[str, ...] = ()
-    """For rows, in place of --label: several numbers to predict, a column for each, or one column with lists."""
+    """For rows, instead of --label: several numbers to predict, a column for each, or one column with lists."""
     class_weights: Literal["equal", "balanced"] = "equal"
-    """balanced: a row counts in the loss by how rare its class is, so that rare classes are not passed over."""
+    """balanced: rows of rare classes weigh more in the loss, so that all classes weigh the same in total."""
     dev_share: float = 0.1
-    """Without a dev file: share of the examples held out, of rows each class in its share."""
+    """Without a dev file: share of the examples to hold out; for rows, of each class."""
     group: str | None = None
-    """For rows and choice: a column, of customers or documents. Rows of one group are held out together; with a dev
-    file of its own, groups that are in both are told."""
+    """For rows and choice: a column such as the customer or document. Rows of one group are held out together; with a
+    dev file, a note counts the groups that are in both files."""
     split_seed: int = 0
-    """Decides which examples are held out. The same for all --seeds."""
+    """Seed of the choice of held-out examples, the same for all --seeds."""
     dialect: TableDialect = "auto"
     delimiter: Delimiter = None
-    encoding: Encoding = None
+    encoding: FileEncoding = None
     encoding_errors: EncodingErrors = "strict"
     epochs: float | None = None
-    """Default: by the width of the encoder, from 3 of BERT-base and wider ones to 10 of bert-tiny; a note says it."""
+    """Default: by the width of the encoder, from 3 for BERT-base and wider to 10 for bert-tiny; a note prints it."""
     batch_size: int = 32
     learning_rate: float | None = None
-    """At its peak, after the warm-up. Default: by the width of the encoder, from 5e-5 of BERT-base to 1e-3 of
-    bert-tiny; a note says it."""
+    """Peak learning rate, after the warm-up. Default: by the width of the encoder, from 5e-5 for BERT-base to 1e-3 for
+    bert-tiny; a note prints it."""
     warmup: float = 0.1
-    """Share of the steps."""
+    """Share of the steps in which the learning rate rises from 0."""
     weight_decay: float = 0.01
     layer_decay: float = 1.0
-    """Each layer learns at this share of the rate of the one above it: 0.9 holds small data together. 1: all alike."""
+    """Factor of the learning rate from each layer to the one below. 0.9 helps on small data; 1: the same for all."""
     freeze_layers: int = 0
-    """So many of the lowest layers, and the embeddings, stay as they are."""
+    """Number of lowest layers that are not trained; the embeddings then are not either."""
     fresh_layers: int = 0
-    """So many of the topmost layers, and the pooler, start from random weights."""
+    """Number of top layers that start from random weights; the pooler then does, too."""
     patience: int | None = None
-    """Scorings of the dev rows without a better one after which training stops. Default: it goes to its end."""
+    """Stop training after this many evaluations without a better dev score. Default: train to the end."""
     dropout: float | None = None
-    """In place of the pre-trained model's own."""
+    """Dropout rate. Default: that of the pre-trained model."""
     max_length: int | None = None
-    """Tokens of a row: 128, for squad 384. Longer texts are read as --long-texts says; squad and ner have windows."""
+    """Tokens of a row. Default: 128, for squad 384. See --long-texts for longer texts; squad and ner use windows."""
     long_texts: LongTexts = "cut"
-    """How single texts longer than a row are read: cut at the end; head-tail: the first quarter of the row from the
-    text's beginning, the rest from its end; mean, max: all of it, in windows, of whose scores (max: probabilities) the
-    mean or the largest is taken. A window is a row of training, the windows of a text count as much as one other text
-    together, and an epoch has each text once, so a step more for each batch of windows."""
+    """How to read single texts longer than a row. cut: their beginning; head-tail: a quarter of the row from their
+    beginning, the rest from their end; mean, max: all of it in windows, with the mean of the window scores or the
+    largest window probability. In training each window is a row; the windows of a text together weigh as much as one
+    text, and an epoch has all windows, so it has more steps."""
     overlap: int | None = None
-    """Tokens that two windows share, of squad, ner, or --long-texts mean and max. Default: a quarter of the room, at
-    most 128."""
+    """Tokens that two neighbouring windows share, for squad, ner, and --long-texts mean and max. Default: a quarter of
+    the room for text, at most 128."""
     max_answer_length: int | None = None
-    """For squad: the most tokens of an answer. Default: what 250 characters take in the vocabulary, or more where the
-    training answers are longer."""
+    """For squad: the most tokens of an answer. Default: as many as 250 characters take, or more if the training answers
+    are longer."""
     seeds: tuple[int, ...] = (0,)
-    """One run for each: fresh head, order of the rows, dropout."""
+    """One run for each seed, which decides the initial head, the order of the rows and dropout."""
     sweep: SweepConfig = SweepConfig()
     learning_curve: bool = False
-    """Train on an eighth, a quarter, half and all of the training examples, for as many steps: would more labels help?
-    """
+    """Train on an eighth, a quarter, half and all of the training examples, each for as many steps, to see whether more
+    labels would help."""
     train_share: float = 1.0
-    """Of the training examples, so many are used, of each class its share, for as many steps as all would take."""
+    """Share of the training examples to use, of each class, for as many steps as with all examples."""
     from_scratch: bool = False
-    """Start from random weights of the same architecture: the baseline that pre-training has to beat."""
+    """Start from random weights of the same architecture, as a baseline for pre-training."""
     accumulate: int = 1
-    """Micro-batches that each update is added up from."""
+    """Number of micro-batches whose gradients are accumulated for each update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What matrix products run in."""
+    """Number type of matrix products."""
     evaluate_every: int | None = None
-    """Steps between two scorings of the dev rows. Each epoch where not said."""
+    """Steps between two evaluations on the dev rows. Default: an epoch."""
     log_every: int = 10
     threads: int | None = None
-    """On a CPU: for how many threads XLA splits its sums. Runs repeat bit for bit where this is the same, on however
-    many cores. Default: what the run was begun with; of a new run the cores here."""
+    """On a CPU: number of threads that XLA splits its sums for. Runs with the same number are equal bit for bit, on any
+    number of cores. Default: the number that the run was started with; for a new run, the number of cores."""
     mesh: MeshConfig = MeshConfig()
 
     def __post_init__(self) -> None:
@@ -183,14 +183,14 @@ class FinetuneConfig:
         check_ranges(self, threads=(1, MOST_THREADS))
         for name, values in self.sweep.grid.items():
             for value in values:
-                own: dict[str, Any] = {name: value, "sweep": SweepConfig()}
-                dataclasses.replace(self, **own)  # raises for a value out of range
+                changes: dict[str, Any] = {name: value, "sweep": SweepConfig()}
+                dataclasses.replace(self, **changes)  # raises for a value out of range
         if not 0 < self.train_share <= 1:
             raise UserError(f"train_share {self.train_share} is not above 0 and at most 1")
         if self.learning_curve and self.train_share != 1:
-            raise UserError(f"--learning-curve takes shares of its own. Leave out --train-share {self.train_share}")
+            raise UserError(f"--learning-curve has its own shares. Leave out --train-share {self.train_share}")
         if self.several + self.score + bool(self.scores) > 1:
-            raise UserError("--several, --score, --scores: a row has labels, a number or several. Give one of them")
+            raise UserError("--several, --score, --scores: give only one of them")
         for name in ("scores", "choices"):
             columns = getattr(self, name)
             if len(set(columns)) != len(columns):
@@ -200,11 +200,11 @@ class FinetuneConfig:
             if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):
                 shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value
                 flag = f"--{name.replace('_', '-')} {shown}".strip()
-                raise UserError(f"{flag}: for task {' and '.join(tasks)}, this is {self.task}. Leave it out")
+                raise UserError(f"{flag}: for task {' and '.join(tasks)}, not {self.task}. Leave it out")
         if self.overlap is not None and self.task not in WINDOWED and self.long_texts not in ("mean", "max"):
-            raise UserError(f"--overlap {self.overlap}: there are windows with --long-texts mean or max. Leave it out")
+            raise UserError(f"--overlap {self.overlap}: windows need --long-texts mean or max. Leave it out")
         if self.class_weights == "balanced" and self.task == "glue":
-            raise UserError("--class-weights balanced: stsb, one of the tasks, has no classes. Give a task at a time")
+            raise UserError("--class-weights balanced: stsb, one of the tasks, has no classes. Run one task at a time")
         if self.long_texts != "cut" and self.task in NOT_SINGLE_TEXTS:
             what = NOT_SINGLE_TEXTS[self.task]
             raise UserError(f"--long-texts {self.long_texts} is for single texts, {self.task} {what}. Leave it out")
@@ -217,5 +217,5 @@ class FinetuneConfig:
 
     @property
     def length(self) -> int:
-        """`max_length`, worked out where it was not given."""
+        """The tokens of a row: `max_length`, or the default of the task."""
         return self.max_length or LONGEST.get(self.task, 128)

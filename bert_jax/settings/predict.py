@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from bert_jax.settings.file_flags import Delimiter, Encoding, EncodingErrors, TableDialect
+from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ class PredictConfig:
     """Rows of 32 tokens in a batch; of longer texts fewer, of shorter ones more. A GPU takes 1024."""
     dialect: TableDialect = "auto"
     delimiter: Delimiter = None
-    encoding: Encoding = None
+    encoding: FileEncoding = None
     encoding_errors: EncodingErrors = "strict"
     escape_formulas: bool = False
     """In .csv and .tsv: put an apostrophe before cells that a spreadsheet would run as formulas (= + - @). Otherwise

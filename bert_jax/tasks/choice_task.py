@@ -1,4 +1,4 @@
-"""One of several choices, each read with the text as a pair. Devlin et al. 2018, 4.4."""
+"""Multiple choice: each choice is read with the text as a pair. Devlin et al. 2018, 4.4."""
 
 import dataclasses
 from typing import ClassVar
@@ -18,7 +18,7 @@ from bert_jax.train.task import Batch, Sums
 
 @dataclasses.dataclass(frozen=True)
 class ChoiceTask:
-    """Batches have tokens (B choices L), length and segment_b (B choices), label and weight (B)."""
+    """Multiple choice. Batches have tokens (B choices L), length and segment_b (B choices), label and weight (B)."""
 
     model: ModelConfig
     compute: Compute = Compute()
@@ -43,5 +43,5 @@ class ChoiceTask:
         }
 
     def outputs(self, module: SequenceModel, batch: Batch) -> Array:
-        """The score of each row, a text with one choice: (B 1)."""
+        """Return the score of each row, a text with one choice: (B 1)."""
         return row_logits(module, batch, None)

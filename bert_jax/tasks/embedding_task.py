@@ -1,4 +1,4 @@
-"""One vector a text, from a pre-trained encoder."""
+"""Text embeddings from a pre-trained encoder."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from bert_jax.train.task import Batch
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingTask:
-    """One vector a sequence, of the last hidden states; tokens before place `first` are not pooled."""
+    """One vector for each sequence, pooled from the last hidden states without the first `first` tokens."""
 
     model: ModelConfig
     compute: Compute = Compute()

@@ -1,4 +1,4 @@
-"""The likeliest tokens under a [MASK], from a pre-trained masked LM."""
+"""Prediction of the token under a [MASK] with a pre-trained masked LM."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ from bert_jax.train.task import Batch
 
 @dataclasses.dataclass(frozen=True)
 class FillingTask:
-    """The likeliest tokens at one position a sequence, `position` of the batch."""
+    """The `best` most likely tokens at one position of each sequence, `position` (B) of the batch."""
 
     model: ModelConfig
     compute: Compute = Compute()
@@ -26,7 +26,7 @@ class FillingTask:
         return MaskedLMModel(self.model, compute=self.compute, rngs=rngs)
 
     def outputs(self, module: MaskedLMModel, batch: Batch) -> Array:
-        """Probabilities and ids of the best tokens, best first: (B 2 best), float32."""
+        """Return probabilities and ids of the best tokens, best first: (B 2 best), float32."""
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
         hidden = module.encoder(batch["tokens"], segments, mask)
         scores = module.masked_logits(hidden, batch["position"][:, None])[:, 0]  # B V

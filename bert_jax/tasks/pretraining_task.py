@@ -1,4 +1,4 @@
-"""Masked LM, alone or with next sentence prediction (Devlin et al. 2018, 3.1) or sentence order (Lan et al. 2019)."""
+"""Masked LM with next sentence prediction (Devlin et al. 2018, 3.1), sentence order (Lan et al. 2019) or neither."""
 
 import dataclasses
 from typing import ClassVar, Literal
@@ -17,10 +17,9 @@ from bert_jax.train.task import Batch, Sums
 
 @dataclasses.dataclass(frozen=True)
 class PretrainingTask:
-    """Batches are those of bert_jax.data.pretraining.stream.
+    """The pre-training task. Batches are those of bert_jax.data.pretraining.stream.
 
-    `pair_loss` names what is learned of a pair beside the masked LM: next sentence, sentence order, or nothing
-    (RoBERTa), and then there is no head for it.
+    pair_loss  the loss of sentence pairs: next sentence, sentence order, or None (RoBERTa) for no pair head
     """
 
     model: ModelConfig
@@ -39,8 +38,8 @@ class PretrainingTask:
     def counts(self, batch: Batch) -> Sums:
         masked, pairs = jnp.sum(batch["masked_count"]), jnp.sum(batch["weight"])
         counts = {"mlm_loss": masked, "mlm_accuracy": masked}
-        of_pairs = {f"{self.pair_loss}_loss": pairs, f"{self.pair_loss}_accuracy": pairs} if self.pair_loss else {}
-        return {**counts, **of_pairs}
+        pair_counts = {f"{self.pair_loss}_loss": pairs, f"{self.pair_loss}_accuracy": pairs} if self.pair_loss else {}
+        return {**counts, **pair_counts}
 
     def sums(self, module: MaskedLMModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])

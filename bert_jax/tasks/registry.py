@@ -1,4 +1,4 @@
-"""The task of each kind of head."""
+"""The training task of each head kind."""
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
@@ -13,7 +13,7 @@ FinetuningTask = ClassificationTask | MultiLabelTask | RegressionTask | ChoiceTa
 def make_task(
     kind: str, model: ModelConfig, outputs: int, problem: str, compute: Compute = Compute()
 ) -> FinetuningTask:
-    """The task of a kind of model with a head of so many outputs; `problem` tells the `sequence` ones apart."""
+    """Return the task of a head kind with `outputs` outputs; `problem` selects among the `sequence` tasks."""
     if kind == "token":
         return TaggingTask(model, compute, classes=outputs)
     if kind == "span":

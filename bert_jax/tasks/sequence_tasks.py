@@ -1,4 +1,4 @@
-"""One answer a sequence: a class, or a score. Devlin et al. 2018, 4.1."""
+"""Classification and regression of whole sequences. Devlin et al. 2018, 4.1."""
 
 import dataclasses
 from typing import ClassVar
@@ -17,13 +17,13 @@ from bert_jax.train.task import Batch, Sums
 
 
 def row_logits(module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Array:
-    """What the head says of each row of the batch: (B C)."""
+    """Return the outputs of the head for each row of the batch: (B C)."""
     segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
     return module(batch["tokens"], segments, mask, seeds)
 
 
 def _is_real(batch: Batch) -> Array:
-    """1 of each row that does not only fill the batch up."""
+    """Return 1.0 for each real row and 0.0 for padding rows."""
     return (batch["weight"] > 0).astype(jnp.float32)
 
 
@@ -35,17 +35,17 @@ class _SequenceTask:
     headline: ClassVar[str]
 
     def counts(self, batch: Batch) -> Sums:
-        """The loss is by row, whatever the rows of a batch weigh together: so a weight is the same in every batch."""
+        """Count rows for the loss, not their weights: so a weight means the same in every batch."""
         return {"loss": jnp.sum(_is_real(batch)), self.headline: jnp.sum(batch["weight"])}
 
     def outputs(self, module: SequenceModel, batch: Batch) -> Array:
-        """Class scores before the softmax (B C), or the score (B 1)."""
+        """Return class logits (B C), or numbers (B C)."""
         return row_logits(module, batch, None)
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationTask(_SequenceTask):
-    """One class a row. `class_weights`: what a row of each class counts in the loss; all the same where not given."""
+    """One of several classes for each row. `class_weights` are factors of the loss by class, by default 1."""
 
     classes: int = 2
     class_weights: tuple[float, ...] | None = None
@@ -72,7 +72,7 @@ class ClassificationTask(_SequenceTask):
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabelTask(_SequenceTask):
-    """Any number of classes a row: `label` (B C) of the batch has a 1.0 for each."""
+    """Any number of classes for each row: `label` (B C) of the batch is 1.0 for each of them."""
 
     classes: int = 2
     headline: ClassVar[str] = "exact"
@@ -92,7 +92,7 @@ class MultiLabelTask(_SequenceTask):
 
 @dataclasses.dataclass(frozen=True)
 class RegressionTask(_SequenceTask):
-    """One score a row, `label` (B) of the batch, or several, (B C); the error is the mean over them."""
+    """Regression with mean squared error, averaged over several numbers: `label` (B), or (B C)."""
 
     scores: int = 1
     headline: ClassVar[str] = "absolute_error"

@@ -1,4 +1,4 @@
-"""From start and end scores to the best spans of a text. Devlin et al. 2018, 4.2 and 4.3. NumPy only."""
+"""Search for the best answer spans from start and end scores. Devlin et al. 2018, 4.2 and 4.3. NumPy only."""
 
 import dataclasses
 import itertools
@@ -8,13 +8,13 @@ import numpy as np
 
 from bert_jax.data.windows import Windows
 
-BEST = 20  # starts and ends of a window that are tried with each other; as google-research/bert
+BEST = 20  # starts and ends of a window that are combined, as in google-research/bert
 IMPOSSIBLE = -1e30
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """`text` is `[start:end]` of the context; `score` the sum of the two logits."""
+    """A span `text`, which is `context[start:end]`; `score` is the sum of its two logits."""
 
     text: str
     start: int
@@ -25,10 +25,11 @@ class Candidate:
 def read_spans(
     windows: Windows, logits: np.ndarray, contexts: Sequence[str], *, best: int = BEST
 ) -> list[tuple[list[Candidate], float]]:
-    """Return for each context the `best` spans, best first, and the score of no answer: the least of its windows'.
+    """Return the `best` spans of each context, best first, and the score of no answer, the lowest of its windows.
 
-    logits  (tokens of the windows, 2): start and end. A span starts and ends in the context, within one window, and has
-    at most as many tokens as `windows.longest` says. Devlin et al. 2018, 4.2 and 4.3.
+    logits  (tokens of the windows, 2): start and end
+
+    A span lies in the context and within one window, and has at most `windows.longest` tokens.
     """
     rows, first, last, scores = _best_spans(windows, logits, best)
     none = logits[windows.encoded.offsets[:-1]].sum(axis=-1)  # at [CLS]
@@ -37,28 +38,28 @@ def read_spans(
     answers = []
     ends_of_rows = np.searchsorted(rows, np.arange(len(windows.owner) + 1))
     for text, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):
-        mine = slice(ends_of_rows[start], ends_of_rows[end])
-        order = np.argsort(-scores[mine], kind="stable")
-        found: dict[tuple[int, int], Candidate] = {}
-        for i in (order + mine.start).tolist():
+        candidates = slice(ends_of_rows[start], ends_of_rows[end])
+        order = np.argsort(-scores[candidates], kind="stable")
+        distinct: dict[tuple[int, int], Candidate] = {}
+        for i in (order + candidates.start).tolist():
             begin, close = int(spans[starts[text] + first[i], 0]), int(spans[starts[text] + last[i], 1])
             shown = contexts[text][begin:close]
-            words = shown.strip()  # some tokenizers' pieces have the blank before them in their place
+            words = shown.strip()  # the offsets of some tokenizers include the blank before a piece
             begin += len(shown) - len(shown.lstrip())
             key = begin, begin + len(words)
-            if words and key not in found:
-                found[key] = Candidate(words, *key, float(scores[i]))
-            if len(found) == best:
+            if words and key not in distinct:
+                distinct[key] = Candidate(words, *key, float(scores[i]))
+            if len(distinct) == best:
                 break
-        answers.append((list(found.values()), float(none[start:end].min())))
+        answers.append((list(distinct.values()), float(none[start:end].min())))
     return answers
 
 
 def _best_spans(
     windows: Windows, logits: np.ndarray, best: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return row, first and last token of the text, and score of the spans worth looking at: at most `best` a row."""
-    found = []
+    """Return row, first token, last token and score of candidate spans, at most `best` for each row."""
+    parts = []
     offsets = windows.encoded.offsets
     longest = windows.longest[windows.owner].tolist()
     for row in range(len(windows.owner)):
@@ -75,10 +76,10 @@ def _best_spans(
         flat = np.argsort(-scores, axis=None, kind="stable")[:best]
         flat = flat[scores.ravel()[flat] > IMPOSSIBLE]
         base = int(windows.start[row])
-        found.append(
+        parts.append(
             (np.full(len(flat), row), base + starts[flat // few], base + ends[flat % few], scores.ravel()[flat])
         )
-    if not found:
+    if not parts:
         none = np.zeros(0, np.int64)
         return none, none, none, np.zeros(0)
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))  # type: ignore[return-value]

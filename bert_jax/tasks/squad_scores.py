@@ -1,4 +1,4 @@
-"""Exact match and F1 as the official evaluation scripts of SQuAD 1.1 and 2.0 count them, in per cent."""
+"""Exact match and F1 of the official SQuAD 1.1 and 2.0 evaluation scripts, in per cent."""
 
 import itertools
 import re
@@ -14,12 +14,12 @@ from bert_jax.errors import UserError
 _ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
-Golds = Mapping[str, Sequence[str]]  # question id to the texts of its answers; none: it has no answer
-Scores = tuple[float, float]  # exact match and F1
+Golds = Mapping[str, Sequence[str]]  # question id to gold answers, empty if the question has no answer
+MatchScores = tuple[float, float]  # exact match and F1
 
 
 def normalize_answer(text: str) -> str:
-    """Return the text in lower case, without punctuation and articles, words parted by one blank."""
+    """Return the text in lower case, without punctuation and articles, with single blanks between words."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -28,29 +28,29 @@ def exact_match(answer: str, gold: str) -> float:
 
 
 def f1(answer: str, gold: str) -> float:
-    """Return the F1 of the words that both have: 0 where they share none, as where either has none."""
-    given, expected = normalize_answer(answer).split(), normalize_answer(gold).split()
-    same = sum((Counter(given) & Counter(expected)).values())
+    """Return the F1 of the words of two answers, 0 if they share none."""
+    predicted, expected = normalize_answer(answer).split(), normalize_answer(gold).split()
+    same = sum((Counter(predicted) & Counter(expected)).values())
     if not same:
         return 0.0
-    precision, recall = same / len(given), same / len(expected)
+    precision, recall = same / len(predicted), same / len(expected)
     return 2 * precision * recall / (precision + recall)
 
 
-def _score_1_1(answer: str | None, golds: Sequence[str]) -> Scores | None:
-    """Return the scores of one question as evaluate-v1.1.py has them: (0, 0) for one that was not answered.
+def _score_1_1(answer: str | None, golds: Sequence[str]) -> MatchScores | None:
+    """Return the scores of one question as in evaluate-v1.1.py: (0, 0) if it was not answered.
 
-    Golds without a word count, by exact match alone: no word is shared, so their F1 is 0.
+    Gold answers without a word can only match exactly: their F1 is 0.
     """
     if answer is None:
         return 0.0, 0.0
     return _best(answer, golds, f1)
 
 
-def _score_2_0(answer: str | None, golds: Sequence[str]) -> Scores | None:
-    """Return the scores of one question as evaluate-v2.0.py has them: None for one that was not answered.
+def _score_2_0(answer: str | None, golds: Sequence[str]) -> MatchScores | None:
+    """Return the scores of one question as in evaluate-v2.0.py: None if it was not answered.
 
-    Golds without a word are left out; where none is left, an answer without a word is right.
+    Gold answers without a word are ignored; if none is left, an answer without a word is right.
     """
     if answer is None:
         return None
@@ -58,25 +58,28 @@ def _score_2_0(answer: str | None, golds: Sequence[str]) -> Scores | None:
 
 
 def _f1_or_empty(answer: str, gold: str) -> float:
-    """Return the F1, 1 where neither has a word."""
+    """Return the F1 of two answers, 1 if neither has a word."""
     return f1(answer, gold) or float(not normalize_answer(answer) and not normalize_answer(gold))
 
 
-def _best(answer: str, golds: Sequence[str], overlap: Callable[[str, str], float]) -> Scores:
+def _best(answer: str, golds: Sequence[str], overlap: Callable[[str, str], float]) -> MatchScores:
     return max(exact_match(answer, gold) for gold in golds), max(overlap(answer, gold) for gold in golds)
 
 
-SCRIPTS: dict[Version, Callable[[str | None, Sequence[str]], Scores | None]] = {"1.1": _score_1_1, "2.0": _score_2_0}
+SCRIPTS: dict[Version, Callable[[str | None, Sequence[str]], MatchScores | None]] = {
+    "1.1": _score_1_1,
+    "2.0": _score_2_0,
+}
 
 
-def scores_by_question(answers: Mapping[str, str], golds: Golds, version: Version) -> dict[str, Scores]:
-    """Return (exact match, F1) of each question that counts, the best over its golds."""
+def scores_by_question(answers: Mapping[str, str], golds: Golds, version: Version) -> dict[str, MatchScores]:
+    """Return (exact match, F1) of each question that counts, at best over its gold answers."""
     scores = {name: SCRIPTS[version](answers.get(name), texts) for name, texts in golds.items()}
     return {name: pair for name, pair in scores.items() if pair is not None}
 
 
 def squad_scores(answers: Mapping[str, str], golds: Golds, version: Version) -> dict[str, float]:
-    """Return `exact_match` and `f1` over all questions; of those that have an answer and the others apart, too."""
+    """Return `exact_match` and `f1` over all questions, and separately with and without an answer if there are both."""
     by_question = scores_by_question(answers, golds, version)
     if not by_question:
         raise UserError("none of the questions has an answer in the predictions. Do the two files belong together?")
@@ -85,12 +88,12 @@ def squad_scores(answers: Mapping[str, str], golds: Golds, version: Version) -> 
 
 
 def mean_scores(by_question: np.ndarray, answered: np.ndarray) -> dict[str, float]:
-    """Return the same from (exact match, F1) of each question, and whether it has an answer."""
+    """Return `squad_scores` from the (exact match, F1) of each question; `answered` marks those with an answer."""
     scores: dict[str, float] = {}
-    for prefix, those in (("", np.ones_like(answered)), ("has_answer_", answered), ("no_answer_", ~answered)):
-        if not those.any() or (prefix and those.all()):
+    for prefix, chosen in (("", np.ones_like(answered)), ("has_answer_", answered), ("no_answer_", ~answered)):
+        if not chosen.any() or (prefix and chosen.all()):
             continue
-        exact, overlap = by_question[those].mean(axis=0)
+        exact, overlap = by_question[chosen].mean(axis=0)
         scores |= {f"{prefix}exact_match": 100 * float(exact), f"{prefix}f1": 100 * float(overlap)}
     return scores
 
@@ -98,10 +101,12 @@ def mean_scores(by_question: np.ndarray, answered: np.ndarray) -> dict[str, floa
 def best_threshold(
     no_answer: Mapping[str, float], answers: Mapping[str, str], golds: Golds, version: Version
 ) -> tuple[float, dict[str, float]]:
-    """Return the threshold on `no_answer` above which an answer is better withheld for F1, and the best scores.
+    """Return the threshold on `no_answer` that maximises F1, and the best exact match and F1.
 
-    `answers` are those given if all are. As find_best_thresh of the official script, but half-way between two
-    questions, so that rounding does not decide. Finite, as JSON has it, also where `no_answer` is not.
+    answers  of all questions, before any is withheld
+
+    As find_best_thresh of the official script, but half-way between two questions, so that rounding does not decide.
+    The threshold is finite, as JSON requires, even if `no_answer` is not.
     """
     by_question = scores_by_question(answers, golds, version)
     none = sum(not texts for texts in golds.values())

@@ -1,4 +1,4 @@
-"""An answer from every token: its class, or where a span starts and ends. Devlin et al. 2018, 4.2 and 5.3."""
+"""Tasks with an output for every token: tagging and span extraction. Devlin et al. 2018, 4.2 and 5.3."""
 
 import dataclasses
 from typing import ClassVar
@@ -24,7 +24,7 @@ class _TokenTask:
     headline: ClassVar[str] = "accuracy"
 
     def outputs(self, module: TokenModel, batch: Batch) -> Array:
-        """Scores of every token before any softmax: (B L outputs)."""
+        """Return the logits of every token (B L outputs)."""
         return self._logits(module, batch, None, None)
 
     def _logits(
@@ -36,7 +36,7 @@ class _TokenTask:
 
 @dataclasses.dataclass(frozen=True)
 class TaggingTask(_TokenTask):
-    """A class for every token that has a label: `token_labels` (B L) of the batch, below 0 where there is none."""
+    """A class for every labelled token: `token_labels` (B L) of the batch, negative for tokens without a label."""
 
     classes: int = 2
 
@@ -61,9 +61,9 @@ class TaggingTask(_TokenTask):
 
 @dataclasses.dataclass(frozen=True)
 class SpanTask(_TokenTask):
-    """Where an answer starts and ends: `label` (B 2) of the batch, both 0, the place of [CLS], where there is none.
+    """Start and end of an answer: `label` (B 2) of the batch, both 0, the position of [CLS], for no answer.
 
-    No dropout before the head, as in google-research/bert.
+    There is no dropout before the head, as in google-research/bert.
     """
 
     def build(self, rngs: nnx.Rngs) -> TokenModel:
@@ -75,8 +75,8 @@ class SpanTask(_TokenTask):
 
     def sums(self, module: TokenModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits = self._logits(module, batch, seeds, None)
-        there = jnp.arange(logits.shape[1]) < batch["length"][:, None]
-        scores = jnp.where(there[..., None], logits, jnp.finfo(jnp.float32).min).swapaxes(1, 2)  # B 2 L
+        is_token = jnp.arange(logits.shape[1]) < batch["length"][:, None]
+        scores = jnp.where(is_token[..., None], logits, jnp.finfo(jnp.float32).min).swapaxes(1, 2)  # B 2 L
         losses = cross_entropy(scores, batch["label"]).mean(axis=1)
         right = is_top(scores, batch["label"]).all(axis=1)
         return {"loss": jnp.sum(losses * batch["weight"]), "accuracy": jnp.sum(right * batch["weight"])}

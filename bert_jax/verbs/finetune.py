@@ -1,4 +1,4 @@
-"""bert-jax finetune: a checkpoint and labelled rows to a model that answers."""
+"""bert-jax finetune: train a pre-trained encoder on labelled data."""
 
 import sys
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from bert_jax import hosts
 from bert_jax.errors import Diverged, UserError
 from bert_jax.finetuning.glue_suite import SUITE, finetune_glue
 from bert_jax.finetuning.long_text_scores import show_ways
-from bert_jax.finetuning.plan import WORDS, PlannedRun, plan_runs
+from bert_jax.finetuning.plan import SPELLED_NAMES, PlannedRun, plan_runs
 from bert_jax.finetuning.recipe import with_recipes
 from bert_jax.finetuning.report.document import NOTHING
 from bert_jax.finetuning.report.run_report import MARKDOWN, PAGE, write_document
 from bert_jax.finetuning.report.runs_report import describe_runs, spelled_values
 from bert_jax.finetuning.report.write import read_numbers, verdict_of, write_json
 from bert_jax.finetuning.reviews.review import heading_of
-from bert_jax.finetuning.single_run import Prepared, prepare, run_planned
+from bert_jax.finetuning.single_run import SharedInputs, read_inputs, run_planned
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.origin import origin
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
@@ -33,24 +33,26 @@ from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import sealed
 from bert_jax.wording import counted
 
-SQUAD_SCALE = 100.0  # its scores are per cent
+SQUAD_SCALE = 100.0  # SQuAD scores are per cent
 
 
 @out_of_memory_told("Use a smaller --batch-size")
 def finetune(config: FinetuneConfig) -> list[RunFolder]:
-    """Every finished run folder of the command. Raises UserError, or Stopped after a signal."""
+    """Run the command and return its run folders, all finished. Raises UserError, or Stopped after a signal."""
     if config.task == SUITE:
         return finetune_glue(config, finetune)
     plan = plan_runs(config)
     hosts.prepare(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if jax.process_count() > 1:
-        raise UserError(f"fine-tuning runs in one process, here are {jax.process_count()}. Start it once, on one host")
+        raise UserError(
+            f"fine-tuning needs a single process, this is one of {jax.process_count()}. Start it on one host"
+        )
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
     else:
         check_run_output(config.output)
     with Progress("reading the model and the data"):
-        prepared = prepare(config)
+        prepared = read_inputs(config)
     plan = with_recipes(plan, prepared.model)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:
@@ -70,8 +72,8 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
     return list(runs.values())
 
 
-def _run_all(plan: Sequence[PlannedRun], prepared: Prepared) -> dict[str, RunFolder]:
-    """The finished runs by name. One that diverges ends the command only where no other is left."""
+def _run_all(plan: Sequence[PlannedRun], prepared: SharedInputs) -> dict[str, RunFolder]:
+    """Return the finished runs by name. A run that diverges is skipped, unless no run is left."""
     runs: dict[str, RunFolder] = {}
     for planned in plan:
         try:
@@ -86,28 +88,28 @@ def _run_all(plan: Sequence[PlannedRun], prepared: Prepared) -> dict[str, RunFol
 def _check_folder_of_runs(output: Path) -> None:
     if (output / "run.toml").exists():
         raise UserError(f"{output} is one run. Choose another --output for several")
-    if output.is_dir() and all(path.name in FOREIGN or _of_runs(path) for path in output.iterdir()):
+    if output.is_dir() and all(path.name in FOREIGN or _is_written_by_runs(path) for path in output.iterdir()):
         check_folder(output)
     else:
         check_new_folder(output)
 
 
-def _of_runs(path: Path) -> bool:
-    """Whether a file or folder is one that a command of several runs leaves, also after a kill."""
+def _is_written_by_runs(path: Path) -> bool:
+    """Return whether a command of several runs writes such a file or folder, also if it was killed."""
     files = path.name.lstrip(".").startswith((RUNS, MARKDOWN, PAGE))
     return files or (path / "run.toml").is_file() or path.name.endswith(".making")
 
 
 def _show(config: FinetuneConfig, summary: Summary, positive: str | None) -> None:
-    """A line a setting, with what is tried, the mean and deviation of each metric, and the best seed."""
+    """Print a line for each setting: its values, the mean and deviation of each metric, and the best seed."""
     first = summary.settings[0]
     metrics = [name for name in first.mean if name != "main"]
     seeds = len(config.seeds)
     spread = f"mean +- deviation of {seeds} seeds" if seeds > 1 else "one seed"
     table = Table(title=escape(visible(f"{config.output}: dev scores, {spread}")), title_justify="left")
-    beside = [] if first.words is None else ["bag of words"]
+    baselines = [] if first.words is None else ["bag of words"]
     headings = (escape(visible(heading_of(name, positive))) for name in metrics)
-    for heading in (*(WORDS[name] for name in first.tried), *headings, *beside, "best run", "failed"):
+    for heading in (*(SPELLED_NAMES[name] for name in first.tried), *headings, *baselines, "best run", "failed"):
         table.add_column(heading, justify="left" if heading == "best run" else "right")
     for setting in summary.settings:
         values = [f"{setting.mean[name]:.4f}" for name in metrics]
@@ -119,20 +121,20 @@ def _show(config: FinetuneConfig, summary: Summary, positive: str | None) -> Non
         tried = spelled_values(setting.tried, setting.rows)
         table.add_row(*tried, *values, *words, f"{setting.best}{mark}", str(failed))
     for lost in summary.lost:
-        empty = [NOTHING for _ in (*metrics, *beside, "best run")]
+        empty = [NOTHING for _ in (*metrics, *baselines, "best run")]
         table.add_row(*spelled_values(lost.tried, None), *empty, str(len(lost.diverged)))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if summary.failed:
         say(
-            f"failed, no better than {summary.baseline:.4f}, the score without reading, or diverged: "
+            f"failed (no better than {summary.baseline:.4f}, the score of a constant answer, or diverged): "
             f"{', '.join(summary.failed)}. "
-            "Leave them out, try another rate or more epochs"
+            "Leave them out, or try another learning rate or more epochs"
         )
-    if told := curve_verdict(summary):
-        say(told)
+    if advice := curve_verdict(summary):
+        say(advice)
     _say_verdict(RunFolder(config.output / summary.best))
     say(
-        f"best: {config.output / summary.best}, with which {config.output} answers. It was chosen on the dev rows: "
+        f"best: {config.output / summary.best}, which {config.output} predicts with. It was chosen on the dev rows: "
         "expect the mean of its setting, not its own score"
     )
 
@@ -143,7 +145,7 @@ def _say_verdict(run: RunFolder) -> None:
 
 
 def main(config: FinetuneConfig) -> int:
-    """Fine-tune and print the scores of each run; return the exit code."""
+    """Fine-tune, print the scores of each run and return the exit code."""
     runs = finetune(config)
     for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}
@@ -151,9 +153,9 @@ def main(config: FinetuneConfig) -> int:
         named = {heading_of(name, positive): value for name, value in result["dev"].items() if name != "main"}
         scores = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
         say(f"{run.path}: {scores}  (best of step {result['best_step']}, {counted(result['dev_rows'], 'dev row')})")
-        if not (run.path.parent / RUNS).is_file():  # of several, the best has said it
+        if not (run.path.parent / RUNS).is_file():  # of several runs, the best has printed it
             _say_verdict(run)
         if "long_texts" in result:
-            title = f"{run.path}: the same weights, dev texts longer than a row read in each way"
+            title = f"{run.path}: the same weights with each way to read dev texts longer than a row"
             show_ways(result["long_texts"], title, config.long_texts)
     return 0

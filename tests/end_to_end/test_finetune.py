@@ -56,7 +56,7 @@ def test_a_separable_task_is_learned(seeds):
         assert (seeds / name / "checkpoints" / str(found["best_step"])).is_dir()
 
 
-def test_several_seeds_are_summed_up_and_the_best_is_the_model(seeds):
+def test_several_seeds_are_summarised_and_the_best_predicts(seeds):
     summary = json.loads((seeds / "runs.json").read_text())
     assert summary["best"] == "seed-3"  # of equals the first
     assert summary["mean"]["accuracy"] == 1.0 and summary["deviation"]["accuracy"] == 0.0
@@ -86,12 +86,12 @@ def test_predictions_keep_their_order_and_are_probabilities(seeds):
         model.predict(["a"], ["b", "c"])
 
 
-def test_what_is_not_a_list_of_strings_is_refused(seeds):
+def test_predict_refuses_input_that_is_no_list_of_strings(seeds):
     with pytest.raises(bert_jax.UserError, match="lists of strings"):
         bert_jax.load(seeds).predict(["ba", 5])
 
 
-def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, rows, tmp_path, capsys):
+def test_evaluate_repeats_the_dev_score_and_predict_labels_a_file(seeds, rows, tmp_path, capsys):
     model = str(seeds / "seed-4")
     asked = ["evaluate", "--model", model, "--data", str(rows / "classes"), "--json"]
     assert main([*asked, str(tmp_path / "s.json")]) == 0
@@ -121,7 +121,7 @@ def test_evaluate_gives_the_runs_own_dev_score_and_predict_labels_a_file(seeds, 
     assert labels[:2] == ["urgent", "calm"] and len(labels) == 4
 
 
-def test_a_score_is_learned(pretrained, rows, tmp_path, capsys):
+def test_a_regression_is_learned(pretrained, rows, tmp_path, capsys):
     run = tmp_path / "run"
     assert main(arguments(pretrained, rows / "scores", run, "--score", "--epochs", 20, "--evaluate-every", 100)) == 0, (
         capsys.readouterr()
@@ -131,7 +131,7 @@ def test_a_score_is_learned(pretrained, rows, tmp_path, capsys):
     assert high.score > 0.5 > middle.score > -0.5 > low.score and high.label is None
 
 
-def test_killed_and_stopped_it_repeats_the_run_and_keeps_the_same_best(command, seeds, pretrained, rows, tmp_path):
+def test_a_killed_and_stopped_run_resumes_exactly_with_the_same_best(command, seeds, pretrained, rows, tmp_path):
     run = tmp_path / "killed"
     started = arguments(pretrained, rows / "classes", run, "--seeds", 4)
     process = command(*started)
@@ -163,7 +163,7 @@ def test_killed_and_stopped_it_repeats_the_run_and_keeps_the_same_best(command, 
         (["--data", "one-class.csv"], "every row has the label"),
     ],
 )
-def test_a_mistake_is_one_clear_line_and_leaves_nothing(pretrained, rows, tmp_path, monkeypatch, capsys, change, says):
+def test_mistakes_end_in_one_line_and_leave_no_folder(pretrained, rows, tmp_path, monkeypatch, capsys, change, says):
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "alone.csv", 12)
     (tmp_path / "one-class.csv").write_text("body,label\na,x\nb,x\nc,x\n")
@@ -175,7 +175,7 @@ def test_a_mistake_is_one_clear_line_and_leaves_nothing(pretrained, rows, tmp_pa
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_output_that_is_something_else_is_left_alone(pretrained, rows, tmp_path, capsys):
+def test_an_output_folder_of_something_else_is_refused(pretrained, rows, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     for more in ([], ["--seeds", 1, 2]):
@@ -193,12 +193,12 @@ def test_a_damaged_model_is_refused(seeds, tmp_path, capsys):
     assert "is damaged: params/_METADATA has changed" in err and err.count("\n") == 1
 
 
-def test_a_pre_trained_run_has_no_task_to_answer(pretrained, tmp_path, capsys):
+def test_a_pre_trained_run_cannot_predict(pretrained, tmp_path, capsys):
     assert main(["predict", "--model", str(pretrained), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
     assert "is pre-trained only" in capsys.readouterr().err
 
 
-def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, rows, tmp_path):
+def test_fine_tuning_starts_from_the_encoder_unless_from_scratch(pretrained, rows, tmp_path):
     from bert_jax.config import MeshConfig
     from bert_jax.convert.source import read_model
     from bert_jax.finetuning.single_run import first_state
@@ -226,7 +226,7 @@ def test_fine_tuning_starts_from_the_encoder_unless_told_otherwise(pretrained, r
     assert main(arguments(pretrained, rows / "classes", tmp_path / "run", "--fresh-layers", 2)) == 1
 
 
-def test_training_ends_when_patience_does_and_knows_it_later(pretrained, rows, tmp_path):
+def test_patience_ends_training_and_a_rerun_knows_it(pretrained, rows, tmp_path):
     given = arguments(pretrained, rows / "classes", tmp_path / "run", "--patience", 2, "--learning-rate", 1e-9)
     assert main(given) == 0
     first = result(tmp_path / "run")
@@ -264,7 +264,7 @@ def test_frozen_layers_stay_as_they_were(pretrained, rows, tmp_path):
         ("checkpoints/{best}/SEAL.json", lambda text: "[]", "SEAL.json: a JSON object is expected"),
     ],
 )
-def test_a_run_that_was_altered_is_refused(seeds, tmp_path, capsys, file, change, says):
+def test_an_altered_run_is_refused(seeds, tmp_path, capsys, file, change, says):
     run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
     path = run / file.format(best=result(run)["best_step"])
     text = path.read_text()
@@ -284,7 +284,7 @@ def test_a_run_with_another_tokenizer_is_refused(seeds, tmp_path, capsys):
     assert "Put the run's own tokenizer back" in capsys.readouterr().err
 
 
-def test_two_processes_do_not_write_one_run(command, pretrained, rows, tmp_path):
+def test_a_second_process_cannot_write_the_same_run(command, pretrained, rows, tmp_path):
     words = arguments(pretrained, rows / "classes", tmp_path / "run", "--epochs", 400)
     first = command(*words)
     wait_for(lambda: (tmp_path / "run" / ".lock").exists(), first)
@@ -294,7 +294,7 @@ def test_two_processes_do_not_write_one_run(command, pretrained, rows, tmp_path)
     ended(first)
 
 
-def test_all_of_glue_in_one_command(pretrained, tmp_path, capsys):
+def test_one_command_runs_all_glue_tasks(pretrained, tmp_path, capsys):
     (tmp_path / "glue" / "RTE").mkdir(parents=True)
     (tmp_path / "glue" / "CoLA").mkdir()
     for split in ("train", "dev"):
@@ -325,7 +325,7 @@ def test_all_of_glue_in_one_command(pretrained, tmp_path, capsys):
     )
 
 
-def test_rows_with_any_number_of_labels(pretrained, tmp_path):
+def test_multi_label_rows_are_learned(pretrained, tmp_path):
     rng = np.random.default_rng(0)
     words = {"urgent": "ba", "billing": "don", "login": "ging"}
     for split, count in (("train", 90), ("dev", 30)):
@@ -351,7 +351,7 @@ def test_rows_with_any_number_of_labels(pretrained, tmp_path):
 
 
 @pytest.mark.parametrize("columns", ["two", "list"])
-def test_several_scores_are_learned(pretrained, rows, tmp_path, capsys, columns):
+def test_several_numbers_are_learned(pretrained, rows, tmp_path, capsys, columns):
     """The score of the other tests, and its square."""
     for name in ("train", "dev"):
         with (rows / "scores" / f"{name}.csv").open(newline="") as file:

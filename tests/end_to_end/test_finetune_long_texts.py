@@ -52,7 +52,7 @@ def ended(once, pretrained) -> Path:
     return once("long", make)
 
 
-def test_a_cut_misses_what_stands_at_the_end_and_the_others_learn_it(ended):
+def test_cut_misses_the_end_of_texts_and_the_other_ways_learn_it(ended):
     scores = {way: result(ended / way)["dev"]["accuracy"] for way in WAYS}
     assert scores["cut"] < 0.7 and all(scores[way] > 0.9 for way in WAYS[1:]), scores
 
@@ -66,7 +66,7 @@ def test_the_best_checkpoint_is_scored_in_every_way(ended, way):
     assert found["long_texts"]["head-tail" if way == "cut" else "cut"] != found["long_texts"][way]
 
 
-def test_evaluate_and_load_read_as_in_training_or_as_asked(ended, tmp_path, capsys):
+def test_evaluate_and_load_read_as_in_training_or_as_the_flag_says(ended, tmp_path, capsys):
     given = ["evaluate", "--model", ended / "max", "--data", ended / "data", "--json", tmp_path / "s.json"]
 
     def evaluated(*more):
@@ -94,7 +94,7 @@ def test_evaluate_and_load_read_as_in_training_or_as_asked(ended, tmp_path, caps
     assert found["long_texts"]["cut"] == found["long_texts"]["mean"]
 
 
-def test_predict_streams_one_answer_a_text(ended, tmp_path, monkeypatch):
+def test_predict_streams_one_answer_for_each_text(ended, tmp_path, monkeypatch):
     from bert_jax.verbs import predict as verb
 
     data, model = ended / "data" / "dev.csv", bert_jax.load(ended / "mean")
@@ -122,7 +122,7 @@ def test_onnx_reads_long_texts_as_the_run_does(ended, tmp_path, way):
     assert any(a.label != b.label for a, b in zip(cut.predict(texts), theirs, strict=True))
 
 
-def test_an_export_that_loses_the_way_says_so(ended, tmp_path, capsys):
+def test_an_export_that_loses_the_way_prints_a_note(ended, tmp_path, capsys):
     from bert_jax.verbs import convert as verb
 
     for way, told in (("mean", True), ("cut", False)):
@@ -133,7 +133,7 @@ def test_an_export_that_loses_the_way_says_so(ended, tmp_path, capsys):
     assert read_model(ended / "mean").task["long_texts"] == "mean"
 
 
-def test_killed_among_windows_it_repeats_the_run(command, ended, pretrained, tmp_path):
+def test_a_run_killed_among_windows_resumes_exactly(command, ended, pretrained, tmp_path):
     run = tmp_path / "killed"
     started = finetune(pretrained, ended / "data", run, "--long-texts", "mean")
     process = command(*started)
@@ -145,7 +145,7 @@ def test_killed_among_windows_it_repeats_the_run(command, ended, pretrained, tmp
     assert result(run) == result(ended / "mean") and lines(run) == lines(ended / "mean")
 
 
-def test_scores_and_any_number_of_labels_are_read_in_windows(pretrained, tmp_path):
+def test_regression_and_multi_label_tasks_read_windows(pretrained, tmp_path):
     numbers = {"urgent": "1.0", "calm": "-1.0", "mild": "0.0"}
     several = {"urgent": "now|ours", "calm": "ours", "mild": ""}
     for name, told in (("score", numbers), ("several", several)):
@@ -163,7 +163,7 @@ def test_scores_and_any_number_of_labels_are_read_in_windows(pretrained, tmp_pat
         assert scores["rows"] == 30 and {**scores, "main": found["dev"]["main"]}.items() >= found["dev"].items()
 
 
-def test_classes_are_weighed_by_texts_not_by_windows(pretrained, tmp_path, monkeypatch):
+def test_class_weights_count_texts_not_windows(pretrained, tmp_path, monkeypatch):
     from bert_jax.finetuning import single_run
 
     words = " ".join(["fa"] * 40)
@@ -191,7 +191,7 @@ def test_classes_are_weighed_by_texts_not_by_windows(pretrained, tmp_path, monke
         (["--split-seed", "-1"], "split_seed is -1"),
     ],
 )
-def test_a_mistake_is_one_clear_line(pretrained, ended, tmp_path, capsys, more, says):
+def test_mistakes_end_in_one_line(pretrained, ended, tmp_path, capsys, more, says):
     data = Path(shutil.copytree(ended / "data", tmp_path / "data"))
     for split in ("train", "dev") if "rte" in more else ():
         (data / f"{split}.tsv").write_text("index\tsentence1\tsentence2\tlabel\n1\ta\tb\tentailment\n")
@@ -201,7 +201,7 @@ def test_a_mistake_is_one_clear_line(pretrained, ended, tmp_path, capsys, more, 
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluate_refuses_ways_where_there_are_none(ended, tmp_path, capsys):
+def test_evaluate_refuses_ways_for_pairs(ended, tmp_path, capsys):
     given = ["evaluate", "--model", ended / "cut", "--data", ended / "data", "--pair", "text", "--long-texts", "max"]
     assert main([str(part) for part in given]) == 1
-    assert "reads pairs of texts, which are cut only" in capsys.readouterr().err
+    assert "reads pairs, which can only be cut" in capsys.readouterr().err

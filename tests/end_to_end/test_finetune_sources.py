@@ -62,7 +62,7 @@ def suite(tmp_path):
     return folder
 
 
-def test_the_suite_answers_its_test_files_as_the_leaderboard_takes_them(pretrained, suite, tmp_path, capsys):
+def test_the_suite_writes_answers_for_the_leaderboard(pretrained, suite, tmp_path, capsys):
     assert finetune(pretrained, "glue", suite, tmp_path / "all", "--seeds", 1, 2) == 0, capsys.readouterr()
     submission = tmp_path / "all" / "submission"
     expected = {
@@ -95,28 +95,28 @@ def test_the_suite_answers_its_test_files_as_the_leaderboard_takes_them(pretrain
     )
 
 
-def test_a_task_counts_once_whatever_the_number_of_its_metrics():
+def test_a_task_counts_once_in_the_average():
     assert task_score("mnli", {"accuracy": 0.8, "mismatched_accuracy": 0.6, "main": 0.8}) == pytest.approx(0.7)
     assert task_score("mrpc", {"f1": 0.9, "accuracy": 0.7, "main": 0.8}) == pytest.approx(0.8)
     assert task_score("cola", {"matthews": 0.5, "accuracy": 0.9, "main": 0.5}) == 0.5
 
 
-def test_a_broken_test_file_is_told_before_the_training(pretrained, suite, tmp_path, capsys):
+def test_a_broken_test_file_is_refused_before_training(pretrained, suite, tmp_path, capsys):
     (suite / "RTE" / "test.tsv").write_text("index\tsentence1\tsentence2\n0\tba\n")
     assert finetune(pretrained, "glue", suite, tmp_path / "all") == 1
     assert "test.tsv line 2: 2 fields, 3 are expected" in capsys.readouterr().err
     assert not (tmp_path / "all").exists()
 
 
-def test_a_missing_dev_file_is_told_before_the_training(pretrained, suite, tmp_path, capsys):
+def test_a_missing_dev_file_is_refused_before_training(pretrained, suite, tmp_path, capsys):
     lost = suite / "WNLI" / "dev.tsv"
     lost.unlink()
     assert finetune(pretrained, "glue", suite, tmp_path / "all") == 1
-    assert f"{lost}: not there, but training rows are" in capsys.readouterr().err
+    assert f"{lost}: missing, although the training file is there" in capsys.readouterr().err
     assert not (tmp_path / "all").exists()
 
 
-def test_glue_of_tfds_gives_the_run_of_the_files(pretrained, suite, tmp_path):
+def test_glue_from_tfds_gives_the_same_run_as_files(pretrained, suite, tmp_path):
     splits = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     prepare_glue("rte", suite / "RTE", tmp_path / "tfds", splits)
     prepare_glue("stsb", suite / "STS-B", tmp_path / "tfds", splits)
@@ -132,7 +132,7 @@ def test_glue_of_tfds_gives_the_run_of_the_files(pretrained, suite, tmp_path):
         assert json.loads((tmp_path / "s.json").read_text())["rows"] == rows
 
 
-def test_squad_of_tfds_is_fine_tuned_on_and_scored(pretrained, tmp_path):
+def test_squad_from_tfds_is_learned_and_scored(pretrained, tmp_path):
     asked = [{"id": f"q{i}", "question": f"ba {i}", "answers": [{"text": "don", "answer_start": 3}]} for i in range(7)]
     (tmp_path / "all.json").write_text(json.dumps({"data": [{"paragraphs": [{"context": "ba don fe", "qas": asked}]}]}))
     prepare_squad("v1.1", tmp_path / "tfds", dict.fromkeys(("train", "validation"), tmp_path / "all.json"))
@@ -157,7 +157,7 @@ def write_swag(path, rows, *, labels=True, seed=0):
             writer.writerow([i, *known, *([right] if labels else [])])
 
 
-def test_swag_is_learned_scored_and_answered(pretrained, tmp_path):
+def test_swag_is_learned_scored_and_predicted(pretrained, tmp_path):
     for name, rows in (("train", 48), ("val", 12)):
         write_swag(tmp_path / f"{name}.csv", rows, seed=rows)
     write_swag(tmp_path / "test.csv", 5, labels=False)

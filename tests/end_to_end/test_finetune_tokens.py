@@ -53,7 +53,7 @@ def tagged(once, pretrained):
     return once("tagged", make)
 
 
-def test_entities_are_learned_scored_and_found(tagged, tmp_path):
+def test_entities_are_learned_scored_and_predicted(tagged, tmp_path):
     found = result(tagged / "run")
     assert found["dev"]["f1"] == 1.0
     assert (found["train_rows"], found["dev_rows"]) == (40, 12)
@@ -72,7 +72,7 @@ def test_entities_are_learned_scored_and_found(tagged, tmp_path):
     assert entities[1] == []
 
 
-def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained, tmp_path):
+def test_columns_of_words_are_scored_as_plain_text_is_predicted(pretrained, tmp_path):
     """O'Brien is one word in columns, so it is one in plain text: of its parts only the first was trained."""
     (tmp_path / "data").mkdir()
     surnames, others, sentences = WORDS[6:12], WORDS[12:], []
@@ -94,13 +94,13 @@ def test_words_of_columns_are_found_in_plain_text_as_they_are_scored(pretrained,
     ]
 
 
-def test_what_is_wrong_with_a_file_is_told_when_scored_on_it(tagged, tmp_path, capsys):
+def test_problems_of_a_file_are_noted_when_scoring_on_it(tagged, tmp_path, capsys):
     (tmp_path / "dev.jsonl").write_text(json.dumps({"text": CITIES[0], "entities": [[1, 2, "city"]]}) + "\n")
     evaluated(tagged / "run", tmp_path / "dev.jsonl", tmp_path)
     assert "note: " in (told := capsys.readouterr().err) and "1 entity cut a word in two" in told
 
 
-def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
+def test_a_tagger_converts_to_hugging_face_and_back(tagged, tmp_path):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
     assert main(["convert", str(tagged / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
@@ -112,7 +112,7 @@ def test_a_tagger_goes_to_the_pipeline_and_back(tagged, tmp_path):
     assert len(expected) == 2
 
 
-def test_entities_without_a_type_go_everywhere(pretrained, tmp_path):
+def test_entities_without_a_type_work_in_every_format(pretrained, tmp_path):
     """Columns with B, I and O and carriage returns, a hidden word in a name; out as JSONL, and back; the pipeline."""
     (tmp_path / "data").mkdir()
     surnames, others, texts = WORDS[6:12], WORDS[12:], {"train": [], "dev": []}
@@ -190,7 +190,7 @@ def read(once, pretrained):
     return once("read", make)
 
 
-def test_answers_are_learned_scored_and_given(read, tmp_path):
+def test_answers_are_learned_scored_and_predicted(read, tmp_path):
     found = result(read / "run")
     assert found["dev"]["exact_match"] > 60 and found["dev"]["no_answer_exact_match"] > 60
     scores = evaluated(read / "run", read / "data", tmp_path)
@@ -209,7 +209,7 @@ def test_answers_are_learned_scored_and_given(read, tmp_path):
         assert one["context"][answer.start : answer.end] == answer.text
 
 
-def test_no_answer_is_among_the_likeliest_of_a_reader_that_may_refuse(read):
+def test_n_best_includes_no_answer_if_the_model_may_refuse(read):
     paragraphs = json.loads((read / "data" / "dev.json").read_text())["data"][0]["paragraphs"]
     answers = bert_jax.load(read / "run").predict(["gon?"] * len(paragraphs), [one["context"] for one in paragraphs])
     for answer in answers:
@@ -222,7 +222,7 @@ def test_no_answer_is_among_the_likeliest_of_a_reader_that_may_refuse(read):
         assert math.log(refused / best) == pytest.approx(answer.no_answer, rel=1e-4, abs=1e-4)
 
 
-def test_a_reader_exported_to_onnx_answers_and_refuses_as_the_run_does(read, tmp_path):
+def test_a_reader_exported_to_onnx_answers_as_the_run_does(read, tmp_path):
     pytest.importorskip("onnxruntime")
     assert main(["convert", str(read / "run"), str(tmp_path / "onnx"), "--to", "onnx"]) == 0
     run, exported = bert_jax.load(read / "run"), bert_jax.load(tmp_path / "onnx")
@@ -234,7 +234,7 @@ def test_a_reader_exported_to_onnx_answers_and_refuses_as_the_run_does(read, tmp
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_answers_have_no_more_tokens_than_is_said(read, tmp_path, suffix):
+def test_max_answer_length_limits_answers(read, tmp_path, suffix):
     run, data = str(read / "run"), read / "data" / "dev.json"
     given = ["predict", "--model", run, "--input", str(data), "--output", str(tmp_path / f"out{suffix}")]
     assert main([*given, "--max-answer-length", "1"]) == 0
@@ -245,7 +245,7 @@ def test_answers_have_no_more_tokens_than_is_said(read, tmp_path, suffix):
     assert main(["evaluate", "--model", run, "--data", str(data), "--max-answer-length", "1"]) == 0
 
 
-def test_a_dialect_is_refused_where_the_files_are_no_tables(tagged, tmp_path, capsys):
+def test_a_dialect_is_refused_for_files_that_are_no_tables(tagged, tmp_path, capsys):
     run = ["--model", str(tagged / "run"), "--dialect", "plain"]
     assert main(["evaluate", *run, "--data", str(tagged / "data" / "dev.conll")]) == 1
     for given in ("in.json", "in.conll"):
@@ -253,7 +253,7 @@ def test_a_dialect_is_refused_where_the_files_are_no_tables(tagged, tmp_path, ca
     assert capsys.readouterr().err.count("--dialect plain: ") == 3
 
 
-def test_a_length_of_answers_is_refused_where_there_are_none(tagged, tmp_path, capsys):
+def test_max_answer_length_is_refused_for_other_heads(tagged, tmp_path, capsys):
     run = ["--model", str(tagged / "run"), "--max-answer-length", "9"]
     assert main(["evaluate", *run, "--data", str(tagged / "data" / "dev.conll")]) == 1
     (tmp_path / "in.txt").write_text("ba\n")
@@ -263,7 +263,7 @@ def test_a_length_of_answers_is_refused_where_there_are_none(tagged, tmp_path, c
     assert told.count("\n") == 2
 
 
-def test_answers_that_cannot_be_given_are_told_in_training(pretrained, tmp_path):
+def test_unreachable_answers_are_noted_in_training(pretrained, tmp_path):
     from bert_jax.finetuning.readers.by_task import read_task_data
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
@@ -300,7 +300,7 @@ def test_answers_that_cannot_be_given_are_told_in_training(pretrained, tmp_path)
     assert scores["exact_match"] == 60.0
 
 
-def test_choices_are_learned_scored_and_made(once, pretrained, tmp_path):
+def test_choices_are_learned_scored_and_predicted(once, pretrained, tmp_path):
     def make(folder):
         (folder / "data").mkdir(parents=True)
         for split, seed, count in (("train", 1, 60), ("dev", 2, 21)):
@@ -340,7 +340,7 @@ CHOICE = '{"text": "a", "choices": ["b", "c"], "label": 0}\n' * 3 + '{"text": "a
         ("choice", "train.jsonl", CHOICE + f', "label": "{"1" * 5000}"}}\n', f"label '{'1' * 20}' is not"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_line(pretrained, tmp_path, capsys, task, name, content, says):
+def test_mistakes_in_a_file_end_in_one_line(pretrained, tmp_path, capsys, task, name, content, says):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).write_text(content)
     given = ["finetune", "--from", str(pretrained), "--task", task, "--data", str(tmp_path / "data" / name)]
@@ -350,13 +350,13 @@ def test_what_is_wrong_with_a_file_is_one_line(pretrained, tmp_path, capsys, tas
     assert not (tmp_path / "run").exists()
 
 
-def test_an_export_that_loses_the_threshold_says_so(read, tmp_path, capsys):
+def test_an_export_that_loses_the_threshold_prints_a_note(read, tmp_path, capsys):
     assert main(["convert", str(read / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
     threshold = result(read / "run")["dev"]["threshold"]
     assert f"hf has no place for the threshold {threshold:.4f}" in capsys.readouterr().err
 
 
-def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
+def test_cut_questions_are_counted(pretrained, tmp_path):
     from bert_jax.finetuning.readers.by_task import read_task_data
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.train.run import open_run
@@ -368,4 +368,4 @@ def test_questions_longer_than_their_room_are_counted(pretrained, tmp_path):
     config = FinetuneConfig(pretrained, tmp_path, tmp_path / "run", task="squad", max_length=24)
     data = read_task_data(config, open_run(pretrained).tokenizer())
     assert (data.train.encoded.truncated, data.dev.encoded.truncated) == (0, 2)
-    assert len(data.notes) == 1 and "dev.json: 2 dev questions are longer than what a row has for them" in data.notes[0]
+    assert len(data.notes) == 1 and "dev.json: 2 dev questions are longer than their share of a row" in data.notes[0]

@@ -32,7 +32,7 @@ def arguments(pretrained: Path, data: Path, output: Path, *more: object) -> list
     ]
 
 
-def test_a_sweep_of_twelve_runs_compiles_each_shape_once_and_goes_on_after_a_stop(
+def test_a_sweep_compiles_each_shape_once_and_resumes_after_a_stop(
     pretrained, model, rows, tmp_path, monkeypatch, capsys
 ):
     vocabulary = Path(model).parent / "vocab.txt"
@@ -86,7 +86,7 @@ def _batches_of(data: Path, vocabulary: Path):
     return batches
 
 
-def test_a_learning_curve_trains_on_more_and_more_rows(pretrained, rows, tmp_path, capsys):
+def test_a_learning_curve_trains_on_growing_shares(pretrained, rows, tmp_path, capsys):
     given = arguments(pretrained, rows, tmp_path / "curve", "--learning-curve", "--epochs", 1)
     assert main(given) == 0
     assert "The last doubling of the examples (30 to 60 rows) brought" in capsys.readouterr().out

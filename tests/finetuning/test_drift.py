@@ -1,4 +1,4 @@
-"""How far an encoder moved: nothing where nothing moved, more where more did."""
+"""Drift of an encoder, checked against its formulas."""
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ def params() -> dict:
 
 
 def moved(params: dict, by: float, part=("blocks", 1)) -> dict:
-    """The parameters with noise on those of one part."""
+    """Return the parameters with noise added to one part."""
     rng = np.random.default_rng(3)
 
     def noisy(path, leaf):
@@ -38,48 +38,48 @@ def moved(params: dict, by: float, part=("blocks", 1)) -> dict:
     return jax.tree_util.tree_map_with_path(noisy, params)
 
 
-def test_nothing_moved_is_nothing(params):
-    found = measure_drift(TINY, params, params, encoded_of([5, 17, 9]))
-    assert [one.layer for one in found] == LAYERS
-    assert [(one.cosine, one.change) for one in found] == [(0.0, 0.0)] * 3
-    assert [one.similarity for one in found] == pytest.approx([1.0] * 3, abs=1e-9)
+def test_equal_encoders_have_no_drift(params):
+    layers = measure_drift(TINY, params, params, encoded_of([5, 17, 9]))
+    assert [drift.layer for drift in layers] == LAYERS
+    assert [(drift.cosine, drift.change) for drift in layers] == [(0.0, 0.0)] * 3
+    assert [drift.similarity for drift in layers] == pytest.approx([1.0] * 3, abs=1e-9)
 
 
-def test_drift_grows_with_the_change_and_only_above_it(params):
+def test_drift_grows_with_the_change_and_leaves_lower_layers_alone(params):
     encoded = encoded_of([5, 17, 9, 3, 11])
     few, many = (measure_drift(TINY, params, moved(params, by), encoded) for by in (0.01, 0.1))
-    for one in few[:2] + many[:2]:
-        assert one.cosine == pytest.approx(0.0, abs=1e-12) and one.change == 0.0
-        assert one.similarity == pytest.approx(1.0)
+    for drift in few[:2] + many[:2]:
+        assert drift.cosine == pytest.approx(0.0, abs=1e-12) and drift.change == 0.0
+        assert drift.similarity == pytest.approx(1.0)
     assert 0 < few[2].cosine < many[2].cosine
     assert many[2].change == pytest.approx(10 * few[2].change, rel=1e-5)
     assert many[2].similarity < few[2].similarity < 1
     low = measure_drift(TINY, params, moved(params, 0.1, ("embeddings",)), encoded)
-    assert all(one.cosine > 0 for one in low) and [one.change for one in low[1:]] == [0.0, 0.0]
+    assert all(drift.cosine > 0 for drift in low) and [drift.change for drift in low[1:]] == [0.0, 0.0]
 
 
-def test_the_numbers_are_those_of_the_formulas(params):
+def test_drift_matches_the_formulas(params):
     lengths = [17, 4, 9, *[6] * 31]  # more than two batches, the last one not full
-    encoded, other = encoded_of(lengths), moved(params, 0.05)
+    encoded, changed = encoded_of(lengths), moved(params, 0.05)
     graph = nnx.graphdef(Encoder(TINY, rngs=nnx.Rngs(0)))
     states = []
-    for own in (params, other):
+    for version in (params, changed):
         rows = []
         for i, length in enumerate(lengths):
             tokens = encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]][None]
             segments, mask = masks(tokens, np.array([length]), encoded.segment_b[i : i + 1])
-            rows.append(np.stack(list(nnx.merge(graph, own).states(tokens, segments, mask)))[:, 0])
+            rows.append(np.stack(list(nnx.merge(graph, version).states(tokens, segments, mask)))[:, 0])
         states.append(np.concatenate(rows, axis=1).astype(np.float64))
-    for layer, one in enumerate(measure_drift(TINY, params, other, encoded)):
-        x, y = (own[layer] for own in states)
+    for layer, drift in enumerate(measure_drift(TINY, params, changed, encoded)):
+        x, y = (version_states[layer] for version_states in states)
         cosine = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
-        assert one.cosine == pytest.approx(float(np.mean(1 - cosine)), rel=1e-3, abs=1e-6)
+        assert drift.cosine == pytest.approx(float(np.mean(1 - cosine)), rel=1e-3, abs=1e-6)
         x, y = x - x.mean(0), y - y.mean(0)
         similarity = np.linalg.norm(x.T @ y) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
-        assert one.similarity == pytest.approx(similarity, abs=1e-5)
+        assert drift.similarity == pytest.approx(similarity, abs=1e-5)
 
 
-def test_change_is_relative():
+def test_relative_change():
     before = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
     assert relative_change(before, {"a": np.array([3.0, 1.0]), "b": np.array([[4.0]])}) == pytest.approx(0.2)
     assert relative_change({"a": np.zeros(2)}, {"a": np.ones(2)}) == 0.0

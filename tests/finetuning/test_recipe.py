@@ -1,4 +1,4 @@
-"""The rate and epochs that are taken where none were given."""
+"""Default learning rate and epochs."""
 
 import dataclasses
 from pathlib import Path
@@ -19,18 +19,18 @@ def config(tmp_path) -> FinetuneConfig:
     return FinetuneConfig(Path("from"), Path("data"), tmp_path / "run")
 
 
-def test_a_small_encoder_learns_faster_and_longer_and_the_published_sizes_as_published(config, capsys):
+def test_small_encoders_get_higher_rates_and_more_epochs_than_bert_base(config, capsys):
     (small,), (base,) = (with_recipes(plan_runs(config), model) for model in (SMALL, BASE))
     assert (base.config.learning_rate, base.config.epochs) == (5e-5, 3.0)
     assert small.config.learning_rate > 5e-5 and small.config.epochs > 3
     first, second = capsys.readouterr().err.splitlines()
     assert f"--learning-rate {small.config.learning_rate:g}" in first and "width 128" in first
-    assert "--epochs 3" in second and "as none was given" in second
+    assert "--epochs 3" in second and "the default for an encoder of width 768" in second
 
 
-def test_what_is_given_stays_and_is_not_told(config, capsys):
-    given = dataclasses.replace(config, learning_rate=2e-5, epochs=1.5, seeds=(1, 2))
-    assert with_recipes(plan_runs(given), SMALL) == plan_runs(given)
+def test_explicit_values_are_kept_without_a_note(config, capsys):
+    explicit = dataclasses.replace(config, learning_rate=2e-5, epochs=1.5, seeds=(1, 2))
+    assert with_recipes(plan_runs(explicit), SMALL) == plan_runs(explicit)
     swept = dataclasses.replace(config, sweep=SweepConfig(learning_rates=(1e-5, 2e-5)), epochs=2.0)
     assert [run.config.learning_rate for run in with_recipes(plan_runs(swept), SMALL)] == [1e-5, 2e-5]
     assert not capsys.readouterr().err
@@ -39,7 +39,7 @@ def test_what_is_given_stays_and_is_not_told(config, capsys):
     assert "--learning-rate" not in capsys.readouterr().err
 
 
-def test_a_run_goes_on_with_what_it_was_begun_with(config, capsys):
+def test_a_resumed_run_keeps_its_values(config, capsys):
     config.output.mkdir()
     (config.output / "run.toml").write_text("epochs = 4.0\nlearning_rate = 5e-05\nseeds = [0]\n")
     (run,) = with_recipes(plan_runs(config), SMALL)

@@ -1,4 +1,4 @@
-"""Intervals, calibration and counts against formulas written another way."""
+"""Intervals, calibration and counts, checked against independent formulas."""
 
 import math
 
@@ -27,22 +27,22 @@ def review_of(right: np.ndarray, **more) -> Review:
 
 
 @given(st.integers(1, 500), st.floats(0, 1))
-def test_wilsons_ends_solve_the_equation_they_come_from(count, part):
+def test_wilson_ends_solve_the_defining_equation(count, part):
     right = round(part * count)
     share = right / count
     low, high = wilson(share, count)
     assert 0 <= low <= share <= high <= 1 and low < high
-    for end in (low, high):  # the test of a share of `end` is just at the 95 % point
+    for end in (low, high):  # a test of the share `end` is just at the 95 % point
         if 1e-9 < end < 1 - 1e-9:
             assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / count), rel=1e-5)
 
 
-def test_wilson_by_the_book():
+def test_wilson_matches_published_values():
     assert wilson(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert wilson(1.0, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
 
 
-def test_the_bootstrap_of_a_share_is_about_the_normal_interval_and_repeats():
+def test_bootstrap_of_a_share_is_close_to_the_normal_interval_and_deterministic():
     right = np.arange(400) % 4 != 0
     low, high = bootstrap(review_of(right))["accuracy"]
     half = 1.96 * math.sqrt(0.75 * 0.25 / 400)
@@ -51,7 +51,7 @@ def test_the_bootstrap_of_a_share_is_about_the_normal_interval_and_repeats():
     assert bootstrap(review_of(right), seed=1)["accuracy"] != (low, high)
 
 
-def test_draws_without_a_score_are_left_out_and_shares_are_wilsons():
+def test_undefined_resamples_are_left_out_and_shares_use_wilson():
     right = np.array([1.0, 0.0, 1.0])
 
     def resample(at):
@@ -81,7 +81,7 @@ def test_calibration_is_the_mean_gap_by_bin(pairs):
 @pytest.mark.filterwarnings("ignore:A single label")
 @settings(deadline=None)
 @given(classes)
-def test_class_scores_are_those_of_scikit_learn(pairs):
+def test_class_scores_match_scikit_learn(pairs):
     from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef, precision_recall_fscore_support
 
     expected, found = np.array(pairs).T
@@ -97,7 +97,7 @@ def test_class_scores_are_those_of_scikit_learn(pairs):
     assert scores["matthews"] == pytest.approx(matthews_corrcoef(expected, found), abs=1e-9)
 
 
-def test_the_worst_come_first_and_what_is_right_does_not():
+def test_worst_mistakes_come_first_and_right_answers_are_left_out():
     review = review_of(np.array([1.0, 0.0, 1.0, 0.0]))
     assert [case.where for case in review.worst()] == ["row 1", "row 3"]
     assert [case.where for case in review.worst(1)] == ["row 1"]

@@ -7,7 +7,7 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.errors import UserError
 from bert_jax.finetuning import trained_on
 from bert_jax.finetuning.task_data import Examples
-from bert_jax.finetuning.trained_on import FILE, find_trained_on, write_trained_on
+from bert_jax.finetuning.trained_on import HASHES_FILE, find_trained_on, write_trained_on
 
 
 def examples_of(rows: list[list[int]], *, group: int = 1, owner: list[int] | None = None) -> Examples:
@@ -19,7 +19,7 @@ def examples_of(rows: list[list[int]], *, group: int = 1, owner: list[int] | Non
     return Examples(encoded, count, dict, dict, None if owner is None else np.array(owner))  # type: ignore[arg-type]
 
 
-def test_rows_of_the_same_tokens_are_found(tmp_path):
+def test_rows_with_the_same_tokens_are_recognised(tmp_path):
     assert find_trained_on(tmp_path, examples_of([[1]])) is None
     write_trained_on(tmp_path, examples_of([[1, 2, 3], [4], [1, 2, 3], [5, 6]]))
     known, whole = find_trained_on(tmp_path, examples_of([[4], [1, 2], [1, 2, 3], [6, 5], [5, 6, 7]]))
@@ -28,7 +28,7 @@ def test_rows_of_the_same_tokens_are_found(tmp_path):
     assert not find_trained_on(tmp_path, examples_of([[9]]))[0].any()
 
 
-def test_windows_are_known_by_their_first_and_choices_by_all(tmp_path):
+def test_long_texts_match_by_their_first_window_and_choices_by_all(tmp_path):
     write_trained_on(tmp_path, examples_of([[1], [2], [3], [4]], owner=[0, 0, 1, 1]))
     assert find_trained_on(tmp_path, examples_of([[1], [3], [2], [4]], owner=[0, 1, 2, 3]))[0].tolist() == [
         True,
@@ -36,21 +36,21 @@ def test_windows_are_known_by_their_first_and_choices_by_all(tmp_path):
         False,
         False,
     ]
-    (tmp_path / FILE).unlink()
+    (tmp_path / HASHES_FILE).unlink()
     write_trained_on(tmp_path, examples_of([[1], [2], [3], [4]], group=2))
     assert find_trained_on(tmp_path, examples_of([[3], [4], [1], [4]], group=2))[0].tolist() == [True, False]
 
 
-def test_of_too_many_some_are_kept_and_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained_on, "MOST", 3)
+def test_only_the_smallest_hashes_of_large_data_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained_on, "MOST_HASHES", 3)
     rows = [[i] for i in range(10)]
     write_trained_on(tmp_path, examples_of(rows))
     known, whole = find_trained_on(tmp_path, examples_of(rows))
     assert known.sum() == 3 and not whole
 
 
-def test_a_file_cut_short_is_told(tmp_path):
+def test_a_truncated_file_is_refused(tmp_path):
     write_trained_on(tmp_path, examples_of([[1], [2]]))
-    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-3])
-    with pytest.raises(UserError, match="21 bytes, no whole hashes"):
+    (tmp_path / HASHES_FILE).write_bytes((tmp_path / HASHES_FILE).read_bytes()[:-3])
+    with pytest.raises(UserError, match="21 bytes are not a whole number of hashes"):
         find_trained_on(tmp_path, examples_of([[1]]))

@@ -18,7 +18,7 @@ def task_of(rows: int) -> WordTask:
     return WordTask(texts, labels, dev, np.array([1, 0, 1, 1]), 2, False, accuracy)
 
 
-def test_it_learns_from_the_places_it_is_given():
+def test_baseline_learns_from_the_chosen_rows():
     task = task_of(40)
     found = task.baseline(np.arange(40))
     assert found.scores == {"main": 0.75} and found.answer == "a bag of words (TF-IDF and logistic regression)"
@@ -30,7 +30,7 @@ def test_it_learns_from_the_places_it_is_given():
     assert task_of(2).baseline(np.array([0])).scores["main"] == 0.25
 
 
-def test_the_part_that_it_reads_is_told(monkeypatch):
+def test_baseline_names_the_part_it_read(monkeypatch):
     monkeypatch.setattr(bag_of_words, "FEWEST_ROWS", 2)
     monkeypatch.setattr(bag_of_words, "MOST_TO_LEARN", 100)
     monkeypatch.setattr(bag_of_words, "MOST_TO_ANSWER", 8)
@@ -38,7 +38,7 @@ def test_the_part_that_it_reads_is_told(monkeypatch):
     assert "of 40 training rows, scored on" in told and told.endswith("of 4 rows)")
 
 
-def test_texts_without_a_word_have_none():
+def test_texts_without_words_have_no_baseline():
     assert (
         WordTask(Texts(["", "!"]), np.array([0, 1]), Texts(["a"]), np.array([0]), 2, False, accuracy).baseline(
             np.arange(2)

@@ -65,13 +65,13 @@ def tokenizer(request):
     return TRAINERS[kind](texts, Wanted(size, lowercase), Counter())
 
 
-def test_answers_keep_the_marks_that_they_end_with(tokenizer, tmp_path):
+def test_answers_keep_final_accents(tokenizer, tmp_path):
     scores, answers = gold_answers(write_squad(tmp_path / "dev.json", *MARKED), tokenizer)
     assert answers == {str(i): answer for i, (_, answer) in enumerate(MARKED)}
     assert scores["exact_match"] == scores["f1"] == 100.0
 
 
-def test_answers_of_many_tokens_are_given(tokenizer, tmp_path):
+def test_long_answers_are_predicted(tokenizer, tmp_path):
     path = write_squad(tmp_path / "dev.json", *LONG)
     assert min(np.diff(tokenizer.ids_flat([answer for _, answer in LONG[:2]])[1])) > 60
     for length in (384, 512):

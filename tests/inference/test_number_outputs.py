@@ -32,7 +32,7 @@ def logits(folder) -> np.ndarray:
 
 
 @pytest.mark.parametrize("to", [None, "run", "hf", "onnx"])
-def test_several_scores_are_given_by_name_in_every_format(tmp_path, to):
+def test_several_numbers_are_predicted_by_name_in_every_format(tmp_path, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")
     write_foreign(tmp_path / "hf", "sequence", NAMES)
@@ -47,7 +47,7 @@ def test_several_scores_are_given_by_name_in_every_format(tmp_path, to):
         assert list(answer.scores.values()) == pytest.approx(row.tolist(), abs=1e-5)
 
 
-def test_several_scores_are_scored_by_the_columns_of_their_names(tmp_path, capsys):
+def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path, capsys):
     write_foreign(tmp_path / "hf", "sequence", NAMES)
     changed(tmp_path / "hf", problem_type="regression")
     rows = [[text, *row] for text, row in zip(TEXTS, logits(tmp_path / "hf").tolist(), strict=True)]
@@ -85,7 +85,7 @@ def test_several_scores_are_scored_by_the_columns_of_their_names(tmp_path, capsy
         ),
     ],
 )
-def test_one_output_goes_through_what_its_publisher_says(tmp_path, fields, activation):
+def test_one_output_goes_through_the_activation_of_its_config(tmp_path, fields, activation):
     write_foreign(tmp_path / "hf", "sequence", None)
     changed(tmp_path / "hf", **fields)
     raw = logits(tmp_path / "hf")[:, 0]
@@ -105,7 +105,7 @@ def test_an_unknown_activation_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["sentence_transformers", "sbert_ce_default_activation_function"])
-def test_classes_have_no_activation_but_their_own(tmp_path, key):
+def test_activations_of_classes_are_ignored(tmp_path, key):
     write_foreign(tmp_path / "hf", "sequence", NAMES)
 
     def named(function):
@@ -120,7 +120,7 @@ def test_classes_have_no_activation_but_their_own(tmp_path, key):
 
 
 @pytest.mark.parametrize("kind", ["sequence", "token"])
-def test_two_ids_of_one_name_are_refused(tmp_path, kind):
+def test_duplicate_label_names_are_refused(tmp_path, kind):
     write_foreign(tmp_path / "hf", kind, NAMES)
     changed(tmp_path / "hf", id2label={"0": "a", "1": "b", "2": "a"})
     with pytest.raises(UserError, match=r"id2label names 0 and 2 alike, 'a'"):

@@ -69,7 +69,7 @@ def asked(connection, body):
         (json.dumps({"texts": ["word1"] * 257}).encode(), "texts: 257"),
     ],
 )
-def test_the_server_says_what_is_wrong_and_goes_on(port, folder, body, said):
+def test_bad_requests_get_an_error_and_the_server_goes_on(port, folder, body, said):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     status, answer = asked(connection, body)
     assert status == 400 and said in answer["error"]
@@ -77,7 +77,7 @@ def test_the_server_says_what_is_wrong_and_goes_on(port, folder, body, said):
     assert status == 200 and len(answer["answers"]) == 1
 
 
-def test_the_server_answers_as_predict_does(port, folder):
+def test_the_server_answers_like_predict(port, folder):
     texts = ["word1 word2", "", "word3 naïve"]
     expected = [answer.as_dict() for answer in bert_jax.load(folder).predict(texts)]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -87,7 +87,7 @@ def test_the_server_answers_as_predict_does(port, folder):
         assert found["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
 
 
-def test_the_server_takes_no_body_of_any_length(port):
+def test_the_server_limits_the_size_of_a_request(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.putrequest("POST", "/")
     connection.putheader("Content-Length", str(1 << 40))
@@ -124,7 +124,7 @@ HIDDEN = b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"texts": ["w
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length : %d\r\n\r\n", b"400"),
     ],
 )
-def test_a_request_hidden_in_a_body_gets_no_answer_of_its_own(port, head, status):
+def test_a_request_hidden_in_a_body_is_not_answered(port, head, status):
     """Behind a proxy that frames otherwise, its answer would go to another client."""
     body = HIDDEN + b"}"
     replies = exchange(port, head % len(body) + body)
@@ -132,7 +132,7 @@ def test_a_request_hidden_in_a_body_gets_no_answer_of_its_own(port, head, status
     assert statuses == [status]
 
 
-def test_a_burst_of_connections_loses_none(port):
+def test_a_burst_of_connections_is_answered_completely(port):
     body = json.dumps({"texts": ["word1 word2"]})
 
     def ask(_):
@@ -143,12 +143,12 @@ def test_a_burst_of_connections_loses_none(port):
         assert set(pool.map(ask, range(200))) == {200}
 
 
-def test_half_a_character_is_answered(port):
+def test_an_incomplete_character_is_answered(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     assert asked(connection, b'{"texts": ["\\ud83d word1"]}')[0] == 200
 
 
-def test_a_stop_answers_what_has_begun(folder):
+def test_a_stop_finishes_requests_in_progress(folder):
     with serving(folder) as (process, port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.putrequest("POST", "/")
@@ -164,19 +164,19 @@ def test_a_stop_answers_what_has_begun(folder):
         assert process.wait(30) == 0
 
 
-def test_the_server_says_what_it_serves(port, folder):
+def test_the_server_describes_its_model(port, folder):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/")
     assert json.loads(connection.getresponse().read()) == {"model": str(folder), "labels": list(LABELS)}
 
 
-def test_a_folder_without_a_model_ends_with_a_line(tmp_path):
+def test_serving_a_folder_without_a_model_ends_in_one_line(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     ended = subprocess.run([sys.executable, str(SERVE), str(tmp_path)], env=environment, capture_output=True, text=True)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr and str(tmp_path) in ended.stderr
 
 
-def test_a_model_that_reads_more_than_a_text_ends_with_a_line(tmp_path):
+def test_serving_a_model_of_pairs_ends_in_one_line(tmp_path):
     write_foreign(tmp_path / "hf", "span")
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     command = [sys.executable, str(SERVE), str(tmp_path / "hf")]

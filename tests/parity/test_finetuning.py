@@ -6,7 +6,7 @@ from foreign import write_foreign
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.data.batches import Batches
-from bert_jax.finetuning.single_run import prepare
+from bert_jax.finetuning.single_run import read_inputs
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.initial_state import start_from
 from bert_jax.train.optimizer import Pace
@@ -59,7 +59,7 @@ def test_losses_and_norms_are_those_of_a_plain_loop(tmp_path):
         max_length=17,
         mesh=MeshConfig(data=1),
     )
-    prepared = prepare(config)
+    prepared = read_inputs(config)
     batches = Batches(prepared.task.train.encoded, BATCH, seed=1)
     steps = EPOCHS * batches.steps_per_epoch
     assert len(prepared.task.train.encoded) % BATCH  # the last batch of an epoch is filled up

@@ -1,4 +1,4 @@
-"""Scores by hand, and what they are where they are undefined."""
+"""Metrics checked by hand, and undefined metrics."""
 
 import math
 
@@ -13,22 +13,22 @@ from bert_jax.tasks.scores import CLASS_METRICS, SCORE_METRICS, main_score, scor
 
 def test_binary_scores_by_hand():
     predictions, labels = np.array([1, 1, 1, 0, 0, 0, 0]), np.array([1, 1, 0, 0, 0, 0, 1])
-    found = score(CLASS_METRICS, predictions, labels)  # 2 true positives, 1 false, 3 true negatives, 1 false
-    assert found["accuracy"] == pytest.approx(5 / 7)
-    assert found["f1"] == pytest.approx(2 / 3)
-    assert found["matthews"] == pytest.approx((2 * 3 - 1 * 1) / math.sqrt(3 * 3 * 4 * 4))
-    assert main_score(found, ("f1", "accuracy")) == pytest.approx((2 / 3 + 5 / 7) / 2)
+    scores = score(CLASS_METRICS, predictions, labels)  # 2 true positives, 1 false, 3 true negatives, 1 false
+    assert scores["accuracy"] == pytest.approx(5 / 7)
+    assert scores["f1"] == pytest.approx(2 / 3)
+    assert scores["matthews"] == pytest.approx((2 * 3 - 1 * 1) / math.sqrt(3 * 3 * 4 * 4))
+    assert main_score(scores, ("f1", "accuracy")) == pytest.approx((2 / 3 + 5 / 7) / 2)
 
 
-def test_f1_of_more_classes_is_their_mean():
-    found = score(["f1"], np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]), classes=3)
-    assert found["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+def test_f1_of_several_classes_is_their_mean():
+    scores = score(["f1"], np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]), classes=3)
+    assert scores["f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
 def test_correlations_by_hand():
-    found = score(SCORE_METRICS, np.array([1.0, 2.0, 4.0], np.float32), np.array([1.0, 3.0, 4.0]))
-    assert found["pearson"] == pytest.approx(4.333333333 / math.sqrt(4.666666667 * 4.666666667))
-    assert found["spearman"] == pytest.approx(1.0)
+    scores = score(SCORE_METRICS, np.array([1.0, 2.0, 4.0], np.float32), np.array([1.0, 3.0, 4.0]))
+    assert scores["pearson"] == pytest.approx(4.333333333 / math.sqrt(4.666666667 * 4.666666667))
+    assert scores["spearman"] == pytest.approx(1.0)
 
 
 def test_undefined_scores_are_zero():
@@ -45,8 +45,8 @@ def test_undefined_scores_are_zero():
 @given(pairs=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30))
 def test_scores_are_finite_and_bounded(pairs):
     predictions, labels = np.array(pairs).T
-    found = score((*CLASS_METRICS, *SCORE_METRICS), predictions, labels)
-    assert all(-1 - 1e-9 <= value <= 1 + 1e-9 for value in found.values())
+    scores = score((*CLASS_METRICS, *SCORE_METRICS), predictions, labels)
+    assert all(-1 - 1e-9 <= value <= 1 + 1e-9 for value in scores.values())
     both = sum(p == t == 1 for p, t in pairs)
     named = int(predictions.sum() + labels.sum())
-    assert found["f1"] == pytest.approx(2 * both / named if named else 0.0)
+    assert scores["f1"] == pytest.approx(2 * both / named if named else 0.0)

@@ -1,4 +1,4 @@
-"""What a row of each class counts."""
+"""Class and row weights in the loss."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from bert_jax.tasks.sequence_tasks import ClassificationTask, MultiLabelTask, Re
 WEIGHTS = (0.5, 3.0, 1.25)
 
 
-def test_the_weighted_loss_is_a_mean_by_weight():
+def test_class_weights_give_a_weighted_mean():
     rng = np.random.default_rng(0)
     batch = {
         "tokens": jnp.asarray(rng.integers(5, TINY.vocab_size, (4, 7))),
@@ -31,8 +31,8 @@ def test_the_weighted_loss_is_a_mean_by_weight():
 
 
 @pytest.mark.parametrize("task", [ClassificationTask(TINY, classes=3), RegressionTask(TINY), MultiLabelTask(TINY)])
-def test_a_weight_counts_the_same_whatever_else_is_in_the_batch(task):
-    """A window of a long text is as light among its like as among rows of short texts."""
+def test_a_row_weight_means_the_same_in_every_batch(task):
+    """A window of a long text weighs the same among windows as among short texts."""
     rng = np.random.default_rng(0)
     labels = {"accuracy": [0, 1, 2, 1], "absolute_error": [0.5, -1.0, 2.0, 0.0], "exact": [[1.0, 0.0]] * 4}
     batch = {
@@ -49,6 +49,6 @@ def test_a_weight_counts_the_same_whatever_else_is_in_the_batch(task):
         assert float(counts[task.headline]) == sum(weights)
         return float(sums["loss"] / counts["loss"])
 
-    one, other = loss(1.0, 0.0, 0.0, 0.0), loss(0.0, 1.0, 0.0, 0.0)
-    assert loss(0.25, 0.0, 0.0, 0.0) == pytest.approx(one / 4, rel=1e-5)
-    assert loss(0.25, 2.0, 0.0, 0.0) == pytest.approx((0.25 * one + 2 * other) / 2, rel=1e-5)
+    first, second = loss(1.0, 0.0, 0.0, 0.0), loss(0.0, 1.0, 0.0, 0.0)
+    assert loss(0.25, 0.0, 0.0, 0.0) == pytest.approx(first / 4, rel=1e-5)
+    assert loss(0.25, 2.0, 0.0, 0.0) == pytest.approx((0.25 * first + 2 * second) / 2, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Spans of tokens become answers: texts of the context, and where they stand."""
+"""Conversion of token spans to answers: substrings of the context and their offsets."""
 
 import dataclasses
 
@@ -14,20 +14,20 @@ TOKENIZER = WordPieceTokenizer(
 )
 
 
-def test_the_blank_before_a_piece_is_no_part_of_an_answer():
+def test_answers_do_not_begin_with_a_blank():
     context = "Ada  in Rome"
     windows = windows_of_pairs(TOKENIZER, ["ada"], [context], 16)
-    # as byte-level tokenizers have it: the second piece shows blanks alone, the third the blank before it
+    # as of byte-level tokenizers: the second piece is blanks alone, the third includes the blank before it
     spans = np.array([[0, 3], [3, 5], [7, 12]], np.int32)
     windows = dataclasses.replace(windows, pieces=dataclasses.replace(windows.pieces, spans=spans))
     logits = np.zeros((len(windows.encoded.tokens), 2), np.float32)
     logits[3:6, 0] = 0, 3, 5
     logits[3:6, 1] = 0, 4, 5
-    ((found, _),) = read_spans(windows, logits, [context])
-    assert [(one.text, one.start, one.end) for one in found] == [
+    ((candidates, _),) = read_spans(windows, logits, [context])
+    assert [(candidate.text, candidate.start, candidate.end) for candidate in candidates] == [
         ("Rome", 8, 12),
         ("in Rome", 5, 12),
         ("Ada  in Rome", 0, 12),
         ("Ada", 0, 3),
     ]
-    assert all(context[one.start : one.end] == one.text for one in found)
+    assert all(context[candidate.start : candidate.end] == candidate.text for candidate in candidates)

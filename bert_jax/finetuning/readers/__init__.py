@@ -1,1 +1,1 @@
-"""Readers of labelled data, one a kind of task: files to encoded examples and a function that scores them."""
+"""Readers of labelled data, one for each kind of task: they encode files and score outputs."""

@@ -1,4 +1,4 @@
-"""Where the right answers stand in rows of tokens, and which of them no model can give."""
+"""Token positions of the gold answers in rows, and the answers that no model can give."""
 
 import dataclasses
 
@@ -11,9 +11,9 @@ from bert_jax.tasks.squad_scores import exact_match
 
 @dataclasses.dataclass(frozen=True)
 class AnswerTokens:
-    """The first and last token of each question's first answer, among the tokens of its context.
+    """The first and last token of each question's first answer, as indices into the tokens of its context.
 
-    first, last  int64 (questions); -1 and -2 where there is no answer, or no token shows it
+    first, last  int64 (questions); -1 and -2 if there is no answer, or no token overlaps it
     """
 
     first: np.ndarray
@@ -25,32 +25,32 @@ class AnswerTokens:
 
     @property
     def lengths(self) -> np.ndarray:
-        """The tokens of each answer, 0 where there is none."""
+        """The number of tokens of each answer, 0 if there is none."""
         return self.last - self.first + 1
 
 
 def find_tokens(questions: Questions, pieces: Pieces) -> AnswerTokens:
-    """Return the tokens that show the answers; `pieces` are those of the contexts."""
+    """Return the tokens that overlap the answers; `pieces` are those of the contexts."""
     bounds, spans = pieces.bounds, pieces.spans
     first = np.full(len(questions), -1, np.int64)
     last = np.full(len(questions), -2, np.int64)
     for i, item in enumerate(questions.items):
-        here = [(text, place) for text, place in item.answers if place >= 0]
-        if not here:
+        located = [(text, place) for text, place in item.answers if place >= 0]
+        if not located:
             continue
-        text, start = here[0]
-        own = spans[bounds[i] : bounds[i + 1]]
-        begin = np.searchsorted(own[:, 1], start, side="right")
-        end = np.searchsorted(own[:, 0], start + len(text), side="left") - 1
+        text, start = located[0]
+        tokens = spans[bounds[i] : bounds[i + 1]]
+        begin = np.searchsorted(tokens[:, 1], start, side="right")
+        end = np.searchsorted(tokens[:, 0], start + len(text), side="left") - 1
         if begin <= end:
             first[i], last[i] = begin, end
     return AnswerTokens(first, last)
 
 
 def places_in_rows(answers: AnswerTokens, windows: Windows) -> np.ndarray:
-    """Return of each row of the windows the places in it of the answer's first and last token: int32 (rows, 2).
+    """Return the positions of the answer's first and last token in each row of the windows: int32 (rows, 2).
 
-    0, the place of [CLS], twice where the answer is not, or not wholly, in the window, or where there is none.
+    Both are 0, the position of [CLS], unless the whole answer lies in the window.
     """
     begin = answers.first[windows.owner] - windows.start
     end = answers.last[windows.owner] - windows.start
@@ -60,17 +60,17 @@ def places_in_rows(answers: AnswerTokens, windows: Windows) -> np.ndarray:
 
 
 def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
-    """Return the same from the questions that the windows are of."""
+    """Return `places_in_rows` for the questions that the windows were cut from."""
     return places_in_rows(find_tokens(questions, windows.pieces), windows)
 
 
 def limits_of(
     questions: Questions, windows: Windows, answers: AnswerTokens, places: np.ndarray, split: str
 ) -> list[str]:
-    """Return a line for each reason why some of the answers can't be given, whatever a model says.
+    """Return a remark for each reason why no model can give some of the answers.
 
-    places  of the answers in the rows
-    split   of the data, for messages: "training ", "dev " or nothing
+    places  positions of the answers in the rows
+    split   name of the split in messages: "training ", "dev " or empty
     """
     total = int(answers.shown.sum())
     long = answers.shown & (answers.lengths > windows.longest)
@@ -103,7 +103,7 @@ def limits_of(
 
 
 def _inexact(questions: Questions, pieces: Pieces, answers: AnswerTokens) -> list[str]:
-    """Return the ids of the questions whose answer is another text than what its tokens show."""
+    """Return the ids of the questions whose answer differs from the text of its tokens."""
     ids = []
     for i in np.flatnonzero(answers.shown).tolist():
         item, tokens = questions.items[i], pieces.spans[pieces.bounds[i] : pieces.bounds[i + 1]]

@@ -1,4 +1,4 @@
-"""Multiple choice (SWAG): the same text with each of its choices, one of them right."""
+"""Multiple choice (SWAG): a text with several choices, one of them right."""
 
 import dataclasses
 import functools
@@ -13,9 +13,9 @@ from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import file_to_score
 from bert_jax.errors import UserError
 from bert_jax.finetuning.readers.texts import cut_note
-from bert_jax.finetuning.reviews.review import Part, Review
+from bert_jax.finetuning.reviews.review import Review, TextPart
 from bert_jax.finetuning.reviews.row_review import place_of, review_classes
-from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
@@ -24,8 +24,9 @@ SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending
 
 
 def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    own = Columns(config.text, None, config.label, config.choices or ("choices",))
-    columns = SWAG if config.task == "swag" else own
+    """Read the training and dev examples, and work out the score of always giving the most frequent number."""
+    named_columns = Columns(config.text, None, config.label, config.choices or ("choices",))
+    columns = SWAG if config.task == "swag" else named_columns
     train, dev, notes = read_split_rows(
         config.data,
         dataclasses.replace(columns, group=config.group),
@@ -43,20 +44,20 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     return TaskData("choice", None, SINGLE_LABEL, training, scored, record, notes, baseline=baseline)
 
 
-def read_choice_dev(asked: Asked) -> Examples:
-    """Rows to score a model on: a file, or a folder's dev file."""
+def read_choice_dev(request: ScoringRequest) -> Examples:
+    """Read rows to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
-    path = file_to_score(asked.data, SUFFIXES, notes.append)
-    given = asked.record.get("columns") or {}
-    choices = tuple(given.get("choices") or ("choices",))
-    columns = Columns(given.get("text", "text"), None, given.get("label", "label"), choices, given.get("opening"))
-    rows = read_rows(path, columns, dataclasses.replace(asked.reading, tell=notes.append))
-    examples = _examples(rows, asked.tokenizer, asked.length)
+    path = file_to_score(request.data, SUFFIXES, notes.append)
+    trained = request.record.get("columns") or {}
+    choices = tuple(trained.get("choices") or ("choices",))
+    columns = Columns(trained.get("text", "text"), None, trained.get("label", "label"), choices, trained.get("opening"))
+    rows = read_rows(path, columns, dataclasses.replace(request.reading, tell=notes.append))
+    examples = _examples(rows, request.tokenizer, request.length)
     return dataclasses.replace(examples, notes=[*notes, *_constant_notes(rows, examples, "scored")])
 
 
 def _constant_notes(rows: Rows, examples: Examples, use: str) -> list[str]:
-    """Say where it is always the choice of the same number that is right."""
+    """Return a remark if the right choice has the same number in all rows."""
     settled = dataclasses.replace(rows, labels=examples.encoded.labels.tolist())
     return one_class_notes(settled, use, [str(number) for number in range(examples.encoded.group)])
 
@@ -65,16 +66,18 @@ def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
     choices = rows.choices or []
     count = len(choices[0])
     right = []
-    for i, (given, label) in enumerate(zip(choices, rows.labels or (), strict=True)):
+    for i, (row_choices, label) in enumerate(zip(choices, rows.labels or (), strict=True)):
         where = rows.place(i)
-        if len(given) != count or count < 2:
-            raise UserError(f"{where}: {len(given)} choices, where the first row has {count}; at least 2, all alike")
+        if len(row_choices) != count or count < 2:
+            raise UserError(
+                f"{where}: {len(row_choices)} choices, the first row has {count}. Each row needs as many, at least 2"
+            )
         if not label.isdecimal() or len(label) > len(str(count)) or int(label) >= count:
             raise UserError(f"{where}: label {label[:20]!r} is not the number of a choice, 0 to {count - 1}")
         right.append(int(label))
     flat = Rows(
         [text for text in rows.texts for _ in range(count)],
-        [choice for given in choices for choice in given],
+        [choice for row_choices in choices for choice in row_choices],
         None,
         rows.source,
         [line for line in rows.lines for _ in range(count)],
@@ -87,7 +90,7 @@ def _examples(rows: Rows, tokenizer: Tokenizer, length: int) -> Examples:
 
 
 def _score_rows(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    """`outputs` has a row for each choice of each example."""
+    """Return the metrics from outputs with a row for each choice of each example."""
     return _score(labels, outputs.reshape(len(labels), -1))
 
 
@@ -98,14 +101,13 @@ def _score(labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
 
 def _review(rows: Rows, labels: np.ndarray, outputs: np.ndarray) -> Review:
     by_example = outputs.reshape(len(labels), -1)
-    given = by_example.argmax(axis=1)
+    predicted = by_example.argmax(axis=1)
     choices = rows.choices or []
 
-    def told(i: int) -> tuple[str, tuple[Part, ...], str, str]:
-        right, chosen = labels[i], given[i]
-        parts = [Part(f"choice {number}", choice) for number, choice in enumerate(choices[i])]
-        told = (f"{number}: {choices[i][number]}" for number in (right, chosen))
-        return place_of(rows, i), (Part("text", rows.texts[i]), *parts), *told  # type: ignore[return-value]
+    def describe(i: int) -> tuple[str, tuple[TextPart, ...], str, str]:
+        parts = [TextPart(f"choice {number}", choice) for number, choice in enumerate(choices[i])]
+        expected, given = (f"{number}: {choices[i][number]}" for number in (labels[i], predicted[i]))
+        return place_of(rows, i), (TextPart("text", rows.texts[i]), *parts), expected, given
 
     numbers = tuple(f"choice {number}" for number in range(by_example.shape[1]))
-    return review_classes(numbers, labels, ("accuracy",), _score, by_example, told)
+    return review_classes(numbers, labels, ("accuracy",), _score, by_example, describe)

@@ -1,4 +1,4 @@
-"""Questions and contexts: windows with the places of the answers, scored as the official scripts do."""
+"""Questions about contexts (SQuAD), cut into windows and scored as by the official scripts."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from bert_jax.data.windows import Windows, character_counts, cut, windows_of_pai
 from bert_jax.errors import UserError
 from bert_jax.finetuning.readers.answer_spans import AnswerTokens, find_tokens, limits_of, places_in_rows
 from bert_jax.finetuning.reviews.answer_review import answer_questions, answer_scores, golds_of, review_answers
-from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.squad_scores import squad_scores
@@ -22,19 +22,19 @@ from bert_jax.text.tokenizer import Tokenizer
 SUFFIXES = (".json",)
 
 
-def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
-    """Return training and dev questions. Answers may have as many tokens as config says, or the training answers ask.
+def read_questions(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    """Read training and dev questions. Training questions whose answer is not in the context are left out.
 
-    What stands nowhere in its context cannot be learned, and is left out of training.
+    The longest answer, in tokens, is that of `config`, or enough for the training answers.
     """
     read = functools.partial(read_squad, reading=reading_of(config))
-    # Questions of one context stay together: held out with it, or trained on with it.
+    # All questions of a context go to the same split.
     train, dev, notes = read_splits(
         config.data, SUFFIXES, read, config.dev_share, lambda item: item.context, config.split_seed
     )
     items = [item for item in train.items if item.impossible or any(place >= 0 for _, place in item.answers)]
     if not items:
-        raise UserError(f"{train.source}: no answer stands in its context")
+        raise UserError(f"{train.source}: no answer occurs in its context")
     train = dataclasses.replace(train, items=items)
     contexts = [item.context for item in items]
     pieces = cut(tokenizer, contexts)
@@ -43,8 +43,8 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         pieces.lengths, character_counts(contexts), answers.lengths[answers.shown]
     )
     limits = np.full(len(items), longest)
-    asked = [item.question for item in items]
-    windows = windows_of_pieces(tokenizer, asked, pieces, limits, config.length, config.overlap)
+    texts = [item.question for item in items]
+    windows = windows_of_pieces(tokenizer, texts, pieces, limits, config.length, config.overlap)
     training = _examples(train, windows, train.has_no_answer, answers, "training ")
     windows = _windows(dev, tokenizer, config.length, config.overlap, longest)
     scored = _examples(dev, windows, train.has_no_answer, find_tokens(dev, windows.pieces), "dev ")
@@ -57,17 +57,17 @@ def read_reading(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         "max_answer_length": longest,
     }
     golds = golds_of(dev)
-    refusing = squad_scores(dict.fromkeys(golds, ""), golds, dev.version)["f1"]
-    return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=refusing)
+    never_answering = squad_scores(dict.fromkeys(golds, ""), golds, dev.version)["f1"]
+    return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=never_answering)
 
 
-def read_reading_dev(asked: Asked) -> Examples:
-    """Return questions to score a model on: a file, or a folder's dev file."""
-    record = asked.record
+def read_questions_dev(request: ScoringRequest) -> Examples:
+    """Read questions to score a model on: a file, or the dev file of a folder."""
+    record = request.record
     notes: list[str] = []
-    questions = read_squad(file_to_score(asked.data, SUFFIXES, notes.append), reading=asked.reading)
+    questions = read_squad(file_to_score(request.data, SUFFIXES, notes.append), reading=request.reading)
     longest = record.get("max_answer_length")
-    windows = _windows(questions, asked.tokenizer, asked.length, record.get("overlap"), longest)
+    windows = _windows(questions, request.tokenizer, request.length, record.get("overlap"), longest)
     answers = find_tokens(questions, windows.pieces)
     examples = _examples(questions, windows, record.get("no_answer", False), answers, "", record.get("threshold"))
     return dataclasses.replace(examples, notes=[*notes, *questions.notes, *examples.notes])
@@ -76,8 +76,8 @@ def read_reading_dev(asked: Asked) -> Examples:
 def _windows(
     questions: Questions, tokenizer: Tokenizer, length: int, overlap: int | None, longest: int | None
 ) -> Windows:
-    asked, contexts = [item.question for item in questions.items], [item.context for item in questions.items]
-    return windows_of_pairs(tokenizer, asked, contexts, length, overlap, longest)
+    texts, contexts = [item.question for item in questions.items], [item.context for item in questions.items]
+    return windows_of_pairs(tokenizer, texts, contexts, length, overlap, longest)
 
 
 def _examples(
@@ -88,15 +88,15 @@ def _examples(
     split: str,
     threshold: float | None = None,
 ) -> Examples:
-    """Return the windows with the places of the answers, and notes on answers that can't be given."""
+    """Return the windows with the positions of the answers, and remarks on answers that no model can give."""
     places = places_in_rows(answers, windows)
     encoded = dataclasses.replace(windows.encoded, labels=places, truncated=windows.cut_questions)
     answered = functools.partial(answer_questions, questions, windows, no_answer, threshold)
     notes = limits_of(questions, windows, answers, places, split)
     if windows.cut_questions:
         notes.append(
-            f"{windows.cut_questions} {split}questions are longer than what a row has for them, and were cut at the "
-            "end. --max-length keeps more, up to 64 tokens"
+            f"{windows.cut_questions} {split}questions are longer than their share of a row and were cut at the end. "
+            "--max-length keeps more, up to 64 tokens"
         )
     return Examples(
         encoded,

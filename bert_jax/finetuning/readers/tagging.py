@@ -1,4 +1,4 @@
-"""Entities: sentences in windows, the first piece of each word labelled, whole entities scored."""
+"""Named entities: sentences in windows. The first piece of each word has its label; whole entities are scored."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from bert_jax.data.labelled.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.finetuning.reviews.entity_review import review_entities, tag_counts, tag_scores
-from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.tokenizer import Tokenizer
@@ -24,6 +24,7 @@ from bert_jax.wording import agreeing, counted
 
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    """Read training and dev sentences; the labels are O, and B- and I- of each type in the training file."""
     words = words_like(find_split_files(config.data, SUFFIXES)[0])
     read = functools.partial(read_sentences, words=words, reading=reading_of(config))
     train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
@@ -34,24 +35,26 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     examples, dev_examples = (
         _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
     )
-    dropped = [note for note in (*examples.notes, *dev_examples.notes) if note not in notes]
+    remarks = [note for note in (*examples.notes, *dev_examples.notes) if note not in notes]
     return TaskData(
-        "token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *dropped, *_none_there(dev, "dev")]
+        "token", labels, SINGLE_LABEL, examples, dev_examples, record, [*notes, *remarks, *_no_entity_notes(dev, "dev")]
     )
 
 
-def read_tagging_dev(asked: Asked) -> Examples:
-    """Return sentences to score a model on: a file, or a folder's dev file."""
+def read_tagging_dev(request: ScoringRequest) -> Examples:
+    """Read sentences to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
-    path = file_to_score(asked.data, SUFFIXES, notes.append)
-    words = asked.record.get("words", WRITTEN)
-    sentences = read_sentences(path, words=words, reading=asked.reading)
-    examples = _examples(sentences, asked.tokenizer, asked.length, asked.record.get("overlap"), asked.labels or ())
-    return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_none_there(sentences, "scored")])
+    path = file_to_score(request.data, SUFFIXES, notes.append)
+    words = request.record.get("words", WRITTEN)
+    sentences = read_sentences(path, words=words, reading=request.reading)
+    examples = _examples(
+        sentences, request.tokenizer, request.length, request.record.get("overlap"), request.labels or ()
+    )
+    return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_no_entity_notes(sentences, "scored")])
 
 
-def _none_there(sentences: Sentences, use: str) -> list[str]:
-    """Say where no sentence that is scored has an entity."""
+def _no_entity_notes(sentences: Sentences, use: str) -> list[str]:
+    """Return a remark if no sentence has an entity."""
     if any(sentence.entities for sentence in sentences.items):
         return []
     return [f"{sentences.source}: none of the {len(sentences)} {use} sentences has an entity, so F1 can only be 0"]
@@ -70,16 +73,16 @@ def _examples(
                 )
     windows = windows_of_texts(tokenizer, [sentence.text for sentence in sentences.items], length, overlap)
     places = windows.places()
-    tokens: list[list[int]] = []  # of each word, the place of its first piece in the encoded tokens, or -1
+    tokens: list[list[int]] = []  # for each word, the index of its first piece in the encoded tokens, or -1
     for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
         piece = first_pieces(windows.pieces.spans[start:end], sentence.words)
         tokens.append((np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece).tolist())
-    sentences = _as_shown(sentences, tokens)
+    sentences = _trim_hidden(sentences, tokens)
     token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)
-    for sentence, own in zip(sentences.items, tokens, strict=True):
+    for sentence, word_tokens in zip(sentences.items, tokens, strict=True):
         classes = tagset.classes(sentence.entities, len(sentence.words))
-        # Of two words that one piece shows, the first has its label.
-        shown, first = np.unique(np.array(own, np.int64), return_index=True)
+        # If two words share a piece, it has the label of the first.
+        shown, first = np.unique(np.array(word_tokens, np.int64), return_index=True)
         token_labels[shown[shown >= 0]] = classes[first[shown >= 0]]
     encoded = dataclasses.replace(windows.encoded, token_labels=token_labels)
     return Examples(
@@ -92,16 +95,16 @@ def _examples(
     )
 
 
-def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentences:
-    """Return the sentences with entities from their first to their last word that a token shows.
+def _trim_hidden(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentences:
+    """Return the sentences with each entity trimmed to its first and last word that has a token.
 
-    What no token shows (zero-width and replacement characters, to WordPiece) can be neither learned nor found: entities
-    of such words alone are left out, and counted in a note. Raises UserError where no entity is left.
+    Words without a token (WordPiece drops zero-width and replacement characters) can be neither learned nor predicted:
+    entities of such words alone are left out, and counted in a note. Raises UserError if no entity is left.
     """
     items: list[Sentence] = []
     hidden: list[tuple[int, str]] = []
-    for sentence, own in zip(sentences.items, tokens, strict=True):
-        parts = [(span, shown_part(span, own)) for span in sentence.entities]
+    for sentence, word_tokens in zip(sentences.items, tokens, strict=True):
+        parts = [(span, shown_part(span, word_tokens)) for span in sentence.entities]
         hidden += [(sentence.line, span.label) for span, part in parts if part is None]
         items.append(dataclasses.replace(sentence, entities=[part for _, part in parts if part is not None]))
     if not hidden:
@@ -112,7 +115,7 @@ def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentence
         f"{agreeing(len(hidden), 'is', 'are')} of characters that"
     )
     if not any(sentence.entities for sentence in items):
-        raise UserError(f"{where} the tokenizer drops, and no other is there. Use another tokenizer, or other rows")
+        raise UserError(f"{where} the tokenizer drops, and no entity is left. Use another tokenizer, or other rows")
     note = f"{where} the tokenizer drops: they are left out"
     return dataclasses.replace(sentences, items=items, notes=[*sentences.notes, note])
 
@@ -120,7 +123,7 @@ def _as_shown(sentences: Sentences, tokens: Sequence[Sequence[int]]) -> Sentence
 def _score(
     sentences: Sentences, tokens: Sequence[Sequence[int]], tagset: Tagset, outputs: np.ndarray
 ) -> dict[str, float]:
-    """Return precision, recall and F1 of entities, and the share of words with the right tag."""
+    """Return precision, recall and F1 of entities, and the accuracy of words."""
     classes = outputs.argmax(axis=-1).tolist()
-    found = [tagset.entities(own, classes) for own in tokens]
-    return tag_scores(tag_counts(sentences, tokens, found))
+    predicted = [tagset.entities(word_tokens, classes) for word_tokens in tokens]
+    return tag_scores(tag_counts(sentences, tokens, predicted))

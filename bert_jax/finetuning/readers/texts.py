@@ -1,4 +1,4 @@
-"""Whole texts and pairs: the GLUE tasks and the user's own rows."""
+"""Whole texts and pairs of texts: the GLUE tasks and the user's own rows."""
 
 import dataclasses
 import functools
@@ -18,21 +18,22 @@ from bert_jax.data.labelled.split_files import file_to_score
 from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
 from bert_jax.errors import UserError
 from bert_jax.finetuning.reviews.row_review import review_numbers, review_rows
-from bert_jax.finetuning.task_data import Asked, Examples, TaskData
+from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.bag_of_words import Texts
-from bert_jax.tasks.scores import main_score, score, scores_of_several_numbers, several_scores
+from bert_jax.tasks.scores import main_score, multi_label_scores, score, scores_of_several_numbers
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import agreeing
 
-CLASSES = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
-SEVERAL = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
-SCORES = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
+CLASS_DEFAULTS = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
+MULTI_LABEL_DEFAULTS = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
+NUMBER_DEFAULTS = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
 
 
-def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
+    """Read the training and dev rows of a GLUE task or of the user's own files."""
     labelled = read_task(
         config.task,
         config.data,
@@ -60,7 +61,7 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     }
     numbers = labelled.labels is None or bool(config.scores)
     problem = MULTI_LABEL if config.several else REGRESSION if numbers else SINGLE_LABEL
-    reading = _Reading(tokenizer, config.length, labelled.labels, problem, record)
+    reading = _TextReader(tokenizer, config.length, labelled.labels, problem, record)
     train, dev = reading.texts(labelled.train), reading.texts(labelled.dev)
     notes = list(labelled.notes)
     for name, texts in (("training", train), ("dev", dev)):
@@ -83,20 +84,20 @@ def read_sequence(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         record,
         notes,
         {name: reading.examples(rows, reading.texts(rows)) for name, rows in labelled.also.items()},
-        _without_reading((train.labels, dev.labels), words),
+        _constant_score((train.labels, dev.labels), words),
         words,
     )
 
 
-def _without_reading(splits: Sequence[np.ndarray], task: WordTask) -> float:
-    """Return the best main score on the dev rows of whoever gives one answer to all, from the labels of a split."""
+def _constant_score(splits: Sequence[np.ndarray], task: WordTask) -> float:
+    """Return the best main dev score of a constant answer, chosen by the labels of any of the splits."""
     answers = [answer for labels in splits for answer in _constant_answers(labels, task.classes)]
     rows = len(task.expected)
     return max(task.score(task.expected, np.tile(answer, (rows, 1)))["main"] for answer in answers)
 
 
 def _constant_answers(labels: np.ndarray, classes: int) -> list[np.ndarray]:
-    """Return the outputs that fit most rows: the most frequent class; the labels of most rows; the mean."""
+    """Return good constant outputs: the most frequent class; the labels of most rows, or the top label; the mean."""
     if labels.ndim == 1 and classes:
         return [np.eye(classes)[np.bincount(labels, minlength=classes).argmax()]]
     means = np.atleast_1d(labels.mean(axis=0))
@@ -109,7 +110,7 @@ def _columns(config: FinetuneConfig) -> dict[str, Any]:
 
 
 def cut_note(name: str, rows: Encoded) -> list[str]:
-    """Says what of these rows did not fit."""
+    """Return a remark on rows that were cut to fit."""
     if not rows.truncated:
         return []
     share = rows.dropped / (rows.dropped + len(rows.tokens))
@@ -120,23 +121,23 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
     ]
 
 
-def read_sequence_dev(asked: Asked) -> Examples:
-    """The labelled rows to score a model on: of a GLUE task its dev file, else a file, or a folder's dev file."""
-    data, labels = asked.data, asked.labels
+def read_texts_dev(request: ScoringRequest) -> Examples:
+    """Read rows to score a model on: the dev file of a GLUE task, or a file, or the dev file of a folder."""
+    data, labels = request.data, request.labels
     notes: list[str] = []
-    reading = dataclasses.replace(asked.reading, tell=notes.append)
-    numbers = asked.problem == REGRESSION
-    record = {**(SCORES if numbers else CLASSES), **asked.record}
+    reading = dataclasses.replace(request.reading, tell=notes.append)
+    numbers = request.problem == REGRESSION
+    record = {**(NUMBER_DEFAULTS if numbers else CLASS_DEFAULTS), **request.record}
     name = record.get("name", "rows")
     if name in GLUE:
         path = dev_file(name, data)
         rows = read_glue(name, path, reading)
         if rows.labels is None:
-            raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` labels it")
+            raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` predicts them")
         rows = settle(rows, GLUE[name], labels)
     else:
         path = file_to_score(data, SUFFIXES, notes.append)
-        several = asked.problem == MULTI_LABEL
+        several = request.problem == MULTI_LABEL
         columns = _columns_to_score(record.get("columns") or {}, labels if numbers else None, several)
         rows = read_rows(path, columns, reading)
         if several:
@@ -145,27 +146,27 @@ def read_sequence_dev(asked: Asked) -> Examples:
             rows = with_scores(rows) if labels is None else with_several_scores(rows, labels)
         else:
             rows = with_classes(rows, labels or ())
-    if asked.problem == MULTI_LABEL and not asked.record.get("main"):
-        record |= SEVERAL
-    examples = _Reading(asked.tokenizer, asked.length, labels, asked.problem, record)
-    if asked.problem == REGRESSION:
+    if request.problem == MULTI_LABEL and not request.record.get("main"):
+        record |= MULTI_LABEL_DEFAULTS
+    examples = _TextReader(request.tokenizer, request.length, labels, request.problem, record)
+    if request.problem == REGRESSION:
         notes += score_notes(rows, "scored", labels)
-    elif asked.problem == MULTI_LABEL:
+    elif request.problem == MULTI_LABEL:
         notes += several_notes(rows, "scored", labels or ())
     else:
         notes += one_class_notes(rows, "scored", labels or ())
     return dataclasses.replace(examples.examples(rows, examples.texts(rows)), notes=notes)
 
 
-def _columns_to_score(known: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
-    """Return the columns as in training, or as asked for. Several numbers are in columns of their names by default."""
-    columns = Columns(**{**known, "several": several, "scores": tuple(known.get("scores") or names or ())})
+def _columns_to_score(trained: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
+    """Return the columns of training, as changed by flags. Several numbers default to the columns of their names."""
+    columns = Columns(**{**trained, "several": several, "scores": tuple(trained.get("scores") or names or ())})
     return dataclasses.replace(columns, label=None) if columns.scores else columns
 
 
 @dataclasses.dataclass(frozen=True)
-class _Reading:
-    """How a task's rows are read and scored."""
+class _TextReader:
+    """Encodes and scores the rows of a task."""
 
     tokenizer: Tokenizer
     length: int
@@ -174,7 +175,7 @@ class _Reading:
     record: dict[str, Any]
 
     def texts(self, rows: Rows, way: str | None = None) -> TextRows:
-        """The rows of tokens, in the task's own way where no other is asked for."""
+        """Encode the rows; `way` to read long texts replaces that of the task."""
         way = way or self.record.get("long_texts") or "cut"
         return encode_texts(rows, self.tokenizer, self.length, way, self.record.get("overlap"))
 
@@ -205,9 +206,9 @@ class _Reading:
 def _score(
     labels: tuple[str, ...] | None, problem: str, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
 ) -> dict[str, float]:
-    """Return the metrics of class scores, or of the number or numbers of each row."""
+    """Return the metrics of the outputs: class scores, multi-label scores or numbers."""
     if problem == MULTI_LABEL:
-        scores = several_scores(outputs > 0, expected > 0.5)
+        scores = multi_label_scores(outputs > 0, expected > 0.5)
     elif problem == REGRESSION and expected.ndim == 2:
         scores = scores_of_several_numbers(record["metrics"], outputs, expected, labels or ())
     else:

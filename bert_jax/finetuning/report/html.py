@@ -20,7 +20,7 @@ from bert_jax.finetuning.report.document import (
     printable,
 )
 from bert_jax.finetuning.report.style import STYLE
-from bert_jax.finetuning.reviews.review import Case, Mark, Part
+from bert_jax.finetuning.reviews.review import Case, Mark, TextPart
 
 # No script runs and nothing is fetched, whatever the texts hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -133,12 +133,12 @@ def _case(number: int, case: Case) -> str:
     )
 
 
-def _part(part: Part) -> str:
+def _part(part: TextPart) -> str:
     text = marked(part) if part.text.strip() else "<em>(empty)</em>"
     return f'<h3>{escape(part.heading)}</h3><blockquote dir="auto">{text}</blockquote>'
 
 
-def marked(part: Part) -> str:
+def marked(part: TextPart) -> str:
     """The text with its marks, which may overlap: cut where any of them begins or ends."""
     ends = {end for mark in part.marks for end in (mark.start, mark.end)}
     cuts = sorted({0, len(part.text), *(min(max(end, 0), len(part.text)) for end in ends)})

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.finetuning.plan import WORDS
+from bert_jax.finetuning.plan import SPELLED_NAMES
 from bert_jax.finetuning.report.document import (
     NOTHING,
     Block,
@@ -65,7 +65,7 @@ def _settings_section(summary: Summary, scale: float, positive: str | None) -> S
         (*spelled_values(one.tried, None), *(NOTHING for _ in rows[0][len(one.tried) : -1]), f"{len(one.diverged)}")
         for one in summary.lost
     ]
-    names = [WORDS[name] for name in summary.settings[0].tried]
+    names = [SPELLED_NAMES[name] for name in summary.settings[0].tried]
     beside = ["bag of words"] if summary.settings[0].words is not None else []
     head = (*names, *(name_of(name, positive) for name in metrics), *beside, "failed")
     table = Table(head, rows, len(head))

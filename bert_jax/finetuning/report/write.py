@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_jax.data.text_output import write_output
 from bert_jax.files import read_json_if_there
-from bert_jax.finetuning.dev_scoring import Outputs
+from bert_jax.finetuning.dev_scoring import DevOutputs
 from bert_jax.finetuning.drift import measure_drift
 from bert_jax.finetuning.recipe import usual_recipe
 from bert_jax.finetuning.report.run_report import (
@@ -27,7 +27,7 @@ from bert_jax.train.run import RunFolder
 
 
 def write_run_report(
-    run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: Outputs, words: Baseline | None
+    run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: DevOutputs, words: Baseline | None
 ) -> dict[str, Any]:
     """report.md, report.html and report.json of a run whose result is written; what the last one holds.
 

@@ -1,1 +1,1 @@
-"""Reviews of dev examples: each prediction beside the right answer, and the scores of any sample of them."""
+"""Reviews of dev examples: predictions with the right answers, and scores of any sample of the examples."""

@@ -1,4 +1,4 @@
-"""What a model gave for labelled examples, one by one: what a report shows and what its intervals are drawn from."""
+"""Reviews: the predictions for labelled examples, one by one, for reports and their confidence intervals."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-WORST = 20  # mistakes that are shown
+WORST = 20  # mistakes shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """`text[start:end]` is what was expected, or what was given."""
+    """A marked range `text[start:end]`: the expected or the predicted answer."""
 
     start: int
     end: int
@@ -19,8 +19,8 @@ class Mark:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """One text of an example under its heading: "text", "question"."""
+class TextPart:
+    """One text of an example under its heading, such as "text" or "question"."""
 
     heading: str
     text: str
@@ -29,10 +29,10 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One example as a person reads it. `where` is its file and line, or its id."""
+    """One example in readable form. `where` is its file and line, or its id."""
 
     where: str
-    parts: tuple[Part, ...]
+    parts: tuple[TextPart, ...]
     expected: str
     given: str
     confidence: float | None = None
@@ -40,7 +40,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class ClassCounts:
-    """Of one class, or type of entity: how often it was rightly given, given, and there."""
+    """Counts of one class or entity type: right predictions, predictions (`given`), and gold labels (`expected`)."""
 
     name: str
     right: int
@@ -49,24 +49,24 @@ class ClassCounts:
 
     @property
     def precision(self) -> float | None:
-        """None where the class was never given."""
+        """Precision, None if the class was never predicted."""
         return self.right / self.given if self.given else None
 
     @property
     def recall(self) -> float | None:
-        """None where the class is not there."""
+        """Recall, None if the class does not occur."""
         return self.right / self.expected if self.expected else None
 
     @property
     def f1(self) -> float | None:
-        """None where the class was neither given nor there."""
-        both = self.given + self.expected
-        return 2 * self.right / both if both else None
+        """F1, None if the class was neither predicted nor expected."""
+        total = self.given + self.expected
+        return 2 * self.right / total if total else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """What an answer that reads nothing would score; `answer` says in words what it always gives."""
+    """The scores of a trivial model; `answer` describes what it predicts."""
 
     answer: str
     scores: dict[str, float]
@@ -74,7 +74,7 @@ class Baseline:
 
 @dataclasses.dataclass(frozen=True)
 class Certainty:
-    """Of each answer the probability that the model gave it, and whether it was right. `unit`: what is answered."""
+    """The probability of each answer and whether it was right; `unit` names the answers in the plural."""
 
     confidence: np.ndarray
     right: np.ndarray
@@ -83,19 +83,19 @@ class Certainty:
 
 @dataclasses.dataclass(frozen=True)
 class Review:
-    """The outputs for the examples of one split.
+    """The predictions for the examples of one split.
 
-    unit         what an example is called, in the plural
-    main         the metrics that decide
-    resample     the metrics over the examples at these indices, each as often as it is named
-    wrongness    of each example: 0 where it is right; the larger, the worse the mistake
-    case         one example to read
-    scale        the best score there can be: 1, for SQuAD 100
-    shares       those metrics that are plain shares of the examples
-    classes      counts a class; `confusion` has its rows (expected) and columns (given) in this order
-    certainty    None where there is nothing to calibrate; `uncalibrated` then says why
-    numbers      expected and given, where they are numbers
-    positive     the class whose F1 "f1" is, of two; with more, and of labels, F1 is a mean
+    unit          name of the examples, in the plural
+    main          names of the deciding metrics
+    resample      maps indices of examples, with repetitions, to metrics over these examples
+    wrongness     severity of each mistake, 0 for right predictions
+    case          returns one example in readable form
+    scale         the best possible score: 1, or 100 for SQuAD
+    shares        metrics that are plain shares of the examples
+    classes       counts of each class; the rows (expected) and columns (predicted) of `confusion` have this order
+    certainty     None if there is nothing to calibrate; `uncalibrated` then says why
+    numbers       expected and predicted numbers, if the task is a regression
+    positive      the class that the metric "f1" is about, of two classes; with more, F1 is a mean
     """
 
     unit: str
@@ -122,17 +122,17 @@ class Review:
         return self.resample(np.arange(len(self)))
 
     def worst(self, most: int = WORST) -> list[Case]:
-        """The worst mistakes, worst first; of equals the earlier one."""
+        """Return the worst mistakes, worst first; equals in the order of the file."""
         order = np.argsort(-self.wrongness, kind="stable")[:most]
         return [self.case(i) for i in order.tolist() if self.wrongness[i] > 0]
 
 
 def heading_of(metric: str, positive: str | None) -> str:
-    """Return the name of a metric on a terminal: F1 with the class that it is of, where it is of one."""
+    """Return the display name of a metric: F1 with its class if it is that of a single class."""
     return f"{metric} of {positive}" if metric == "f1" and positive is not None else metric
 
 
 def counts_of(labels: tuple[str, ...], confusion: np.ndarray) -> tuple[ClassCounts, ...]:
-    """The counts of each class from a table of scores.confusion."""
+    """Return the counts of each class from a table of scores.confusion."""
     columns = (np.diag(confusion).tolist(), confusion.sum(axis=0).tolist(), confusion.sum(axis=1).tolist())
     return tuple(ClassCounts(*entry) for entry in zip(labels, *columns, strict=True))

@@ -30,7 +30,7 @@ from bert_jax.finetuning.report.figures import draw_calibration, draw_curves, dr
 from bert_jax.finetuning.report.html import marked, to_html
 from bert_jax.finetuning.report.markdown import escape, to_markdown
 from bert_jax.finetuning.report.sections import largest_classes, shown, spelled
-from bert_jax.finetuning.reviews.review import Case, Mark, Part
+from bert_jax.finetuning.reviews.review import Case, Mark, TextPart
 from bert_jax.finetuning.statistics import Bin
 
 HOSTILE = [
@@ -66,7 +66,7 @@ class Tags(HTMLParser):
 
 
 def document_of(text: str) -> Document:
-    part = Part(text, text, (Mark(0, max(1, len(text) // 2), "given"), Mark(len(text) // 3, len(text), "expected")))
+    part = TextPart(text, text, (Mark(0, max(1, len(text) // 2), "given"), Mark(len(text) // 3, len(text), "expected")))
     blocks = [
         Headline(text, text, text, text, 1.5, -1.0, 2.0, (0.5, 0.25)),
         Paragraph(text),
@@ -103,13 +103,13 @@ def test_any_text_makes_a_page_that_is_utf_8_and_well_formed(text):
 @given(st.text(max_size=40), st.lists(st.tuples(st.integers(0, 45), st.integers(0, 45)), max_size=4))
 def test_marks_leave_the_text_as_it_is(text, places):
     kinds = ("expected", "given")
-    part = Part("text", text, tuple(Mark(a, b, kinds[i % 2]) for i, (a, b) in enumerate(places)))
+    part = TextPart("text", text, tuple(Mark(a, b, kinds[i % 2]) for i, (a, b) in enumerate(places)))
     found = standard.unescape(re.sub(r"</?mark[^>]*>", "", marked(part)))
-    assert found == standard.unescape(marked(Part("text", text)))
+    assert found == standard.unescape(marked(TextPart("text", text)))
 
 
 def test_marks_that_overlap_are_cut_where_they_meet():
-    part = Part("text", "a<bcdef", (Mark(0, 4, "expected"), Mark(2, 6, "given")))
+    part = TextPart("text", "a<bcdef", (Mark(0, 4, "expected"), Mark(2, 6, "given")))
     assert marked(part) == (
         '<mark class="expected">a&lt;</mark><mark class="expected given">bc</mark><mark class="given">de</mark>f'
     )
@@ -186,13 +186,13 @@ def test_a_metric_has_the_most_exact_name_there_is():
 
 
 def test_the_average_of_a_sweep_counts_the_chosen_setting_alone(tmp_path):
-    from bert_jax.finetuning.glue_suite import _of_chosen
+    from bert_jax.finetuning.glue_suite import _runs_of_chosen_setting
     from bert_jax.train.run import RUNS, RunFolder
 
     settings = [{"tried": {"epochs": i}, "runs": [f"epochs-{i}-seed-{j}" for j in range(2)]} for i in range(3)]
     (tmp_path / RUNS).write_text(json.dumps({"settings": settings, "chosen": {"epochs": 1}}))
     made = [RunFolder(tmp_path / name) for setting in settings for name in setting["runs"]]
-    assert [run.path.name for run in _of_chosen(tmp_path, made)] == settings[1]["runs"]
+    assert [run.path.name for run in _runs_of_chosen_setting(tmp_path, made)] == settings[1]["runs"]
 
 
 def test_training_examples_are_counted_by_text_not_by_window():

@@ -69,7 +69,7 @@ def test_one_run_lies_in_the_folder_itself():
 @pytest.mark.parametrize(
     ("sweep", "says"),
     [
-        ({"sweep": {"paper": True, "epochs": (1.0,)}}, "the paper's grid has its own"),
+        ({"sweep": {"paper": True, "epochs": (1.0,)}}, "--sweep.paper and --sweep.epochs: give only one"),
         ({"sweep": {"epochs": (2.0, 2.0)}}, "each value once"),
         ({"sweep": {"batch_sizes": (8, 0)}}, "batch_size is 0"),
         ({"sweep": {"learning_rates": (1e-5, 11.0)}}, "learning_rate is 11"),
@@ -92,11 +92,11 @@ def test_what_cannot_be_tried_is_refused_first(sweep, says):
         ({"task": "rows", "choices": ("a", "b")}, "--choices a b: for task choice, this is rows"),
         ({"task": "rows", "scores": ("a", "b", "a")}, "--scores a b a: give each column once"),
         ({"task": "choice", "choices": ("a", "a")}, "--choices a a: give each column once"),
-        ({"task": "swag", "label": "right"}, "--label right: for task rows and choice, this is swag"),
-        ({"task": "squad", "dialect": "plain"}, "--dialect plain: for task rows and choice and swag, this is squad"),
-        ({"task": "mrpc", "dialect": "enclose"}, "--dialect enclose: .* this is mrpc"),
-        ({"task": "ner", "group": "page"}, "--group page: for task rows and choice, this is ner"),
-        ({"task": "rows", "overlap": 4}, "--overlap 4: there are windows with --long-texts mean or max"),
+        ({"task": "swag", "label": "right"}, "--label right: for task rows and choice, not swag"),
+        ({"task": "squad", "dialect": "plain"}, "--dialect plain: for task rows and choice and swag, not squad"),
+        ({"task": "mrpc", "dialect": "enclose"}, "--dialect enclose: .* not mrpc"),
+        ({"task": "ner", "group": "page"}, "--group page: for task rows and choice, not ner"),
+        ({"task": "rows", "overlap": 4}, "--overlap 4: windows need --long-texts mean or max"),
         ({"task": "glue", "class_weights": "balanced"}, "--class-weights balanced: stsb"),
     ],
 )
@@ -193,8 +193,12 @@ def test_the_learning_curve_says_what_the_last_doubling_brought(half, whole, say
     [
         ([0.3, 0.7, 0.7], [0.75, 0.76, 0.74], "standard error), and 1 of these 6 runs failed (share-0.5-seed-0)"),
         ([0.7, 0.7, None], [0.75, 0.3, 0.74], "2 of these 6 runs failed (share-0.5-seed-2, share-1-seed-1)"),
-        ([None, None, None], [0.75, 0.76, 0.74], "brought is not known, and 3 of these 6 runs failed"),
-        ([0.7, 0.7, 0.7], [None, None, None], "brought is not known, and 3 of these 6 runs failed"),
+        (
+            [None, None, None],
+            [0.75, 0.76, 0.74],
+            "of the examples is unknown, and 3 of these 6 runs failed",
+        ),
+        ([0.7, 0.7, 0.7], [None, None, None], "of the examples is unknown, and 3 of these 6 runs failed"),
         ([0.3, 0.3, 0.3], [0.3, 0.3, 0.3], "and 6 of these 6 runs failed"),
         ([0.3], [0.75], "brought +0.4500, and 1 of these 2 runs failed"),
     ],
@@ -202,7 +206,7 @@ def test_the_learning_curve_says_what_the_last_doubling_brought(half, whole, say
 def test_of_runs_that_failed_the_curve_says_no_more_than_that(half, whole, says):
     few = [0.3] * len(half)
     told = curve_verdict(curve({0.125: few, 0.25: few, 0.5: half, 1.0: whole}, baseline=0.3))
-    assert says in told and told.endswith("Try another rate or more epochs first")
+    assert says in told and told.endswith("Try another learning rate or more epochs first")
 
 
 def test_a_curve_over_several_rates_is_that_of_the_chosen_one():

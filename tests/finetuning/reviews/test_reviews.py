@@ -29,7 +29,7 @@ def accuracy(expected, outputs):
     return {"accuracy": float(np.mean(outputs.argmax(axis=1) == expected))}
 
 
-def test_the_surest_wrong_class_comes_first():
+def test_the_most_confident_mistake_comes_first():
     expected = np.array([0, 1, 2, 0, 1])
     outputs = np.array([[9, 0, 0], [1, 0, 0], [0, 5, 0], [0, 0, 0], [0, 2, 1]], float)
     review = review_rows(rows_of(5), ("a", "b", "c"), expected, ("accuracy",), accuracy, outputs)
@@ -46,7 +46,7 @@ def test_the_surest_wrong_class_comes_first():
     assert review.positive is None and name_in(review, "f1") == "F1, mean of the classes"
 
 
-def test_f1_of_two_classes_names_the_one_that_it_is_of():
+def test_f1_of_two_classes_names_the_positive_class():
     def scored(expected, outputs):
         return {"f1": 0.5, **accuracy(expected, outputs)}
 
@@ -58,7 +58,7 @@ def test_f1_of_two_classes_names_the_one_that_it_is_of():
     assert "No better than the 70.0 % of a bag of words: the encoder adds nothing" in headline.remark
 
 
-def test_several_labels_are_listed_and_the_surest_mistake_counts():
+def test_multi_label_cases_list_labels_and_rank_by_the_most_confident_mistake():
     expected = np.array([[1, 0, 0], [0, 0, 0]], np.float32)
     outputs = np.array([[2.0, 3.0, -1.0], [-1.0, -1.0, -1.0]])
     review = review_rows(
@@ -87,14 +87,14 @@ def test_missed_and_spurious_entities_are_marked():
     assert review.certainty.right.tolist() == [True, False]
 
 
-def test_without_any_entity_found_there_is_nothing_to_calibrate():
+def test_no_predicted_entity_leaves_nothing_to_calibrate():
     sentence = Sentence("Ann", [(0, 3)], [Span("name", 0, 1)], 1)
     review = review_entities(Sentences("d", [sentence], []), [[0]], TAGSET, np.zeros((2, 5)))
     assert not len(review.certainty.confidence) and review.worst()[0].expected == "missed: Ann (name)"
 
 
 @given(st.integers(0, 9000), st.integers(0, 9000), st.integers(1, 30), st.integers(1, 30), st.integers(10, 9000))
-def test_marks_in_an_excerpt_stand_on_the_answers(right, given, long, wide, size):
+def test_marks_in_an_excerpt_cover_the_answers(right, given, long, wide, size):
     context = " ".join(map(str, range(size)))[:size]
     right, given = right % size, given % size
     text = context[right : right + long]
@@ -106,7 +106,7 @@ def test_marks_in_an_excerpt_stand_on_the_answers(right, given, long, wide, size
     assert len(part.text) <= max(MOST_CONTEXT, 4 * AROUND + 2 * 30 + 9)
 
 
-def test_answers_of_anyone_score_as_the_official_script():
+def test_given_answers_score_as_in_the_official_script():
     here, none = ((("cat", 4),), ("cat",)), ((), (), True)
     items = [Question(str(i), "?", "the cat sat", *(here if i % 2 else none)) for i in range(5)]
     given = {"0": "", "1": "the cat", "2": "dog", "4": ""}
