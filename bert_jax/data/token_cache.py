@@ -69,8 +69,8 @@ class KeepingTokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return self.inner.tokens(ids)
 
-    def goes_on(self) -> np.ndarray:
-        return self.inner.goes_on()
+    def continuations(self) -> np.ndarray:
+        return self.inner.continuations()
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.inner.decode(ids)

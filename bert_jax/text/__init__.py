@@ -7,13 +7,14 @@ from bert_jax.text.tokenizer import Tokenizer
 
 
 def load_tokenizer(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
-    """The tokenizer of a folder (ours or Hugging Face's) or of a bare vocab.txt; `lowercase` overrules what they say.
+    """Load the tokenizer of a folder (ours or Hugging Face's) or of a bare vocab.txt.
 
-    A folder may hold WordPiece (BERT, DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT) or SentencePiece's
-    unigram (XLM-RoBERTa, multilingual E5). Where no file says whether a vocabulary is cased, the vocabulary as a whole
-    decides, and a note tells. Raises UserError for tokenizers that are not read rightly.
+    A folder may hold WordPiece (BERT, DistilBERT, ELECTRA), byte-level BPE (RoBERTa, ModernBERT) or a SentencePiece
+    unigram model (XLM-RoBERTa, multilingual E5). `lowercase` overrides what the files say. If no file says whether a
+    vocabulary is cased, its entries decide, and a note says so. Raises UserError for a tokenizer whose ids this package
+    would not reproduce.
     """
-    from bert_jax.text.folder import read_folder, read_vocab_file  # what it imports is needed by few
+    from bert_jax.text.folder import read_folder, read_vocab_file  # imports more than most callers need
 
     path = Path(path)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Byte-level BPE and unigram tokenizers on disk, as tokenizer.json or in RoBERTa's and XLM-RoBERTa's older files."""
+"""Read byte-level BPE and unigram tokenizers from a tokenizer.json or RoBERTa's and XLM-RoBERTa's older files."""
 
 import os
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_text
-from bert_jax.text import recipes
-from bert_jax.text.classes import MERGES, ROBERTA_CLASSES, named_class
-from bert_jax.text.classes import VOCAB_JSON as VOCAB
-from bert_jax.text.control import BERTS, ROBERTAS, NamedTokens, read_named_tokens
+from bert_jax.text import tokenizer_json
 from bert_jax.text.folder_files import CONTROL_KEYS, SETTINGS, TOKENIZER
-from bert_jax.text.layout import Layout, read_layout, segments_fed
-from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.recipes import Described
+from bert_jax.text.library_tokenizer import LibraryTokenizer
+from bert_jax.text.named_tokens import BERT_SPELLINGS, ROBERTA_SPELLINGS, NamedTokens, read_named_tokens
 from bert_jax.text.sentencepiece_files import read_pieces
+from bert_jax.text.token_layout import Layout, model_segments, read_layout
+from bert_jax.text.tokenizer_classes import MERGES, ROBERTA_CLASSES, named_class
+from bert_jax.text.tokenizer_classes import VOCAB_JSON as VOCAB
+from bert_jax.text.tokenizer_json import Described
 
-# What of a tokenizer_config.json a saved one says again.
-CARRIED = (
+# Settings of a tokenizer_config.json that are kept when the tokenizer is saved.
+KEPT_SETTINGS = (
     "model_max_length",
     "model_input_names",
     "clean_up_tokenization_spaces",
@@ -27,53 +27,54 @@ CARRIED = (
 )
 
 
-def read_described(folder: Path, described: Described, settings: dict[str, Any]) -> LibraryTokenizer:
-    """The tokenizer of a tokenizer.json that was read, of byte-level BPE or unigram, or WordPiece with two separators.
+def read_library_json(folder: Path, described: Described, settings: dict[str, Any]) -> LibraryTokenizer:
+    """Return the tokenizer of a tokenizer.json: byte-level BPE, unigram, or WordPiece with two separators.
 
-    The file decides all but this: where RoBERTa's class is named, `add_prefix_space` is as tokenizer_config.json says,
-    and off if it does not, as Hugging Face has it.
+    The file decides everything except `add_prefix_space` of RoBERTa's class, which is taken from tokenizer_config.json
+    and is off by default, as in Hugging Face.
     """
     path = folder / TOKENIZER
     source = str(path)
-    named = named_class(folder, settings)
+    class_name = named_class(folder, settings)
     model = described["model"]
     if model["type"] == "Unigram" and model.get("unk_id") is None:
-        raise UserError(f"{path}: a unigram model without unk_id, so that unknown characters have no id")
-    if named in ROBERTA_CLASSES:
-        described = _as_roberta_is_told(described, settings)
+        raise UserError(f"{path}: a unigram model without unk_id, so unknown characters have no id")
+    if class_name in ROBERTA_CLASSES:
+        described = _with_roberta_settings(described, settings)
     layout = read_layout(described.get("post_processor"), source)
     tokens = read_named_tokens(folder, settings, described, spellings=_spellings(described, layout))
     described = tokens.described
-    if layout is None and named in (*ROBERTA_CLASSES, recipes.XLM_ROBERTA):
-        described = {**described, "post_processor": _processor(described, tokens.control, named, settings, path)}
+    if layout is None and class_name in (*ROBERTA_CLASSES, tokenizer_json.XLM_ROBERTA):
+        described = {**described, "post_processor": _processor(described, tokens.control, class_name, settings, path)}
         layout = read_layout(described["post_processor"], source)
-    known = recipes.library_class(described, layout.separators if layout else 1)
-    if named is not None and named not in (*ROBERTA_CLASSES, recipes.XLM_ROBERTA):
-        known = recipes.GENERAL
-    segments = segments_fed(layout, named, folder, settings)
-    return _tokenizer(described, tokens, settings, known, source, segments)
+    library_class = tokenizer_json.library_class(described, layout.separators if layout else 1)
+    if class_name is not None and class_name not in (*ROBERTA_CLASSES, tokenizer_json.XLM_ROBERTA):
+        library_class = tokenizer_json.GENERAL
+    segments = model_segments(layout, class_name, folder, settings)
+    return _tokenizer(described, tokens, settings, library_class, source, segments)
 
 
 def _spellings(described: Described, layout: Layout | None) -> tuple[dict[str, str], ...]:
-    """Return the likely spellings of the control tokens, in the style of the token that the layout begins with."""
+    """Return the usual spellings of control tokens; those in the style of the layout's first token come first."""
     by_id = {token["id"]: token["content"] for token in described.get("added_tokens") or ()}
     bert_like = layout is not None and by_id.get(layout.cls, "").startswith("[")
-    return (BERTS, ROBERTAS) if bert_like else (ROBERTAS, BERTS)
+    return (BERT_SPELLINGS, ROBERTA_SPELLINGS) if bert_like else (ROBERTA_SPELLINGS, BERT_SPELLINGS)
 
 
-def _as_roberta_is_told(described: Described, settings: dict[str, Any]) -> Described:
+def _with_roberta_settings(described: Described, settings: dict[str, Any]) -> Described:
+    """Return the tokenizer.json with `add_prefix_space` and `trim_offsets` of the settings."""
     prefixed, trimmed = bool(settings.get("add_prefix_space", False)), bool(settings.get("trim_offsets", True))
-    told = dict(described)
+    changed = dict(described)
     if (described.get("pre_tokenizer") or {}).get("type") == "ByteLevel":
-        told["pre_tokenizer"] = {**described["pre_tokenizer"], "add_prefix_space": prefixed}
+        changed["pre_tokenizer"] = {**described["pre_tokenizer"], "add_prefix_space": prefixed}
     if (described.get("post_processor") or {}).get("type") == "RobertaProcessing":
         flags = {"add_prefix_space": prefixed, "trim_offsets": trimmed}
-        told["post_processor"] = {**described["post_processor"], **flags}
-    return told
+        changed["post_processor"] = {**described["post_processor"], **flags}
+    return changed
 
 
 def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
-    """The tokenizer of an old folder of RoBERTa's: vocab.json and merges.txt."""
+    """Read the tokenizer of one of RoBERTa's older folders: vocab.json and merges.txt."""
     for name, other in ((VOCAB, MERGES), (MERGES, VOCAB)):
         if not os.path.lexists(folder / name):
             raise UserError(f"{folder}: no {name} beside {other}; byte-level BPE needs both")
@@ -83,7 +84,7 @@ def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
     for field, key in CONTROL_KEYS.items():
         if type(vocab.get(names.get(field, ""))) is not int:
             raise UserError(f"{path}: {key} {names.get(field, '')!r} has no id among {len(vocab)} entries")
-    described = recipes.roberta(
+    described = tokenizer_json.roberta(
         vocab,
         _read_merges(folder / MERGES),
         names,
@@ -91,15 +92,15 @@ def read_byte_level(folder: Path, settings: dict[str, Any]) -> LibraryTokenizer:
         trim_offsets=bool(settings.get("trim_offsets", True)),
     )
     tokens = read_named_tokens(folder, settings, described)
-    return _tokenizer(tokens.described, tokens, settings, recipes.ROBERTA, str(path))
+    return _tokenizer(tokens.described, tokens, settings, tokenizer_json.ROBERTA, str(path))
 
 
 def read_sentencepiece(path: Path, settings: dict[str, Any]) -> LibraryTokenizer:
-    """Return the tokenizer of a folder of XLM-RoBERTa's that has SentencePiece's file, `path`, alone."""
+    """Read the tokenizer of an XLM-RoBERTa folder that has only the SentencePiece file `path`."""
     described = read_pieces(path)
     control = [token["content"] for token in described["added_tokens"] if token["special"]]
     tokens = read_named_tokens(path.parent, settings, described, hidden=control)
-    return _tokenizer(tokens.described, tokens, settings, recipes.XLM_ROBERTA, str(path))
+    return _tokenizer(tokens.described, tokens, settings, tokenizer_json.XLM_ROBERTA, str(path))
 
 
 def _tokenizer(
@@ -120,15 +121,15 @@ def _tokenizer(
         hidden=tokens.hidden,
         library_class=library_class,
         segments=segments,
-        settings={key: settings[key] for key in CARRIED if settings.get(key) is not None},
+        settings={key: settings[key] for key in KEPT_SETTINGS if settings.get(key) is not None},
         source=source,
     )
 
 
 def _processor(
-    described: Described, names: dict[str, str], named: str, settings: dict[str, Any], path: Path
+    described: Described, names: dict[str, str], class_name: str, settings: dict[str, Any], path: Path
 ) -> dict[str, Any]:
-    """The post-processor of the class that the folder names, for a file that has none."""
+    """Return the post-processor of a tokenizer class, for a tokenizer.json without one."""
     vocab = described["model"]["vocab"]
     ids = {entry[0]: i for i, entry in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
     ids |= {token["content"]: token["id"] for token in described.get("added_tokens") or ()}
@@ -136,9 +137,9 @@ def _processor(
         if names.get(field) not in ids:
             raise UserError(f"{path}: {CONTROL_KEYS[field]} {names.get(field)!r} has no id among {len(ids)} entries")
     cls, sep = ((names[field], ids[names[field]]) for field in ("cls", "sep"))
-    if named == recipes.XLM_ROBERTA:
-        return recipes.template_processor(cls, sep, separators=2)
-    return recipes.roberta_processor(
+    if class_name == tokenizer_json.XLM_ROBERTA:
+        return tokenizer_json.template_processor(cls, sep, separators=2)
+    return tokenizer_json.roberta_processor(
         cls,
         sep,
         add_prefix_space=bool(settings.get("add_prefix_space", False)),
@@ -147,7 +148,7 @@ def _processor(
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a merges.txt, in order."""
+    """Return the pairs of a merges.txt in order."""
     lines = read_text(path).split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -157,7 +158,8 @@ def _read_merges(path: Path) -> list[tuple[str, str]]:
             continue
         pair = line.removesuffix("\r").split(" ")
         if len(pair) != 2:
-            raise UserError(f"{path} line {number}: {line[:80]!r}, where two pieces with a blank between are expected")
+            raise UserError(f"{path} line {number}: {line[:80]!r}; two pieces with a blank between them are expected")
+
         merges.append((pair[0], pair[1]))
     if not merges:
         raise UserError(f"{path}: no merges in it; byte-level BPE needs them")

@@ -1,14 +1,14 @@
-"""Which regular expressions of a tokenizer.json run in time that grows with the text alone.
+"""Accept only regular expressions whose matching time is linear in the text.
 
-The library's engine goes back over a text for each way in which a pattern may match; where there are too many it ends
-the process. So a pattern is one of those that published tokenizers hold, or one that leaves no choice to go back to.
+The library's engine backtracks over every way in which a pattern may match, and aborts the process if there are too
+many. So a pattern must be one of a published tokenizer, or have a form that hardly backtracks.
 """
 
 import re
 
-LONGEST = 1000  # characters of a pattern
-MOST_WAYS = 200  # in which the bounded parts of a pattern may match one place of a text
-MOST_REPEATS = 1000
+MAX_PATTERN_CHARS = 1000
+MAX_WAYS = 200  # ways in which the bounded parts of a pattern may match at one place of a text
+MAX_REPEATS = 1000
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -25,7 +25,7 @@ PUBLISHED = {
     r"|\s*[\r\n]+|\s+(?!\S)|\s+",  # DeepSeek 3
 }
 
-_CLASS_LETTERS = "sSdDwWhHntrfvpPxu"  # what may follow a backslash, beside marks: classes and characters
+_CLASS_LETTERS = "sSdDwWhHntrfvpPxu"  # letters after a backslash that name a class or a character
 _MARK = re.compile(r"[^\w]")
 _BRACES = re.compile(r"\{\^?\w+\}")
 _HEX = re.compile(r"[0-9a-fA-F]{1,4}")
@@ -35,44 +35,45 @@ _UNTIL_BLANK = r"\s+(?!\S)"
 
 
 class Unbounded(Exception):
-    """A pattern that may take a time that grows faster than the text; says why."""
+    """Raised for a pattern whose matching time may grow faster than the text; the message is the reason."""
 
 
 def check_pattern(pattern: str) -> None:
-    """Raise Unbounded, with the reason in a few words, where `pattern` is not known to be fast on every text."""
+    """Raise Unbounded, with a short reason, if `pattern` is not known to be fast on every text."""
     if pattern in PUBLISHED:
         return
-    if not pattern or len(pattern) > LONGEST:
-        raise Unbounded(f"{len(pattern)} characters, where 1 to {LONGEST} are expected")
-    _Checker(pattern).whole()
+    if not pattern or len(pattern) > MAX_PATTERN_CHARS:
+        raise Unbounded(f"{len(pattern)} characters, where 1 to {MAX_PATTERN_CHARS} are expected")
+    _Checker(pattern).check()
 
 
 class _Checker:
-    """Reads a pattern from left to right: alternatives of sequences of single characters, each perhaps repeated.
+    """A parser of patterns: alternatives of sequences of characters or classes, each perhaps repeated.
 
-    What is repeated without end stands at the end of its alternative, but for what may be absent. A group may be absent
-    and is not repeated. So a match that has begun never fails after more than a bounded number of steps.
+    An item that is repeated without limit must be the last of its alternative, except for optional single characters
+    after it. A group may be optional but not repeated. So a started match fails after a bounded number of steps.
     """
 
     def __init__(self, pattern: str) -> None:
         self.pattern, self.at = pattern, 0
 
-    def whole(self) -> None:
+    def check(self) -> None:
         ways, _ = self._alternatives(0)
         if self.at < len(self.pattern):
-            raise Unbounded(f"a bracket too many at character {self.at}")
-        if ways > MOST_WAYS:
-            raise Unbounded(f"{ways} ways to match one place; {MOST_WAYS} are allowed")
+            raise Unbounded(f"an unmatched bracket at character {self.at}")
+        if ways > MAX_WAYS:
+            raise Unbounded(f"{ways} ways to match one place; {MAX_WAYS} are allowed")
 
     def _alternatives(self, depth: int) -> tuple[int, bool]:
-        """The ways in which one of the alternatives may match, and whether something is repeated without end."""
+        """Return in how many ways the alternatives may match, and whether any repetition is unlimited."""
         ways, endless = self._sequence(depth)
         while self._take("|"):
-            more, other = self._sequence(depth)
-            ways, endless = ways + more, endless or other
+            more_ways, more_endless = self._sequence(depth)
+            ways, endless = ways + more_ways, endless or more_endless
         return ways, endless
 
     def _sequence(self, depth: int) -> tuple[int, bool]:
+        """Return the same for one alternative."""
         ways, endless = 1, False
         while self.at < len(self.pattern) and self.pattern[self.at] not in "|)":
             start = self.at
@@ -80,23 +81,23 @@ class _Checker:
                 self.at += len(_UNTIL_BLANK)
                 endless = True
                 continue
-            more, inner, single = self._item(depth)
+            item_ways, item_endless, single = self._item(depth)
             least, most = self._repeats()
-            if not single and (most is None or most > 1 or (inner and least == 0)):
-                raise Unbounded(f"a group that is repeated at character {start}")
+            if not single and (most is None or most > 1 or (item_endless and least == 0)):
+                raise Unbounded(f"a repeated group at character {start}")
             if endless and (least or not single):
-                raise Unbounded(f"something must follow what is repeated without end, at character {start}")
-            ways *= more * (1 if most is None else most - least + 1)
-            endless = endless or inner or most is None
-            if ways > MOST_WAYS**2:
-                raise Unbounded(f"more than {MOST_WAYS} ways to match one place")
+                raise Unbounded(f"a required item after an unlimited repetition, at character {start}")
+            ways *= item_ways * (1 if most is None else most - least + 1)
+            endless = endless or item_endless or most is None
+            if ways > MAX_WAYS**2:
+                raise Unbounded(f"more than {MAX_WAYS} ways to match one place")
         return ways, endless
 
     def _item(self, depth: int) -> tuple[int, bool, bool]:
-        """One character or class, or a group: its ways, whether it is endless, whether it is a single character."""
+        """Parse a character, class or group; return its ways, whether it is endless, whether it is one character."""
         if opened := _OPEN.match(self.pattern, self.at):
             if depth > 8:
-                raise Unbounded("groups within groups")
+                raise Unbounded("groups nested too deeply")
             self.at = opened.end()
             ways, endless = self._alternatives(depth + 1)
             if not self._take(")"):
@@ -113,19 +114,20 @@ class _Checker:
         return 1, False, True
 
     def _escape(self) -> None:
+        """Skip the rest of an escape after its backslash."""
         letter = self.pattern[self.at : self.at + 1]
         self.at += 1
         if not letter or not (letter in _CLASS_LETTERS or _MARK.match(letter)):
             raise Unbounded(f"'\\{letter}'")
-        following = {"p": _BRACES, "P": _BRACES, "u": _HEX, "x": _HEX}.get(letter)
-        if following:
-            found = following.match(self.pattern, self.at) or (letter == "x" and _BRACES.match(self.pattern, self.at))
-            if not found:
-                raise Unbounded(f"'\\{letter}' without what it names")
-            self.at = found.end()
+        argument = {"p": _BRACES, "P": _BRACES, "u": _HEX, "x": _HEX}.get(letter)
+        if argument:
+            match = argument.match(self.pattern, self.at) or (letter == "x" and _BRACES.match(self.pattern, self.at))
+            if not match:
+                raise Unbounded(f"'\\{letter}' without its argument")
+            self.at = match.end()
 
     def _class(self) -> None:
-        """Over the rest of a class, with the classes within it."""
+        """Skip the rest of a class, with the classes within it."""
         depth, first = 1, True
         self._take("^")
         while depth:
@@ -143,24 +145,25 @@ class _Checker:
             first = character == "["
 
     def _repeats(self) -> tuple[int, int | None]:
-        """Return the least and the most repetitions of the item before; None for no upper limit."""
+        """Return the least and most repetitions of the item before; the most is None without an upper limit."""
         if counted := _COUNT.match(self.pattern, self.at):
             self.at = counted.end()
-            least, comma, most = counted.groups()
-            found = int(least), int(most) if most else None if comma else int(least)
+            first, comma, last = counted.groups()
+            least, most = int(first), int(last) if last else None if comma else int(first)
         else:
             character = self.pattern[self.at : self.at + 1]
             if not character or character not in "?*+":
                 return 1, 1
             self.at += 1
-            found = {"?": (0, 1), "*": (0, None), "+": (1, None)}[character]
+            least, most = {"?": (0, 1), "*": (0, None), "+": (1, None)}[character]
         if self.pattern[self.at : self.at + 1] in ("?", "*", "+", "{"):
             raise Unbounded(f"a repetition that is repeated, lazy or possessive at character {self.at}")
-        if max(found[0], found[1] or 0) > MOST_REPEATS or (found[1] is not None and found[1] < found[0]):
-            raise Unbounded(f"{counted.group() if counted else ''}; at most {MOST_REPEATS} repetitions are allowed")
-        return found
+        if max(least, most or 0) > MAX_REPEATS or (most is not None and most < least):
+            raise Unbounded(f"{counted.group() if counted else ''}; at most {MAX_REPEATS} repetitions are allowed")
+        return least, most
 
     def _take(self, character: str) -> bool:
-        here = self.pattern.startswith(character, self.at)
-        self.at += here
-        return here
+        """Skip `character` if it comes next; return whether it did."""
+        comes_next = self.pattern.startswith(character, self.at)
+        self.at += comes_next
+        return comes_next

@@ -1,20 +1,20 @@
-"""Places of tokens in a text that include what the normalizer left out, such as accents. NumPy only."""
+"""Token spans that include the characters a normalizer removes, such as accents. NumPy only."""
 
 import unicodedata
 
 import numpy as np
 
-# Format characters that belong to what stands before them: the joiners, and the tags that end the flag of Scotland.
+# Format characters that belong to the character before them: joiners, and tags as in the flag of Scotland.
 JOINING = frozenset(map(chr, (0x200C, 0x200D, *range(0xE0020, 0xE0080))))
-PARTING = ("Cc", "Cf", "Zs", "Zl", "Zp")  # categories of other format characters, of controls and of blanks
+SEPARATING_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")  # controls, other format characters, blanks
 
 
-def whole_spans(text: str, spans: np.ndarray) -> np.ndarray:
-    """Return the spans of the tokens of `text`, each with the characters behind it that no token shows.
+def extend_spans(text: str, spans: np.ndarray) -> np.ndarray:
+    """Return the spans of the tokens of `text`, each extended over the following characters that are in no token.
 
-    A normalizer that strips accents leaves them out of the spans (the `e` of a decomposed `café`), and so do those that
-    compose characters. A span here goes on to where the next token begins, or to the first blank or control character,
-    as get_final_text of google-research/bert does. Tokens that end at the same place are extended together.
+    A normalizer that strips accents or composes characters leaves characters out of the spans (the accent of a
+    decomposed `café`). An extended span ends where the next token begins, or at the first blank or control character,
+    as in get_final_text of google-research/bert. Tokens that end at the same place are extended together.
 
     spans  int (tokens, 2): start and end of each token in characters
     """
@@ -26,18 +26,20 @@ def whole_spans(text: str, spans: np.ndarray) -> np.ndarray:
     hidden = np.flatnonzero((ends < following) & (ahead[np.minimum(ends, len(text))] > ord(" ")))
     if not len(hidden):
         return spans
-    whole = spans.copy()
+    extended = spans.copy()
     for token in hidden.tolist():
         end = int(ends[token])
-        while end < following[token] and not _parts(text[end]):
+        while end < following[token] and not _ends_span(text[end]):
             end += 1
         first = token
         while first and ends[first - 1] == ends[token]:
             first -= 1
-        whole[first : token + 1, 1] = end
-    return whole
+        extended[first : token + 1, 1] = end
+    return extended
 
 
-def _parts(character: str) -> bool:
-    """Return whether the character ends a span: a blank, a control or a format character that joins nothing."""
-    return character not in JOINING and (character.isspace() or unicodedata.category(character) in PARTING)
+def _ends_span(character: str) -> bool:
+    """Return whether the character is a blank, a control character, or a format character other than JOINING."""
+    return character not in JOINING and (
+        character.isspace() or unicodedata.category(character) in SEPARATING_CATEGORIES
+    )

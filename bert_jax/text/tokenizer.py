@@ -1,4 +1,4 @@
-"""What the rest of the stack asks of a tokenizer, whatever its kind."""
+"""The protocol that every tokenizer implements."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,11 +26,12 @@ class SpecialIds:
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """One text or pair, ready for the encoder: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, the separator perhaps twice.
+    """One text or pair with its control tokens: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, for RoBERTa `[SEP] [SEP]`.
 
-    ids, segments  one entry a token; segments is 1 from where the second text starts, if that is one of its own
-    offsets        (start, end) of each token in characters of the text it came from; (0, 0) for control tokens
-    dropped        tokens that did not fit into max_length
+    ids       token ids
+    segments  one for each token: 1 for the second text and its separator if the tokenizer has two segments, else 0
+    offsets   (start, end) of each token in characters of its text; (0, 0) for control tokens
+    dropped   number of tokens that did not fit into max_length
     """
 
     ids: list[int]
@@ -40,35 +41,44 @@ class Encoding:
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back. Thread-safe, picklable by folder: workers load it again from `save`'s folder."""
+    """Converts text to token ids and back. Thread-safe and picklable."""
 
     vocab_size: int
     special: SpecialIds
-    separators: int  # control tokens between the two texts of a pair: 1 for BERT, 2 for RoBERTa and its kin
-    segments: int  # of a pair: 2 where the second text is one of its own (BERT), 1 where all is one (RoBERTa)
+    separators: int  # control tokens between the two texts of a pair: 1 for BERT, 2 for RoBERTa and its relatives
+    segments: int  # segments of a pair: 2 for BERT, 1 for RoBERTa, which does not mark the second text
     fingerprint: str  # sha256 of everything that decides the ids
     truncation_side: Side  # the end at which a text that is too long is cut
 
     def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The ids of each text (int32), with no control tokens; a spelled-out "[SEP]" stays text. The fast path."""
+        """Return the ids of each text (int32) without control tokens. A literal "[SEP]" in a text stays text."""
 
     def ids_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """The same in one int32 array, and int64 offsets: text i is `flat[offsets[i]:offsets[i + 1]]`. Faster still."""
+        """Return all ids in one int32 array, and int64 offsets: text i is `flat[offsets[i]:offsets[i + 1]]`.
 
-    def spans_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same with each token's start and end in the characters of its text between the two: int32 (tokens, 2)."""
-
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
-        """Each text (with its pair) wrapped in control tokens and cut to `max_length`, the longer of the two first.
-
-        The end that is cut off is `truncation_side`.
+        Faster than `ids`.
         """
 
-    def tokens(self, ids: Sequence[int]) -> list[str]: ...
+    def spans_flat(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (ids, spans, offsets): as `ids_flat`, with each token's start and end in characters of its text.
 
-    def goes_on(self) -> np.ndarray:
-        """For each id whether it goes on with the word before it (bool). Control tokens do not."""
+        The spans are int32 (tokens, 2).
+        """
 
-    def decode(self, ids: Sequence[int]) -> str: ...
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
+        """Encode each text (with its pair) with control tokens, cut to `max_length`.
 
-    def save(self, folder: Path) -> None: ...
+        Tokens are removed from the longer text first, at the end named by `truncation_side`.
+        """
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return the vocabulary entry of each id."""
+
+    def continuations(self) -> np.ndarray:
+        """Return for each id whether its token continues a word (bool). Control tokens do not."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of the ids, without control tokens except the unknown token."""
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that `load_tokenizer` and Hugging Face open."""

@@ -1,4 +1,4 @@
-"""The settings of a WordPiece tokenizer, and the `tokenizers.Tokenizer` that follows them."""
+"""The rules of a WordPiece tokenizer, and the `tokenizers.Tokenizer` that follows them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 @dataclasses.dataclass(frozen=True)
 class AddedToken:
-    """An entry that is found in the text before it is cut into words, beside the five control tokens."""
+    """A token that is found in a text before the text is split into words."""
 
     content: str
     id: int
@@ -18,37 +18,37 @@ class AddedToken:
     lstrip: bool = False
     rstrip: bool = False
     normalized: bool = False
-    special: bool = False  # how others call it; it decides no id
+    special: bool = False  # Hugging Face's flag; it does not change ids
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
-    """All that decides the ids and the segments, but for the vocabulary."""
+class WordPieceRules:
+    """Everything that decides ids and segments, except the vocabulary."""
 
     lowercase: bool
-    strip_accents: bool | None = None  # None: as `lowercase`
+    strip_accents: bool | None = None  # None: same as `lowercase`
     split_chinese: bool = True
     clean_text: bool = True
     prefix: str = "##"
-    max_word_chars: int = 100  # a longer word is [UNK]
+    max_word_chars: int = 100  # a longer word becomes [UNK]
     pad: str = "[PAD]"
     unk: str = "[UNK]"
     cls: str = "[CLS]"
     sep: str = "[SEP]"
     mask: str = "[MASK]"
     added: tuple[AddedToken, ...] = ()
-    segments: int = 2  # of a pair; 1: the model is not told which text a token is of
+    segments: int = 2  # segments of a pair; 1 if the model does not see which text a token is from
 
     @property
     def control_tokens(self) -> tuple[str, ...]:
         return self.pad, self.unk, self.cls, self.sep, self.mask
 
-    def changed(self, **fields: Any) -> "Rules":
-        """The same rules with other fields."""
+    def changed(self, **fields: Any) -> "WordPieceRules":
+        """Return a copy with the given fields replaced."""
         return dataclasses.replace(self, **fields)
 
 
-def bert_normalizer(rules: Rules) -> normalizers.Normalizer:
+def bert_normalizer(rules: WordPieceRules) -> normalizers.Normalizer:
     return normalizers.BertNormalizer(
         clean_text=rules.clean_text,
         handle_chinese_chars=rules.split_chinese,
@@ -57,8 +57,8 @@ def bert_normalizer(rules: Rules) -> normalizers.Normalizer:
     )
 
 
-def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer:
-    """The library's tokenizer without the control tokens, so that none is found in a text."""
+def make_backend(ids: dict[str, int], rules: WordPieceRules) -> tokenizers.Tokenizer:
+    """Return the library's tokenizer, without control tokens so that none is found in a text."""
     backend = tokenizers.Tokenizer(
         models.WordPiece(
             ids,
@@ -75,12 +75,13 @@ def library_tokenizer(ids: dict[str, int], rules: Rules) -> tokenizers.Tokenizer
     return backend
 
 
-def with_every_id(ids: Mapping[str, int], size: int) -> dict[str, int]:
-    """Return the vocabulary with fillers for the ids that have no text: others count its entries."""
-    without = set(range(size)).difference(ids.values())
-    return {**ids, **{filler(i): i for i in without}}
+def fill_missing_ids(ids: Mapping[str, int], size: int) -> dict[str, int]:
+    """Return the vocabulary with a filler entry for each missing id: the library counts entries to number new ones."""
+    missing = set(range(size)).difference(ids.values())
+    return {**ids, **{filler(i): i for i in missing}}
 
 
 def filler(i: int) -> str:
-    """Return a text for an id that is in no word."""
+    """Return the filler entry of id `i`, which matches no word."""
+
     return f" {i} "

@@ -7,27 +7,30 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, processors
 
-from bert_jax.text.classes import VOCAB
-from bert_jax.text.folder_files import CONTROL_KEYS, EXTRA_SPECIAL, SETTINGS, SIDE, TOKENIZER, write_whole
+from bert_jax.text.folder_files import CONTROL_KEYS, EXTRA_SPECIAL, SETTINGS, SIDE, TOKENIZER, write_files
 from bert_jax.text.tokenizer import Side
-from bert_jax.text.wordpiece_rules import Rules, library_tokenizer, with_every_id
+from bert_jax.text.tokenizer_classes import VOCAB
+from bert_jax.text.wordpiece_rules import WordPieceRules, fill_missing_ids, make_backend
 
 
-def write_tokenizer(vocab: tuple[str, ...], rules: Rules, folder: Path, *, truncation_side: Side = "right") -> None:
-    """Leaves vocab.txt, tokenizer.json and tokenizer_config.json in the folder: a new one appears whole.
+def write_tokenizer(
+    vocab: tuple[str, ...], rules: WordPieceRules, folder: Path, *, truncation_side: Side = "right"
+) -> None:
+    """Write vocab.txt, tokenizer.json and tokenizer_config.json into the folder.
 
-    In a folder that is there, each file is replaced at one stroke; others are left alone.
+    A new folder appears with all files at once. In an existing folder each file is replaced atomically, and other files
+    stay.
     """
     settings = {**_settings(rules), **({} if truncation_side == "right" else {SIDE: truncation_side})}
     contents = {
         VOCAB: "".join(entry + "\n" for entry in vocab),
         SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
-        TOKENIZER: _described(vocab, rules),
+        TOKENIZER: _tokenizer_json(vocab, rules),
     }
-    write_whole(folder, contents)
+    write_files(folder, contents)
 
 
-def _settings(rules: Rules) -> dict[str, Any]:
+def _settings(rules: WordPieceRules) -> dict[str, Any]:
     special = [token.content for token in rules.added if token.special]
     return {
         "tokenizer_class": "BertTokenizer",
@@ -40,12 +43,12 @@ def _settings(rules: Rules) -> dict[str, Any]:
     }
 
 
-def _described(vocab: tuple[str, ...], rules: Rules) -> str:
+def _tokenizer_json(vocab: tuple[str, ...], rules: WordPieceRules) -> str:
     ids = {entry: i for i, entry in enumerate(vocab)}
-    # Others count entries to number those that are added behind them.
-    behind = any(token.id >= len(vocab) for token in rules.added)
-    whole = library_tokenizer(with_every_id(ids, len(vocab)) if behind else ids, rules)
-    whole.decoder = decoders.WordPiece(prefix=rules.prefix)
-    whole.post_processor = processors.BertProcessing((rules.sep, ids[rules.sep]), (rules.cls, ids[rules.cls]))
-    whole.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in rules.control_tokens])
-    return whole.to_str(pretty=True) + "\n"
+    # The library numbers added tokens by counting entries, so ids without an entry must be filled before them.
+    added_at_end = any(token.id >= len(vocab) for token in rules.added)
+    backend = make_backend(fill_missing_ids(ids, len(vocab)) if added_at_end else ids, rules)
+    backend.decoder = decoders.WordPiece(prefix=rules.prefix)
+    backend.post_processor = processors.BertProcessing((rules.sep, ids[rules.sep]), (rules.cls, ids[rules.cls]))
+    backend.add_special_tokens([tokenizers.AddedToken(name, normalized=False) for name in rules.control_tokens])
+    return backend.to_str(pretty=True) + "\n"

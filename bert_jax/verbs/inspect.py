@@ -18,7 +18,7 @@ from bert_jax.pretrained import Pretrained
 from bert_jax.settings.inspect import InspectConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
-from bert_jax.text.classes import has_tokenizer
+from bert_jax.text.tokenizer_classes import has_tokenizer
 from bert_jax.wording import counted
 
 FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}

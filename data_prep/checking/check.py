@@ -65,7 +65,7 @@ def _check_shard(
         return f"has {size:,} bytes, not {shard.bytes:,}: {'truncated' if size < shard.bytes else 'altered'}"
     if sha256_of(path) != shard.sha256:
         return "is damaged: its sha256 is not that of the manifest"
-    goes_on = tokenizer.goes_on()
+    goes_on = tokenizer.continuations()
     reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
     try:
         if not reader.ok() or reader.num_records() != shard.examples:

@@ -25,7 +25,7 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
     Without colours, as in a file, nothing is lost: the marks and the labels are words.
     """
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    goes_on = tokenizer.goes_on()
+    goes_on = tokenizer.continuations()
     lines = []
     for split, shards in sorted(manifest.splits.items(), reverse=True):
         shown = 0

@@ -11,9 +11,9 @@ from bert_jax.text.folder_files import TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.training.byte_level import train_byte_level
 from bert_jax.text.training.extension import extend_wordpiece
-from bert_jax.text.training.requests import Wanted
 from bert_jax.text.training.unigram import train_unigram
-from bert_jax.text.training.wordpiece_learning import train_wordpiece
+from bert_jax.text.training.vocabulary_request import VocabularyRequest
+from bert_jax.text.training.wordpiece_training import train_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.wording import counted
 from data_prep.corpus.reading import Losses, reading_of
@@ -23,7 +23,7 @@ from data_prep.settings import VocabConfig
 from data_prep.vocabulary.sample import sample_texts, told_losses
 
 Say = Callable[[str], None]
-Trainer = Callable[[Iterable[str], Wanted, Losses], Tokenizer]
+Trainer = Callable[[Iterable[str], VocabularyRequest, Losses], Tokenizer]
 TRAINERS: dict[str, Trainer] = {
     "wordpiece": train_wordpiece,
     "bpe": train_byte_level,
@@ -55,7 +55,7 @@ def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokeniz
 
 def _learned(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Say) -> Tokenizer:
     lowercase = config.lowercases
-    wanted = Wanted(
+    wanted = VocabularyRequest(
         size=config.entries,
         lowercase=lowercase,
         strip_accents=None if config.accents is None else config.accents == "strip",

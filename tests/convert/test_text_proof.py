@@ -16,10 +16,10 @@ from bert_jax.convert.proof import against_transformers
 from bert_jax.convert.proof_batches import encode_rows, proof_rows, require_same_encodings
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained, outputs_of, shapes_of
-from bert_jax.text import load_tokenizer, recipes
-from bert_jax.text.library import LibraryTokenizer
+from bert_jax.text import load_tokenizer, tokenizer_json
+from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 LABELS = ("calm", "mild", "urgent")
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -45,7 +45,7 @@ def write_model(folder, tokenizer, **shape):
 
 
 def bert(folder, **settings):
-    write_model(folder, WordPieceTokenizer([*CONTROL, *WORDS], Rules(lowercase=True)))
+    write_model(folder, WordPieceTokenizer([*CONTROL, *WORDS], WordPieceRules(lowercase=True)))
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
     return folder
@@ -66,9 +66,9 @@ def roberta(folder):
     pieces = [*names.values(), "Ġ", *"word123456789", "Ġw"]
     vocab = {text: i for i, text in enumerate(dict.fromkeys(pieces))}
     tokenizer = LibraryTokenizer(
-        recipes.roberta(vocab, [("Ġ", "w")], names, add_prefix_space=False, trim_offsets=True),
+        tokenizer_json.roberta(vocab, [("Ġ", "w")], names, add_prefix_space=False, trim_offsets=True),
         {field: names[field] for field in ("pad", "unk", "mask")},
-        library_class=recipes.ROBERTA,
+        library_class=tokenizer_json.ROBERTA,
     )
     return write_model(folder, tokenizer, segments=3, first_position=2, vocab_size=len(vocab), max_length=40)
 
@@ -122,7 +122,7 @@ def test_the_proof_sees_tokenizers_that_differ(tmp_path):
     with pytest.raises(UserError, match=r"the segments of .* are 0 0 0 .* there, 0 0 0 .* 1 1"):
         against_transformers(pretrained, folder)
     path.write_text(whole)
-    moved = pretrained.changed(tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], Rules(lowercase=True)))
+    moved = pretrained.changed(tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], WordPieceRules(lowercase=True)))
     with pytest.raises(UserError, match="its tokenizer makes"):
         against_transformers(moved, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["theirs"]

@@ -13,18 +13,20 @@ from bert_jax.data.batches import ROW_TOKENS, Batches, batch_lengths, best_lengt
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
-from bert_jax.text import recipes
-from bert_jax.text.library import LibraryTokenizer
+from bert_jax.text import tokenizer_json
+from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
-TOKENIZER = WordPieceTokenizer(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *"abcdefg"], Rules(lowercase=True))
+TOKENIZER = WordPieceTokenizer(
+    ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", *"abcdefg"], WordPieceRules(lowercase=True)
+)
 CONTROL = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 PIECES = {text: i for i, text in enumerate([*CONTROL.values(), "Ġ", *"abcdefgz", "Ġa"])}
 ROBERTA = LibraryTokenizer(
-    recipes.roberta(PIECES, [("Ġ", "a")], CONTROL, add_prefix_space=False, trim_offsets=True),
+    tokenizer_json.roberta(PIECES, [("Ġ", "a")], CONTROL, add_prefix_space=False, trim_offsets=True),
     {field: CONTROL[field] for field in ("pad", "unk", "mask")},
-    library_class=recipes.ROBERTA,
+    library_class=tokenizer_json.ROBERTA,
 )
 TEXT = st.lists(st.sampled_from("abcdefgz"), max_size=40).map(" ".join)
 

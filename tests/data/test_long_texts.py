@@ -14,10 +14,10 @@ from bert_jax.data.long_texts import WAYS, encode_texts, outputs_in_ways
 from bert_jax.data.windows import windows_of_ids, windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 WORDS = [f"w{i}" for i in range(600)]
-TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], Rules(lowercase=True))
+TOKENIZER = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], WordPieceRules(lowercase=True))
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=6)
 CUT, HEAD_TAIL, MEAN, MAX = WAYS
 

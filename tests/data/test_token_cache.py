@@ -16,10 +16,10 @@ from bert_jax.data.labelled.rows import rows_of
 from bert_jax.data.token_cache import KeepingTokenizer, cache_folder, keeping
 from bert_jax.data.windows import cut, windows_of_pairs
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")]
-PLAIN = WordPieceTokenizer(VOCAB, Rules(lowercase=True))
+PLAIN = WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True))
 TEXTS = ["abc Heg fa", "", "zwölf\ud800 a", "b" * 41, "ab \U0001f600 cd", "the [SEP] a"]
 
 
@@ -92,7 +92,7 @@ def test_other_texts_have_files_of_their_own(tmp_path, one, other):
 
 
 def test_another_tokenizer_has_files_of_its_own(tmp_path):
-    cased = WordPieceTokenizer(VOCAB, Rules(lowercase=False))
+    cased = WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=False))
     for inner in (PLAIN, cased):
         tokenizer, asked = kept(tmp_path, inner)
         same(tokenizer.ids_flat(TEXTS), inner.ids_flat(TEXTS))

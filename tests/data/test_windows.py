@@ -11,11 +11,11 @@ from bert_jax.data.answer_lengths import default_longest
 from bert_jax.data.windows import cut, windows_of_pairs, windows_of_texts
 from bert_jax.errors import UserError
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 WORDS = [f"w{i}" for i in range(30)]
 TOKENIZER = WordPieceTokenizer(
-    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "w", *[f"##{i}" for i in range(30)]], Rules(lowercase=True)
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "w", *[f"##{i}" for i in range(30)]], WordPieceRules(lowercase=True)
 )
 texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join), min_size=1, max_size=5)
 

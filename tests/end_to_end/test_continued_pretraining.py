@@ -22,7 +22,7 @@ from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.training.extension import extend_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 from bert_jax.train.checkpoint import checkpoint_steps
 from bert_jax.train.program import Program
 from data_prep.job.build import build_shards
@@ -131,7 +131,7 @@ def test_new_rows_are_the_means_of_their_pieces(source, longer, spare):
 
 def test_pieces_of_a_new_word_are_those_behind_a_blank():
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sema", "##glu", "##tide", "-", "1", "glp"]
-    old = WordPieceTokenizer(entries, Rules(lowercase=True))
+    old = WordPieceTokenizer(entries, WordPieceRules(lowercase=True))
     new = extend_wordpiece(old, ["semaglutide GLP-1"] * 2, add=1, user_tokens=("GLP-1",)).tokenizer
     found = grow(tiny_pretrained(old), new, "here")
     table = np.arange(11, dtype=np.float32)
@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_one_line(source, shards, longer, tmp_path, capsys)
 
 def test_the_same_entries_read_otherwise_are_no_extension(source):
     old = read_model(source)
-    cased = WordPieceTokenizer(old.tokenizer.vocab, Rules(lowercase=not old.tokenizer.rules.lowercase))
+    cased = WordPieceTokenizer(old.tokenizer.vocab, WordPieceRules(lowercase=not old.tokenizer.rules.lowercase))
     with pytest.raises(UserError, match="treat case, accents or the like differently"):
         grow(old, cased, "here")
     with pytest.raises(UserError, match=r"it has \d+ entries there and \d+ here"):

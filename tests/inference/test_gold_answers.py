@@ -8,9 +8,9 @@ import pytest
 from gold import gold_answers, write_squad
 
 from bert_jax.text.training.byte_level import train_byte_level
-from bert_jax.text.training.requests import Wanted
 from bert_jax.text.training.unigram import train_unigram
-from bert_jax.text.training.wordpiece_learning import train_wordpiece
+from bert_jax.text.training.vocabulary_request import VocabularyRequest
+from bert_jax.text.training.wordpiece_training import train_wordpiece
 
 TRAINERS = {"wordpiece": train_wordpiece, "bpe": train_byte_level, "unigram": train_unigram}
 DECOMPOSED = unicodedata.normalize
@@ -62,7 +62,7 @@ def tokenizer(request):
     kind, lowercase = request.param
     size = {"wordpiece": 190 if lowercase else 260, "bpe": 270, "unigram": 200}[kind]
     texts = [context for context, _ in (*MARKED, *LONG)]
-    return TRAINERS[kind](texts, Wanted(size, lowercase), Counter())
+    return TRAINERS[kind](texts, VocabularyRequest(size, lowercase), Counter())
 
 
 def test_answers_keep_final_accents(tokenizer, tmp_path):

@@ -7,10 +7,10 @@ import numpy as np
 from bert_jax.data.windows import windows_of_pairs
 from bert_jax.tasks.span_search import read_spans
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 TOKENIZER = WordPieceTokenizer(
-    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "in", "rome"], Rules(lowercase=True)
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ada", "in", "rome"], WordPieceRules(lowercase=True)
 )
 
 

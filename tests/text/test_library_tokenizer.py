@@ -25,7 +25,7 @@ from library_folders import (
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 from bert_jax.text import load_tokenizer
-from bert_jax.text.library import LibraryTokenizer
+from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
 

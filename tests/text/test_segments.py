@@ -16,9 +16,9 @@ from bert_jax.data.labelled.rows import rows_of
 from bert_jax.data.windows import windows_of_pairs
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.layout import Layout
+from bert_jax.text.token_layout import Layout
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c", "##d"]
 CLS, SEP = ("[CLS]", 2), ("[SEP]", 3)
@@ -90,13 +90,13 @@ def test_what_two_versions_of_the_library_read_differently_is_refused(tmp_path):
         return str(caught.value)
 
     assert (
-        "1 control tokens between two texts, which are 2 segments; its post_processor puts 1, of types 0 0 0 0 0"
+        "1 control tokens between two texts and gives a pair 2 segments; its post_processor puts 1, of types 0 0 0 0 0"
         in (refused("one", "BertTokenizer"))
     )
     assert "its post_processor puts 2" in refused("roberta", "BertTokenizer", WITHOUT)
-    assert "the types 0 0 0 1 0; 0 up to the second text" in refused("odd", "PreTrainedTokenizerFast", WITH)
+    assert "the types 0 0 0 1 0; 0 before the second text" in refused("odd", "PreTrainedTokenizerFast", WITH)
     assert "the types 0 0 1 1 1" in refused("early", "PreTrainedTokenizerFast", WITH)
-    assert "no post_processor, so that no control tokens stand around a text" in refused("none", "TokenizersBackend")
+    assert "no post_processor, so no control tokens are put around a text" in refused("none", "TokenizersBackend")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_control_tokens_of_the_file_are_those_of_the_settings(tmp_path):
     folder = make(tmp_path / "t", "bert", "BertTokenizer")
     said = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(said | {"sep_token": "c"}))
-    with pytest.raises(UserError, match=r"puts the ids 2 and 3 around a text, \[CLS\] and c are 2 and 7"):
+    with pytest.raises(UserError, match=r"puts the ids 2 and 3 around a text, but \[CLS\] and c have the ids 2 and 7"):
         load_tokenizer(folder)
 
 
@@ -160,7 +160,7 @@ def test_a_tokenizer_alone_has_the_segments_of_its_template(tmp_path):
 
 
 def test_fingerprints_are_those_of_before_where_segments_are_as_before():
-    two, one = (WordPieceTokenizer(VOCAB, Rules(lowercase=True, segments=segments)) for segments in (2, 1))
+    two, one = (WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True, segments=segments)) for segments in (2, 1))
     assert two.fingerprint == "e0af7fd6e64aa97172f2b534326fbde1e737f75d324903b9ede5188431513b8b"
     assert one.fingerprint != two.fingerprint
 
@@ -171,7 +171,7 @@ TEXT = st.lists(st.sampled_from("abc"), max_size=9).map(" ".join)
 @settings(deadline=None)
 @given(a=TEXT, b=TEXT, segments=st.sampled_from([1, 2]), max_length=st.integers(7, 20))
 def test_all_rows_have_the_segments_of_the_tokenizer(a, b, segments, max_length):
-    tokenizer = WordPieceTokenizer(VOCAB, Rules(lowercase=True, segments=segments))
+    tokenizer = WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True, segments=segments))
     expected = tokenizer.encode([a], [b], max_length=max_length)[0].segments
     encoded = encode_rows(rows_of([a], [b]), tokenizer, max_length)
     assert expected == [int(i >= encoded.segment_b[0]) for i in range(len(expected))]

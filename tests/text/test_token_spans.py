@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from library_folders import TEXT
 
-from bert_jax.text.backend import token_offsets
-from bert_jax.text.token_spans import JOINING, whole_spans
+from bert_jax.text.library_encoding import token_offsets
+from bert_jax.text.token_spans import JOINING, extend_spans
 from bert_jax.text.training.byte_level import train_byte_level
-from bert_jax.text.training.requests import Wanted
 from bert_jax.text.training.unigram import train_unigram
-from bert_jax.text.training.wordpiece_learning import train_wordpiece
+from bert_jax.text.training.vocabulary_request import VocabularyRequest
+from bert_jax.text.training.wordpiece_training import train_wordpiece
 
 LEARNED = ["the dog doesn't mind, café ﬁ ½ สวัสดี مرحبا 今日 각 🏽 x"] * 4
 KINDS = {"wordpiece": train_wordpiece, "bpe": train_byte_level, "unigram": train_unigram}
@@ -27,7 +27,7 @@ MARKED = st.lists(
 @pytest.fixture(scope="module", params=[(kind, low) for kind in KINDS for low in (False, True)], ids=str)
 def tokenizer(request):
     kind, lowercase = request.param
-    return KINDS[kind](LEARNED, Wanted(300, lowercase), Counter())
+    return KINDS[kind](LEARNED, VocabularyRequest(300, lowercase), Counter())
 
 
 def parts(character):
@@ -54,9 +54,9 @@ def test_spans_leave_out_only_what_parts_words(tokenizer, text):
 
 def test_tokens_that_end_together_are_extended_together():
     spans = np.array([[0, 1], [0, 1], [3, 4], [4, 5]], np.int32)
-    assert whole_spans("e\u0301\u0323xy\u0301 z", spans).tolist() == [[0, 3], [0, 3], [3, 4], [4, 6]]
+    assert extend_spans("e\u0301\u0323xy\u0301 z", spans).tolist() == [[0, 3], [0, 3], [3, 4], [4, 6]]
     assert spans.tolist() == [[0, 1], [0, 1], [3, 4], [4, 5]]
-    assert whole_spans("", np.zeros((0, 2), np.int32)).shape == (0, 2)
+    assert extend_spans("", np.zeros((0, 2), np.int32)).shape == (0, 2)
 
 
 def test_format_characters_part_unless_they_join():
@@ -70,4 +70,4 @@ def test_format_characters_part_unless_they_join():
         ("\U000e007f", 2),
         ("\ufffd", 2),
     ):
-        assert whole_spans(f"a{behind} b", spans).tolist() == [[0, end]]
+        assert extend_spans(f"a{behind} b", spans).tolist() == [[0, end]]

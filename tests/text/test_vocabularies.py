@@ -8,9 +8,9 @@ import pytest
 
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.library import LibraryTokenizer
+from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNCASED = [*CONTROL, *(f"{a}{b}" for a in "abcde" for b in "fghijklmno"), "é", "e", "##e", "电", "apple", "a", "##b"]
@@ -62,7 +62,7 @@ def test_doubled_and_blank_entries_are_read_as_hugging_face_does(tmp_path, capsy
     folder = write(tmp_path / "t", vocab, tokenizer_config={"do_lower_case": True}, **files)
     ours = load_tokenizer(folder)
     told = capsys.readouterr().err
-    assert "3 entries are there again" in told and "2 blank entries" in told and told.count("\n") == 2
+    assert "3 entries are repeated" in told and "2 blank entries" in told and told.count("\n") == 2
     theirs = transformers.BertTokenizer.from_pretrained(folder)
     assert ours.ids([TEXT])[0].tolist() == theirs(TEXT, add_special_tokens=False)["input_ids"]
     assert ours.vocab_size == len(vocab) + len(added)
@@ -103,11 +103,11 @@ def described(normalizer, **files):
 
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-BERTS = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
+BERT_SPELLINGS = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
 NORMALIZERS = {
-    "lowercase-uncased": [{"type": "Lowercase"}, {**BERTS, "lowercase": True}],
-    "lowercase-cased": [{"type": "Lowercase"}, {**BERTS, "lowercase": False}],
-    "bert": [{**BERTS, "lowercase": False}],
+    "lowercase-uncased": [{"type": "Lowercase"}, {**BERT_SPELLINGS, "lowercase": True}],
+    "lowercase-cased": [{"type": "Lowercase"}, {**BERT_SPELLINGS, "lowercase": False}],
+    "bert": [{**BERT_SPELLINGS, "lowercase": False}],
     "nfkc": [{"type": "NFKC"}],
     "nfkc-lowercase": [{"type": "NFKC"}, {"type": "Lowercase"}],
     "none": None,
@@ -160,7 +160,7 @@ def test_lowercase_before_bert_s_normalizer_is_a_rule_of_bert_s():
         ({"word_tokenizer_type": "mecab"}, {"model_type": "bert"}, "older files of BertJapaneseTokenizer"),
         ({}, {"tokenizer_class": "HerbertTokenizerFast"}, "older files of HerbertTokenizer"),
         ({}, {"model_type": "roformer"}, "older files of RoFormerTokenizer"),
-        ({"tokenizer_class": "RobertaTokenizer"}, {}, "none of RobertaTokenizer's own files"),
+        ({"tokenizer_class": "RobertaTokenizer"}, {}, "no file of RobertaTokenizer"),
     ],
 )
 def test_files_of_other_classes_are_refused_at_every_door(tmp_path, settings, config, says):
@@ -183,7 +183,7 @@ def test_files_of_other_classes_are_refused_at_every_door(tmp_path, settings, co
 
 def test_a_class_written_in_python_is_refused_with_a_tokenizer_json_too(tmp_path):
     for named in ("BertJapaneseTokenizer", "RoFormerTokenizerFast", "BertweetTokenizer"):
-        files = described({**BERTS, "lowercase": True}, tokenizer_config={"tokenizer_class": named})
+        files = described({**BERT_SPELLINGS, "lowercase": True}, tokenizer_config={"tokenizer_class": named})
         with pytest.raises(UserError, match="cuts texts by rules of its own"):
             load_tokenizer(write(tmp_path / named, **files))
 
@@ -204,7 +204,7 @@ def test_a_sentencepiece_file_of_another_name_is_read_for_its_class_alone(tmp_pa
         (folder / name).write_bytes(pieces)
         assert load_tokenizer(folder).encode([TEXT], max_length=200)[0].ids == expected
         (folder / "config.json").write_text("{}")
-        with pytest.raises(UserError, match="nothing says whose file that is"):
+        with pytest.raises(UserError, match="no file names the class of this tokenizer"):
             load_tokenizer(folder)
         (folder / "config.json").write_text('{"model_type": "deberta-v2"}')
         with pytest.raises(UserError, match="older files of DebertaV2Tokenizer"):
@@ -237,7 +237,7 @@ def test_control_tokens_beside_the_vocabulary_have_their_ids_and_stay_text(tmp_p
 def test_a_pickled_vocabulary_with_doubled_entries_is_the_same():
     import pickle
 
-    tokenizer = WordPieceTokenizer([*UNCASED, "apple", "", "b"], Rules(lowercase=True))
+    tokenizer = WordPieceTokenizer([*UNCASED, "apple", "", "b"], WordPieceRules(lowercase=True))
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again.fingerprint == tokenizer.fingerprint
     assert again.ids([TEXT])[0].tolist() == tokenizer.ids([TEXT])[0].tolist()

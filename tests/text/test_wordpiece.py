@@ -18,7 +18,7 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer, word_cache
 from bert_jax.text.truncation import truncated_lengths
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import AddedToken, Rules
+from bert_jax.text.wordpiece_rules import AddedToken, WordPieceRules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CONTINUED = ["##a", "##b", "##ab", "##c", "##bc", "##e", "##é", "##ss", "##s", "##i", "##א", "##\u0307", "##ﾝ", "##ハ"]
@@ -32,7 +32,7 @@ LISTS = st.lists(AWKWARD_TEXT | st.just("[SEP] [MASK]") | st.just("ab" * 60), ma
 
 
 def make(lowercase: bool, **rules) -> WordPieceTokenizer:
-    return WordPieceTokenizer(VOCAB, Rules(lowercase=lowercase, **rules))
+    return WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=lowercase, **rules))
 
 
 def reference_tokens(text: str, vocab: set[str], lowercase: bool) -> list[str]:
@@ -201,7 +201,11 @@ def test_added_tokens_are_found_before_words():
 
 def test_fingerprint_tells_what_decides_the_ids():
     assert make(True).fingerprint == make(True, strip_accents=True).fingerprint
-    others = [make(False), make(True, strip_accents=False), WordPieceTokenizer([*VOCAB, "z"], Rules(lowercase=True))]
+    others = [
+        make(False),
+        make(True, strip_accents=False),
+        WordPieceTokenizer([*VOCAB, "z"], WordPieceRules(lowercase=True)),
+    ]
     assert len({tokenizer.fingerprint for tokenizer in [make(True), *others]}) == 4
     assert make(True).fingerprint == "396bddc7ed6afcb19be8da1369d5a60af97b0e966cb74a3e87f5e6e3c0af6caf"  # as released
 
@@ -210,7 +214,7 @@ def test_pickled_tokenizer_gives_the_same_ids():
     again = pickle.loads(pickle.dumps(make(False)))
     assert again.fingerprint == make(False).fingerprint
     assert again.ids(["Ab ab."])[0].tolist() == make(False).ids(["Ab ab."])[0].tolist()
-    odd = WordPieceTokenizer([*VOCAB, "x\ny"], Rules(lowercase=False))
+    odd = WordPieceTokenizer([*VOCAB, "x\ny"], WordPieceRules(lowercase=False))
     odd.truncation_side = "left"
     again = pickle.loads(pickle.dumps(odd))
     assert again.vocab == odd.vocab and again.truncation_side == "left"
@@ -238,4 +242,4 @@ def test_encode_cuts_where_rows_are_cut():
 )
 def test_vocabulary_that_cannot_serve_is_refused(vocab, message):
     with pytest.raises(UserError, match=message):
-        WordPieceTokenizer(vocab, Rules(lowercase=True))
+        WordPieceTokenizer(vocab, WordPieceRules(lowercase=True))

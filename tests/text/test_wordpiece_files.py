@@ -7,14 +7,17 @@ import pytest
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import AddedToken, Rules
+from bert_jax.text.wordpiece_rules import AddedToken, WordPieceRules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 VOCAB = [*CONTROL, "a", "b", "ab", "##b", "##c", "é", ".", ",", "[unused1]", "Ab"]
 TEXT = "ab AB é É abc. [SEP] b,日"
 
 
-@pytest.mark.parametrize("rules", [Rules(lowercase=True), Rules(lowercase=False), Rules(True, strip_accents=False)])
+@pytest.mark.parametrize(
+    "rules",
+    [WordPieceRules(lowercase=True), WordPieceRules(lowercase=False), WordPieceRules(True, strip_accents=False)],
+)
 def test_folder_round_trip_keeps_the_fingerprint(tmp_path, rules):
     tokenizer = WordPieceTokenizer(VOCAB, rules)
     tokenizer.save(tmp_path / "new" / "tokenizer")
@@ -24,7 +27,9 @@ def test_folder_round_trip_keeps_the_fingerprint(tmp_path, rules):
 
 
 def test_added_tokens_survive_the_round_trip(tmp_path):
-    tokenizer = WordPieceTokenizer(VOCAB, Rules(True, added=(AddedToken("[URL]", 15), AddedToken("[unused1]", 13))))
+    tokenizer = WordPieceTokenizer(
+        VOCAB, WordPieceRules(True, added=(AddedToken("[URL]", 15), AddedToken("[unused1]", 13)))
+    )
     tokenizer.save(tmp_path / "t")
     again = load_tokenizer(tmp_path / "t")
     assert set(again.rules.added) == set(tokenizer.rules.added)
@@ -35,7 +40,7 @@ def test_added_tokens_survive_the_round_trip(tmp_path):
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_hugging_face_opens_what_we_save(tmp_path, name, lowercase):
     transformers = pytest.importorskip("transformers")
-    tokenizer = WordPieceTokenizer(VOCAB, Rules(lowercase=lowercase))
+    tokenizer = WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=lowercase))
     tokenizer.save(tmp_path / "t")
     theirs = getattr(transformers, name).from_pretrained(tmp_path / "t")
     text = TEXT.replace("[SEP]", "")
@@ -52,13 +57,13 @@ def test_we_open_what_hugging_face_saves(tmp_path, lowercase):
     theirs = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=lowercase)
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load_tokenizer(tmp_path / "theirs")
-    assert ours.fingerprint == WordPieceTokenizer(VOCAB, Rules(lowercase=lowercase)).fingerprint
+    assert ours.fingerprint == WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=lowercase)).fingerprint
 
 
 def test_save_into_a_folder_leaves_other_files_and_no_rubbish(tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "config.json").write_text("{}")
-    WordPieceTokenizer(VOCAB, Rules(lowercase=True)).save(tmp_path / "t")
+    WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True)).save(tmp_path / "t")
     names = {path.name for path in (tmp_path / "t").iterdir()}
     assert names == {"config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"}
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
@@ -98,7 +103,7 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path):
 
 
 def test_stale_vocabulary_beside_tokenizer_json_is_refused(tmp_path):
-    WordPieceTokenizer(VOCAB, Rules(lowercase=True)).save(tmp_path / "t")
+    WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True)).save(tmp_path / "t")
     (tmp_path / "t" / "vocab.txt").write_text("\n".join([*VOCAB[:-1], "other"]))
     with pytest.raises(UserError, match="hold different vocabularies"):
         load_tokenizer(tmp_path / "t")
@@ -106,7 +111,7 @@ def test_stale_vocabulary_beside_tokenizer_json_is_refused(tmp_path):
 
 @pytest.mark.parametrize("part", ["model", "normalizer"])
 def test_damaged_tokenizer_json_is_refused(tmp_path, part):
-    WordPieceTokenizer(VOCAB, Rules(lowercase=True)).save(tmp_path / "t")
+    WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True)).save(tmp_path / "t")
     path = tmp_path / "t" / "tokenizer.json"
     content = json.loads(path.read_text())
     content[part].popitem()
@@ -118,7 +123,7 @@ def test_damaged_tokenizer_json_is_refused(tmp_path, part):
 @pytest.mark.parametrize("key", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
 @pytest.mark.parametrize("kept", ["vocab.txt", "tokenizer.json"])
 def test_a_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept):
-    WordPieceTokenizer(VOCAB, Rules(lowercase=False)).save(tmp_path / "t")
+    WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=False)).save(tmp_path / "t")
     (tmp_path / "t" / ({"vocab.txt", "tokenizer.json"} - {kept}).pop()).unlink()
     settings = json.loads((tmp_path / "t" / "tokenizer_config.json").read_text())
     for value in ("false", 0):
@@ -130,7 +135,7 @@ def test_a_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept
 
 
 def test_a_string_for_a_step_of_a_tokenizer_json_is_refused(tmp_path):
-    WordPieceTokenizer(VOCAB, Rules(lowercase=False)).save(tmp_path / "t")
+    WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=False)).save(tmp_path / "t")
     path = tmp_path / "t" / "tokenizer.json"
     path.write_text(path.read_text().replace('"lowercase": false', '"lowercase": "false"'))
     with pytest.raises(UserError, match=r"tokenizer\.json: lowercase is 'false'; true, false or null"):

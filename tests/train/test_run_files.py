@@ -10,7 +10,7 @@ from bert_jax.errors import UserError
 from bert_jax.model.presets import resolve
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint, start_or_resume
 from bert_jax.train.run_record import describe_change, new_about, threads_of
 from bert_jax.train.seal import sealed
@@ -181,7 +181,9 @@ def test_a_run_on_another_shape_of_machine_says_so(monkeypatch):
 
 def begin(folder: Path, batch_size: int, *, data: str = "data", extra: str = "b") -> RunFolder:
     """Begin or resume a run with these settings, as a command does."""
-    tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", extra], Rules(lowercase=True))
+    tokenizer = WordPieceTokenizer(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", extra], WordPieceRules(lowercase=True)
+    )
     config = PretrainConfig(Path("shards"), folder, 10, batch_size=batch_size)
     return start_or_resume(folder, config, resolve("tiny-test", 7), tokenizer, kind="pretrain", task={}, data=data)
 

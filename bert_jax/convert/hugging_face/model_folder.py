@@ -33,9 +33,9 @@ from bert_jax.pretrained import (
 )
 from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
-from bert_jax.text.classes import has_tokenizer
 from bert_jax.text.folder_files import SETTINGS, TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.text.tokenizer_classes import has_tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
 T = TypeVar("T")

@@ -136,11 +136,11 @@ def _tokens(masking: Masking, tokenizer: Tokenizer) -> PositionChooser:
 
 
 def _words(masking: Masking, tokenizer: Tokenizer) -> PositionChooser:
-    return functools.partial(choose_words, goes_on=tokenizer.goes_on(), max_ngram=1)
+    return functools.partial(choose_words, goes_on=tokenizer.continuations(), max_ngram=1)
 
 
 def _ngrams(masking: Masking, tokenizer: Tokenizer) -> PositionChooser:
-    return functools.partial(choose_words, goes_on=tokenizer.goes_on(), max_ngram=masking.max_ngram)
+    return functools.partial(choose_words, goes_on=tokenizer.continuations(), max_ngram=masking.max_ngram)
 
 
 CHOOSERS = {"token": _tokens, "word": _words, "ngram": _ngrams}

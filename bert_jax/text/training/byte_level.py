@@ -1,4 +1,4 @@
-"""Learns a byte-level BPE vocabulary from texts, in RoBERTa's layout."""
+"""Learn a byte-level BPE vocabulary from texts, in RoBERTa's layout."""
 
 import re
 from collections import Counter
@@ -7,71 +7,79 @@ from collections.abc import Iterable
 from tokenizers import pre_tokenizers
 
 from bert_jax.errors import UserError
-from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.recipes import control_token, roberta
-from bert_jax.text.training.pairs import join_pairs
-from bert_jax.text.training.requests import (
-    Wanted,
-    as_seen,
+from bert_jax.text.library_tokenizer import LibraryTokenizer
+from bert_jax.text.tokenizer_json import control_token, roberta
+from bert_jax.text.training.pair_merging import join_pairs
+from bert_jax.text.training.user_tokens import cased_tokenizer, with_user_tokens
+from bert_jax.text.training.vocabulary_request import (
+    VocabularyRequest,
     case_normalizer,
     check_special_tokens,
     checked_user_tokens,
+    normalizing_function,
     without_user_tokens,
 )
-from bert_jax.text.training.user_tokens import cased_tokenizer, with_user_tokens
 from bert_jax.text.word_cache import replace_surrogates
 
-CONTROL = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}  # ids from 0, as RoBERTa's
-BLANKS = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-# Where GPT-2's expression cuts too: it never takes a blank but the one before a word.
-WORDS = re.compile(f" ?[^{BLANKS}]+|[{BLANKS}]+(?![^{BLANKS}])|[{BLANKS}]+")
-LONGEST_WORD = 256  # bytes that are looked at in one piece: a gene without a blank must not take the day
+ROBERTA_CONTROL = {
+    "cls": "<s>",
+    "pad": "<pad>",
+    "sep": "</s>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+}  # ids from 0, as RoBERTa's
+BLANK_CHARACTERS = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Splits only where GPT-2's pattern splits, too; that pattern never joins blanks to a word, except one before it.
+WORD_PATTERN = re.compile(
+    f" ?[^{BLANK_CHARACTERS}]+|[{BLANK_CHARACTERS}]+(?![^{BLANK_CHARACTERS}])|[{BLANK_CHARACTERS}]+"
+)
+MAX_WORD_BYTES = 256  # longer words are learned in pieces of this size: a gene without blanks would take hours
 
 
-def train_byte_level(texts: Iterable[str], wanted: Wanted, left_out: Counter[str]) -> LibraryTokenizer:
-    """A vocabulary of `wanted.size` entries learned from the texts, or fewer where the texts hold no more.
+def train_byte_level(texts: Iterable[str], request: VocabularyRequest, left_out: Counter[str]) -> LibraryTokenizer:
+    """Learn a byte-level BPE vocabulary of `request.size` entries, or fewer if the texts hold no more.
 
-    The same texts give the same vocabulary, in any order, on any machine. Memory grows with the distinct words only.
-    Knows every text: `left_out` stays as it is.
+    The same texts give the same vocabulary, in any order, on any machine. Memory grows with the number of distinct
+    words. `left_out` stays unchanged, because byte-level BPE can spell every text.
     """
-    control = (*CONTROL.values(), *wanted.special_tokens)
-    check_special_tokens(wanted.special_tokens, CONTROL.values())
-    normalizer = case_normalizer(wanted)
-    user_tokens = checked_user_tokens(wanted.user_tokens, control, as_seen(normalizer))
-    words = _count_words(without_user_tokens(texts, wanted.user_tokens, lowercase=wanted.lowercase), wanted)
+    control = (*ROBERTA_CONTROL.values(), *request.special_tokens)
+    check_special_tokens(request.special_tokens, ROBERTA_CONTROL.values())
+    normalizer = case_normalizer(request)
+    user_tokens = checked_user_tokens(request.user_tokens, control, normalizing_function(normalizer))
+    words = _count_words(without_user_tokens(texts, request.user_tokens, lowercase=request.lowercase), request)
     vocab = [*control, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    room = wanted.size - len(user_tokens)
+    room = request.size - len(user_tokens)
     if room < len(vocab):
         least = len(vocab) + len(user_tokens)
-        raise UserError(f"size {wanted.size} does not hold the control tokens and the bytes. Use {least} or more")
+        raise UserError(f"size {request.size} does not hold the control tokens and the bytes. Use {least} or more")
     ids = {piece: i for i, piece in enumerate(vocab)}
     usable = sorted(words)
     merges = join_pairs([[ids[c] for c in w] for w in usable], [words[w] for w in usable], vocab, ids, room, "")
     if not merges:
         raise UserError(
-            f"nothing to learn for byte-level BPE: size {wanted.size} has {room - len(control) - 256} entries for "
-            "pieces, and pieces come of letters that stand side by side twice. Give more text or a larger size"
+            f"nothing to learn for byte-level BPE: size {request.size} has {room - len(control) - 256} entries for "
+            "pieces, and a piece needs two letters side by side that occur twice. Give more text or a larger size"
         )
     described = roberta(
-        ids, [(vocab[a], vocab[b]) for a, b in merges], CONTROL, add_prefix_space=False, trim_offsets=True
+        ids, [(vocab[a], vocab[b]) for a, b in merges], ROBERTA_CONTROL, add_prefix_space=False, trim_offsets=True
     )
-    described["added_tokens"] += [control_token(ids[name], name) for name in wanted.special_tokens]
-    # Their blank goes with them, as <mask>'s: else it would be a token of its own.
+    described["added_tokens"] += [control_token(ids[name], name) for name in request.special_tokens]
+    # lstrip as for <mask>: otherwise the blank before a user token would be a separate token.
     described = with_user_tokens(described, user_tokens, len(vocab), lstrip=True)
-    return cased_tokenizer(described, wanted, CONTROL, separators=2)
+    return cased_tokenizer(described, request, ROBERTA_CONTROL, separators=2)
 
 
-def _count_words(texts: Iterable[str], wanted: Wanted) -> dict[str, int]:
-    """How often each word is there with the blank before it, spelled in the characters that stand for bytes."""
-    raw: Counter[str] = Counter()
+def _count_words(texts: Iterable[str], request: VocabularyRequest) -> dict[str, int]:
+    """Count the words with the blank before them, spelled in the characters that stand for bytes."""
+    chunks: Counter[str] = Counter()
     for text in texts:
-        raw.update(WORDS.findall(text))
-    cutter = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    seen = as_seen(case_normalizer(wanted))
+        chunks.update(WORD_PATTERN.findall(text))
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    normalize = normalizing_function(case_normalizer(request))
     words: dict[str, int] = {}
-    for chunk, count in raw.items():
-        for word, _ in cutter.pre_tokenize_str(seen(replace_surrogates(chunk))):
-            for start in range(0, len(word), LONGEST_WORD):
-                part = word[start : start + LONGEST_WORD]
+    for chunk, count in chunks.items():
+        for word, _ in splitter.pre_tokenize_str(normalize(replace_surrogates(chunk))):
+            for start in range(0, len(word), MAX_WORD_BYTES):
+                part = word[start : start + MAX_WORD_BYTES]
                 words[part] = words.get(part, 0) + count
     return words

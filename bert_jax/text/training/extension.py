@@ -1,4 +1,4 @@
-"""Adds the words of a domain to a vocabulary that is there. Old ids stay, new ones follow."""
+"""Add the words of a domain to an existing vocabulary. Old ids stay, new ones follow."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -6,20 +6,21 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.training.requests import check_special_tokens, without_user_tokens
-from bert_jax.text.training.wordpiece_learning import count_words, seen_user_tokens, with_added
+from bert_jax.text.training.vocabulary_request import check_special_tokens, without_user_tokens
+from bert_jax.text.training.wordpiece_training import count_words, normalized_user_tokens, with_added
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
-MIN_COUNT = 2  # a word seen once is not worth an entry
+MIN_WORD_COUNT = 2  # a word that occurs once gets no entry
 
 
 @dataclasses.dataclass(frozen=True)
 class Extension:
-    """A vocabulary with new words, and what they bring in the texts they were taken from.
+    """An extended vocabulary, and its effect on the texts that the words were taken from.
 
-    before, after    tokens that the words of the texts are cut into
-    words            how many words the texts have
-    lost             words that were known and are not now: what is left behind a new word is in no piece
+    added          new words, in the order of their ids
+    words          number of words of the texts
+    before, after  number of tokens of these words with the old and the new vocabulary
+    lost           words that became unknown: the rest of the word after a new entry is in no piece
     """
 
     tokenizer: WordPieceTokenizer
@@ -38,42 +39,43 @@ def extend_wordpiece(
     special_tokens: Sequence[str] = (),
     user_tokens: Sequence[str] = (),
 ) -> Extension:
-    """`old` with at most `add` whole words of the texts behind it, those first that save most tokens.
+    """Extend `old` by at most `add` whole words of the texts, those first that save most tokens.
 
-    What a word saves: how often it is there, times the pieces it is cut into now, less one. An unknown word counts as
-    cut into its characters. A word is what BERT's rules make of the text: normalised, cut at punctuation (GLP-1 is
-    three words). Special and user tokens take the first new ids. The same texts give the same words, in any order.
+    A word saves its count times (its number of pieces now, less one). An unknown word counts as split into characters.
+    Words are normalized and split at punctuation by BERT's rules, so GLP-1 is three words. Special and user tokens take
+    the first new ids. The same texts give the same words, in any order.
     """
     entries = old.tokens(range(old.vocab_size))
     check_special_tokens(special_tokens, entries)
-    fixed = (*entries, *special_tokens)
-    seen = seen_user_tokens(user_tokens, fixed, old.rules)
-    rules = with_added(old.rules, seen, len(fixed))
-    whole = (*user_tokens, *(token.content for token in old.rules.added))  # never cut, so no word of them is ever used
-    words = count_words(without_user_tokens(texts, whole, lowercase=rules.lowercase), rules)
-    there = {*fixed, *seen}
-    names = sorted(word for word in words if len(word) <= rules.max_word_chars)
-    counts = np.array([words[name] for name in names], np.int64)
-    pieces, unknown = _cut(old, names)
-    lengths = np.fromiter(map(len, names), np.int64, len(names))
-    saved = counts * (np.where(unknown, lengths, pieces) - 1)
-    eligible = (saved > 0) & (counts >= MIN_COUNT) & np.array([name not in there for name in names], bool)
-    best = sorted(np.flatnonzero(eligible).tolist(), key=lambda i: (-saved[i], names[i]))[:add]
-    chosen = tuple(names[i] for i in best)
-    tokenizer = WordPieceTokenizer((*fixed, *seen, *chosen), rules)
-    after, unknown_after = _cut(tokenizer, names)
+    with_special = (*entries, *special_tokens)
+    user_entries = normalized_user_tokens(user_tokens, with_special, old.rules)
+    rules = with_added(old.rules, user_entries, len(with_special))
+    never_split = (*user_tokens, *(token.content for token in old.rules.added))  # words within them are never used
+    word_counts = count_words(without_user_tokens(texts, never_split, lowercase=rules.lowercase), rules)
+    vocab = {*with_special, *user_entries}
+    words = sorted(word for word in word_counts if len(word) <= rules.max_word_chars)
+    counts = np.array([word_counts[word] for word in words], np.int64)
+    before, unknown = _count_pieces(old, words)
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    saved = counts * (np.where(unknown, lengths, before) - 1)
+    eligible = (saved > 0) & (counts >= MIN_WORD_COUNT) & np.array([word not in vocab for word in words], bool)
+    best = sorted(np.flatnonzero(eligible).tolist(), key=lambda i: (-saved[i], words[i]))[:add]
+    added = tuple(words[i] for i in best)
+    tokenizer = WordPieceTokenizer((*with_special, *user_entries, *added), rules)
+    after, unknown_after = _count_pieces(tokenizer, words)
     return Extension(
         tokenizer,
-        chosen,
+        added,
         words=int(counts.sum()),
-        before=int((counts * pieces).sum()),
+        before=int((counts * before).sum()),
         after=int((counts * after).sum()),
         lost=int(counts[unknown_after & ~unknown].sum()),
     )
 
 
-def _cut(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """How many pieces each word is cut into, and whether one of them is the unknown token."""
+def _count_pieces(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of pieces of each word, and whether one of them is the unknown token."""
+
     flat, offsets = tokenizer.ids_flat(words)
     unknown = np.concatenate([[0], np.cumsum(flat == tokenizer.special.unk)])
     return np.diff(offsets), np.diff(unknown[offsets]) > 0

@@ -1,4 +1,4 @@
-"""Learns a unigram vocabulary with the SentencePiece library, in XLM-RoBERTa's layout."""
+"""Learn a unigram vocabulary with the SentencePiece library, in XLM-RoBERTa's layout."""
 
 import io
 import re
@@ -7,52 +7,52 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from bert_jax.errors import UserError
-from bert_jax.text.library import LibraryTokenizer
-from bert_jax.text.recipes import Described, control_token, flattened
+from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.sentencepiece_files import described_pieces
-from bert_jax.text.training.byte_level import CONTROL
-from bert_jax.text.training.requests import (
-    Wanted,
-    as_seen,
+from bert_jax.text.tokenizer_json import Described, control_token, pipeline_steps
+from bert_jax.text.training.byte_level import ROBERTA_CONTROL
+from bert_jax.text.training.user_tokens import cased_tokenizer, with_user_tokens
+from bert_jax.text.training.vocabulary_request import (
+    VocabularyRequest,
     case_normalizer,
     check_special_tokens,
     checked_user_tokens,
+    normalizing_function,
     without_user_tokens,
 )
-from bert_jax.text.training.user_tokens import cased_tokenizer, with_user_tokens
 from bert_jax.text.word_cache import replace_surrogates
 
-COVERAGE = 0.9999  # share of the characters that get an entry; the library's own 0.9995 loses é in English
-LINE_CHARACTERS = 4000  # a line is cut there, at a blank if there is one: the library leaves longer ones out
-EXTRA = 2  # entries that XLM-RoBERTa has beside the library's own: <pad> and <mask>
+COVERAGE = 0.9999  # share of the characters that get an entry; the library's default of 0.9995 loses é in English
+LINE_CHARACTERS = 4000  # longer lines are split, at a blank if possible: the library skips them
+EXTRA_ENTRIES = 2  # <pad> and <mask>, which XLM-RoBERTa has besides the library's control tokens
 
 
-def train_unigram(texts: Iterable[str], wanted: Wanted, left_out: Counter[str]) -> LibraryTokenizer:
-    """A vocabulary of about `wanted.size` entries learned from the texts, or fewer where the texts hold no more.
+def train_unigram(texts: Iterable[str], request: VocabularyRequest, left_out: Counter[str]) -> LibraryTokenizer:
+    """Learn a unigram vocabulary of about `request.size` entries, or fewer if the texts hold no more.
 
-    The same texts in the same order give the same vocabulary: the library runs in one thread and draws nothing. It
-    holds the texts in memory several times over. What it will not know shows in `left_out`.
+    The same texts in the same order give the same vocabulary: the library runs in one thread without randomness. It
+    holds several copies of the texts in memory. Characters that get no entry are counted in `left_out`.
     """
     import sentencepiece
 
-    check_special_tokens(wanted.special_tokens, CONTROL.values())
-    normalizer = case_normalizer(wanted)
-    control = (*CONTROL.values(), *wanted.special_tokens)
-    user_tokens = checked_user_tokens(wanted.user_tokens, control, as_seen(normalizer))
-    # A list, so that an error in reading is raised here and not inside the library.
-    lines = list(_lines(without_user_tokens(texts, wanted.user_tokens, lowercase=wanted.lowercase), wanted))
-    beyond = EXTRA + len(wanted.special_tokens) + len(user_tokens)
-    room = wanted.size - beyond
-    if room <= len(CONTROL) - EXTRA:
-        least = beyond + len(CONTROL)
-        raise UserError(f"size {wanted.size} does not hold the control tokens. Use well more than {least}")
+    check_special_tokens(request.special_tokens, ROBERTA_CONTROL.values())
+    normalizer = case_normalizer(request)
+    control = (*ROBERTA_CONTROL.values(), *request.special_tokens)
+    user_tokens = checked_user_tokens(request.user_tokens, control, normalizing_function(normalizer))
+    # A list, so that reading errors are raised here and not inside the library.
+    lines = list(_lines(without_user_tokens(texts, request.user_tokens, lowercase=request.lowercase), request))
+    added = EXTRA_ENTRIES + len(request.special_tokens) + len(user_tokens)
+    room = request.size - added
+    if room <= len(ROBERTA_CONTROL) - EXTRA_ENTRIES:
+        least = added + len(ROBERTA_CONTROL)
+        raise UserError(f"size {request.size} does not hold the control tokens. Use well more than {least}")
     if not lines:
         raise UserError("nothing to learn for unigram: no text. Give some")
-    written = io.BytesIO()
+    model_file = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
-            model_writer=written,
+            model_writer=model_file,
             model_type="unigram",
             vocab_size=room,
             hard_vocab_limit=False,
@@ -64,24 +64,25 @@ def train_unigram(texts: Iterable[str], wanted: Wanted, left_out: Counter[str]) 
             minloglevel=3,
         )
     except (RuntimeError, OSError) as error:
-        raise UserError(_told(str(error), wanted.size, beyond)) from None
-    described = described_pieces(written.getvalue(), "vocabulary")
-    # SentencePiece composes Hangul, the library's charsmap does not: stripped accents, and input that is decomposed,
-    # would leave all of Korean unknown.
-    steps = [{"type": "NFC"}, *flattened(described["normalizer"])]
+        raise UserError(_message(str(error), request.size, added)) from None
+    described = described_pieces(model_file.getvalue(), "vocabulary")
+    # SentencePiece composes Hangul, the library's charsmap does not: without NFC, Korean would be unknown in decomposed
+    # texts and after accents are stripped.
+    steps = [{"type": "NFC"}, *pipeline_steps(described["normalizer"])]
     described["normalizer"] = {"type": "Sequence", "normalizers": steps}
     left_out["rare_characters"] += _count_unknown(lines, described)
     entries = len(described["model"]["vocab"])
-    special = [control_token(i, name) for i, name in enumerate(wanted.special_tokens, entries)]
+    special = [control_token(i, name) for i, name in enumerate(request.special_tokens, entries)]
     described["added_tokens"] += special
     described = with_user_tokens(described, user_tokens, entries + len(special), lstrip=False)
-    return cased_tokenizer(described, wanted, CONTROL, separators=2)
+    return cased_tokenizer(described, request, ROBERTA_CONTROL, separators=2)
 
 
-def _lines(texts: Iterable[str], wanted: Wanted) -> Iterator[str]:
-    seen = as_seen(case_normalizer(wanted))
+def _lines(texts: Iterable[str], request: VocabularyRequest) -> Iterator[str]:
+    """Yield the normalized lines that are not blank, in stretches of at most LINE_CHARACTERS."""
+    normalize = normalizing_function(case_normalizer(request))
     for text in texts:
-        for line in seen(replace_surrogates(text)).split("\n"):
+        for line in normalize(replace_surrogates(text)).split("\n"):
             while len(line) > LINE_CHARACTERS:
                 end = line.rfind(" ", 1, LINE_CHARACTERS)
                 end = LINE_CHARACTERS if end < 0 else end
@@ -92,20 +93,21 @@ def _lines(texts: Iterable[str], wanted: Wanted) -> Iterator[str]:
 
 
 def _count_unknown(lines: Iterable[str], described: Described) -> int:
-    """How many characters of the lines are in no piece."""
+    """Count the characters of the lines that are in no piece."""
     characters: Counter[str] = Counter()
     for line in lines:
         characters.update(line)
-    known = {c for piece, _ in described["model"]["vocab"] for c in piece}
+    piece_characters = {c for piece, _ in described["model"]["vocab"] for c in piece}
     return sum(
         count
         for c, count in characters.items()
-        if not c.isspace() and not known.issuperset(unicodedata.normalize("NFKC", c).replace(" ", ""))
+        if not c.isspace() and not piece_characters.issuperset(unicodedata.normalize("NFKC", c).replace(" ", ""))
     )
 
 
-def _told(error: str, size: int, extra: int) -> str:
-    """The library's error in one line."""
-    if found := re.search(r"required_chars\. \d+ vs (\d+)", error):
-        return f"size {size} does not hold the control tokens and the characters. Use {int(found[1]) + extra} or more"
-    return f"SentencePiece learned nothing of this text ({' '.join(error.split())[-160:]}). Give more text"
+def _message(error: str, size: int, added: int) -> str:
+    """Return the library's error as one line that says what to change."""
+    if required := re.search(r"required_chars\. \d+ vs (\d+)", error):
+        least = int(required[1]) + added
+        return f"size {size} does not hold the control tokens and the characters. Use {least} or more"
+    return f"SentencePiece learned nothing from this text ({' '.join(error.split())[-160:]}). Give more text"

@@ -19,7 +19,7 @@ from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import ReadOptions
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 NEW = "sentence_transformers.sentence_transformer.modules.pooling.Pooling"
 ASKED = VectorConfig(
@@ -150,7 +150,7 @@ def test_lower_casing_that_the_tokenizer_does_not_do_names_the_way_out(tmp_path)
     model = write_foreign(tmp_path / "hf", "encoder")
     cased = tmp_path / "cased"
     cased.mkdir()
-    tokenizer = WordPieceTokenizer([*model.tokenizer.vocab[:-2], "A", "a"], Rules(lowercase=False))
+    tokenizer = WordPieceTokenizer([*model.tokenizer.vocab[:-2], "A", "a"], WordPieceRules(lowercase=False))
     write_sentence_transformers(model.changed(tokenizer=tokenizer), cased)
     says(cased / "sentence_bert_config.json", max_seq_length=9, do_lower_case=True)
     with pytest.raises(UserError, match=r"do_lower_case, and the tokenizer itself does not.*--lowercase takes it as"):

@@ -110,5 +110,5 @@ def test_whole_words_are_masked_and_the_shapes_are_fixed(shards):
     for row, count in enumerate(batch["masked_count"]):
         masked[row, batch["masked_positions"][row, :count]] = True
     control = np.isin(tokens, tokenizer.special.all())
-    joined = tokenizer.goes_on()[tokens][:, 1:] & ~control[:, :-1]  # a text may be cut within a word
+    joined = tokenizer.continuations()[tokens][:, 1:] & ~control[:, :-1]  # a text may be cut within a word
     assert joined.any() and masked.any() and not (joined & (masked[:, 1:] != masked[:, :-1])).any()

@@ -32,7 +32,11 @@ def made(configure, **changes) -> tuple[np.ndarray, Manifest, tuple]:
     config = configure(**changes)
     manifest = build_shards(config)
     tokenizer = load_tokenizer(Path(config.output) / "tokenizer")
-    return read_rows(Path(config.output), manifest, "train").copy(), manifest, (tokenizer.special, tokenizer.goes_on())
+    return (
+        read_rows(Path(config.output), manifest, "train").copy(),
+        manifest,
+        (tokenizer.special, tokenizer.continuations()),
+    )
 
 
 @pytest.mark.parametrize("unit", ["token", "word", "ngram"])

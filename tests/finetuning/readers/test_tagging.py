@@ -12,11 +12,11 @@ from bert_jax.finetuning.readers.tagging import read_tagging, read_tagging_dev
 from bert_jax.finetuning.task_data import Examples, ScoringRequest
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [*"abcdnowyAL", "##a", "##d", "##o", "##w", "é", "न", "##म", "\ufe0f", "👩"]
-CASED, UNCASED = (WordPieceTokenizer([*CONTROL, *LETTERS], Rules(lowercase=lower)) for lower in (False, True))
+CASED, UNCASED = (WordPieceTokenizer([*CONTROL, *LETTERS], WordPieceRules(lowercase=lower)) for lower in (False, True))
 LABELS = ("O", "B-x", "I-x", "B-y", "I-y")
 
 

@@ -9,7 +9,7 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.training.extension import extend_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import AddedToken, Rules
+from bert_jax.text.wordpiece_rules import AddedToken, WordPieceRules
 
 LETTERS = "abcdeglmnoprstuvw1é"
 VOCAB = [
@@ -29,7 +29,7 @@ TEXT = "The semaglutide and tirzepatide, the Semaglutide; GLP-1 wanes. placebo p
 
 
 def make(**rules) -> WordPieceTokenizer:
-    return WordPieceTokenizer([*VOCAB, "i", "##i"], Rules(lowercase=True, **rules))
+    return WordPieceTokenizer([*VOCAB, "i", "##i"], WordPieceRules(lowercase=True, **rules))
 
 
 def test_the_words_that_save_most_tokens_come_first_and_old_ids_stay():
@@ -82,15 +82,15 @@ def test_user_and_special_tokens_take_the_first_new_ids(tmp_path):
     expected = theirs(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     again = load_tokenizer(tmp_path / "new")
     assert [ids.tolist() for ids in again.ids(texts)] == expected and again.fingerprint == found.fingerprint
-    with pytest.raises(UserError, match=r"special token '\[ENT\]' is there already"):
+    with pytest.raises(UserError, match=r"special token '\[ENT\]' is already in the vocabulary"):
         extend_wordpiece(found, [TEXT], add=1, special_tokens=("[ENT]",))
-    with pytest.raises(UserError, match="user token 'glp-1' is there already"):
+    with pytest.raises(UserError, match="user token 'glp-1' is already in the vocabulary"):
         extend_wordpiece(found, [TEXT], add=1, user_tokens=("glp-1",))
 
 
 def test_words_that_a_new_word_makes_unknown_are_counted():
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "b", "##a", "ba", "##r", "##rx", "##s"]
-    old = WordPieceTokenizer(vocab, Rules(lowercase=True))
+    old = WordPieceTokenizer(vocab, WordPieceRules(lowercase=True))
     found = extend_wordpiece(old, ["bar bar bar bars barx"] * 2, add=1)
     assert found.added == ("bar",) and found.lost == 2  # barx was ba ##rx; behind bar there is no ##x
 

@@ -16,11 +16,11 @@ from tokenizers import pre_tokenizers
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from bert_jax.text.training.byte_level import train_byte_level
-from bert_jax.text.training.requests import Wanted
 from bert_jax.text.training.unigram import train_unigram
-from bert_jax.text.training.wordpiece_learning import train_wordpiece
+from bert_jax.text.training.vocabulary_request import VocabularyRequest
+from bert_jax.text.training.wordpiece_training import train_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
-from bert_jax.text.wordpiece_rules import Rules
+from bert_jax.text.wordpiece_rules import WordPieceRules
 
 TRAINERS = {"wordpiece": train_wordpiece, "bpe": train_byte_level, "unigram": train_unigram}
 TEXTS = ["The cat sat; the cats sat, caté!", "a tale of two cities", "cat's tales", "日本語 and ß", "\ud800x"] * 3
@@ -48,7 +48,7 @@ SIZES = {"wordpiece": 331, "bpe": 409, "unigram": 173}
 
 
 def learn(kind, texts=LONG, size=None, lowercase=False, **more):
-    return TRAINERS[kind](texts, Wanted(size or SIZES[kind], lowercase, **more), Counter())
+    return TRAINERS[kind](texts, VocabularyRequest(size or SIZES[kind], lowercase, **more), Counter())
 
 
 @pytest.fixture(scope="module", params=list(itertools.product(TRAINERS, (False, True))), ids=str)
@@ -98,15 +98,16 @@ def test_user_tokens_without_blanks_leave_the_ids_by_word(texts):
     tokenizer = WordPieceTokenizer([*tokenizer.vocab, *(v for v in vocab if v not in tokenizer.vocab)], tokenizer.rules)
     whole = [encoding.ids[1:-1] for encoding in tokenizer.encode(texts, max_length=1000)]
     assert [ids.tolist() for ids in tokenizer.ids(texts)] == whole
-    assert tokenizer._cut_by_word
+    assert tokenizer._words_are_independent
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_training_depends_on_the_texts_alone(kind):
     code = (
-        "from collections import Counter; from bert_jax.text.training.requests import Wanted\n"
+        "from collections import Counter; from bert_jax.text.training.vocabulary_request import VocabularyRequest\n"
         f"from {TRAINERS[kind].__module__} import {TRAINERS[kind].__name__} as learn\n"
-        f"print(learn({LONG!r}, Wanted({SIZES[kind]}, True, None, ('[A]',), {USER!r}), Counter()).fingerprint)"
+        f"request = VocabularyRequest({SIZES[kind]}, True, None, ('[A]',), {USER!r})\n"
+        f"print(learn({LONG!r}, request, Counter()).fingerprint)"
     )
     found = {
         subprocess.check_output([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed})
@@ -123,7 +124,7 @@ def test_the_order_of_the_texts_has_no_say(kind):
 
 def test_trained_vocabulary_covers_its_texts():
     left_out = Counter()
-    tokenizer = train_wordpiece(TEXTS, Wanted(120, True), left_out)
+    tokenizer = train_wordpiece(TEXTS, VocabularyRequest(120, True), left_out)
     assert tokenizer.vocab[:5] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     assert tokenizer.vocab_size <= 120
     assert "cat" in tokenizer.vocab and "the" in tokenizer.vocab
@@ -186,7 +187,7 @@ def test_byte_level_knows_every_text_and_gives_it_back():
 @pytest.mark.parametrize("kind", TRAINERS)
 def test_scripts_without_blanks_or_case_are_learned(kind, text):
     left_out = Counter()
-    tokenizer = TRAINERS[kind]([text] * 5, Wanted(400, kind == "wordpiece"), left_out)
+    tokenizer = TRAINERS[kind]([text] * 5, VocabularyRequest(400, kind == "wordpiece"), left_out)
     words = tokenizer.ids([text])[0]
     known = tokenizer.special.unk not in words
     assert known or left_out["words_too_long"]  # Thai in one word of 225 letters, which WordPiece does not take
@@ -229,7 +230,7 @@ def test_training_on_nothing_leaves_letters_and_digits():
 
 def test_words_that_wordpiece_will_not_know_are_counted():
     left_out = Counter()
-    train_wordpiece(["x" * 101 + " ab " + "y" * 101], Wanted(200, True), left_out)
+    train_wordpiece(["x" * 101 + " ab " + "y" * 101], VocabularyRequest(200, True), left_out)
     assert left_out["words_too_long"] == 2
 
 
@@ -240,11 +241,11 @@ def test_words_that_wordpiece_will_not_know_are_counted():
         ({"user_tokens": ("",)}, "user token '': one line of text"),
         ({"user_tokens": ("a\nb",)}, "one line of text"),
         ({"user_tokens": (" GLP-1",)}, "without blanks at its ends"),
-        ({"user_tokens": ("GLP-1", "GLP-1")}, "user token 'GLP-1' is there already"),
-        ({"user_tokens": ("[A]",), "special_tokens": ("[A]",)}, r"user token '\[A\]' is there already"),
+        ({"user_tokens": ("GLP-1", "GLP-1")}, "user token 'GLP-1' is already in the vocabulary"),
+        ({"user_tokens": ("[A]",), "special_tokens": ("[A]",)}, r"user token '\[A\]' is already in the vocabulary"),
         ({"special_tokens": ("ENT",)}, r"special token 'ENT': write it as \[NAME\]"),
         ({"special_tokens": ("[]",)}, "write it as"),
-        ({"special_tokens": ("[A]", "[A]")}, r"special token '\[A\]' is there already"),
+        ({"special_tokens": ("[A]", "[A]")}, r"special token '\[A\]' is already in the vocabulary"),
     ],
 )
 def test_tokens_that_cannot_serve_are_refused(kind, tokens, message):
@@ -253,14 +254,14 @@ def test_tokens_that_cannot_serve_are_refused(kind, tokens, message):
 
 
 def test_control_tokens_of_the_kind_are_there_already():
-    with pytest.raises(UserError, match=r"'\[MASK\]' is there already"):
+    with pytest.raises(UserError, match=r"'\[MASK\]' is already in the vocabulary"):
         learn("wordpiece", special_tokens=("[MASK]",))
-    with pytest.raises(UserError, match="'<mask>' is there already"):
+    with pytest.raises(UserError, match="'<mask>' is already in the vocabulary"):
         learn("bpe", special_tokens=("<mask>",))
 
 
 def test_user_tokens_that_lower_case_makes_the_same_are_named():
-    with pytest.raises(UserError, match="user token 'glp-1' is there already as 'GLP-1'"):
+    with pytest.raises(UserError, match="user token 'glp-1' is already in the vocabulary as 'GLP-1'"):
         learn("wordpiece", lowercase=True, user_tokens=("GLP-1", "glp-1"))
     with pytest.raises(UserError, match="nothing of it is left"):
         learn("wordpiece", user_tokens=("\u200b",))
@@ -280,5 +281,5 @@ def test_accents_and_case_are_as_asked(kind):
 
 
 def test_the_vocabulary_of_before_comes_out_as_before():
-    tokenizer = train_wordpiece(TEXTS, Wanted(120, True), Counter())
-    assert tokenizer.rules == Rules(lowercase=True)
+    tokenizer = train_wordpiece(TEXTS, VocabularyRequest(120, True), Counter())
+    assert tokenizer.rules == WordPieceRules(lowercase=True)

@@ -1,6 +1,6 @@
-"""What a tokenizer.json may ask of the library: text that grows by a bounded factor, in time that grows with the text.
+"""Limits on a tokenizer.json: bounded growth of text, time in proportion to the text, no damaged tables.
 
-The library trusts its file: it goes on until memory or patience ends, and where a table is damaged it panics.
+The library trusts its file: a malicious one uses up memory or time, and a damaged table makes it panic.
 """
 
 import base64
@@ -14,13 +14,13 @@ import numpy as np
 
 from bert_jax.errors import UserError
 from bert_jax.text.patterns import Unbounded, check_pattern
-from bert_jax.text.recipes import Described, flattened
+from bert_jax.text.tokenizer_json import Described, pipeline_steps
 
-MOST_STEPS = 32  # of a normalizer, pre-tokenizer or decoder; published ones have up to eight
-MOST_GROWTH = 64  # characters that one may become by what the file itself inserts
-LONGEST_WORD = 500  # characters of a word that WordPiece cuts, in a time of their cube; BERT has 100
-HIGHEST_ID = (1 << 31) - 1
-LONGEST_AFFIX = 64  # characters of ## and the like, which are put before each piece that is looked for
+MAX_STEPS = 32  # in a normalizer, pre-tokenizer or decoder; published ones have up to eight
+MAX_GROWTH = 64  # characters that one character may become by insertions of the file itself
+MAX_WORD_CHARS = 500  # WordPiece's time grows with the cube of a word's length; BERT's limit is 100
+MAX_ID = (1 << 31) - 1
+MAX_AFFIX_CHARS = 64  # of ## and the like, which are joined to each piece that is looked up
 BYTES_OF_CHARACTER = 4
 
 NORMALIZERS = {
@@ -34,12 +34,12 @@ PRE_TOKENIZERS = {
 DECODERS = {
     *("BPEDecoder", "ByteFallback", "ByteLevel", "CTC", "Fuse", "Metaspace", "Replace", "Strip", "WordPiece"),
 }
-KNOWN = {"normalizer": NORMALIZERS, "pre_tokenizer": PRE_TOKENIZERS, "decoder": DECODERS}
-SHORT = ("continuing_subword_prefix", "end_of_word_suffix")
+ALLOWED_STEPS = {"normalizer": NORMALIZERS, "pre_tokenizer": PRE_TOKENIZERS, "decoder": DECODERS}
+AFFIXES = ("continuing_subword_prefix", "end_of_word_suffix")
 
 
 def check_limits(described: Described, source: str) -> None:
-    """Raise UserError, naming `source`, where a tokenizer.json asks for what the library cannot be trusted with."""
+    """Raise UserError, naming `source`, for a tokenizer.json that could exhaust memory or time or make Rust panic."""
     try:
         _check_steps(described, source)
         _check_model(described["model"], source)
@@ -49,21 +49,21 @@ def check_limits(described: Described, source: str) -> None:
 
 
 def _check_steps(described: Described, source: str) -> None:
-    """Check the normalizer and the pre-tokenizer, which work on the same text one after the other, and the decoder."""
+    """Check the normalizer and the pre-tokenizer, whose growth multiplies, and the decoder."""
     growth = 1.0
-    for part, known in KNOWN.items():
-        steps = flattened(described.get(part))
-        if len(steps) > MOST_STEPS:
-            raise UserError(f"{source}: its {part} has {len(steps)} steps; {MOST_STEPS} are allowed")
+    for part, allowed in ALLOWED_STEPS.items():
+        steps = pipeline_steps(described.get(part))
+        if len(steps) > MAX_STEPS:
+            raise UserError(f"{source}: its {part} has {len(steps)} steps; {MAX_STEPS} are allowed")
         for step in steps:
-            if step.get("type") not in known:
+            if step.get("type") not in allowed:
                 raise UserError(f"{source}: its {part} has a step {step.get('type')!r}, which is not known here")
             _check_patterns(step, f"{source}: its {part}")
-        of_part = math.prod(_growth(step, source) for step in steps)
-        growth = of_part if part == "decoder" else growth * of_part
-        if growth > MOST_GROWTH:
+        part_growth = math.prod(_growth(step, source) for step in steps)
+        growth = part_growth if part == "decoder" else growth * part_growth
+        if growth > MAX_GROWTH:
             raise UserError(
-                f"{source}: its {part} makes of one character up to {growth:,.0f}; {MOST_GROWTH} are allowed"
+                f"{source}: its {part} turns one character into up to {growth:,.0f}; {MAX_GROWTH} are allowed"
             )
 
 
@@ -73,15 +73,15 @@ def _check_patterns(step: dict[str, Any], where: str) -> None:
             if kind == "Regex":
                 check_pattern(pattern)
             elif not pattern:
-                raise Unbounded("nothing to look for")
+                raise Unbounded("an empty pattern")
         except Unbounded as reason:
             raise UserError(
-                f"{where} looks for {pattern[:80]!r}, which may take for ever on some text ({reason})"
+                f"{where} searches for {pattern[:80]!r}, which may take forever on some texts ({reason})"
             ) from None
 
 
 def _patterns(step: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The kind and the text of what a step looks for. Raises TypeError for what is no pattern."""
+    """Yield the kind ("String" or "Regex") and text of each pattern of a step. Raises TypeError for anything else."""
     pattern = step.get("pattern")
     if isinstance(pattern, dict):
         for kind, text in pattern.items():
@@ -93,12 +93,12 @@ def _patterns(step: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _growth(step: dict[str, Any], source: str) -> float:
-    """Return the most characters that one character becomes in a step, beyond what Unicode's own tables make of it."""
+    """Return the largest number of characters that a step makes of one, apart from Unicode's own expansions."""
     match step.get("type"):
         case "Replace":
-            found = min((len(text) if kind == "String" else 0 for kind, text in _patterns(step)), default=0)
+            shortest = min((len(text) if kind == "String" else 0 for kind, text in _patterns(step)), default=0)
             inserted = len(step["content"])
-            return max(1.0, inserted / found) if found else 1.0 + inserted
+            return max(1.0, inserted / shortest) if shortest else 1.0 + inserted
         case "Prepend":
             return 1.0 + len(step["prepend"])
         case "ByteLevel":
@@ -109,10 +109,10 @@ def _growth(step: dict[str, Any], source: str) -> float:
 
 
 def _check_charsmap(step: dict[str, Any], source: str) -> float:
-    """Return the characters of the longest text in a table of SentencePiece's, at least 1; 18 are Unicode's most.
+    """Return the growth factor of SentencePiece's character table: its longest text over Unicode's 18 characters.
 
-    Raises UserError where following the table would lead out of it: the library would panic. It is a double array of
-    the darts-clone library (a trie whose nodes are 32-bit words) and the texts that its leaves point to.
+    At least 1. Raises UserError for a table that points out of itself, which makes the library panic. The table is a
+    double array of the darts-clone library (a trie whose nodes are 32-bit words), then the texts of its leaves.
     """
     try:
         table = base64.b64decode(step["precompiled_charsmap"], validate=True)
@@ -140,26 +140,26 @@ def _check_charsmap(step: dict[str, Any], source: str) -> float:
 
 
 def _check_ids(described: Described, source: str) -> None:
-    """Raises UserError where an id is no whole number: JSON as Python reads it has Infinity and NaN, too."""
+    """Raise UserError for an id that is no whole number. Python's JSON reader accepts Infinity and NaN, too."""
     vocab, added = described["model"]["vocab"], described.get("added_tokens") or ()
     ids = itertools.chain(vocab.items() if isinstance(vocab, dict) else (), ((t["content"], t["id"]) for t in added))
     for text, i in ids:
-        if type(i) is not int or not 0 <= i <= HIGHEST_ID:
+        if type(i) is not int or not 0 <= i <= MAX_ID:
             raise UserError(f"{source}: entry {text!r} has id {i!r}, where a whole number from 0 on is expected")
 
 
 def _check_model(model: dict[str, Any], source: str) -> None:
-    longest = model.get("max_input_chars_per_word", 0)
-    if not isinstance(longest, int) or not 0 <= longest <= LONGEST_WORD:
+    word_chars = model.get("max_input_chars_per_word", 0)
+    if not isinstance(word_chars, int) or not 0 <= word_chars <= MAX_WORD_CHARS:
         raise UserError(
-            f"{source}: max_input_chars_per_word {longest!r}; the time for a word grows with its cube, and at most "
-            f"{LONGEST_WORD} are allowed. BERT has 100"
+            f"{source}: max_input_chars_per_word is {word_chars!r}; the time for a word grows with the cube of its "
+            f"length, so at most {MAX_WORD_CHARS} are allowed. BERT has 100"
         )
     if model.get("dropout"):
         raise UserError(
-            f"{source}: dropout {model['dropout']!r} cuts the same text in another way each time. Set it to null there"
+            f"{source}: dropout {model['dropout']!r} splits the same text differently each time. Set it to null"
         )
-    for name in SHORT:
+    for name in AFFIXES:
         affix = model.get(name) or ""
-        if not isinstance(affix, str) or len(affix) > LONGEST_AFFIX:
-            raise UserError(f"{source}: its {name} is no text of at most {LONGEST_AFFIX} characters")
+        if not isinstance(affix, str) or len(affix) > MAX_AFFIX_CHARS:
+            raise UserError(f"{source}: its {name} is not a string of at most {MAX_AFFIX_CHARS} characters")

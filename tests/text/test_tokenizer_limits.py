@@ -11,9 +11,9 @@ from library_folders import trained_pieces, write
 
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
-from bert_jax.text.limits import check_limits
-from bert_jax.text.panics import guarded, panics_told
+from bert_jax.text.rust_errors import as_user_errors, call_library
 from bert_jax.text.sentencepiece_files import described_pieces
+from bert_jax.text.tokenizer_limits import check_limits
 
 CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast"}
 
@@ -37,11 +37,11 @@ BOMBS = {
     "regex": (
         "pre_tokenizer",
         sequence("", SPLIT, BYTES),
-        r"looks for '\(a\+\)\+\$', which may take",
+        r"searches for '\(a\+\)\+\$', which may take",
     ),
-    "regex of a normalizer": ("normalizer", replace("(a|a)*b", "", "Regex"), "its normalizer looks for"),
-    "regex of a decoder": ("decoder", replace("(a|a)*b", "", "Regex"), "its decoder looks for"),
-    "ten megabytes": ("normalizer", replace("a", "b" * 10_000_000), "makes of one character up to 10,000,000"),
+    "regex of a normalizer": ("normalizer", replace("(a|a)*b", "", "Regex"), "its normalizer searches for"),
+    "regex of a decoder": ("decoder", replace("(a|a)*b", "", "Regex"), "its decoder searches for"),
+    "ten megabytes": ("normalizer", replace("a", "b" * 10_000_000), "turns one character into up to 10,000,000"),
     "between all": ("normalizer", replace(r"\s*", "b" * 100, "Regex"), "up to 101"),
     "doublings": ("normalizer", sequence("normalizer", *[replace("a", "aa")] * 30), "up to 1,073,741,824"),
     "doublings by steps": (
@@ -54,12 +54,12 @@ BOMBS = {
     "bytes twice": (
         "normalizer",
         sequence("normalizer", *[{"type": "ByteLevel"}] * 3),
-        "pre_tokenizer makes of one",
+        "pre_tokenizer turns one",
     ),
-    "decoded": ("decoder", sequence("decoder", replace("a", "b" * 1000), BYTES), "its decoder makes of one"),
-    "hidden": ("pre_tokenizer", {**sequence("", SPLIT, BYTES), "normalizers": []}, "which may take for ever"),
+    "decoded": ("decoder", sequence("decoder", replace("a", "b" * 1000), BYTES), "its decoder turns one"),
+    "hidden": ("pre_tokenizer", {**sequence("", SPLIT, BYTES), "normalizers": []}, "which may take forever"),
     "unknown": ("normalizer", {"type": "Turbo"}, "a step 'Turbo', which is not known"),
-    "nothing": ("normalizer", replace("", "b"), "nothing to look for"),
+    "nothing": ("normalizer", replace("", "b"), "an empty pattern"),
     "chunks": (
         "pre_tokenizer",
         sequence("", {"type": "FixedLength", "length": 0}, BYTES),
@@ -80,17 +80,17 @@ def test_bombs_are_refused_at_once(tmp_path, table, capfd, name):
 
 def test_a_model_that_cuts_by_chance_is_refused(tmp_path, table):
     described = {**table, "model": {**table["model"], "dropout": 0.1}}
-    with pytest.raises(UserError, match=r"tokenizer.json.*dropout 0.1 cuts the same text in another way"):
+    with pytest.raises(UserError, match=r"tokenizer.json.*dropout 0.1 splits the same text differently"):
         load_tokenizer(write(tmp_path / "t", tokenizer=described, tokenizer_config=CONFIG))
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"max_input_chars_per_word": 10**9}, "max_input_chars_per_word 1000000000; the time for a word"),
-        ({"max_input_chars_per_word": 1e400}, "max_input_chars_per_word inf"),
-        ({"max_input_chars_per_word": -1}, "max_input_chars_per_word -1"),
-        ({"continuing_subword_prefix": "#" * 100_000}, "its continuing_subword_prefix is no text of at most 64"),
+        ({"max_input_chars_per_word": 10**9}, "max_input_chars_per_word is 1000000000; the time for a word"),
+        ({"max_input_chars_per_word": 1e400}, "max_input_chars_per_word is inf"),
+        ({"max_input_chars_per_word": -1}, "max_input_chars_per_word is -1"),
+        ({"continuing_subword_prefix": "#" * 100_000}, "its continuing_subword_prefix is not a string of at most 64"),
     ],
 )
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])
@@ -166,12 +166,12 @@ def test_a_panic_is_one_line_and_its_backtrace_is_not_printed(capfd, monkeypatch
     monkeypatch.setenv("RUST_BACKTRACE", "1")
     split = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
     with pytest.raises(UserError, match=r"^here: Onig: Regex search error: retry-limit-in-match over$"):
-        guarded(lambda: split.pre_tokenize_str("a" * 60 + "!"), "here")
+        call_library(lambda: split.pre_tokenize_str("a" * 60 + "!"), "here")
     assert capfd.readouterr().err == ""
-    with pytest.raises(UserError, match="the tokenizer cannot cut a text: Onig"), panics_told():
+    with pytest.raises(UserError, match="the tokenizer cannot cut a text: Onig"), as_user_errors():
         split.pre_tokenize_str("a" * 60 + "!")
 
 
 def test_what_others_write_to_stderr_is_kept(capfd):
-    assert guarded(lambda: os.write(2, b"a warning\n"), "here") == 10
+    assert call_library(lambda: os.write(2, b"a warning\n"), "here") == 10
     assert capfd.readouterr().err == "a warning\n"

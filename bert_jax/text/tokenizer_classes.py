@@ -1,4 +1,4 @@
-"""Which tokenizer classes of Hugging Face are read rightly, and from which files."""
+"""The tokenizer classes of Hugging Face: which are read, and from which files."""
 
 import os
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
 from bert_jax.text.folder_files import SETTINGS, TOKENIZER
-from bert_jax.text.recipes import ROBERTA, XLM_ROBERTA
+from bert_jax.text.tokenizer_json import ROBERTA, XLM_ROBERTA
 
-CONFIG = "config.json"
+MODEL_CONFIG = "config.json"
 VOCAB, VOCAB_JSON, MERGES, PIECES = "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"
 OTHER_PIECES = ("spm.model", "spiece.model", "sentencepiece.model", "tokenizer.model")  # names that other classes use
-# By classes that take their vocabulary from tokenizer.json, or from any file, and nothing else from their name.
+# Classes whose name says nothing: the tokenizer.json decides everything.
 GENERAL_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 BERT_CLASSES = (
     *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"),
@@ -21,13 +21,13 @@ BERT_CLASSES = (
     *("DPRContextEncoderTokenizer", "DPRQuestionEncoderTokenizer"),
 )
 ROBERTA_CLASSES = (ROBERTA, "LongformerTokenizer")
-# The files that a class is read from where there is no tokenizer.json, and the classes that they are read for.
-OLD_FILES = (
+# Files that hold a vocabulary in folders without tokenizer.json, and the classes that they are read for.
+VOCABULARY_FILES = (
     ((VOCAB,), BERT_CLASSES),
     ((VOCAB_JSON, MERGES), (*ROBERTA_CLASSES, "BartTokenizer", "LEDTokenizer")),
     ((PIECES, *OTHER_PIECES), (XLM_ROBERTA,)),
 )
-# Classes that cut texts in Python, by dictionaries or rules of their own, and pass a tokenizer.json over or change it.
+# Classes that split texts in Python, with dictionaries or special rules, and ignore or change a tokenizer.json.
 WRITTEN_IN_PYTHON = frozenset(
     f"{name}Tokenizer"
     for name in (
@@ -74,61 +74,66 @@ CLASS_OF_MODEL = {
 
 
 def named_class(folder: Path, settings: dict[str, Any]) -> str | None:
-    """Return the class that a folder names for its tokenizer, or its model for it, without "Fast"; None without one."""
-    config = read_json_if_there(folder / CONFIG)
-    named = settings.get("tokenizer_class") or config.get("tokenizer_class")
-    if not named and "word_tokenizer_type" in settings:
+    """Return the tokenizer class that a folder names, without "Fast", or else that of its model; None if unknown."""
+    config = read_json_if_there(folder / MODEL_CONFIG)
+    name = settings.get("tokenizer_class") or config.get("tokenizer_class")
+    if not name and "word_tokenizer_type" in settings:
         return "BertJapaneseTokenizer"
-    return str(named).removesuffix("Fast") if named else CLASS_OF_MODEL.get(str(config.get("model_type")))
+    return str(name).removesuffix("Fast") if name else CLASS_OF_MODEL.get(str(config.get("model_type")))
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Return whether any file of a tokenizer lies in the folder."""
+    """Return whether the folder holds any tokenizer file."""
     names = (TOKENIZER, VOCAB, VOCAB_JSON, MERGES, PIECES, *OTHER_PIECES)
     return any(os.path.lexists(folder / name) for name in names)
 
 
-def check_described(path: Path, named: str | None) -> None:
-    """Raise UserError where the class that is named makes other ids than the tokenizer.json at `path` describes."""
-    if named in WRITTEN_IN_PYTHON:
+def check_class(path: Path, class_name: str | None) -> None:
+    """Raise UserError if the tokenizer class makes other ids than the tokenizer.json at `path` describes."""
+    if class_name in WRITTEN_IN_PYTHON:
         raise UserError(
-            f"{path}: {named} cuts texts by rules of its own, which no {TOKENIZER} describes. It is not read"
+            f"{path}: {class_name} cuts texts by rules of its own, which no {TOKENIZER} describes. It is not read"
         )
 
 
-def old_file(folder: Path, named: str | None) -> Path:
-    """Return the file, older than tokenizer.json, that holds the vocabulary of the class that the folder names.
+def vocabulary_file(folder: Path, class_name: str | None) -> Path:
+    """Return the vocabulary file of a folder without tokenizer.json, for its tokenizer class.
 
-    Raises UserError where there is none, or where the class makes something else of its files than is made here.
+    Raises UserError if there is none, or if the class is not read from such files.
     """
-    there = list(_old_files(folder))
-    if not there:
+    files = list(_vocabulary_files(folder))
+    if not files:
         raise UserError(
             f"{folder}: no {TOKENIZER} and no {VOCAB}, {VOCAB_JSON} with {MERGES} or {PIECES}; not a tokenizer folder"
         )
-    if named is None or named in GENERAL_CLASSES:
-        usual = [path for path, _ in there if path.name not in OTHER_PIECES]
+    if class_name is None or class_name in GENERAL_CLASSES:
+        usual = [path for path, _ in files if path.name not in OTHER_PIECES]
         if not usual:
             raise UserError(
-                f"{there[0][0]}: nothing says whose file that is. Where it is XLM-RoBERTa's, write "
+                f"{files[0][0]}: no file names the class of this tokenizer. If it is XLM-RoBERTa's, write "
                 f'"tokenizer_class": "{XLM_ROBERTA}" into {SETTINGS}'
             )
-        if named is None and usual[0].name == VOCAB and os.path.lexists(folder / "bpe.codes"):
+        if class_name is None and usual[0].name == VOCAB and os.path.lexists(folder / "bpe.codes"):
             raise UserError(
-                f"{usual[0]}: bpe.codes beside it are of a tokenizer that is not read (PhoBERT's, BERTweet's)"
+                f"{usual[0]}: bpe.codes beside it belongs to a tokenizer that is not read (PhoBERT's, BERTweet's)"
             )
         return usual[0]
-    fitting = [path for path, classes in there if named in classes]
+    fitting = [path for path, classes in files if class_name in classes]
     if not fitting:
-        known = any(named in classes for _, classes in OLD_FILES)
-        problem = f"none of {named}'s own files" if known else f"the older files of {named}, which are not read"
-        own = "It cuts texts by rules of its own" if named in WRITTEN_IN_PYTHON else ""
-        raise UserError(f"{folder}: {problem}. {own or f'Save it with its {TOKENIZER}, if it has one'}")
+        is_read = any(class_name in classes for _, classes in VOCABULARY_FILES)
+        problem = f"no file of {class_name}" if is_read else f"the older files of {class_name}, which are not read"
+        advice = (
+            "It cuts texts by rules of its own"
+            if class_name in WRITTEN_IN_PYTHON
+            else f"Save it with its {TOKENIZER}, if it has one"
+        )
+        raise UserError(f"{folder}: {problem}. {advice}")
     return fitting[0]
 
 
-def _old_files(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    for names, classes in OLD_FILES:
+def _vocabulary_files(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield each vocabulary file of the folder and the classes that it is read for."""
+    for names, classes in VOCABULARY_FILES:
         for name in names:
-            if os.path.lexists(folder / name):  # what is no file is refused when it is read
+            if os.path.lexists(folder / name):  # a pipe, device or broken link is refused when it is read
                 yield folder / name, classes

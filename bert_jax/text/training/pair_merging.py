@@ -1,13 +1,13 @@
-"""The most frequent pair of neighbouring pieces is joined, again and again: WordPiece and byte-level BPE learn so.
+"""Learn pieces by merging the most frequent pair of neighbours again and again, for WordPiece and byte-level BPE.
 
-The `tokenizers` library learns the same way, but numbers characters in the order of a hash table: four runs on the same
-text gave four different orders of ids, and ties fall with them. Here the outcome depends on the counts alone.
+The `tokenizers` library does the same, but numbers characters in the order of a hash table: four runs on the same text
+gave four orders of ids, and so four ways to break ties. Here the outcome depends on the counts alone.
 """
 
 import heapq
 import itertools
 
-MIN_COUNT = 2  # a pair seen once is not worth an entry
+MIN_PAIR_COUNT = 2  # a pair that occurs once gets no entry
 
 Pair = tuple[int, int]
 
@@ -15,14 +15,15 @@ Pair = tuple[int, int]
 def join_pairs(
     words: list[list[int]], counts: list[int], vocab: list[str], ids: dict[str, int], size: int, prefix: str
 ) -> list[Pair]:
-    """Extends `vocab` and `ids` to `size` entries; the pairs that were joined, in order.
+    """Extend `vocab` and `ids` in place to `size` entries; return the merged pairs in order.
 
-    `words` are the pieces of each word by id and shrink in place, `counts` how often each word is there. What is joined
-    to a piece loses its `prefix`.
+    words   ids of the pieces of each word; pieces are merged in place
+    counts  number of occurrences of each word
+    prefix  mark of a continuing piece, which the second piece of a pair loses
     """
     merges: list[Pair] = []
     pair_counts: dict[Pair, int] = {}
-    holders: dict[Pair, set[int]] = {}  # the words a pair may be found in
+    holders: dict[Pair, set[int]] = {}  # words that may contain a pair
     for i, pieces in enumerate(words):
         for pair in itertools.pairwise(pieces):
             pair_counts[pair] = pair_counts.get(pair, 0) + counts[i]
@@ -30,11 +31,11 @@ def join_pairs(
     queue = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(queue)
     while queue and len(vocab) < size:
-        known, pair = heapq.heappop(queue)
+        queued_count, pair = heapq.heappop(queue)
         count = pair_counts.get(pair, 0)
-        if count < MIN_COUNT:
+        if count < MIN_PAIR_COUNT:
             continue
-        if count != -known:  # it has become rarer since: back in line
+        if count != -queued_count:  # the pair has become rarer since it was queued
             heapq.heappush(queue, (-count, pair))
             continue
         joined = vocab[pair[0]] + vocab[pair[1]].removeprefix(prefix)
@@ -46,8 +47,8 @@ def join_pairs(
         for i in holders.pop(pair):
             words[i] = _join(words[i], pair, new, counts[i], pair_counts, holders, grown, i)
         pair_counts.pop(pair, None)
-        for other in grown:
-            heapq.heappush(queue, (-pair_counts[other], other))
+        for grown_pair in grown:
+            heapq.heappush(queue, (-pair_counts[grown_pair], grown_pair))
     return merges
 
 
@@ -61,7 +62,7 @@ def _join(
     grown: set[Pair],
     word: int,
 ) -> list[int]:
-    """The word with each occurrence of the pair joined; brings the counts of its other pairs up to date."""
+    """Return the word with each occurrence of the pair merged, and update the counts of its other pairs."""
     joined: list[int] = []
     i, last = 0, len(pieces) - 1
     while i <= last:
@@ -74,11 +75,12 @@ def _join(
             changes.append(((joined[-1], pair[0]), (joined[-1], new)))
         if i + 2 <= last:
             changes.append(((pair[1], pieces[i + 2]), (new, pieces[i + 2])))
-        for gone, come in changes:
-            pair_counts[gone] -= count
-            pair_counts[come] = pair_counts.get(come, 0) + count
-            holders.setdefault(come, set()).add(word)
-            grown.add(come)
+        for old_pair, new_pair in changes:
+            pair_counts[old_pair] -= count
+            pair_counts[new_pair] = pair_counts.get(new_pair, 0) + count
+            holders.setdefault(new_pair, set()).add(word)
+            grown.add(new_pair)
+
         joined.append(new)
         i += 2
     return joined

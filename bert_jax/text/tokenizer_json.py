@@ -1,4 +1,4 @@
-"""The tokenizer.json of RoBERTa and of XLM-RoBERTa: written for folders without one, known again in a file."""
+"""Build the tokenizer.json of RoBERTa and XLM-RoBERTa for folders without one, and recognize it in a file."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ ROBERTA, XLM_ROBERTA, GENERAL = "RobertaTokenizer", "XLMRobertaTokenizer", "PreT
 Described = dict[str, Any]  # the content of a tokenizer.json
 SEQUENCES = ("normalizers", "pretokenizers", "processors", "decoders")
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-OTHER_KINDS_OF_BPE = (
+BPE_OPTIONS = (
     "dropout",
     "unk_token",
     "continuing_subword_prefix",
@@ -27,7 +27,10 @@ def roberta(
     add_prefix_space: bool,
     trim_offsets: bool,
 ) -> Described:
-    """Byte-level BPE as RoBERTa has it. `control` names pad, unk, cls, sep and mask, all of the vocabulary."""
+    """Return the tokenizer.json of RoBERTa's byte-level BPE.
+
+    `control` names pad, unk, cls, sep and mask, all entries of `vocab`.
+    """
     pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": True, "use_regex": True}
     model = {
         "type": "BPE",
@@ -59,9 +62,10 @@ def roberta(
 def xlm_roberta(
     pieces: Sequence[tuple[str, float]], charsmap: bytes, *, control: Sequence[str], user_defined: Sequence[str]
 ) -> Described:
-    """SentencePiece's unigram as XLM-RoBERTa numbers it: fairseq's four first, the pieces from 4 on, <mask> last.
+    """Return the tokenizer.json of XLM-RoBERTa's SentencePiece unigram model.
 
-    `pieces` are those of the .model without its first three; `control` and `user_defined` are among them.
+    The ids are those of fairseq: its four control tokens, the pieces from 4 on, <mask> last. `pieces` are those of the
+    .model file without its first three; `control` and `user_defined` are among them.
     """
     vocab = [*((name, 0.0) for name in ("<s>", "<pad>", "</s>", "<unk>")), *pieces, ("<mask>", 0.0)]
     ids = {piece: i for i, (piece, _) in enumerate(vocab)}
@@ -87,13 +91,13 @@ def _described(*, added: list[dict[str, Any]], **parts: Any) -> Described:
 
 
 def control_token(i: int, content: str, *, lstrip: bool = False) -> dict[str, Any]:
-    """The entry of a control token among a tokenizer.json's added tokens."""
+    """Return the entry of a control token in the added tokens of a tokenizer.json."""
     flags = {"single_word": False, "lstrip": lstrip, "rstrip": False, "normalized": False, "special": True}
     return {"id": i, "content": content, **flags}
 
 
 def user_token(i: int, content: str, *, single_word: bool, lstrip: bool = False) -> dict[str, Any]:
-    """The entry of a token that is found in a text, seen as the vocabulary sees it, before the text is cut."""
+    """Return the entry of a user token, which is found in the normalized text before the text is split."""
     flags = {"single_word": single_word, "normalized": True, "special": False}
     return {**control_token(i, content, lstrip=lstrip), **flags}
 
@@ -101,13 +105,16 @@ def user_token(i: int, content: str, *, single_word: bool, lstrip: bool = False)
 def roberta_processor(
     cls: tuple[str, int], sep: tuple[str, int], *, add_prefix_space: bool, trim_offsets: bool
 ) -> dict[str, Any]:
-    """`<s> a </s>` and `<s> a </s></s> b </s>`, for offsets without the blank before a word."""
+    """Return the post-processor for `<s> a </s>` and `<s> a </s></s> b </s>`.
+
+    `trim_offsets` leaves the blank before a word out of its offsets.
+    """
     flags = {"trim_offsets": trim_offsets, "add_prefix_space": add_prefix_space}
     return {"type": "RobertaProcessing", "sep": list(sep), "cls": list(cls), **flags}
 
 
 def template_processor(cls: tuple[str, int], sep: tuple[str, int], *, separators: int) -> dict[str, Any]:
-    """`cls a sep`, and `cls a sep b sep` with so many separators between the two."""
+    """Return the post-processor for `cls a sep` and `cls a sep b sep`, with `separators` sep tokens between a and b."""
 
     def token(name: str) -> dict[str, Any]:
         return {"SpecialToken": {"id": name, "type_id": 0}}
@@ -116,36 +123,37 @@ def template_processor(cls: tuple[str, int], sep: tuple[str, int], *, separators
         return {"Sequence": {"id": name, "type_id": 0}}
 
     single = [token(cls[0]), text("A"), token(sep[0])]
-    known = {name: {"id": name, "ids": [i], "tokens": [name]} for name, i in (cls, sep)}
+    special = {name: {"id": name, "ids": [i], "tokens": [name]} for name, i in (cls, sep)}
     pair = [*single, *[token(sep[0])] * (separators - 1), text("B"), token(sep[0])]
-    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": known}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
 
 
-def flattened(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the steps of a normalizer, pre-tokenizer, post-processor or decoder, in order, out of their sequences."""
+def pipeline_steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the steps of a normalizer, pre-tokenizer, post-processor or decoder in order, with sequences flattened."""
     if not part:
         return []
     if part.get("type") != "Sequence":
         return [part]
-    return [step for key in SEQUENCES for each in part.get(key) or () for step in flattened(each)]
+    return [step for key in SEQUENCES for inner in part.get(key) or () for step in pipeline_steps(inner)]
 
 
 def library_class(described: Described, separators: int) -> str:
-    """The class of Hugging Face that builds just this tokenizer from its vocabulary; the general one for others."""
+    """Return the Hugging Face class that builds the same tokenizer from its vocabulary, or else the general class."""
     model, normalizer = described["model"], described.get("normalizer")
-    cutters, processor = flattened(described.get("pre_tokenizer")), described.get("post_processor") or {}
-    kinds = [cutter.get("type") for cutter in cutters]
+    splits, processor = pipeline_steps(described.get("pre_tokenizer")), described.get("post_processor") or {}
+    split_types = [step.get("type") for step in splits]
     if model["type"] == "BPE":
-        plain = not any(model.get(key) for key in OTHER_KINDS_OF_BPE)
-        known = kinds == ["ByteLevel"] and cutters[0].get("use_regex", True)
-        if plain and known and normalizer is None and processor.get("type") == "RobertaProcessing":
+        plain_model = not any(model.get(key) for key in BPE_OPTIONS)
+        usual_split = split_types == ["ByteLevel"] and splits[0].get("use_regex", True)
+        if plain_model and usual_split and normalizer is None and processor.get("type") == "RobertaProcessing":
             return ROBERTA
     elif model["type"] == "Unigram":
-        plain = model.get("unk_id") == 3 and not model.get("byte_fallback")
-        known = kinds == ["WhitespaceSplit", "Metaspace"] and cutters[1].get("replacement") == "▁"
-        scheme = cutters[1].get("prepend_scheme", "always") if known else None
-        always = scheme == "always" and cutters[1].get("add_prefix_space", True) and cutters[1].get("split", True)
-        charsmap = normalizer is None or normalizer.get("type") == "Precompiled"
-        if plain and known and always and charsmap and separators == 2:
+        plain_model = model.get("unk_id") == 3 and not model.get("byte_fallback")
+        usual_split = split_types == ["WhitespaceSplit", "Metaspace"] and splits[1].get("replacement") == "▁"
+        scheme = splits[1].get("prepend_scheme", "always") if usual_split else None
+        prefixed = scheme == "always" and splits[1].get("add_prefix_space", True) and splits[1].get("split", True)
+        usual_normalizer = normalizer is None or normalizer.get("type") == "Precompiled"
+        if plain_model and usual_split and prefixed and usual_normalizer and separators == 2:
             return XLM_ROBERTA
+
     return GENERAL

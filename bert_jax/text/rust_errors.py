@@ -1,4 +1,7 @@
-"""What the Rust libraries throw, as one line: their panics are no Exceptions, and they print what they have to say."""
+"""Turn errors and panics of Rust libraries into one-line UserErrors.
+
+A panic is a BaseException and prints its message and backtrace to stderr.
+"""
 
 import contextlib
 import os
@@ -9,50 +12,51 @@ from typing import TypeVar
 
 from bert_jax.errors import UserError
 
-T = TypeVar("T")
-PANIC = "PanicException"  # of pyo3, which has a class of this name in each library
+Result = TypeVar("Result")
+PANIC = "PanicException"  # pyo3's name; each library has its own class
 STDERR = 2
-CLIPPED = 300
+MESSAGE_CHARACTERS = 300
 _redirected = threading.Lock()
 
 
-def guarded(build: Callable[[], T], source: str) -> T:
-    """Return what `build` returns; what a library throws, its panics among them, becomes a UserError.
+def call_library(build: Callable[[], Result], source: str) -> Result:
+    """Return `build()`, with any error or panic as a UserError about `source`.
 
-    Nothing that a panic prints, its backtrace among it, reaches stderr.
+    Nothing that a panic prints reaches stderr.
     """
-    with _held_back() as drop:
+    with _stderr_held_back() as drop:
         try:
             return build()
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except BaseException as error:  # a panic is no Exception
             drop()
-            raise UserError(f"{source}: {_told(error)}") from None
+            raise UserError(f"{source}: {_message(error)}") from None
 
 
 @contextlib.contextmanager
-def panics_told() -> Iterator[None]:
-    """Turn a panic within the block, or what else the library throws, into a UserError. Costs a microsecond."""
+def as_user_errors() -> Iterator[None]:
+    """Turn a panic or error of the tokenizers library within the block into a UserError. Costs a microsecond."""
     try:
         yield
     except BaseException as error:
-        if type(error) is not Exception and type(error).__name__ != PANIC:  # the library has no class of its own
+        if type(error) is not Exception and type(error).__name__ != PANIC:  # the library raises plain Exceptions
             raise
-        raise UserError(f"the tokenizer cannot cut a text: {_told(error)}") from None
+        raise UserError(f"the tokenizer cannot cut a text: {_message(error)}") from None
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]}..."
+    return text if len(text) <= MESSAGE_CHARACTERS else f"{text[:MESSAGE_CHARACTERS]}..."
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[Callable[[], None]]:
-    """Hold back what is written to stderr within the block, by any library, and write it after. What it gives drops it.
+def _stderr_held_back() -> Iterator[Callable[[], None]]:
+    """Hold back everything written to stderr within the block, and write it afterwards unless `drop()` was called.
 
-    One block at a time.
+    Yields `drop`. One block runs at a time.
     """
+
     dropped = []
     with _redirected, contextlib.ExitStack() as stack:
         try:
