@@ -115,7 +115,7 @@ def predict_ours(run: Path, texts: list[str]) -> float:
     import bert_jax
 
     model = bert_jax.load(run)
-    model.task["pair"] = None
+    model.task = model.task.changed(pair=None)
     start = time.perf_counter()
     model.predict(texts)
     return time.perf_counter() - start

@@ -23,6 +23,7 @@ from bert_jax.model.heads import (
 )
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.random_bits import weight_keys
+from bert_jax.task_record import TaskRecord
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.trees import Flat, Shape, flatten, unflatten
@@ -60,7 +61,7 @@ class Pretrained:
     activation of a regression: what its scores go through before they are given
     max_length tokens that a text is cut to
     origin     what the format it was read from says beyond that, so that writing it again loses nothing
-    task       what a fine-tuned run of ours knows of its rows: name, columns, metrics, how long texts are read
+    task       the record of a fine-tuned run; empty for a foreign model
     vectors    how one vector is made of a text; None where nothing says it
     """
 
@@ -73,7 +74,7 @@ class Pretrained:
     problem: str = SINGLE_LABEL
     max_length: int = 512
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
-    task: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task: TaskRecord = dataclasses.field(default_factory=TaskRecord)
     vectors: VectorConfig | None = None
     activation: Activation = "identity"
 
@@ -175,7 +176,7 @@ def as_encoder(pretrained: Pretrained) -> Pretrained:
     if pretrained.kind != "encoder":
         dropped = ("prefix", "tied")
         origin = {name: value for name, value in origin.items() if name not in dropped}
-    return pretrained.changed(kind="encoder", params=params, labels=None, origin=origin, task={})
+    return pretrained.changed(kind="encoder", params=params, labels=None, origin=origin, task=TaskRecord())
 
 
 def lowercases(tokenizer: Tokenizer | None) -> bool:

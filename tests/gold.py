@@ -11,6 +11,7 @@ from bert_jax.finetuning.readers.questions import read_questions_dev
 from bert_jax.finetuning.task_data import ScoringRequest
 from bert_jax.inference.span_reader import Reader
 from bert_jax.pretrained import Pretrained
+from bert_jax.task_record import TaskRecord
 
 
 def write_squad(path: Path, *rows: tuple[str, str], version: str | None = "1.1") -> Path:
@@ -37,7 +38,7 @@ def gold_answers(path: Path, tokenizer, length: int = 384, **record) -> tuple[di
 
     record  fields of the task record, such as max_answer_length
     """
-    task = {"max_length": length, **record}
+    task = TaskRecord.of(max_length=length, **record)
     examples = read_questions_dev(ScoringRequest(path, task, None, "single_label", tokenizer, length))
     scores = gold_scores(examples.encoded)
 

@@ -127,7 +127,7 @@ class _BertEstimator(BaseEstimator):
         texts, pairs = texts_of(X)
         if not texts:
             raise InputError("X has 0 sample(s); a minimum of 1 is required")
-        if not fitting and (pairs is not None) != self.model_.about.task["pair"]:
+        if not fitting and (pairs is not None) != self.model_.about.task.pair:
             kinds = "single texts", "pairs of texts"
             raise InputError(
                 f"X has {kinds[pairs is not None]}, {type(self).__name__} was fitted on {kinds[pairs is None]}"

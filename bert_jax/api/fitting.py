@@ -25,6 +25,7 @@ from bert_jax.output import whole_folder
 from bert_jax.pretrained import Pretrained
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import make_mesh
+from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.registry import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
@@ -64,7 +65,7 @@ class Fitted:
         """Return what the model says of each text: class scores before the softmax, or numbers."""
         about, task = self.about, self.about.task
         assert about.tokenizer is not None
-        texts = encode_texts(rows, about.tokenizer, about.max_length, task["long_texts"], task["overlap"])
+        texts = encode_texts(rows, about.tokenizer, about.max_length, task.long_texts or "cut", task.overlap)
         of_rows = predict_rows(_program(self.shape), self._params, texts.encoded, batch_size)
         return texts.outputs(of_rows, about.problem)
 
@@ -128,7 +129,8 @@ def fit(
                 say(f"{name}: step {step + 1} of {steps}, loss {sum(losses) / len(losses):.4f}", to_stderr=True)
             waiting.clear()
     params = {path: np.asarray(value) for path, value in flatten(jax.device_get(state.params)).items()}
-    task = {"name": "rows", "pair": rows.pairs is not None, "long_texts": config.long_texts, "overlap": config.overlap}
+    pair = rows.pairs is not None
+    task = TaskRecord.of(name="rows", pair=pair, long_texts=config.long_texts, overlap=config.overlap)
     about = Pretrained(name, "sequence", model, tokenizer, params, labels, problem, config.length, task=task)
     return Fitted(about, shape)
 

@@ -10,7 +10,8 @@ import numpy as np
 from bert_jax.config import LARGEST_LENGTH, ModelConfig, check_types, from_table
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
-from bert_jax.pretrained import KINDS, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.pretrained import KINDS, REGRESSION, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.task_record import TaskRecord
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
 from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
 from bert_jax.trees import Flat, flatten, unflatten
@@ -22,33 +23,33 @@ def read_run(path: Path) -> Pretrained:
     about, model = run.about(), run.model()
     params = flatten(read_params(checkpoint, run.owner()))
     _clear_padding(params, model.vocab_size)
-    task = dict(about["task"])
-    labels = task.get("labels")
+    task = TaskRecord.from_dict(about["task"], f"{run.path / 'run.json'}")
     threshold = ((run.result() or {}).get("dev") or {}).get("threshold")  # on dev, above which no answer is given
-    if threshold is not None:
-        task.setdefault("threshold", threshold)
-    kind = task.get("head") or ("sequence" if about["kind"] == "finetune" else "pretrain")
-    _require_known(kind, task, labels, path)
-    _require_described(params, kind, model, labels, path)
-    origin = task.pop("origin", {})
+    if threshold is not None and "threshold" not in task.keys:
+        task = task.changed(threshold=threshold)
+    kind = task.head or ("sequence" if about["kind"] == "finetune" else "pretrain")
+    _require_known(kind, task, path)
+    _require_described(params, kind, model, task.labels, path)
+    origin = dict(task.origin)
     return Pretrained(
         where=str(path),
         kind=kind,
         model=model,
         tokenizer=run.tokenizer() if (run.path / "tokenizer").is_dir() else None,
         params=params,
-        labels=None if labels is None else tuple(labels),
-        problem=task.get("problem", "regression" if labels is None and kind == "sequence" else SINGLE_LABEL),
-        max_length=task.get("max_length", model.max_length),
-        vectors=_vectors(task.pop("vectors", None), origin.pop("embedding", None), f"{run.path / 'run.json'}: vectors"),
+        labels=task.labels,
+        problem=task.problem or (REGRESSION if task.labels is None and kind == "sequence" else SINGLE_LABEL),
+        max_length=task.max_length or model.max_length,
+        vectors=_vectors(task, origin.pop("embedding", None), f"{run.path / 'run.json'}: vectors"),
         origin=origin,
-        task=task,
-        activation=task.get("activation", "identity"),
+        task=task.without("origin", "vectors"),
+        activation=task.activation,
     )
 
 
-def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: str) -> VectorConfig | None:
+def _vectors(task: TaskRecord, early: dict[str, Any] | None, where: str) -> VectorConfig | None:
     """Return how vectors are made; `early` is what the first version wrote down of it."""
+    table = dict(task.vectors) if "vectors" in task.keys else None
     if table is None and early is not None:
         check_types({"embedding": early}, {"embedding": dict}, where)
         check_types(early, {"about": dict | None}, where)
@@ -60,14 +61,13 @@ def _vectors(table: dict[str, Any] | None, early: dict[str, Any] | None, where: 
     return None if table is None else from_table(VectorConfig, table, where)
 
 
-def _require_known(kind: str, task: dict[str, Any], labels: list[str] | None, path: Path) -> None:
+def _require_known(kind: str, task: TaskRecord, path: Path) -> None:
     """Raise UserError where run.json names a head that there is not, a length out of range, or a label twice."""
     if kind not in KINDS:
         raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(KINDS)}. Put the run's own back")
-    length = task.get("max_length", 1)
-    if not 1 <= length <= LARGEST_LENGTH:
-        raise UserError(f"{path}: run.json: max_length {length} must lie between 1 and {LARGEST_LENGTH}")
-    doubled = [label for label, count in collections.Counter(map(str, labels or ())).items() if count > 1]
+    if "max_length" in task.keys and not 1 <= task.max_length <= LARGEST_LENGTH:
+        raise UserError(f"{path}: run.json: max_length {task.max_length} must lie between 1 and {LARGEST_LENGTH}")
+    doubled = [label for label, count in collections.Counter(task.labels or ()).items() if count > 1]
     if doubled:
         raise UserError(f"{path}: run.json: label {doubled[0]!r} is there twice, its outputs can't be told apart")
 
@@ -79,9 +79,9 @@ def _clear_padding(params: Flat, vocab_size: int) -> None:
         params[name] = np.where(np.arange(len(params[name]))[:, None] < vocab_size, params[name], np.float32(0))
 
 
-def _require_described(params: Flat, kind: str, model: ModelConfig, labels: list[str] | None, path: Path) -> None:
+def _require_described(params: Flat, kind: str, model: ModelConfig, labels: tuple[str, ...] | None, path: Path) -> None:
     """Raises UserError where model.toml describes other parameters than the checkpoint has."""
-    outputs = outputs_of(kind, None if labels is None else tuple(labels))
+    outputs = outputs_of(kind, labels)
     shapes = shapes_of(kind, model, outputs=outputs, pooler="encoder/pooler/dense/kernel" in params)
     found = {name: tuple(value.shape) for name, value in params.items()}
     wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
@@ -102,20 +102,19 @@ def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
     if pretrained.tokenizer is None:
         raise UserError(f"{pretrained.where}: no tokenizer, and a run needs one. Put its files beside the weights")
     params = unflatten(pretrained.params)
-    task = {
-        **pretrained.task,
-        "name": pretrained.task.get("name", pretrained.kind),
-        "head": pretrained.kind,
-        "labels": None if pretrained.labels is None else list(pretrained.labels),
-        "problem": pretrained.problem,
-        "max_length": pretrained.max_length,
+    task = pretrained.task.changed(
+        name=pretrained.task.name or pretrained.kind,
+        head=pretrained.kind,
+        labels=pretrained.labels,
+        problem=pretrained.problem,
+        max_length=pretrained.max_length,
         **vector_record(pretrained),
         **({} if pretrained.activation == "identity" else {"activation": pretrained.activation}),
-        "origin": json.loads(json.dumps(pretrained.origin)),
-    }
+        origin=json.loads(json.dumps(pretrained.origin)),
+    )
     digest = parameter_hash(params)
     run: RunFolder = start_run(
-        folder, settings, pretrained.model, pretrained.tokenizer, kind="convert", task=task, data=digest
+        folder, settings, pretrained.model, pretrained.tokenizer, kind="convert", task=task.as_dict(), data=digest
     )
     write_params(run.checkpoints, 0, params, run.owner())
     run.write_result({"step": 0, "best_step": 0, "parameters_sha256": digest})

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import time
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
+from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.initial_state import start_from
 from bert_jax.tasks.registry import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
@@ -70,7 +70,7 @@ class SharedInputs:
             texts, places = self.task.words, places_of_share(self.task.train, share)
             baseline = None if texts is None else texts.baseline(places)
             if baseline is not None:
-                metrics = " and ".join(self.task.record.get("main", ()))
+                metrics = " and ".join(self.task.record.main)
                 bars = (
                     f"{baseline.scores['main']:.4f} of {baseline.answer}, {self.task.baseline:.4f} of a constant answer"
                 )
@@ -143,7 +143,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         model,
         prepared.tokenizer,
         kind="finetune",
-        task=_describe(config, prepared),
+        task=_describe(config, prepared).as_dict(),
         data=_fingerprint(prepared),
     )
     scoring = DevScoring(program, data)
@@ -228,17 +228,16 @@ def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained
     return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
 
 
-def _describe(config: FinetuneConfig, prepared: SharedInputs) -> dict[str, Any]:
+def _describe(config: FinetuneConfig, prepared: SharedInputs) -> TaskRecord:
     """Return the facts about the task that prediction and evaluation need."""
     data = prepared.task
-    return {
-        **data.record,
-        "head": data.kind,
-        "labels": None if data.labels is None else list(data.labels),
-        "problem": data.problem,
-        "max_length": config.length,
+    return data.record.changed(
+        head=data.kind,
+        labels=data.labels,
+        problem=data.problem,
+        max_length=config.length,
         **({} if config.from_scratch else vector_record(prepared.pretrained)),
-    }
+    )
 
 
 def _fingerprint(prepared: SharedInputs) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.data.labelled.row_files import AS_USUAL, Reading
 from bert_jax.finetuning.reviews.review import Review
 from bert_jax.finetuning.word_baseline import WordTask
+from bert_jax.task_record import TaskRecord
 from bert_jax.text.tokenizer import Tokenizer
 
 Metrics = dict[str, float]
@@ -43,12 +43,12 @@ class Examples:
 class ScoringRequest:
     """Labelled data to score a model on, and what the model knows of its task.
 
-    record  of the task, as in TaskData; without content for a foreign model
+    record  of the task, empty for a foreign model
     length  tokens of a row
     """
 
     data: Path
-    record: dict[str, Any]
+    record: TaskRecord
     labels: tuple[str, ...] | None
     problem: str
     tokenizer: Tokenizer
@@ -75,7 +75,7 @@ class TaskData:
     problem: str
     train: Examples
     dev: Examples
-    record: dict[str, Any]
+    record: TaskRecord
     notes: list[str]
     also: dict[str, Examples] = dataclasses.field(default_factory=dict)
     baseline: float = 0.0

@@ -36,7 +36,7 @@ class Chooser:
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """Return the columns to read. Choices have a column each, or one column with lists."""
-        trained = self.task.get("columns") or {}
+        trained = self.task.columns or {}
         opening = None if choices else trained.get("opening")
         choices = choices or tuple(trained.get("choices") or ("choices",))
         return Columns(text or trained.get("text", "text"), None, None, choices, opening)

@@ -46,14 +46,14 @@ class Predictor:
         self.problem = about.problem
         self.several = about.problem == MULTI_LABEL
         self.probabilities = sigmoid if self.several else softmax
-        self.task: dict[str, Any] = {"name": "rows", "pair": None, "columns": None, **about.task}
-        self.long_texts: str = about.task.get("long_texts") or "cut"
-        self.overlap: int | None = about.task.get("overlap")
+        self.task = about.task
+        self.long_texts = about.task.long_texts or "cut"
+        self.overlap = about.task.overlap
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """Return the columns to read. A foreign model reads pairs if `pair` is given."""
-        trained = self.task["columns"] or {}
-        takes_pair = pair is not None if self.task["pair"] is None else self.task["pair"]
+        trained = self.task.columns or {}
+        takes_pair = pair is not None if self.task.pair is None else self.task.pair
         return Columns(
             text or trained.get("text", "text"), pair or trained.get("pair") or "pair" if takes_pair else None, None
         )
@@ -74,9 +74,9 @@ class Predictor:
         if isinstance(texts, str):
             return self.predict([texts], None if pairs is None else [pairs], batch_size=batch_size)[0]
         rows = rows_of(texts, pairs)
-        if self.task["pair"] is not None and (pairs is not None) != self.task["pair"]:
-            wants = "pairs of texts" if self.task["pair"] else "single texts"
-            raise UserError(f"{self.where} was trained on {wants} ({self.task['name']})")
+        if self.task.pair is not None and (pairs is not None) != self.task.pair:
+            wants = "pairs of texts" if self.task.pair else "single texts"
+            raise UserError(f"{self.where} was trained on {wants} ({self.task.name or 'rows'})")
         return self.answer(rows, batch_size=batch_size)
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Prediction]:

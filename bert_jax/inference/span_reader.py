@@ -60,10 +60,10 @@ class Reader:
         self.where, self.compute = about.where, compute
         self.tokenizer = about.require_tokenizer()
         self.task = about.task
-        self.max_length = about.task.get("max_length") or min(DEFAULT_SPAN_LENGTH, about.max_length)
-        self.overlap: int | None = about.task.get("overlap")
-        self.max_answer_length: int | None = about.task.get("max_answer_length")
-        self.threshold: float | None = about.task.get("threshold")
+        self.max_length = about.task.max_length or min(DEFAULT_SPAN_LENGTH, about.max_length)
+        self.overlap = about.task.overlap
+        self.max_answer_length = about.task.max_answer_length
+        self.threshold = about.task.threshold
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """Return the columns to read: the question, and the context as its pair."""

@@ -45,12 +45,12 @@ class Tagger:
         self.tokenizer = about.require_tokenizer()
         self.tagset = Tagset(about.labels or ())
         self.task = about.task
-        self.overlap: int | None = about.task.get("overlap")
-        self.words = WORDS[about.task.get("words", WRITTEN)]  # most foreign models were trained on columns of words
+        self.overlap = about.task.overlap
+        self.words = WORDS[about.task.words or WRITTEN]  # most foreign models were trained on columns of words
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """Return the columns to read."""
-        return Columns(text or (self.task.get("columns") or {}).get("text", "text"), None, None)
+        return Columns(text or (self.task.columns or {}).get("text", "text"), None, None)
 
     @overload
     def predict(self, texts: str, *, batch_size: int = 64) -> list[Entity]: ...  # type: ignore[overload-overlap]

@@ -52,8 +52,8 @@ def rows_to_answer(config: PredictConfig, model: Any, size: int, *, keep_texts: 
         keep = _keep(config, SQUAD_COLUMNS, keep_texts, least=("id",))
         return _kept_of([_squad_rows(config)], keep)
     if is_official(config, model):
-        task = GLUE[model.task["name"]]
-        rows = read_glue(model.task["name"], path, reading)
+        task = GLUE[model.task.name]
+        rows = read_glue(model.task.name, path, reading)
         kept = {task.text: rows.texts, **({task.pair: rows.pairs} if task.pair and rows.pairs else {})}
         return _kept_of([dataclasses.replace(rows, kept=kept)], _keep(config, tuple(kept), keep_texts))
     columns = columns_to_read(config, model)
@@ -80,7 +80,7 @@ def is_squad(config: PredictConfig) -> bool:
 
 def is_official(config: PredictConfig, model: Any) -> bool:
     """Return whether the input is a file, or a split of tfds:glue, of the GLUE task that the model is of."""
-    name = model.task.get("name")
+    name = model.task.name
     path = config.input
     if name not in GLUE or path is None or config.text or config.pair or config.delimiter or config.dialect != "auto":
         return False

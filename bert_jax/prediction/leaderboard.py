@@ -19,7 +19,7 @@ def answer_test(model: Any, path: Path, *, batch_size: int = 64, reading: Readin
 
     Classes are spelled as in the task's files; scores are kept between 0 and 5.
     """
-    name = model.task["name"]
+    name = model.task.name
     rows = read_glue(name, path, reading)
     answers = model.answer(rows, batch_size=batch_size)
     if model.labels is None:

@@ -16,51 +16,19 @@ from bert_jax.cpu import cores, this_machine
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json
 from bert_jax.origin import origin
+from bert_jax.task_record import TaskRecord
 from bert_jax.train.seal import unsealed
 
 FILE = "run.json"
 LIBRARIES = ("bert_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 
-Texts, MaybeText = tuple[str, ...], str | None
-COLUMNS: dict[str, Any] = {
-    "text": str,
-    "pair": MaybeText,
-    "label": MaybeText,
-    "choices": Texts,
-    "scores": Texts,
-    "opening": MaybeText,
-    "several": bool,
-    "group": MaybeText,
-}
-# Fields of a task that mean something to prediction, evaluation or conversion. A task may hold others.
-TASK: dict[str, Any] = {
-    "name": str,
-    "head": str,
-    "examples": str,
-    "labels": Texts | None,
-    "problem": Literal["single_label", "multi_label", "regression"],
-    "max_length": int,
-    "columns": dict | None,
-    "pair": bool | None,
-    "metrics": Texts,
-    "main": Texts,
-    "long_texts": MaybeText,
-    "overlap": int | None,
-    "max_answer_length": int | None,
-    "activation": Literal["identity", "sigmoid"],
-    "vectors": dict,
-    "words": str,
-    "threshold": float | None,
-    "no_answer": bool,
-    "origin": dict,
-}
 ABOUT: dict[str, Any] = {
     "kind": Literal["pretrain", "finetune", "convert"],
     "task": dict,
     "data_fingerprint": str,
     "tokenizer_fingerprint": str,
     "model_fingerprint": str,
-    "run": MaybeText,
+    "run": str | None,
     "command": str,
     "started": str,
     "python": str,
@@ -105,17 +73,8 @@ def read_about(path: Path) -> dict[str, Any]:
         if name not in about:
             raise UserError(f"{path}: missing {name}. Put the run's own {FILE} back")
     check_types(about, ABOUT, str(path))
-    check_task(about["task"], str(path))
+    TaskRecord.from_dict(about["task"], str(path))
     return about
-
-
-def check_task(task: dict[str, Any], where: str) -> None:
-    """Raise UserError for the first field of a run's task whose value is none that a run of ours writes."""
-    check_types(task, TASK, f"{where}: task")
-    columns = task.get("columns") or {}
-    if strange := sorted(columns.keys() - COLUMNS.keys()):
-        raise UserError(f"{where}: task: columns has an unknown key {strange[0]!r}. Known keys: {', '.join(COLUMNS)}")
-    check_types(columns, COLUMNS, f"{where}: task: columns")
 
 
 def threads_of(runs: Iterable[Path]) -> int | None:

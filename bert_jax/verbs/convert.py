@@ -55,14 +55,14 @@ def _convert(config: ConvertConfig, progress: Progress) -> list[Difference] | No
                 require_same_encodings(kept, rows, encode_rows(again.tokenizer, rows), f"{config.target} ({to})")
         with progress.doing_now("comparing both sides"):
             differences = _prove(kept, to, config.source, making)
-    if to in LOSE_THE_TASK and pretrained.task.get("threshold") is not None:
+    if to in LOSE_THE_TASK and pretrained.task.threshold is not None:
         note(
-            f"{to} has no place for the threshold {pretrained.task['threshold']:.4f}, above which a question has "
+            f"{to} has no place for the threshold {pretrained.task.threshold:.4f}, above which a question has "
             "no answer: who reads the export compares the score of [CLS] with it",
         )
     _note_lost_vectors(pretrained, to, config.target)
     _note_lost_head(pretrained, to)
-    way = pretrained.task.get("long_texts") or "cut"
+    way = pretrained.task.long_texts or "cut"
     if to in LOSE_THE_TASK and way != "cut":
         note(
             f"{to} has no place for how long texts are read, {way!r} here: who reads the export sees their first "

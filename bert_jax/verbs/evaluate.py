@@ -76,34 +76,33 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dict[str, Any]:
     with progress.doing_now("reading the model"):
         about, compute = open_model(model)
-    columns = {**(about.task.get("columns") or {}), **({"opening": None} if config.choices else {})}
+    columns = {**(about.task.columns or {}), **({"opening": None} if config.choices else {})}
     column_flags = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
-    fixed = about.task.get("name") in GLUE  # the files of GLUE have fixed columns
+    fixed = about.task.name in GLUE  # the files of GLUE have fixed columns
     for name in column_flags.keys() - (set() if fixed else COLUMN_FLAGS.get(about.kind, set())):
         raise UserError(f"--{name} {column_flags[name]}: {config.model} reads no such column. Leave it out")
     _check_dialect(config, str(config.model), has_tables=about.kind in COLUMN_FLAGS and not fixed)
     if config.long_texts and about.kind != "sequence":
         raise UserError(f"--long-texts is for models of whole texts, {config.model} has a {about.kind} head")
-    if set(config.long_texts) - {"cut"} and (about.task.get("pair") or config.pair):
+    if set(config.long_texts) - {"cut"} and (about.task.pair or config.pair):
         raise UserError(
             f"--long-texts {config.long_texts[0]}: {config.model} reads pairs of texts, which can only be cut"
         )
     if config.max_answer_length and about.kind != "span":
         raise UserError(f"--max-answer-length is for models of spans, {config.model} has a {about.kind} head")
-    way = config.long_texts[0] if config.long_texts else about.task.get("long_texts")
+    way = config.long_texts[0] if config.long_texts else about.task.long_texts
     longest = DEFAULT_SPAN_LENGTH if about.kind == "span" else about.max_length
     request = ScoringRequest(
         data=config.data,
-        record={
-            **about.task,
-            "columns": {**columns, **column_flags},
-            "long_texts": way,
-            "max_answer_length": config.max_answer_length or about.task.get("max_answer_length"),
-        },
+        record=about.task.changed(
+            columns={**columns, **column_flags},
+            long_texts=way,
+            max_answer_length=config.max_answer_length or about.task.max_answer_length,
+        ),
         labels=None if about.problem == REGRESSION and about.outputs == 1 else about.labels,
         problem=about.problem,
         tokenizer=about.require_tokenizer(),
-        length=about.task.get("max_length") or min(longest, about.max_length),
+        length=about.task.max_length or min(longest, about.max_length),
         reading=reading_of(config),
     )
     with progress.doing_now("reading the rows"):

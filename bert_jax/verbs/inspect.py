@@ -149,7 +149,7 @@ def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:
 
 
 def _format(pretrained: Pretrained) -> str:
-    if pretrained.task:
+    if pretrained.task.name:
         return FORMATS[None]
     if pretrained.vectors is not None:
         return "sentence-transformers folder"
@@ -171,7 +171,7 @@ def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[st
 
 def _numbers(pretrained: Pretrained) -> str:
     """Return the type of the numbers in the file, of most tensors and of the others; a run holds float32."""
-    origin = {} if pretrained.task else pretrained.origin
+    origin = {} if pretrained.task.name else pretrained.origin
     others = Counter(origin.get("other_dtypes", {}).values())
     return ", ".join(
         [origin.get("dtype", "float32"), *(f"{counted(count, 'tensor')} of {name}" for name, count in others.items())]

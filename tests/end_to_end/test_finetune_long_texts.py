@@ -130,7 +130,7 @@ def test_an_export_that_loses_the_way_prints_a_note(ended, tmp_path, capsys):
         err = capsys.readouterr().err
         assert ("their first 16 tokens only, as --long-texts cut" in err) == told
     assert "hf" in verb.LOSE_THE_TASK and "onnx" not in verb.LOSE_THE_TASK
-    assert read_model(ended / "mean").task["long_texts"] == "mean"
+    assert read_model(ended / "mean").task.long_texts == "mean"
 
 
 def test_a_run_killed_among_windows_resumes_exactly(command, ended, pretrained, tmp_path):

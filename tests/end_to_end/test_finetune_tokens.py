@@ -13,7 +13,8 @@ from runs import WORDS, result
 import bert_jax
 from bert_jax.cli import main
 from bert_jax.finetuning.readers.by_task import read_dev
-from bert_jax.finetuning.task_data import Asked
+from bert_jax.finetuning.task_data import ScoringRequest
+from bert_jax.task_record import TaskRecord
 
 QUICK = ["--epochs", 12, "--batch-size", 6, "--learning-rate", 0.02, "--max-length", 20, "--log-every", 50]
 QUICK += ["--evaluate-every", 42]  # twice
@@ -154,7 +155,9 @@ def test_types_of_entities_may_have_any_name(tagged, tmp_path, labels):
     tag = labels[1]
     (tmp_path / "dev.conll").write_text(f"{WORDS[0]} {tag}\n{WORDS[1]} O\n")
     tokenizer = bert_jax.load(tagged / "run").tokenizer
-    examples = read_dev("token", Asked(tmp_path / "dev.conll", {}, labels, "single_label", tokenizer, length=20))
+    examples = read_dev(
+        "token", ScoringRequest(tmp_path / "dev.conll", TaskRecord(), labels, "single_label", tokenizer, length=20)
+    )
     right = np.eye(len(labels))[[0, 1, *[0] * (len(examples.encoded.tokens) - 2)]]
     assert examples.score(right)["f1"] == 1.0, kind
 
@@ -281,7 +284,7 @@ def test_unreachable_answers_are_noted_in_training(pretrained, tmp_path):
     def read(**more):
         config = FinetuneConfig(pretrained, tmp_path, tmp_path / "run", task="squad", max_length=120, **more)
         data = read_task_data(config, tokenizer)
-        return data.record["max_answer_length"], [line.split(": ", 1)[1] for line in data.notes]
+        return data.record.max_answer_length, [line.split(": ", 1)[1] for line in data.notes]
 
     longest, notes = read()
     assert longest >= 50 and not any("longer than" in line for line in notes)

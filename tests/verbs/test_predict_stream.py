@@ -261,7 +261,7 @@ def test_squad_files_are_answered_by_id(tmp_path, suffix, model, capsys):
 def test_test_files_of_glue_become_what_the_leaderboard_takes(model, tmp_path, monkeypatch, capsys):
     (tmp_path / "test.tsv").write_text("index\tsentence1\tsentence2\n0\tword1\tword2\n1\tword3\tword4\n")
     found = verb.load(model)
-    found.task |= {"name": "mnli", "pair": True}
+    found.task = found.task.changed(name="mnli", pair=True)
     monkeypatch.setattr(verb, "load", lambda path: found)
     assert main(command(model, tmp_path / "test.tsv", tmp_path / "out.tsv")) == 1
     assert "MNLI has the classes entailment, neutral, contradiction, the model calm" in capsys.readouterr().err

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from bert_jax.config import ModelConfig, from_table
+from bert_jax.config import ModelConfig, check_types, from_table
 from bert_jax.convert.named_outputs import head_outputs
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, parse_json, read_text
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import KINDS, SINGLE_LABEL, Activation, Pretrained
-from bert_jax.train.run_record import check_task
+from bert_jax.task_record import TaskRecord
 
 DESCRIPTION = "bert_jax.json"
 # Of a fine-tuned run, what predicting and scoring need.
@@ -43,13 +43,15 @@ class Description:
     labels: tuple[str, ...] | None = None
     problem: str = SINGLE_LABEL
     max_length: int = 512
-    task: dict[str, Any] = dataclasses.field(default_factory=dict)
+    task: TaskRecord = dataclasses.field(default_factory=TaskRecord)
     vectors: VectorConfig | None = None
     activation: Activation = "identity"
 
     def to_json(self) -> str:
         """As a JSON object; None is left out."""
-        return json.dumps(_without_none(dataclasses.asdict(self)), indent=2, ensure_ascii=False)
+        return json.dumps(
+            _without_none({**dataclasses.asdict(self), "task": self.task.as_dict()}), indent=2, ensure_ascii=False
+        )
 
     def check_batch(self, tokens: np.ndarray, where: str) -> None:
         """Raises UserError where the model cannot read such a batch."""
@@ -70,14 +72,13 @@ class Description:
 
 def describe(pretrained: Pretrained) -> Description:
     """What is to be kept of a model."""
-    task = {name: value for name, value in pretrained.task.items() if name in KEPT}
     return Description(
         pretrained.kind,
         pretrained.model,
         pretrained.labels,
         pretrained.problem,
         pretrained.max_length,
-        task,
+        pretrained.task.only(KEPT),
         pretrained.vectors,
         pretrained.activation,
     )
@@ -103,8 +104,10 @@ def read_description(folder: Path) -> Description:
 
 def parse_description(text: str, where: str) -> Description:
     """The description that a JSON object spells out; `where` names its source in errors."""
-    found = from_table(Description, parse_json(text, where), where)
-    check_task(found.task, where)
+    table = parse_json(text, where)
+    check_types(table, {"task": dict}, where)
+    task = TaskRecord.from_dict(table.pop("task", {}), where)
+    found = dataclasses.replace(from_table(Description, table, where), task=task)
     if found.kind not in KINDS:
         raise UserError(f"{where}: kind {found.kind!r} is not among {', '.join(KINDS)}")
     return found

@@ -18,6 +18,7 @@ from bert_jax.finetuning.reviews.row_review import place_of, review_classes
 from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.task_record import TaskRecord
 from bert_jax.text.tokenizer import Tokenizer
 
 SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")
@@ -35,7 +36,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         stratify=False,
         reading=reading_of(config),
     )
-    record = {"name": config.task, "columns": dataclasses.asdict(columns)}
+    record = TaskRecord.of(name=config.task, columns=dataclasses.asdict(columns))
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
     notes += cut_note("training", training.encoded) + cut_note("dev", scored.encoded)
     notes += [*_constant_notes(train, training, "training"), *_constant_notes(dev, scored, "dev")]
@@ -48,7 +49,7 @@ def read_choice_dev(request: ScoringRequest) -> Examples:
     """Read rows to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
     path = file_to_score(request.data, SUFFIXES, notes.append)
-    trained = request.record.get("columns") or {}
+    trained = request.record.columns or {}
     choices = tuple(trained.get("choices") or ("choices",))
     columns = Columns(trained.get("text", "text"), None, trained.get("label", "label"), choices, trained.get("opening"))
     rows = read_rows(path, columns, dataclasses.replace(request.reading, tell=notes.append))

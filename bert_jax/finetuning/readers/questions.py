@@ -16,6 +16,7 @@ from bert_jax.finetuning.reviews.answer_review import answer_questions, answer_s
 from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.text.tokenizer import Tokenizer
 
@@ -49,13 +50,13 @@ def read_questions(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     windows = _windows(dev, tokenizer, config.length, config.overlap, longest)
     scored = _examples(dev, windows, train.has_no_answer, find_tokens(dev, windows.pieces), "dev ")
     notes += [*training.notes, *scored.notes]
-    record = {
-        "name": "squad",
-        "columns": None,
-        "overlap": config.overlap,
-        "no_answer": train.has_no_answer,
-        "max_answer_length": longest,
-    }
+    record = TaskRecord.of(
+        name="squad",
+        columns=None,
+        overlap=config.overlap,
+        no_answer=train.has_no_answer,
+        max_answer_length=longest,
+    )
     golds = golds_of(dev)
     never_answering = squad_scores(dict.fromkeys(golds, ""), golds, dev.version)["f1"]
     return TaskData("span", None, SINGLE_LABEL, training, scored, record, notes, baseline=never_answering)
@@ -66,10 +67,9 @@ def read_questions_dev(request: ScoringRequest) -> Examples:
     record = request.record
     notes: list[str] = []
     questions = read_squad(file_to_score(request.data, SUFFIXES, notes.append), reading=request.reading)
-    longest = record.get("max_answer_length")
-    windows = _windows(questions, request.tokenizer, request.length, record.get("overlap"), longest)
+    windows = _windows(questions, request.tokenizer, request.length, record.overlap, record.max_answer_length)
     answers = find_tokens(questions, windows.pieces)
-    examples = _examples(questions, windows, record.get("no_answer", False), answers, "", record.get("threshold"))
+    examples = _examples(questions, windows, record.no_answer, answers, "", record.threshold)
     return dataclasses.replace(examples, notes=[*notes, *questions.notes, *examples.notes])
 
 

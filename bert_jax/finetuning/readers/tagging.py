@@ -19,6 +19,7 @@ from bert_jax.finetuning.reviews.entity_review import review_entities, tag_count
 from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.task_record import TaskRecord
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import agreeing, counted
 
@@ -31,7 +32,7 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     if not train.kinds:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
     labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
-    record = {"name": "ner", "columns": {"text": "text"}, "overlap": config.overlap, "words": words}
+    record = TaskRecord.of(name="ner", columns={"text": "text"}, overlap=config.overlap, words=words)
     examples, dev_examples = (
         _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
     )
@@ -45,11 +46,9 @@ def read_tagging_dev(request: ScoringRequest) -> Examples:
     """Read sentences to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
     path = file_to_score(request.data, SUFFIXES, notes.append)
-    words = request.record.get("words", WRITTEN)
+    words = request.record.words or WRITTEN
     sentences = read_sentences(path, words=words, reading=request.reading)
-    examples = _examples(
-        sentences, request.tokenizer, request.length, request.record.get("overlap"), request.labels or ()
-    )
+    examples = _examples(sentences, request.tokenizer, request.length, request.record.overlap, request.labels or ())
     return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_no_entity_notes(sentences, "scored")])
 
 

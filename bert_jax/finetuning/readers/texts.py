@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,18 @@ from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
 from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.bag_of_words import Texts
 from bert_jax.tasks.scores import main_score, multi_label_scores, score, scores_of_several_numbers
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import agreeing
 
-CLASS_DEFAULTS = {"metrics": ["accuracy", "f1", "matthews"], "main": ["accuracy"]}
-MULTI_LABEL_DEFAULTS = {"metrics": ["micro_f1", "macro_f1", "exact"], "main": ["micro_f1"]}
-NUMBER_DEFAULTS = {"metrics": ["pearson", "spearman"], "main": ["pearson", "spearman"]}
+# Metrics, and the main ones, of a model whose record names none.
+DEFAULT_METRICS = {
+    SINGLE_LABEL: (("accuracy", "f1", "matthews"), ("accuracy",)),
+    MULTI_LABEL: (("micro_f1", "macro_f1", "exact"), ("micro_f1",)),
+    REGRESSION: (("pearson", "spearman"), ("pearson", "spearman")),
+}
 
 
 def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
@@ -50,15 +54,15 @@ def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         seed=config.split_seed,
         reading=reading_of(config),
     )
-    record = {
-        "name": config.task,
-        "pair": labelled.train.pairs is not None,
-        "columns": _columns(config) if config.task == "rows" else None,
-        "metrics": list(labelled.metrics),
-        "main": list(labelled.main),
-        "long_texts": config.long_texts,
-        "overlap": config.overlap,
-    }
+    record = TaskRecord.of(
+        name=config.task,
+        pair=labelled.train.pairs is not None,
+        columns=_columns(config) if config.task == "rows" else None,
+        metrics=labelled.metrics,
+        main=labelled.main,
+        long_texts=config.long_texts,
+        overlap=config.overlap,
+    )
     numbers = labelled.labels is None or bool(config.scores)
     problem = MULTI_LABEL if config.several else REGRESSION if numbers else SINGLE_LABEL
     reading = _TextReader(tokenizer, config.length, labelled.labels, problem, record)
@@ -127,8 +131,11 @@ def read_texts_dev(request: ScoringRequest) -> Examples:
     notes: list[str] = []
     reading = dataclasses.replace(request.reading, tell=notes.append)
     numbers = request.problem == REGRESSION
-    record = {**(NUMBER_DEFAULTS if numbers else CLASS_DEFAULTS), **request.record}
-    name = record.get("name", "rows")
+    record = request.record
+    if not record.main:
+        metrics, main = DEFAULT_METRICS[request.problem]
+        record = record.changed(metrics=metrics, main=main)
+    name = record.name or "rows"
     if name in GLUE:
         path = dev_file(name, data)
         rows = read_glue(name, path, reading)
@@ -138,7 +145,7 @@ def read_texts_dev(request: ScoringRequest) -> Examples:
     else:
         path = file_to_score(data, SUFFIXES, notes.append)
         several = request.problem == MULTI_LABEL
-        columns = _columns_to_score(record.get("columns") or {}, labels if numbers else None, several)
+        columns = _columns_to_score(record.columns or {}, labels if numbers else None, several)
         rows = read_rows(path, columns, reading)
         if several:
             rows = with_several(rows, labels or ())
@@ -146,8 +153,6 @@ def read_texts_dev(request: ScoringRequest) -> Examples:
             rows = with_scores(rows) if labels is None else with_several_scores(rows, labels)
         else:
             rows = with_classes(rows, labels or ())
-    if request.problem == MULTI_LABEL and not request.record.get("main"):
-        record |= MULTI_LABEL_DEFAULTS
     examples = _TextReader(request.tokenizer, request.length, labels, request.problem, record)
     if request.problem == REGRESSION:
         notes += score_notes(rows, "scored", labels)
@@ -158,7 +163,7 @@ def read_texts_dev(request: ScoringRequest) -> Examples:
     return dataclasses.replace(examples.examples(rows, examples.texts(rows)), notes=notes)
 
 
-def _columns_to_score(trained: dict[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
+def _columns_to_score(trained: Mapping[str, Any], names: tuple[str, ...] | None, several: bool) -> Columns:
     """Return the columns of training, as changed by flags. Several numbers default to the columns of their names."""
     columns = Columns(**{**trained, "several": several, "scores": tuple(trained.get("scores") or names or ())})
     return dataclasses.replace(columns, label=None) if columns.scores else columns
@@ -172,16 +177,16 @@ class _TextReader:
     length: int
     labels: tuple[str, ...] | None
     problem: str
-    record: dict[str, Any]
+    record: TaskRecord
 
     def texts(self, rows: Rows, way: str | None = None) -> TextRows:
         """Encode the rows; `way` to read long texts replaces that of the task."""
-        way = way or self.record.get("long_texts") or "cut"
-        return encode_texts(rows, self.tokenizer, self.length, way, self.record.get("overlap"))
+        way = way or self.record.long_texts or "cut"
+        return encode_texts(rows, self.tokenizer, self.length, way, self.record.overlap)
 
     def examples(self, rows: Rows, texts: TextRows) -> Examples:
         score = functools.partial(_score, self.labels, self.problem, self.record)
-        main = tuple(self.record["main"])
+        main = self.record.main
         if self.problem == REGRESSION:
             review = functools.partial(review_numbers, rows, self.labels, texts.labels, main, score)
         else:
@@ -204,14 +209,14 @@ class _TextReader:
 
 
 def _score(
-    labels: tuple[str, ...] | None, problem: str, record: dict[str, Any], expected: np.ndarray, outputs: np.ndarray
+    labels: tuple[str, ...] | None, problem: str, record: TaskRecord, expected: np.ndarray, outputs: np.ndarray
 ) -> dict[str, float]:
     """Return the metrics of the outputs: class scores, multi-label scores or numbers."""
     if problem == MULTI_LABEL:
         scores = multi_label_scores(outputs > 0, expected > 0.5)
     elif problem == REGRESSION and expected.ndim == 2:
-        scores = scores_of_several_numbers(record["metrics"], outputs, expected, labels or ())
+        scores = scores_of_several_numbers(record.metrics, outputs, expected, labels or ())
     else:
         predictions = outputs[:, 0] if problem == REGRESSION else outputs.argmax(axis=-1)
-        scores = score(record["metrics"], predictions, expected, classes=len(labels or ()))
-    return {**scores, "main": main_score(scores, record["main"])}
+        scores = score(record.metrics, predictions, expected, classes=len(labels or ()))
+    return {**scores, "main": main_score(scores, record.main)}

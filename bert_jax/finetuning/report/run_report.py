@@ -89,7 +89,7 @@ def describe_run(
         _drift_section(drift),
         _run_section(run, about, result),
     ]
-    return Document(f"{data.record['name']}: {run.path.name}", subtitle, [one for one in sections if one])
+    return Document(f"{data.record.name}: {run.path.name}", subtitle, [one for one in sections if one])
 
 
 def describe_scores(

@@ -11,6 +11,7 @@ from bert_jax.finetuning.readers.questions import read_questions_dev
 from bert_jax.finetuning.readers.tagging import read_tagging, read_tagging_dev
 from bert_jax.finetuning.task_data import Examples, ScoringRequest
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.task_record import TaskRecord
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.text.wordpiece_rules import WordPieceRules
 
@@ -21,7 +22,7 @@ LABELS = ("O", "B-x", "I-x", "B-y", "I-y")
 
 
 def examples_of(path, tokenizer, labels=LABELS) -> Examples:
-    return read_tagging_dev(ScoringRequest(path, {"overlap": 2}, labels, "single_label", tokenizer, length=9))
+    return read_tagging_dev(ScoringRequest(path, TaskRecord.of(overlap=2), labels, "single_label", tokenizer, length=9))
 
 
 def fed_back(examples: Examples, labels=LABELS) -> dict[str, float]:
@@ -118,5 +119,6 @@ def test_a_folder_without_a_dev_file_is_scored_on_its_training_file_with_a_note(
     context = {"context": "Ada now", "qas": [{"id": "1", "question": "no", "answers": []}]}
     context["qas"][0]["answers"] = [{"text": "Ada", "answer_start": 0}]
     (tmp_path / "train.json").write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": [context]}]}))
-    request = ScoringRequest(tmp_path, {"overlap": 2, "max_answer_length": 4}, None, "single_label", CASED, length=24)
+    record = TaskRecord.of(overlap=2, max_answer_length=4)
+    request = ScoringRequest(tmp_path, record, None, "single_label", CASED, length=24)
     assert "so train.json is scored" in read_questions_dev(request).notes[0]
