@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskUnit, When
+from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskTiming, MaskUnit
 from bert_jax.errors import UserError
 
 SENTENCES = Literal["rule", "lines"]
@@ -139,7 +139,7 @@ class ShardsConfig(CorpusConfig):
     packed: several documents in a row, each of which attends to itself only (ModernBERT)."""
     length: int | tuple[int, ...] = 128
     """Tokens an example, control tokens included. Of several lengths each gets a folder below the output."""
-    masking: When = "static"
+    masking: MaskTiming = "static"
     """static: masks are drawn here, other ones with each pass. dynamic: training draws them, other ones each time."""
     mask_unit: MaskUnit = "token"
     """What is hidden together: single tokens, whole words, or up to max_ngram words in a row, n with odds of 1/n."""

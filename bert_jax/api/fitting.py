@@ -15,7 +15,7 @@ from bert_jax.config import MeshConfig, ModelConfig, OptimConfig
 from bert_jax.convert.run_folder import write_run
 from bert_jax.data.batches import Batches
 from bert_jax.data.labelled.rows import Rows
-from bert_jax.data.long_texts import encode_texts
+from bert_jax.data.long_texts import encode_long_texts
 from bert_jax.errors import Diverged
 from bert_jax.finetuning.recipe import with_recipe
 from bert_jax.finetuning.single_run import balanced_weights, first_state, read_start
@@ -65,7 +65,7 @@ class Fitted:
         """Return what the model says of each text: class scores before the softmax, or numbers."""
         about, task = self.about, self.about.task
         assert about.tokenizer is not None
-        texts = encode_texts(rows, about.tokenizer, about.max_length, task.long_texts or "cut", task.overlap)
+        texts = encode_long_texts(rows, about.tokenizer, about.max_length, task.long_texts or "cut", task.overlap)
         of_rows = predict_rows(_program(self.shape), self._params, texts.encoded, batch_size)
         return texts.outputs(of_rows, about.problem)
 
@@ -104,7 +104,7 @@ def fit(
     """
     hosts.prepare(cpu_threads=config.threads)
     pretrained, model, tokenizer = read_start(config)
-    texts = encode_texts(rows, tokenizer, config.length, config.long_texts, config.overlap)
+    texts = encode_long_texts(rows, tokenizer, config.length, config.long_texts, config.overlap)
     for remark in texts.note("training") if rows.pairs is None else ():
         note(f"{name}: {remark}")
     outputs = 1 if labels is None else len(labels)

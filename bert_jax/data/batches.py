@@ -1,4 +1,4 @@
-"""Encoded rows in batches that are a function of the step alone. NumPy only."""
+"""Batches of encoded rows for training, a pure function of the step, and for prediction. NumPy only."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
 
 WINDOW_BATCHES = 50  # rows of this many batches are sorted by length together
-SHAPES = 12  # most lengths that training batches have, each compiled once: less than a tenth of the tokens is padding
-ROUNDING = 0.06  # share of padding beyond each batch's own longest row with which fewer lengths are enough
-ROW_TOKENS = (
-    32  # of prediction; 64 rows of 32 tokens are what a CPU's cache holds, 64 of 128 take a fifth longer a token
+MAX_LENGTHS = 12  # padded lengths of training batches, each compiled once; less than a tenth of the tokens is padding
+EXTRA_PADDING = (
+    0.06  # share of padding, beyond that to each batch's longest row, that is accepted to have fewer lengths
 )
+ROW_TOKENS = 32  # for prediction: 64 rows of 32 tokens fit into a CPU's cache, 64 of 128 take 20 % more time per token
 LENGTHS = (
     *range(4, 32, 4),
     *range(32, 64, 8),
@@ -24,19 +24,19 @@ LENGTHS = (
     *range(2048, 8193, 1024),
 )
 
-Batch = dict[str, np.ndarray]
+EncodedBatch = dict[str, np.ndarray]
 
 
 def batch_lengths(max_length: int) -> tuple[int, ...]:
-    """The few lengths that batches of any texts have, each compiled once: an eighth to a quarter apart."""
+    """Return the padded lengths of batches of any texts, ascending by an eighth to a quarter. Each is compiled once."""
     return (*(length for length in LENGTHS if length < max_length), max_length)
 
 
-def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
-    """At most `shapes` lengths, ascending, that batches with these longest rows are best padded to.
+def best_lengths(longest: np.ndarray, shapes: int = MAX_LENGTHS) -> tuple[int, ...]:
+    """Return the lengths, at most `shapes` and ascending, that minimize the padding of batches with these longest rows.
 
-    The least padding in all, by dynamic programming over the lengths that occur; as few lengths as add no more than
-    `ROUNDING` to them.
+    Found by dynamic programming over the lengths that occur. Fewer lengths are returned if they add no more than
+    `EXTRA_PADDING`.
     """
     lengths, counts = np.unique(longest, return_counts=True)
     before = np.concatenate([[0], np.cumsum(counts)])
@@ -48,7 +48,7 @@ def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
         totals[np.triu_indices(len(lengths), 1)] = np.inf
         cuts.append(totals.argmin(axis=1))
         cost = np.concatenate([[np.inf], totals.min(axis=1)])
-        if cost[-1] <= (1 + ROUNDING) * longest.sum():
+        if cost[-1] <= (1 + EXTRA_PADDING) * longest.sum():
             break
     chosen, end = [], len(lengths)
     for cut in reversed(cuts):
@@ -60,14 +60,14 @@ def best_lengths(longest: np.ndarray, shapes: int = SHAPES) -> tuple[int, ...]:
 
 
 class Batches:
-    """Training batches: `batch(step)` depends on the rows, the batch size, the seed and the step alone.
+    """Training batches. `batch(step)` depends on the rows, the batch size, the seed and the step only.
 
-    Every epoch has each row once, in an order of its own: shuffled, sorted by length within windows of 50 batches so
-    that little is padded, and the batches shuffled. The last rows are filled up with rows of weight 0. Weights of rows
-    are scaled so that their mean over an epoch is 1.
+    Every epoch has each row once, in a new order: rows are shuffled, sorted by length within windows of 50 batches to
+    reduce padding, and the batches are shuffled. The last batch is filled with rows of weight 0. The weights of rows
+    are scaled to a mean of 1 over an epoch.
 
-    `lengths` are those that batches are padded to: the best for these rows where they are not given. Runs on some of
-    the rows take those of all, and share what is compiled.
+    lengths  padded lengths of batches, by default the best ones for these rows. Runs on a part of the rows take those
+             of all rows, so that they share compiled programs
     """
 
     def __init__(self, encoded: Encoded, batch_size: int, seed: int, lengths: tuple[int, ...] | None = None) -> None:
@@ -81,13 +81,13 @@ class Batches:
         self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
         self.lengths = lengths or self._choose_lengths()
-        self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced as a whole: threads may share it
+        self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced, never changed: threads may share it
 
-    def batch(self, step: int) -> Batch:
-        """tokens (B L), length, segment_b, label, weight (B): int32 but for weight and scores, which are float32.
+    def batch(self, step: int) -> EncodedBatch:
+        """Return tokens (B L), length, segment_b, label and weight (B). Weights and scores are float32, others int32.
 
-        Where tokens have labels, token_labels (B L) besides, NO_LABEL where there is none. Where `group` rows belong
-        together, tokens are (B group L), length and segment_b (B group).
+        If tokens have labels, also token_labels (B L), with NO_LABEL where there is none. If rows are grouped, tokens
+        are (B group L), length and segment_b (B group).
         """
         epoch, index = divmod(step, self.steps_per_epoch)
         chosen, weight = _filled(self._rows_of(epoch)[index], self.batch_size)
@@ -98,17 +98,17 @@ class Batches:
         return {**_rows(self.encoded, rows, self.lengths), "label": self.encoded.labels[chosen], "weight": weight}
 
     def _choose_lengths(self) -> tuple[int, ...]:
-        """Those of an epoch's batches, the same for every seed: several runs share what is compiled."""
+        """Return the padded lengths of batches. They don't depend on the seed, so that runs share compiled programs."""
         if not self.examples:
             return ()
         longest = [int(self._longest[rows].max()) for rows in self._order(0, 0)]
         return best_lengths(np.array([*longest, self._longest.max()]))
 
     def _rows_of(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each batch of an epoch."""
-        known = self._epoch
-        if known is not None and known[0] == epoch:
-            return known[1]
+        """Return the rows of each batch of an epoch."""
+        latest = self._epoch
+        if latest is not None and latest[0] == epoch:
+            return latest[1]
         batches = self._order(self.seed, epoch)
         self._epoch = epoch, batches
         return batches
@@ -125,22 +125,24 @@ class Batches:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def largest_batch(batch_size: int, length: int) -> int:
+def max_batch_rows(batch_size: int, length: int) -> int:
     """Return the most rows of `length` tokens in a batch of `prediction_batches`, a power of two."""
     return 1 << max(0, (batch_size * ROW_TOKENS // length).bit_length() - 1)
 
 
 def prediction_batches(
     encoded: Encoded, batch_size: int, shapes: int | None = None, multiple: int = 1
-) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Each row once, longest first: the indices of the rows, and their batch, which more rows may fill up.
+) -> Iterator[tuple[np.ndarray, EncodedBatch]]:
+    """Yield the indices of some rows and their batch, until each row was in one: longest rows first.
 
-    A batch has about as many tokens as `batch_size` rows of 32: of shorter rows more, of longer ones fewer, a power of
-    two, so that a length is compiled once. The last rows fill up a batch of the shape before, if they all have room in
-    it; rows that are one batch in all have one no larger than they need: one text is not computed 64 times. The number
-    of rows is a multiple of `multiple`.
+    A batch has about as many tokens as `batch_size` rows of 32 tokens, and its number of rows is a power of two, so
+    that each length is compiled once. It may be filled with further rows, which the indices leave out. The last rows
+    take the shape of the batch before them if they all fit. A few rows get a batch no larger than they need: a single
+    text is not computed 64 times.
 
-    Padded to lengths that any texts share, or, for rows of a run alone, to the best `shapes` lengths for them.
+    shapes    pad to the best lengths for these rows, at most this number; None: to `batch_lengths`, which all texts
+              share
+    multiple  the number of rows of each batch is a multiple of this
     """
     order = np.argsort(-encoded.lengths, kind="stable")
     widths = batch_lengths(encoded.max_length)
@@ -151,35 +153,35 @@ def prediction_batches(
         left = len(order) - start
         if left > size:
             width = _width(widths, encoded.lengths[order[start]])
-            size = min(largest_batch(batch_size, width), 1 << (left - 1).bit_length())
+            size = min(max_batch_rows(batch_size, width), 1 << (left - 1).bit_length())
         rows = order[start : start + size]
         start += size
         yield rows, _rows(encoded, _filled(rows, -(-size // multiple) * multiple)[0], (width,))
 
 
 def _filled(chosen: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first repeated until there are `size`, and weights: 0 of those that only fill up."""
+    """Return `size` indices, filled up with the first, and their weights: 0 for the repeated ones."""
     weight = (np.arange(size) < len(chosen)).astype(np.float32)
     return np.append(chosen, np.repeat(chosen[:1], size - len(chosen))), weight
 
 
-def _rows(encoded: Encoded, rows: np.ndarray, widths: tuple[int, ...]) -> Batch:
-    """The rows at these indices (any shape), padded to the first of the widths that holds them."""
+def _rows(encoded: Encoded, rows: np.ndarray, widths: tuple[int, ...]) -> EncodedBatch:
+    """Return the rows at these indices (of any shape), padded to the smallest of the widths that holds them."""
     lengths = encoded.lengths[rows]
     width = _width(widths, lengths.max())
     columns = np.arange(width)
-    there = columns < lengths[..., None]
-    places = np.where(there, encoded.offsets[rows][..., None] + columns, 0)
+    is_token = columns < lengths[..., None]
+    indices = np.where(is_token, encoded.offsets[rows][..., None] + columns, 0)
     batch = {
-        "tokens": np.where(there, encoded.tokens[places], np.int32(encoded.pad)),
+        "tokens": np.where(is_token, encoded.tokens[indices], np.int32(encoded.pad)),
         "length": lengths.astype(np.int32),
         "segment_b": encoded.segment_b[rows],
     }
     if encoded.token_labels is not None:
-        batch["token_labels"] = np.where(there, encoded.token_labels[places], np.int32(NO_LABEL))
+        batch["token_labels"] = np.where(is_token, encoded.token_labels[indices], np.int32(NO_LABEL))
     return batch
 
 
 def _width(widths: tuple[int, ...], longest: int) -> int:
-    """The first of the widths that holds so many tokens."""
+    """Return the first of the ascending widths that is `longest` at least."""
     return next(width for width in widths if width >= longest)

@@ -1,4 +1,4 @@
-"""Rows as token ids, all in one array. NumPy only."""
+"""Rows of token ids, stored in one array. NumPy only."""
 
 import dataclasses
 
@@ -8,26 +8,26 @@ from bert_jax.data.labelled.rows import Rows
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 
-NO_LABEL = -1  # of a token that has none
+NO_LABEL = -1  # class of a token without a label
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Rows wrapped in control tokens: row i is `tokens[offsets[i]:offsets[i + 1]]`.
+    """Rows of token ids with control tokens. Row i is `tokens[offsets[i]:offsets[i + 1]]`.
 
-    tokens     int32, all rows in a row
+    tokens     int32, of all rows one after another
     offsets    int64, one more than rows
-    segment_b  int32, where the second segment of a row starts; its length where there is none
-    labels     of each row, or group of rows: int32 class ids, float32 scores, or int32 (rows, 2) places; zeros where
-               nothing is known
-    pad        the id that fills a batch up
-    dropped    tokens that did not fit, over all rows
-    truncated  rows that lost some
+    segment_b  int32, index of the first token of the second segment; the length of a row that has one segment
+    labels     of each row, or group of rows: int32 class ids, float32 scores, or int32 (rows, 2) first and last token
+               of the answer; zeros if there are no labels
+    pad        id of the padding token
+    dropped    number of tokens lost by truncation, over all rows
+    truncated  number of rows that lost some
 
-    token_labels  int32, of each token its class id, NO_LABEL where it has none; None where rows are labelled as a whole
-    group         rows that belong together and have one label: the choices of an example
-    weights       float32, of each row, or group, what it counts in training: the windows of a text 1 together; None
-                  where all count the same
+    token_labels  int32, class id of each token, NO_LABEL where it has none; None if tokens have no labels
+    group         number of rows that share one label: the choices of an example
+    weights       float32, training weight of each row or group: those of a text's windows sum to 1; None if all are
+                  equal
     """
 
     tokens: np.ndarray
@@ -51,10 +51,10 @@ class Encoded:
 
 
 def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
-    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]` of each row, cut to `max_length`, longer first.
+    """Encode each row as `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, at most `max_length` tokens.
 
-    Between text and pair stand as many separators as the tokenizer has there. Texts are cut at the end, or at the
-    beginning where the tokenizer says so.
+    Of a pair, the longer text is truncated first. The tokenizer decides how many separators stand between text and
+    pair, and whether texts are truncated at their end or beginning.
     """
     special, separators = tokenizer.special, tokenizer.separators
     check_max_length(max_length, pair=rows.pairs is not None, separators=separators)
@@ -92,23 +92,27 @@ def encode_rows(rows: Rows, tokenizer: Tokenizer, max_length: int) -> Encoded:
 
 
 def pick_rows(encoded: Encoded, rows: np.ndarray, labelled: np.ndarray) -> Encoded:
-    """These rows alone; `labelled` are the places of their labels. What was cut is counted for all as before."""
+    """Return a selection of rows.
+
+    labelled  indices of their labels and weights
+    `dropped` and `truncated` still count all rows.
+    """
     lengths = encoded.lengths[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(encoded.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    tokens = np.repeat(encoded.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
     return dataclasses.replace(
         encoded,
-        tokens=encoded.tokens[at],
+        tokens=encoded.tokens[tokens],
         offsets=offsets,
         segment_b=encoded.segment_b[rows],
         labels=encoded.labels[labelled],
         weights=None if encoded.weights is None else encoded.weights[labelled],
-        token_labels=None if encoded.token_labels is None else encoded.token_labels[at],
+        token_labels=None if encoded.token_labels is None else encoded.token_labels[tokens],
     )
 
 
 def label_array(rows: Rows) -> np.ndarray:
-    """Class ids in int32, scores in float32; zeros where nothing is known."""
+    """Return the labels of the rows: class ids as int32, scores as float32; zeros if there are none."""
     labels = np.zeros(len(rows), np.int32) if rows.labels is None else np.array(rows.labels)
     return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32)
 
@@ -119,7 +123,7 @@ def _ids(tokenizer: Tokenizer, texts: list[str]) -> tuple[np.ndarray, np.ndarray
 
 
 def copy_runs(target: np.ndarray, at: np.ndarray, source: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> None:
-    """Copies `source[starts[i]:][:lengths[i]]` to `target[at[i]:]` for every i."""
+    """Copy `source[starts[i]:][:lengths[i]]` to `target[at[i]:]` for every i."""
     ends = np.cumsum(lengths)
     within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
     target[np.repeat(at, lengths) + within] = source[np.repeat(starts, lengths) + within]

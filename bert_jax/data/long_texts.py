@@ -1,6 +1,7 @@
-"""Texts longer than a row, in four ways: cut, head and tail, windows whose outputs are averaged or the largest taken.
+"""Ways to read texts longer than a row: cut, head and tail, or windows with the mean or maximum of their outputs.
 
-A way turns texts into rows, and what a model says of rows into what it says of texts. NumPy only.
+A way encodes texts as rows, and joins a model's outputs of rows to outputs of texts. To add one, write the two
+functions and a line in `LONG_TEXT_WAYS`. NumPy only.
 """
 
 import dataclasses
@@ -16,28 +17,29 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
 from bert_jax.wording import agreeing
 
-EXCLUSIVE = "single_label"  # of a task: its outputs are compared as shares of all classes
-HEAD = 0.25  # of the room; Sun et al. 2019, 5.3.1: 128 tokens of 510
+EXCLUSIVE = "single_label"  # problem type whose classes exclude each other: its outputs are logits of a softmax
+HEAD_SHARE = 0.25  # of a row is the text's beginning; Sun et al. 2019, 5.3.1: 128 tokens of 510
 
 
 @dataclasses.dataclass(frozen=True)
 class TextRows:
-    """Texts as rows of tokens.
+    """Texts encoded as rows, one or several for each text.
 
-    encoded  each row has the label of its text; the weights of a text's rows are 1 together
+    encoded  the rows, each with the label of its text; the weights of a text's rows sum to 1
     first    int64, the first row of each text; its other rows follow
+    way      how they were encoded
     """
 
     encoded: Encoded
     first: np.ndarray
-    way: "Way"
+    way: "LongTextWay"
 
     def __len__(self) -> int:
         return len(self.first)
 
     @property
     def labels(self) -> np.ndarray:
-        """Of each text."""
+        """The label of each text."""
         return self.encoded.labels[self.first]
 
     @property
@@ -47,55 +49,57 @@ class TextRows:
 
     @property
     def long(self) -> int:
-        """How many texts are longer than a row."""
+        """The number of texts that are longer than a row."""
         several = np.diff(self.first, append=len(self.encoded)) > 1
         return self.encoded.truncated + int(np.count_nonzero(several))
 
-    def outputs(self, of_rows: np.ndarray, problem: str) -> np.ndarray:
-        """What the model says of each text, from what it says of each row: (rows, outputs) to (texts, outputs).
+    def outputs(self, row_outputs: np.ndarray, problem: str) -> np.ndarray:
+        """Return a model's outputs (texts, outputs) from its outputs of rows (rows, outputs).
 
-        Where each text is one row, the array itself. `problem` is that of a sequence task.
+        Returns the array itself if each text is one row. `problem` is the problem type of a sequence task.
         """
         if len(self.first) == len(self.encoded):
-            return of_rows
-        return self.way.join(of_rows, self.first, problem)
+            return row_outputs
+        return self.way.join(row_outputs, self.first, problem)
 
     def note(self, name: str) -> list[str]:
-        """Says how many of these texts are longer than a row, and what becomes of them."""
+        """Return a note on how many texts are longer than a row and what is lost of them; no note if there are none."""
         if not self.long:
             return []
         rows, tokens = len(self.encoded), self.encoded.dropped + len(self.encoded.tokens)
-        told = self.way.note.format(rows=rows, lost=f"{self.encoded.dropped / tokens:.1%}")
+        consequence = self.way.note.format(rows=rows, lost=f"{self.encoded.dropped / tokens:.1%}")
         return [
             f"{self.long} of {len(self)} {name} texts {agreeing(self.long, 'is', 'are')} longer than "
-            f"{self.encoded.max_length} tokens {told}"
+            f"{self.encoded.max_length} tokens {consequence}"
         ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Way:
-    """rows  texts, tokenizer, tokens of a row and overlap to rows, and the first row of each text
-    join  outputs of rows, the first row of each text and the problem to outputs of texts
-    note  what becomes of long texts: {lost} is the share of tokens that no row has, {rows} the number of rows
+class LongTextWay:
+    """A way to read long texts.
+
+    encode  (texts, tokenizer, maximal length of a row, overlap) to the rows and the first row of each text
+    join    (outputs of rows, first row of each text, problem type) to outputs of texts
+    note    says what is lost of long texts: {lost} is the share of tokens in no row, {rows} the number of rows
     """
 
-    rows: Callable[[Rows, Tokenizer, int, int | None], tuple[Encoded, np.ndarray]]
+    encode: Callable[[Rows, Tokenizer, int, int | None], tuple[Encoded, np.ndarray]]
     join: Callable[[np.ndarray, np.ndarray, str], np.ndarray]
     note: str
 
 
-def encode_texts(
+def encode_long_texts(
     rows: Rows, tokenizer: Tokenizer, max_length: int, way: str = "cut", overlap: int | None = None
 ) -> TextRows:
-    """The rows of tokens that a way makes of texts. One that fits is the same row in every way.
+    """Encode texts as rows in one of the `LONG_TEXT_WAYS`. A text that fits in a row gives the same row in every way.
 
-    Raises UserError for an unknown way, and for pairs of texts in any but "cut".
+    Raises UserError for an unknown way, and for pairs of texts in any way but "cut".
     """
-    if way not in WAYS:
-        raise UserError(f"long texts are not read {way!r}; the ways are {', '.join(WAYS)}")
+    if way not in LONG_TEXT_WAYS:
+        raise UserError(f"long texts are not read {way!r}; the ways are {', '.join(LONG_TEXT_WAYS)}")
     if rows.pairs is not None and way != "cut":
         raise UserError(f"{rows.source}: long texts are read {way!r} where they are single, here are pairs. Use cut")
-    return TextRows(*WAYS[way].rows(rows, tokenizer, max_length, overlap), WAYS[way])
+    return TextRows(*LONG_TEXT_WAYS[way].encode(rows, tokenizer, max_length, overlap), LONG_TEXT_WAYS[way])
 
 
 def outputs_in_ways(
@@ -104,33 +108,33 @@ def outputs_in_ways(
     compute: Callable[[Encoded], np.ndarray],
     problem: str,
 ) -> dict[str, np.ndarray]:
-    """What a model says of the same texts in each of the ways; rows that two ways share are computed once.
+    """Return a model's outputs of the same texts in each of the ways. Rows that two ways share are computed once.
 
-    encode   makes the rows of a way, as `encode_texts` does
-    compute  what the model gives for rows
+    encode   returns the rows of a way, as `encode_long_texts` does
+    compute  returns the model's outputs of rows
     """
-    known: dict[Callable[..., object], np.ndarray] = {}
-    found = {}
+    row_outputs: dict[Callable[..., object], np.ndarray] = {}
+    outputs = {}
     for name in ways:
         texts = encode(name)
-        if texts.way.rows not in known:
-            known[texts.way.rows] = compute(texts.encoded)
-        found[name] = texts.outputs(known[texts.way.rows], problem)
-    return found
+        if texts.way.encode not in row_outputs:
+            row_outputs[texts.way.encode] = compute(texts.encoded)
+        outputs[name] = texts.outputs(row_outputs[texts.way.encode], problem)
+    return outputs
 
 
 def _cut(rows: Rows, tokenizer: Tokenizer, max_length: int, overlap: int | None) -> tuple[Encoded, np.ndarray]:
-    """The first tokens; of a pair as encode_rows has it."""
+    """Encode the first tokens of each text; of pairs, as `encode_rows` does."""
     return encode_rows(rows, tokenizer, max_length), np.arange(len(rows))
 
 
 def _head_tail(rows: Rows, tokenizer: Tokenizer, max_length: int, overlap: int | None) -> tuple[Encoded, np.ndarray]:
-    """The first quarter of the room from the text's beginning, the rest from its end."""
+    """Fill a quarter of each row from the text's beginning, the rest from its end."""
     check_max_length(max_length, pair=False)
     ids, bounds = tokenizer.ids_flat(rows.texts)
     lengths, room = np.diff(bounds), max_length - 2
     kept = np.minimum(lengths, room)
-    head = np.minimum(kept, round(room * HEAD))
+    head = np.minimum(kept, round(room * HEAD_SHARE))
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(kept + 2, out=offsets[1:])
     tokens = np.full(offsets[-1], tokenizer.special.sep, np.int32)
@@ -151,7 +155,7 @@ def _head_tail(rows: Rows, tokenizer: Tokenizer, max_length: int, overlap: int |
 
 
 def _windows(rows: Rows, tokenizer: Tokenizer, max_length: int, overlap: int | None) -> tuple[Encoded, np.ndarray]:
-    """Every token, in overlapping windows that share the weight of their text."""
+    """Encode all tokens in overlapping windows, which share the weight of their text."""
     encoded, owner = windows_of_ids(tokenizer, rows.texts, max_length, overlap)
     counts = np.bincount(owner, minlength=len(rows))
     first = np.cumsum(counts) - counts
@@ -159,44 +163,44 @@ def _windows(rows: Rows, tokenizer: Tokenizer, max_length: int, overlap: int | N
     return dataclasses.replace(encoded, labels=label_array(rows)[owner], weights=weights), first
 
 
-def _as_they_are(outputs: np.ndarray, first: np.ndarray, problem: str) -> np.ndarray:
+def _unchanged(outputs: np.ndarray, first: np.ndarray, problem: str) -> np.ndarray:
     return outputs
 
 
 def _mean(outputs: np.ndarray, first: np.ndarray, problem: str) -> np.ndarray:
-    """The mean of class scores before the softmax (or sigmoid), or of the numbers of a regression."""
+    """Return the mean over a text's rows: of logits, or of the numbers of a regression."""
     counts = np.diff(first, append=len(outputs))
     return np.add.reduceat(outputs, first) / counts[:, None].astype(outputs.dtype)
 
 
 def _largest(outputs: np.ndarray, first: np.ndarray, problem: str) -> np.ndarray:
-    """The largest of each output. Of classes that exclude each other the largest probability, as its logarithm.
+    """Return the maximum over a text's rows of each output: for exclusive classes, of the log probability.
 
-    A softmax over those gives each class its largest probability, divided by their sum. Scores before the softmax would
-    not do: they may all be moved in one window against another without a change of what is said.
+    A softmax over the result gives each class its largest probability, divided by their sum. Logits can't be compared
+    between windows: adding a constant to those of one window doesn't change its probabilities.
     """
     return np.maximum.reduceat(log_softmax(outputs) if problem == EXCLUSIVE else outputs, first)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
+    """Return the logarithm of the softmax over the last axis."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-WAYS: dict[str, Way] = {
-    "cut": Way(
+LONG_TEXT_WAYS: dict[str, LongTextWay] = {
+    "cut": LongTextWay(
         _cut,
-        _as_they_are,
+        _unchanged,
         "and were cut: {lost} of all tokens are lost. --long-texts head-tail, mean or max reads others or all of them, "
         "--max-length takes longer rows",
     ),
-    "head-tail": Way(
+    "head-tail": LongTextWay(
         _head_tail,
-        _as_they_are,
+        _unchanged,
         "and lost their middle: {lost} of all tokens. --long-texts mean or max reads all of them, --max-length takes "
         "longer rows",
     ),
-    "mean": Way(_windows, _mean, "and are read in windows, {rows} rows in all"),
-    "max": Way(_windows, _largest, "and are read in windows, {rows} rows in all"),
+    "mean": LongTextWay(_windows, _mean, "and are read in windows, {rows} rows in all"),
+    "max": LongTextWay(_windows, _largest, "and are read in windows, {rows} rows in all"),
 }

@@ -1,4 +1,4 @@
-"""Texts that a verb writes, to a file or to standard output."""
+"""Writing of text to a file or to standard output."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ from bert_jax.text.word_cache import replace_surrogates
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write the text to a file, whole or not at all, or to standard output; U+FFFD for half a character."""
+    """Write the text to a file, completely or not at all, or to standard output (`-`).
+
+    Unpaired surrogates become U+FFFD.
+    """
     text = replace_surrogates(text)
     if str(path) == STDIN:
         stream = standard_output()

@@ -1,4 +1,4 @@
-"""Texts of any length as rows that fit: overlapping windows, and the way back from rows to texts. NumPy only."""
+"""Overlapping windows: texts of any length as rows of limited length, and the way back to the texts. NumPy only."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
 
-LONGEST_QUESTION = 64  # tokens; as google-research/bert's max_query_length
+MAX_QUESTION_TOKENS = 64  # google-research/bert's max_query_length
 
 
 @dataclasses.dataclass(frozen=True)
-class Pieces:
-    """The tokens of texts and where they stand: text i has tokens `bounds[i]:bounds[i + 1]`.
+class TextTokens:
+    """The tokens of some texts, with their spans of characters. Text i has tokens `bounds[i]:bounds[i + 1]`.
 
-    ids    int32, all texts in a row, no control tokens
+    ids    int32, of all texts one after another, without control tokens
     spans  int32 (tokens, 2): start and end of each token in the characters of its text
     """
 
@@ -31,27 +31,31 @@ class Pieces:
         return np.diff(self.bounds)
 
 
-def cut(tokenizer: Tokenizer, texts: Sequence[str]) -> Pieces:
-    """Return the tokens of whole texts with their places."""
-    return Pieces(*tokenizer.spans_flat(texts))
+def tokenize_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> TextTokens:
+    """Return the tokens of whole texts, with their spans of characters."""
+    return TextTokens(*tokenizer.spans_flat(texts))
 
 
 def character_counts(texts: Sequence[str]) -> np.ndarray:
-    """Return the characters of each text: int64."""
+    """Return the number of characters of each text, int64."""
     return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Row i of `encoded` shows `length[i]` tokens of text `owner[i]` from its token `start[i]` on.
+    """Texts as rows that overlap. Every token of every text is in some row; the rows of a text follow each other.
 
-    They stand `before[i]` tokens after the start of the row. Every token of every text is in some row, and rows of one
-    text follow each other. An answer from text j may have `longest[j]` tokens. `cut_questions` counts the questions
-    that were cut.
+    encoded        the rows
+    tokens         the tokens of the texts
+    owner          the text of each row
+    start, length  the window of each row: its first token in the text, and its number of tokens
+    before         the tokens of each row before its window
+    longest        the most tokens that an answer from each text may have
+    cut_questions  the number of questions that were truncated
     """
 
     encoded: Encoded
-    pieces: Pieces
+    tokens: TextTokens
     owner: np.ndarray
     start: np.ndarray
     length: np.ndarray
@@ -59,8 +63,11 @@ class Windows:
     longest: np.ndarray
     cut_questions: int = 0
 
-    def places(self) -> np.ndarray:
-        """Where in `encoded.tokens` each token of `pieces` is best seen: in the row with most text on both sides."""
+    def best_positions(self) -> np.ndarray:
+        """Return, for each token of the texts, its index in `encoded.tokens`.
+
+        Of the rows that have the token, the one with the most text on both sides of it is chosen.
+        """
         end = self.start + self.length
         follows = self.owner[1:] == self.owner[:-1]
         middle = (end[:-1] + self.start[1:]) // 2
@@ -70,37 +77,43 @@ class Windows:
         within = np.arange(shown.sum()) - np.repeat(np.cumsum(shown) - shown, shown)
         return np.repeat(self.encoded.offsets[:-1] + self.before + first - self.start, shown) + within
 
-    def texts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of each token of `encoded`: its index in `pieces.ids`, -1 for questions and control tokens; and its row."""
+    def token_sources(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return two arrays over `encoded.tokens`: the index in `tokens.ids`, and the row.
+
+        The index is -1 for the tokens of questions and control tokens.
+        """
         lengths = self.encoded.lengths
         row = np.repeat(np.arange(len(lengths)), lengths)
         within = np.arange(len(row)) - self.encoded.offsets[row] - self.before[row]
-        here = (within >= 0) & (within < self.length[row])
-        return np.where(here, self.pieces.bounds[self.owner[row]] + self.start[row] + within, -1), row
+        in_window = (within >= 0) & (within < self.length[row])
+        return np.where(in_window, self.tokens.bounds[self.owner[row]] + self.start[row] + within, -1), row
 
 
 def windows_of_texts(
     tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None
 ) -> Windows:
-    """Rows `[CLS] window [SEP]`. `overlap` tokens are in two windows: a quarter of the room where not said."""
+    """Return rows `[CLS] window [SEP]`. Neighbouring windows share `overlap` tokens.
+
+    By default a quarter of a window, at most 128 tokens.
+    """
     _check_room(max_length, overlap)
-    return _text_rows(tokenizer, cut(tokenizer, texts), max_length, overlap)
+    return _text_rows(tokenizer, tokenize_texts(tokenizer, texts), max_length, overlap)
 
 
 def windows_of_ids(
     tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None
 ) -> tuple[Encoded, np.ndarray]:
-    """The same rows, and of each the text it is of: faster, for where no place in a text is asked for."""
+    """Return the rows of `windows_of_texts` and the text of each. Faster, as no spans of characters are computed."""
     _check_room(max_length, overlap)
     ids, bounds = tokenizer.ids_flat(texts)
-    windows = _text_rows(tokenizer, Pieces(ids, np.zeros((0, 2), np.int32), bounds), max_length, overlap)
+    windows = _text_rows(tokenizer, TextTokens(ids, np.zeros((0, 2), np.int32), bounds), max_length, overlap)
     return windows.encoded, windows.owner
 
 
-def _text_rows(tokenizer: Tokenizer, pieces: Pieces, max_length: int, overlap: int | None) -> Windows:
-    none = np.zeros(len(pieces.lengths), np.int64)
-    head = Pieces(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(none) + 1, np.int64))
-    return _rows(tokenizer, head, none, pieces, none, max_length, overlap, separators=0)
+def _text_rows(tokenizer: Tokenizer, texts: TextTokens, max_length: int, overlap: int | None) -> Windows:
+    zeros = np.zeros(len(texts.lengths), np.int64)
+    head = TextTokens(np.zeros(0, np.int32), np.zeros((0, 2), np.int32), np.zeros(len(zeros) + 1, np.int64))
+    return _rows(tokenizer, head, zeros, texts, zeros, max_length, overlap, separators=0)
 
 
 def _check_room(max_length: int, overlap: int | None) -> None:
@@ -116,41 +129,45 @@ def windows_of_pairs(
     overlap: int | None = None,
     longest: int | None = None,
 ) -> Windows:
-    """Return rows `[CLS] question [SEP] window of the context [SEP]`; of a question at most 64 tokens, half of the row.
+    """Return rows `[CLS] question [SEP] window of the context [SEP]`.
 
-    An answer may have `longest` tokens; where not said, what its context takes for 250 characters. Windows overlap by
-    a quarter of the room, at most 128 tokens, and by more where answers may be longer, up to half of the room: so an
-    answer that is allowed stands whole in some window. `overlap` overrules that.
+    A question is truncated to 64 tokens, and to half of the row. An answer may have `longest` tokens, by default as
+    many as 250 characters of its context take. Windows overlap by a quarter of their length, at most 128 tokens, or by
+    more if answers may be longer, up to half of their length: so that every allowed answer is complete in some window.
+    `overlap` overrides that.
     """
-    pieces = cut(tokenizer, contexts)
+    texts = tokenize_texts(tokenizer, contexts)
     if longest is None:
-        limits = answer_limits(pieces.lengths, character_counts(contexts))
+        limits = answer_limits(texts.lengths, character_counts(contexts))
     else:
         limits = np.full(len(contexts), longest)
-    return windows_of_pieces(tokenizer, questions, pieces, limits, max_length, overlap)
+    return windows_of_tokens(tokenizer, questions, texts, limits, max_length, overlap)
 
 
-def windows_of_pieces(
+def windows_of_tokens(
     tokenizer: Tokenizer,
     questions: Sequence[str],
-    pieces: Pieces,
+    texts: TextTokens,
     longest: np.ndarray,
     max_length: int,
     overlap: int | None,
 ) -> Windows:
-    """Return the same of contexts that were cut before, with the tokens that an answer from each may have."""
+    """Return the rows of `windows_of_pairs` for contexts that are tokenized already.
+
+    longest  the most tokens that an answer from each context may have
+    """
     check_max_length(max_length, pair=True, separators=tokenizer.separators)
     room = max_length - 2 - tokenizer.separators
-    most = min(LONGEST_QUESTION, room // 2)
-    _check_overlap(overlap, room - most)  # so that what the questions of training leave, others leave, too
-    head = cut(tokenizer, questions)
+    most = min(MAX_QUESTION_TOKENS, room // 2)
+    _check_overlap(overlap, room - most)  # must hold for the longest question, whatever the questions here
+    head = tokenize_texts(tokenizer, questions)
     kept = np.minimum(head.lengths, most)
-    windows = _rows(tokenizer, head, kept, pieces, longest, max_length, overlap, separators=tokenizer.separators)
+    windows = _rows(tokenizer, head, kept, texts, longest, max_length, overlap, separators=tokenizer.separators)
     return dataclasses.replace(windows, cut_questions=int((head.lengths > most).sum()))
 
 
 def _check_overlap(overlap: int | None, least: int) -> None:
-    """Raises UserError where windows of `least` tokens, the smallest there can be, do not get on."""
+    """Raise UserError if windows of `least` tokens, the shortest possible, would not advance."""
     if overlap is not None and overlap < 0:
         raise UserError(f"overlap {overlap} is less than 0")
     if overlap is not None and overlap >= least:
@@ -159,19 +176,19 @@ def _check_overlap(overlap: int | None, least: int) -> None:
 
 def _rows(
     tokenizer: Tokenizer,
-    head: Pieces,
+    head: TextTokens,
     head_kept: np.ndarray,
-    pieces: Pieces,
+    texts: TextTokens,
     longest: np.ndarray,
     max_length: int,
     overlap: int | None,
     separators: int,
 ) -> Windows:
-    """Return `[CLS] head [SEP]x separators window [SEP]`, as many rows as each text needs."""
+    """Return rows `[CLS] head [SEP] window [SEP]`, as many as each text needs; `separators` is 0 without a head."""
     room = max_length - 2 - separators - head_kept
     shared = np.maximum(np.minimum(128, room // 4), np.minimum(longest - 1, room // 2))
     step = room - (shared if overlap is None else overlap)
-    lengths = pieces.lengths
+    lengths = texts.lengths
     count = 1 + np.maximum(0, -(-(lengths - room) // step))
     owner = np.repeat(np.arange(len(lengths)), count)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
@@ -184,7 +201,7 @@ def _rows(
     tokens = np.full(offsets[-1], tokenizer.special.sep, np.int32)
     tokens[offsets[:-1]] = tokenizer.special.cls
     copy_runs(tokens, offsets[:-1] + 1, head.ids, head.bounds[owner], head_kept[owner])
-    copy_runs(tokens, offsets[:-1] + before, pieces.ids, pieces.bounds[owner] + start, length)
+    copy_runs(tokens, offsets[:-1] + before, texts.ids, texts.bounds[owner] + start, length)
     encoded = Encoded(
         tokens=tokens,
         offsets=offsets,
@@ -195,4 +212,4 @@ def _rows(
         dropped=0,
         truncated=0,
     )
-    return Windows(encoded, pieces, owner, start, length, before, longest)
+    return Windows(encoded, texts, owner, start, length, before, longest)

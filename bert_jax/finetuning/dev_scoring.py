@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from bert_jax.data.batches import ROW_TOKENS, SHAPES
+from bert_jax.data.batches import MAX_LENGTHS, ROW_TOKENS
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.long_texts import WAYS
+from bert_jax.data.long_texts import LONG_TEXT_WAYS
 from bert_jax.finetuning.task_data import Examples, TaskData
 from bert_jax.inference.outputs import predict_rows
 from bert_jax.train.program import Params, Program
@@ -54,7 +54,9 @@ class DevScoring:
         if self.data.dev.in_ways is None:
             return {}
         params = self._params_at(run, step)
-        return {"long_texts": self.data.dev.in_ways(tuple(WAYS), lambda encoded: self._predict(params, encoded))}
+        return {
+            "long_texts": self.data.dev.in_ways(tuple(LONG_TEXT_WAYS), lambda encoded: self._predict(params, encoded))
+        }
 
     def _params_at(self, run: RunFolder, step: int) -> Params:
         return self.program.place_params(run.params(step))
@@ -69,5 +71,5 @@ class DevScoring:
 
     def _predict(self, params: Params, encoded: Encoded) -> np.ndarray:
         batches = len(encoded.tokens) // (BATCH_ROWS * ROW_TOKENS)
-        shapes = min(SHAPES, FEWEST_SHAPES + batches // BATCHES_OF_SHAPE)
+        shapes = min(MAX_LENGTHS, FEWEST_SHAPES + batches // BATCHES_OF_SHAPE)
         return predict_rows(self.program, params, encoded, BATCH_ROWS, shapes)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bert_jax.config import check_types
-from bert_jax.data.formats.tfds import as_prepared
+from bert_jax.data.formats.tfds import as_tfds_address
 from bert_jax.data.labelled.glue import glue_file, has_file, set_name
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.row_files import reading_of
@@ -78,7 +78,7 @@ def _runs_of_chosen_setting(folder: Path, runs: list[RunFolder]) -> list[RunFold
 
 def _tasks(config: FinetuneConfig) -> list[str]:
     """Return the tasks that have a training file; a note names each task that has none."""
-    prepared = as_prepared(config.data)
+    prepared = as_tfds_address(config.data)
     if prepared and (prepared.name.partition(":")[0] != "glue" or prepared.split):
         raise UserError(f"{config.data}: all tasks are in {prepared.named('glue')}. Give that, or name one with --task")
     names = [name for name in GLUE if has_file(name, config.data, "train.tsv")]

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
-from bert_jax.data.long_texts import encode_texts
+from bert_jax.data.long_texts import encode_long_texts
 from bert_jax.errors import UserError
 from bert_jax.inference.outputs import LogitFunction
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, Pretrained
@@ -81,7 +81,7 @@ class Predictor:
 
     def answer(self, rows: Rows, *, batch_size: int) -> list[Prediction]:
         """Return a Prediction for each row."""
-        texts = encode_texts(rows, self.tokenizer, self.max_length, self.long_texts, self.overlap)
+        texts = encode_long_texts(rows, self.tokenizer, self.max_length, self.long_texts, self.overlap)
         outputs = texts.outputs(self.outputs(texts.encoded, batch_size), self.problem)
         if self.labels is None:
             return [self._scores(row) for row in (sigmoid(outputs) if self.activation == "sigmoid" else outputs)]

@@ -68,8 +68,10 @@ class Tagger:
         """Return the entities of each row."""
         windows = windows_of_texts(self.tokenizer, rows.texts, self.max_length, self.overlap)
         outputs = self.compute(windows.encoded, batch_size)
-        probabilities = softmax(outputs[windows.places()]) if len(outputs) else np.zeros((0, len(self.tagset.tags)))
-        pieces = windows.pieces
+        probabilities = (
+            softmax(outputs[windows.best_positions()]) if len(outputs) else np.zeros((0, len(self.tagset.tags)))
+        )
+        pieces = windows.tokens
         bounds = itertools.pairwise(pieces.bounds.tolist())
         return [
             self._entities(text, pieces.spans[start:end], probabilities[start:end])

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.formats.decoding import lines_of
+from bert_jax.data.formats.decoding import text_lines
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.formats.tfds import as_prepared
+from bert_jax.data.formats.tfds import as_tfds_address
 from bert_jax.data.labelled.conll import COLUMNS_SUFFIXES, has_columns, read_words
 from bert_jax.data.labelled.glue import read_glue
 from bert_jax.data.labelled.glue_tasks import GLUE
@@ -84,7 +84,7 @@ def is_official(config: PredictConfig, model: Any) -> bool:
     path = config.input
     if name not in GLUE or path is None or config.text or config.pair or config.delimiter or config.dialect != "auto":
         return False
-    if as_prepared(path):
+    if as_tfds_address(path):
         return True
     if suffix_of(path)[0] != OFFICIAL_SUFFIX or str(path) == STDIN:
         return False
@@ -120,7 +120,7 @@ def _rows_of_texts(texts: Sequence[str], model: Any) -> Rows:
 
 def _header(head: str) -> list[str]:
     """Return the fields of the first line of a .tsv."""
-    return next(iter(lines_of(head)), "").split("\t")
+    return next(iter(text_lines(head)), "").split("\t")
 
 
 def _is_file(text: str) -> bool:
@@ -134,7 +134,7 @@ def _is_of_columns(path: Path, suffix: str, model: Tagger, config: PredictConfig
     """Return whether a file for a tagger has a word a line: by its suffix, or by its content, which is then told."""
     if suffix in COLUMNS_SUFFIXES:
         return True
-    if suffix not in (".txt", ".tsv") or str(path) == STDIN or as_prepared(path) or config.text:
+    if suffix not in (".txt", ".tsv") or str(path) == STDIN or as_tfds_address(path) or config.text:
         return False
     head = read_head(path, reading_of(config))
     if not has_columns(head) or (suffix == ".tsv" and model.columns(None, None, ()).text in _header(head)):

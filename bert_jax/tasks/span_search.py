@@ -34,7 +34,7 @@ def read_spans(
     rows, first, last, scores = _best_spans(windows, logits, best)
     none = logits[windows.encoded.offsets[:-1]].sum(axis=-1)  # at [CLS]
     bounds = np.searchsorted(windows.owner, np.arange(len(contexts) + 1))
-    spans, starts = windows.pieces.spans, windows.pieces.bounds
+    spans, starts = windows.tokens.spans, windows.tokens.bounds
     answers = []
     ends_of_rows = np.searchsorted(rows, np.arange(len(windows.owner) + 1))
     for text, (start, end) in enumerate(itertools.pairwise(bounds.tolist())):

@@ -5,9 +5,9 @@ import itertools
 from typing import BinaryIO, Literal
 
 from bert_jax.data.formats.addresses import open_file
-from bert_jax.data.formats.compression import unpacked
-from bert_jax.data.formats.encodings import UTF8, decodable
-from bert_jax.data.formats.lines import is_ended, split_lines
+from bert_jax.data.formats.compression import decompressed
+from bert_jax.data.formats.encodings import UTF8, utf8_stream
+from bert_jax.data.formats.lines import byte_lines, is_ended
 from data_prep.corpus.reading import Reading
 
 Format = Literal["txt", "jsonl", "csv", "tsv", "json", "xlsx", "wikiextractor", "parquet", "tfds"]
@@ -77,7 +77,7 @@ class Piece:
         return self.source.text_bytes // self.pieces
 
     def owns(self, offset: int) -> bool:
-        """Whether what starts at this byte of the (unpacked) file belongs here: exactly one piece says yes."""
+        """Whether what starts at this byte of the (decompressed) file belongs here: exactly one piece says yes."""
         if self.pieces == 1:
             return True
         if self.source.sequential:
@@ -157,17 +157,17 @@ def read_many_times(parts: tuple[Part, ...]) -> list[tuple[Source, int]]:
 
 
 def open_bytes(source: Source) -> BinaryIO:
-    """The text of a file, unpacked, as UTF-8."""
+    """The text of a file, decompressed, as UTF-8."""
     stream = open_file(source.path)
-    stream = unpacked(stream, source.packing, source.path) if source.packing else stream
-    return decodable(stream, source.path, source.encoding).stream
+    stream = decompressed(stream, source.packing, source.path) if source.packing else stream
+    return utf8_stream(stream, source.path, source.encoding).stream
 
 
 def line_at(source: Source, offset: int) -> int:
-    """The number of the line, from 1, that holds this byte of the unpacked file."""
+    """The number of the line, from 1, that holds this byte of the decompressed file."""
     line = 1
     with open_bytes(source) as stream:
-        for start, data in split_lines(stream, longest=BLOCK):
+        for start, data in byte_lines(stream, longest=BLOCK):
             if start + len(data) > offset:
                 break
             line += is_ended(data)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from bert_jax.data.formats import decoding
-from bert_jax.data.formats.decoding import Place, unix_line_ends
+from bert_jax.data.formats.decoding import PlaceName, unix_line_ends
 from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.formats.encodings import UTF8
 from bert_jax.errors import UserError
@@ -77,13 +77,13 @@ def pass_over(reason: str, problem: str, where: Callable[[], str], reading: Read
         losses.notes.append(f"{where()}: {problem}")
 
 
-def decode(data: bytes, offset: int, place: Place, reading: Reading, losses: Losses) -> str:
+def decode(data: bytes, offset: int, place: PlaceName, reading: Reading, losses: Losses) -> str:
     r"""Return the text of some bytes that start at `offset` of a file, with \n for line ends.
 
     What is not UTF-8, and NUL, raises UserError or is replaced, dropped and counted.
     """
     encoding = reading.encoding or UTF8
-    return unix_line_ends(decoding.decode(data, offset, place, reading.encoding_errors, losses, encoding))
+    return unix_line_ends(decoding.decode_text(data, offset, place, reading.encoding_errors, losses, encoding))
 
 
 def row_text(value: object, field: str, where: Callable[[], str], reading: Reading, losses: Losses) -> str:

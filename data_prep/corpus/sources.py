@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import PurePosixPath
 
 from bert_jax.data.formats.addresses import disk_and_network_errors, protocol_of, size_and_stamp
-from bert_jax.data.formats.compression import NAMES
+from bert_jax.data.formats.compression import COMPRESSION_NAMES
 from bert_jax.data.formats.encodings import UTF8, find_encoding, marked_encoding
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.formats.tfds import PREFIX
+from bert_jax.data.formats.tfds import TFDS_PREFIX
 from bert_jax.errors import UserError
 from data_prep.corpus.locations import File, list_files
 from data_prep.corpus.parquet_files import rows_and_text_bytes
@@ -26,7 +26,7 @@ FORMATS: dict[str, Format] = {
 }
 NAMED = ("json", "xlsx")  # read only where the input names them: in folders they are mostly something else
 WHOLE = ("xlsx", "parquet")  # not packed, and of an encoding of their own
-READ = f"{', '.join(FORMATS)}, packed {', '.join(NAMES)}"
+READ = f"{', '.join(FORMATS)}, packed {', '.join(COMPRESSION_NAMES)}"
 
 
 def find_sources(
@@ -53,7 +53,7 @@ def find_sources(
 
 def _sources_of(given: str, reading: Reading, skipped: Losses) -> list[tuple[str, Source]]:
     """(identity, source) of each that an input stands for."""
-    if given.startswith(PREFIX):
+    if given.startswith(TFDS_PREFIX):
         source = find_prepared(given, reading)
         return [(source.name, source)]
     found = []

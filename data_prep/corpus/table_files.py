@@ -4,8 +4,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from bert_jax.data.formats.decoding import decode, unix_line_ends
-from bert_jax.data.formats.delimited import Asked, Row, read_table
+from bert_jax.data.formats.decoding import decode_text, unix_line_ends
+from bert_jax.data.formats.delimited import TableRow, TableSource, parse_table
 from bert_jax.data.formats.encodings import UTF8
 from bert_jax.data.formats.excel import sheet_rows
 from bert_jax.data.formats.headers import missing_column
@@ -26,10 +26,14 @@ def table_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[
         pass_over(reason, problem, functools.partial(_line, source, line), reading, losses)
 
     with open_bytes(source) as stream:
-        asked = Asked(
-            source.path, f".{source.format}", reading.dialect, delimiter=reading.delimiter, wanted=(reading.field,)
+        asked = TableSource(
+            name=source.path,
+            suffix=f".{source.format}",
+            dialect=reading.dialect,
+            delimiter=reading.delimiter,
+            wanted=(reading.field,),
         )
-        rows = read_table(_blocks(stream, source, reading, losses), asked, bad=bad, tell=losses.notes.append)
+        rows = parse_table(_blocks(stream, source, reading, losses), asked, bad=bad, tell=losses.notes.append)
         yield from _owned(piece, _column(rows, source, reading), losses)
 
 
@@ -78,12 +82,12 @@ def _blocks(stream: BinaryIO, source: Source, reading: Reading, losses: Losses) 
     encoding = reading.encoding or UTF8
     try:
         for offset, block in text_blocks(stream, BLOCK):
-            yield decode(block, offset, where, reading.encoding_errors, losses, encoding)
+            yield decode_text(block, offset, where, reading.encoding_errors, losses, encoding)
     except ValueError as error:
         raise UserError(f"{source.path}: {error}, too long for a row") from None
 
 
-def _column(rows: Iterator[Row], source: Source, reading: Reading) -> Iterator[tuple[int, str]]:
+def _column(rows: Iterator[TableRow], source: Source, reading: Reading) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each row below the header."""
     line, header = next(rows, (0, None))
     if header is None:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from bert_jax.data.formats.decoding import BOM, unix_line_ends
-from bert_jax.data.formats.json_lines import doubled_keys, parse_record
-from bert_jax.data.formats.lines import LONGEST_LINE, is_ended, split_lines, without_end_mark
+from bert_jax.data.formats.decoding import BOM_BYTES, unix_line_ends
+from bert_jax.data.formats.json_lines import parse_record, repeated_keys
+from bert_jax.data.formats.lines import LONGEST_LINE, byte_lines, is_ended, without_end_mark
 from data_prep.corpus.parts import BLOCK, Piece, Source, line_at, open_bytes
 from data_prep.corpus.reading import Document, Losses, Reading, decode, pass_over
 
@@ -58,7 +58,7 @@ def json_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[D
 def wiki_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
     """The articles of a piece of WikiExtractor's output, in either of its forms."""
     with open_bytes(piece.source) as stream:
-        lines_are_json = stream.read(1 << 12).removeprefix(BOM).lstrip().startswith(b"{")
+        lines_are_json = stream.read(1 << 12).removeprefix(BOM_BYTES).lstrip().startswith(b"{")
     return (json_documents if lines_are_json else _articles)(piece, reading, losses)
 
 
@@ -77,7 +77,7 @@ def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Docume
     size = 0
     with open_bytes(source) as stream:
         for _, offset, line in _all_lines(stream, piece):
-            bare = line.removeprefix(BOM) if offset == 0 else line
+            bare = line.removeprefix(BOM_BYTES) if offset == 0 else line
             if ARTICLE.match(bare):
                 if inside and mine:
                     stray("a <doc> that is not closed by </doc>", start)
@@ -112,12 +112,12 @@ def _all_lines(stream: BinaryIO, piece: Piece, longest: int = LONGEST_TEXT_LINE)
     """
     if piece.start:
         stream.seek(piece.start - 1)
-        pairs = split_lines(stream, piece.start - 1, longest=longest)
+        pairs = byte_lines(stream, piece.start - 1, longest=longest)
         for _, line in pairs:  # the end of one that began before
             if is_ended(line):
                 break
     else:
-        pairs = split_lines(stream, longest=longest)
+        pairs = byte_lines(stream, longest=longest)
     start, ended = 0, True
     for offset, line in pairs:
         if ended:
@@ -198,7 +198,7 @@ def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
     lines: list[bytes] = []
     before = 0 if piece.start == 0 else None  # start of the blank line above; None inside a run that is another's
     for _, offset, line in _all_lines(stream, piece):
-        if line.isspace() or (offset == 0 and line.removeprefix(BOM).isspace()):
+        if line.isspace() or (offset == 0 and line.removeprefix(BOM_BYTES).isspace()):
             if lines:
                 yield start, b"".join(lines)
                 lines, size = [], 0
@@ -241,7 +241,7 @@ def _json_text(line: str, offset: int, source: Source, reading: Reading, losses:
 def object_text(row: Any, where: Callable[[], str], reading: Reading, losses: Losses) -> str:
     """Return the text of a JSON value that is to be an object with one; empty where it has none, which is told."""
     text = row.get(reading.field) if isinstance(row, dict) else None
-    if isinstance(text, str) and reading.field not in doubled_keys(row):
+    if isinstance(text, str) and reading.field not in repeated_keys(row):
         return _sound(text, losses)
     pass_over(*_no_text(row, text, reading.field), where, reading, losses)
     return ""
@@ -251,7 +251,7 @@ def _no_text(row: Any, text: Any, field: str) -> tuple[str, str]:
     """Return the reason, and in words the problem, why what a line holds has no text."""
     if not isinstance(row, dict):
         return "lines_not_an_object", f"a JSON {type(row).__name__}, an object is expected"
-    if field in doubled_keys(row):
+    if field in repeated_keys(row):
         return "lines_without_text", f"field {field!r} is there more than once"
     if field in row:
         return (

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from bert_jax.data.formats.tfds import TRAIN, Prepared
+from bert_jax.data.formats.tfds import TRAIN, TfdsAddress
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece, Source
 from data_prep.corpus.reading import Document, Losses, Reading, row_text
@@ -45,7 +45,7 @@ def prepared_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterat
             yield Document(text, source.name, number)
 
 
-def _asked(given: str) -> Prepared:
+def _asked(given: str) -> TfdsAddress:
     """The split that a source is: train where none is named."""
-    asked = Prepared.read(given)
+    asked = TfdsAddress.read(given)
     return dataclasses.replace(asked, split=asked.split or TRAIN)

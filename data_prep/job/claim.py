@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bert_jax.data.pretraining.record import MANIFEST, SUFFIX, TOKENIZER_FOLDER
+from bert_jax.data.pretraining.record import MANIFEST, SHARD_SUFFIX, TOKENIZER_FOLDER
 from bert_jax.errors import UserError
 from bert_jax.files import parse_json, read_json, read_text
 from bert_jax.output import FOREIGN, check_folder
@@ -217,7 +217,7 @@ def _remove_beginnings(folder: Path, *, made: bool) -> None:
 
 def records(folder: Path) -> list[Path]:
     """The shards in the folder, and in those of its lengths."""
-    return _found(folder, [f"*{SUFFIX}"])
+    return _found(folder, [f"*{SHARD_SUFFIX}"])
 
 
 def _short(value: object) -> str:

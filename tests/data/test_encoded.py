@@ -1,4 +1,4 @@
-"""Rows picked out of many keep their tokens and their labels, whatever a label belongs to."""
+"""`pick_rows` keeps tokens, labels and weights together."""
 
 import numpy as np
 import pytest
@@ -9,25 +9,25 @@ LENGTHS = [3, 5, 2, 4]
 TOKENS = np.arange(14, dtype=np.int32)
 
 
-def encoded_of(labels: list[int], **more) -> Encoded:
+def make_encoded(labels: list[int], **more) -> Encoded:
     offsets = np.append(0, np.cumsum(LENGTHS))
     segment_b = np.array(LENGTHS, np.int32) - 1
     return Encoded(TOKENS, offsets, segment_b, np.array(labels, np.int32), 0, 16, 0, 0, **more)
 
 
 @pytest.mark.parametrize("rows", [[1, 3], [0], [3, 1, 0, 2]])
-def test_rows_keep_tokens_labels_and_weights(rows):
-    encoded = encoded_of([7, 8, 9, 6], weights=np.array([1, 0.5, 0.25, 2], np.float32), token_labels=-TOKENS)
+def test_picked_rows_keep_tokens_labels_and_weights(rows):
+    encoded = make_encoded([7, 8, 9, 6], weights=np.array([1, 0.5, 0.25, 2], np.float32), token_labels=-TOKENS)
     picked = pick_rows(encoded, np.array(rows), np.array(rows))
-    whole = [TOKENS[encoded.offsets[i] : encoded.offsets[i + 1]] for i in rows]
+    tokens = [TOKENS[encoded.offsets[i] : encoded.offsets[i + 1]] for i in rows]
     assert picked.lengths.tolist() == [LENGTHS[i] for i in rows]
-    assert np.array_equal(picked.tokens, np.concatenate(whole))
+    assert np.array_equal(picked.tokens, np.concatenate(tokens))
     assert np.array_equal(picked.token_labels, -picked.tokens)
     assert picked.labels.tolist() == [[7, 8, 9, 6][i] for i in rows]
     assert picked.weights.tolist() == [[1, 0.5, 0.25, 2][i] for i in rows]
     assert picked.segment_b.tolist() == [LENGTHS[i] - 1 for i in rows]
 
 
-def test_rows_of_a_group_keep_the_one_label():
-    picked = pick_rows(encoded_of([7, 8], group=2), np.array([2, 3]), np.array([1]))
+def test_picked_rows_of_a_group_keep_their_label():
+    picked = pick_rows(make_encoded([7, 8], group=2), np.array([2, 3]), np.array([1]))
     assert picked.lengths.tolist() == [2, 4] and picked.labels.tolist() == [8]

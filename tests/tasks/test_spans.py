@@ -19,7 +19,7 @@ def test_answers_do_not_begin_with_a_blank():
     windows = windows_of_pairs(TOKENIZER, ["ada"], [context], 16)
     # as of byte-level tokenizers: the second piece is blanks alone, the third includes the blank before it
     spans = np.array([[0, 3], [3, 5], [7, 12]], np.int32)
-    windows = dataclasses.replace(windows, pieces=dataclasses.replace(windows.pieces, spans=spans))
+    windows = dataclasses.replace(windows, tokens=dataclasses.replace(windows.tokens, spans=spans))
     logits = np.zeros((len(windows.encoded.tokens), 2), np.float32)
     logits[3:6, 0] = 0, 3, 5
     logits[3:6, 1] = 0, 4, 5

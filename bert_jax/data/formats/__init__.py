@@ -1,1 +1,1 @@
-"""How files of rows and of text are opened, decoded and parsed: alike in every verb, prep and predict. No JAX."""
+"""Opening, decoding and parsing of files of rows and text, shared by `prep`, training and prediction. No JAX."""

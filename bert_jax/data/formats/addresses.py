@@ -1,4 +1,4 @@
-"""Files of this machine and at gs://, s3://, hdfs:// or https://: their bytes, sizes and names."""
+"""Local files, and files at gs://, s3://, hdfs:// or https://: their bytes, sizes and names."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ PACKAGES = {
 }
 WEB = ("http", "https")
 READ_AHEAD = 1 << 20
-# What file systems call what changes with a file's content. Their other facts can change without it, as signed URLs do.
+# The names that file systems give to values that change with the content. Others, as signed URLs, change without it.
 VERSION_KEYS = (
     "ETag",
     "etag",
@@ -38,30 +38,30 @@ VERSION_KEYS = (
     "modified",
     "created",
 )
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)", re.DOTALL)  # of gs://bucket/file, a Path keeps one slash
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.+)", re.DOTALL)  # a Path of gs://bucket/file keeps only one slash
 
 
 def address_of(path: Path | str) -> str:
-    """Return the address, or the path of this machine, that `path` names; a Path may hold either."""
-    found = _ADDRESS.fullmatch(str(path))
-    if found is None:
+    """Return the address or local path that `path` holds; a Path may hold either."""
+    match = _ADDRESS.fullmatch(str(path))
+    if match is None:
         return str(path)
-    return f"/{found[2]}" if found[1] == "file" else f"{found[1]}://{found[2]}"
+    return f"/{match[2]}" if match[1] == "file" else f"{match[1]}://{match[2]}"
 
 
 def protocol_of(path: str) -> str:
-    """Return the `gs` of gs://bucket/file, nothing for a path of this machine."""
-    found = re.match(r"([a-z][a-z0-9+.-]*)://", path)
-    return found[1] if found and found[1] != "file" else ""
+    """Return `gs` for gs://bucket/file, and an empty string for a local path."""
+    match = re.match(r"([a-z][a-z0-9+.-]*)://", path)
+    return match[1] if match and match[1] != "file" else ""
 
 
 def without_query(address: str) -> str:
-    """Return a web address without its query and fragment, which are no part of the file's name; others as they are."""
+    """Return a web address without its query and fragment, which are not part of the file's name; others unchanged."""
     return re.split(r"[?#]", address, maxsplit=1)[0] if protocol_of(address) in WEB else address
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file for its bytes, as they lie there."""
+    """Open a file to read its bytes."""
     if not protocol_of(path):
         return open(path, "rb")
     system, inner = filesystem(path)
@@ -70,7 +70,7 @@ def open_file(path: str) -> BinaryIO:
 
 
 def size_and_stamp(path: str) -> tuple[int, str]:
-    """Return the size in bytes, and a text that changes when the file does."""
+    """Return the size in bytes, and a text that changes with the file."""
     if not protocol_of(path):
         status = Path(path).stat()
         return status.st_size, str(status.st_mtime_ns)
@@ -84,7 +84,7 @@ def size_and_stamp(path: str) -> tuple[int, str]:
 
 
 def is_file(path: Path | str) -> bool:
-    """Return whether a file is there. What a web address names is taken for one: asking is as dear as reading."""
+    """Return whether a file exists. A web address is assumed to: checking would cost as much as reading it."""
     address = address_of(path)
     protocol = protocol_of(address)
     if not protocol:
@@ -97,7 +97,7 @@ def is_file(path: Path | str) -> bool:
 
 
 def is_folder(path: Path | str) -> bool:
-    """Return whether a folder is there. A web address names none."""
+    """Return whether a folder exists. A web address is never a folder."""
     address = address_of(path)
     protocol = protocol_of(address)
     if not protocol:
@@ -110,7 +110,7 @@ def is_folder(path: Path | str) -> bool:
 
 
 def names_in(folder: Path | str) -> list[str]:
-    """Return the names of what lies in a folder, sorted."""
+    """Return the sorted names of the files and folders in a folder."""
     address = address_of(folder)
     if not protocol_of(address):
         return sorted(path.name for path in Path(address).iterdir())
@@ -120,7 +120,7 @@ def names_in(folder: Path | str) -> list[str]:
 
 
 def filesystem(path: str) -> tuple[Any, str]:
-    """Return the fsspec file system of an address, and the path in it."""
+    """Return the fsspec file system of an address, and its path in that file system."""
     import fsspec
 
     protocol = protocol_of(path)
@@ -130,13 +130,13 @@ def filesystem(path: str) -> tuple[Any, str]:
         package = PACKAGES.get(protocol)
         way_out = f"pip install {package}" if package else str(error)
         raise UserError(f"{path}: {protocol}:// needs one more package: {way_out}") from None
-    except Exception as error:  # each file system has its own
+    except Exception as error:  # each file system has its own errors
         raise UserError(f"{path}: {protocol}:// cannot be used ({first_line(error)})") from None
 
 
 @contextlib.contextmanager
 def disk_and_network_errors(path: str) -> Iterator[None]:
-    """Turn what the reading of a file raises into one line. File systems of elsewhere raise errors of their own."""
+    """Turn errors of reading a file into a UserError of one line. Remote file systems raise errors of any type."""
     try:
         yield
     except UserError:

@@ -1,4 +1,4 @@
-"""Packed files: .gz, .zst and .bz2, read to their last byte or refused, some text at a time however tightly packed."""
+"""Decompression of .gz, .zst and .bz2 files in bounded memory. A file that is damaged or cut short is an error."""
 
 import bz2
 import io
@@ -8,27 +8,28 @@ from typing import Any, BinaryIO
 
 from bert_jax.errors import UserError
 
-CHUNK = 1 << 16  # packed bytes read at a time
-MOST_UNPACKED = 1 << 20  # bytes unpacked at a time
-ZSTD_CHUNK = 1 << 10  # its library gives all that some bytes hold at once, up to 32,768 times as many
-LARGEST_WINDOW = 1 << 31  # what `zstd --long=31` needs
+READ_BYTES = 1 << 16  # compressed bytes read at a time
+MAX_OUTPUT = 1 << 20  # bytes decompressed at a time
+ZSTD_READ_BYTES = 1 << 10  # the zstd library can't limit its output, which is up to 32,768 times its input
+MAX_ZSTD_WINDOW = 1 << 31  # needed for files of `zstd --long=31`
 
 
-Packed = bytes | memoryview
+Compressed = bytes | memoryview
 
 
 class _Member:
-    """A gzip or bzip2 member, or a zstd frame.
+    """A gzip or bzip2 member, or a zstd frame, that is being decompressed.
 
-    rest    packed bytes that are still to unpack, or that stand behind the end
-    hungry  whether more has to be read before more can be unpacked
+    ended   whether its end was reached
+    hungry  whether it needs more input
+    rest    compressed bytes that are still to be decompressed, or that follow its end
     """
 
     ended: bool
     hungry: bool
-    rest: Packed
+    rest: Compressed
 
-    def unpack(self, packed: Packed) -> bytes:
+    def decompress(self, compressed: Compressed) -> bytes:
         raise NotImplementedError
 
 
@@ -36,11 +37,11 @@ class _Gzip(_Member):
     def __init__(self) -> None:
         self.inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
 
-    def unpack(self, packed: Packed) -> bytes:
-        data = self.inner.decompress(packed, MOST_UNPACKED)
+    def decompress(self, compressed: Compressed) -> bytes:
+        data = self.inner.decompress(compressed, MAX_OUTPUT)
         self.ended = self.inner.eof
         self.rest = self.inner.unused_data if self.ended else self.inner.unconsumed_tail
-        self.hungry = len(data) < MOST_UNPACKED
+        self.hungry = len(data) < MAX_OUTPUT
         return data
 
 
@@ -48,8 +49,8 @@ class _Bzip2(_Member):
     def __init__(self) -> None:
         self.inner = bz2.BZ2Decompressor()
 
-    def unpack(self, packed: Packed) -> bytes:
-        data = self.inner.decompress(packed, MOST_UNPACKED)
+    def decompress(self, compressed: Compressed) -> bytes:
+        data = self.inner.decompress(compressed, MAX_OUTPUT)
         self.ended = self.inner.eof
         self.rest = self.inner.unused_data if self.ended else b""
         self.hungry = self.inner.needs_input
@@ -60,86 +61,91 @@ class _Zstandard(_Member):
     def __init__(self) -> None:
         import zstandard
 
-        self.inner = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
+        self.inner = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).decompressobj()
 
-    def unpack(self, packed: Packed) -> bytes:
-        view = memoryview(packed)
-        data = self.inner.decompress(view[:ZSTD_CHUNK])
-        self.ended, self.rest = self.inner.eof, view[ZSTD_CHUNK:]
+    def decompress(self, compressed: Compressed) -> bytes:
+        view = memoryview(compressed)
+        data = self.inner.decompress(view[:ZSTD_READ_BYTES])
+        self.ended, self.rest = self.inner.eof, view[ZSTD_READ_BYTES:]
         if self.ended:
             self.rest = self.inner.unused_data + bytes(self.rest)
         self.hungry = True
         return bytes(data)
 
 
-UNPACKERS: dict[str, Callable[[], _Member]] = {".gz": _Gzip, ".zst": _Zstandard, ".bz2": _Bzip2}
-NAMES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2"}
+DECOMPRESSORS: dict[str, Callable[[], _Member]] = {".gz": _Gzip, ".zst": _Zstandard, ".bz2": _Bzip2}
+COMPRESSION_NAMES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2"}
 
 
-def unpacked(stream: BinaryIO, packing: str, path: str) -> io.BufferedReader:
-    """Return a stream of what `stream` holds packed; reading it raises UserError where that is broken or ends early."""
-    return io.BufferedReader(_Unpacked(stream, packing, path), 1 << 20)
+def decompressed(stream: BinaryIO, compression: str, path: str) -> io.BufferedReader:
+    """Return a stream of the decompressed bytes. Reading it raises UserError if `stream` is damaged or ends early.
+
+    path  name of the file in error messages
+    """
+    return io.BufferedReader(_DecompressedStream(stream, compression, path), 1 << 20)
 
 
-class _Unpacked(io.RawIOBase):
-    """Reads member after member.
+class _DecompressedStream(io.RawIOBase):
+    """A raw stream of the decompressed bytes of one member after another.
 
-    The library's own readers stop without a word at a frame that is cut short (zstandard) or at a second member that is
-    damaged (bz2).
+    The libraries' own readers stop silently at a frame that is cut short (zstandard) or at a damaged second member
+    (bz2).
     """
 
-    def __init__(self, stream: BinaryIO, packing: str, path: str) -> None:
+    def __init__(self, stream: BinaryIO, compression: str, path: str) -> None:
         self.stream = stream
-        self.packing = packing
+        self.compression = compression
         self.path = path
         self.member: _Member | None = None
-        self.waiting: Packed = b""  # packed bytes that were read and not unpacked
-        self.ready = memoryview(b"")
+        self.pending: Compressed = b""  # compressed bytes that were read and not decompressed
+        self.output = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self.ready:
-            packed, self.waiting = self.waiting, b""
-            if not packed and (self.member is None or self.member.hungry):
-                packed = self.stream.read(CHUNK)
-                if self.member is None and self.packing == ".gz":
-                    packed = self._without_padding(packed)
-                if not packed and self.member is None:
+        while not self.output:
+            compressed, self.pending = self.pending, b""
+            if not compressed and (self.member is None or self.member.hungry):
+                compressed = self.stream.read(READ_BYTES)
+                if self.member is None and self.compression == ".gz":
+                    compressed = self._without_padding(compressed)
+                if not compressed and self.member is None:
                     return 0
-                if not packed:
+                if not compressed:
                     raise self._broken("it ends too early")
-            elif self.member is None and self.packing == ".gz":
-                packed = bytes(packed).lstrip(b"\0")
-                if not packed:
+            elif self.member is None and self.compression == ".gz":
+                compressed = bytes(compressed).lstrip(b"\0")
+                if not compressed:
                     continue
-            self.ready = memoryview(self._unpack(packed))
-        count = min(len(buffer), len(self.ready))
-        buffer[:count] = self.ready[:count]
-        self.ready = self.ready[count:]
+            self.output = memoryview(self._decompress(compressed))
+        count = min(len(buffer), len(self.output))
+        buffer[:count] = self.output[:count]
+        self.output = self.output[count:]
         return count
 
-    def _without_padding(self, packed: bytes) -> bytes:
-        """Return what follows the zeros that tapes pad with between two members, nothing at the end of the file."""
-        while packed and not (content := packed.lstrip(b"\0")):
-            packed = self.stream.read(CHUNK)
-        return content if packed else b""
+    def _without_padding(self, compressed: bytes) -> bytes:
+        """Return the bytes after the zeros that tapes have between two members; none at the end of the file."""
+        while compressed and not (content := compressed.lstrip(b"\0")):
+            compressed = self.stream.read(READ_BYTES)
+        return content if compressed else b""
 
-    def _unpack(self, packed: Packed) -> bytes:
+    def _decompress(self, compressed: Compressed) -> bytes:
         if self.member is None:
-            self.member = UNPACKERS[self.packing]()
+            self.member = DECOMPRESSORS[self.compression]()
         try:
-            data = self.member.unpack(packed)
-        except Exception as error:  # each library has its own
+            data = self.member.decompress(compressed)
+        except Exception as error:  # each library has its own errors
             raise self._broken(str(error)) from None
-        self.waiting = self.member.rest
+        self.pending = self.member.rest
         if self.member.ended:
             self.member = None
         return data
 
     def _broken(self, why: str) -> UserError:
-        return UserError(f"{self.path}: a broken {NAMES[self.packing]} file ({why}). Fetch it again, or leave it out")
+        return UserError(
+            f"{self.path}: a broken {COMPRESSION_NAMES[self.compression]} file ({why}). Fetch it again, or leave it out"
+        )
 
     def close(self) -> None:
         self.stream.close()

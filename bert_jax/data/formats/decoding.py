@@ -1,4 +1,4 @@
-"""Bytes of files as text: UTF-8, strictly or with replacements that are counted."""
+"""Decoding of bytes as UTF-8, strictly or with counted replacements; lines of text."""
 
 import re
 from collections import Counter
@@ -7,23 +7,25 @@ from collections.abc import Callable
 from bert_jax.data.formats.encodings import UTF8, encoding_hint
 from bert_jax.errors import UserError
 
-BOM = b"\xef\xbb\xbf"
-MARK = "\ufeff"
+BOM_BYTES = b"\xef\xbb\xbf"
+BOM_CHARACTER = "\ufeff"
 _RETURNS = re.compile(r"(?<!\r)\r++\n")
 
-Place = Callable[[int], str]  # names the place in a file, by file and line or row, that holds a byte
+PlaceName = Callable[[int], str]  # of the offset of a byte: its file and line (or row), for messages
 
 
-def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[str], encoding: str = UTF8) -> str:
-    r"""Return the text of lines that start at `offset` of a file, without byte order marks at starts of lines.
+def decode_text(
+    data: bytes, offset: int, place: PlaceName, errors: str, losses: Counter[str], encoding: str = UTF8
+) -> str:
+    r"""Return the text of lines that start at `offset` of a file, without byte order marks at the starts of lines.
 
-    (They come to stand there when files are put together.) What is not UTF-8, and NUL, raises UserError where `errors`
-    is strict; otherwise it is replaced by U+FFFD, or dropped, and counted in `losses`.
+    (Concatenating files leaves such marks.) Raises UserError for bytes that are not UTF-8 and for NUL if `errors` is
+    "strict". If it is "replace", such bytes become U+FFFD, NUL is dropped, and both are counted in `losses`.
 
-    encoding  of the file, whose bytes have become UTF-8 since (see encodings.decodable)
+    encoding  encoding of the file, from which `data` was converted to UTF-8 (see encodings.utf8_stream)
     """
-    if offset == 0 and data.startswith(BOM):
-        data, offset = data[len(BOM) :], len(BOM)
+    if offset == 0 and data.startswith(BOM_BYTES):
+        data, offset = data[len(BOM_BYTES) :], len(BOM_BYTES)
     strict = errors == "strict"
     try:
         text = data.decode("utf-8")
@@ -46,21 +48,21 @@ def decode(data: bytes, offset: int, place: Place, errors: str, losses: Counter[
             raise UserError(f"{place(at)}: a NUL at byte {at}, so this is hardly text. {hint}")
         losses["nul_characters_dropped"] += text.count("\0")
         text = text.replace("\0", "")
-    if MARK in text:
-        text = text.removeprefix(MARK).replace(f"\n{MARK}", "\n").replace(f"\r{MARK}", "\r")
+    if BOM_CHARACTER in text:
+        text = text.removeprefix(BOM_CHARACTER).replace(f"\n{BOM_CHARACTER}", "\n").replace(f"\r{BOM_CHARACTER}", "\r")
     return text
 
 
-def lines_of(text: str) -> list[str]:
-    r"""Return the lines of a text without their ends: \n, \r and \r\n, and carriage returns before those."""
+def text_lines(text: str) -> list[str]:
+    r"""Return the lines of a text without their ends: \n, \r and \r\n, and any carriage returns before \r\n."""
     if "\r" in text:
         text = _RETURNS.sub("\n", text).replace("\r", "\n")
-    lines = text.split("\n")  # str.splitlines cuts at more than these
+    lines = text.split("\n")  # str.splitlines splits at other characters, too
     if not lines[-1]:
         lines.pop()
     return lines
 
 
 def unix_line_ends(text: str) -> str:
-    r"""Return the text with \n for \r\n and \r."""
+    r"""Return the text with \r\n and \r replaced by \n."""
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

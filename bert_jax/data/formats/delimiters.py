@@ -1,4 +1,4 @@
-"""The delimiter of a table: that of its suffix, or another where the content fits only that."""
+"""The delimiter of a table: the usual one of its suffix, or another if only that fits the content."""
 
 import csv
 import io
@@ -8,42 +8,42 @@ from bert_jax.data.formats.dialect import Quoting, survey
 from bert_jax.errors import UserError
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SPELLINGS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
 _WAYS: tuple[Quoting, ...] = ("enclose", "plain", "backslash")
 
 
-def find_delimiter(given: str) -> str:
-    r"""Return the character that `--delimiter` names: itself, or one of tab, \t, comma, semicolon, pipe, space."""
-    mark = _SPELLINGS.get(given.lower(), given)
+def find_delimiter(setting: str) -> str:
+    r"""Return the character of a `--delimiter` setting: itself, or one of tab, \t, comma, semicolon, pipe, space."""
+    mark = _SPELLINGS.get(setting.lower(), setting)
     if len(mark) != 1 or mark in '"\r\n\\\0' or mark.isalnum():
-        raise UserError(f"--delimiter {given!r}: one character parts columns, as ';' does, or tab, comma, pipe, space")
+        raise UserError(f"--delimiter {setting!r}: it is one character, as ';', or tab, comma, pipe, space")
     return mark
 
 
-def named(mark: str) -> str:
-    """Return the plural of a delimiter in words."""
-    return NAMES.get(mark, repr(mark))
+def plural_name(mark: str) -> str:
+    """Return a delimiter's name in the plural."""
+    return DELIMITER_NAMES.get(mark, repr(mark))
 
 
-def flag(mark: str) -> str:
-    """Return the setting that says that this parts columns, as a shell takes it."""
+def delimiter_flag(mark: str) -> str:
+    """Return the `--delimiter` flag for a delimiter, quoted for a shell."""
     return "--delimiter tab" if mark == "\t" else f"--delimiter '{mark}'"
 
 
 def decide_delimiter(text: str, usual: str, wanted: Sequence[str], *, whole: bool) -> str:
-    """Return what parts the columns of a table that begins with this text.
+    """Return the delimiter of a table that begins with this text.
 
-    Another mark than the usual one is taken only if the header then has the `wanted` columns, which by the usual one it
-    has not, and all rows of the text the width of the header; or, where no way gives the wanted columns, if the header
-    is a single name by the usual mark alone. Several such marks decide nothing.
+    Another delimiter than the usual one is chosen only if the header has the `wanted` columns with it, and not with the
+    usual one, and all rows of the text have the width of the header. If no delimiter gives the wanted columns, it is
+    chosen if the header is a single name with the usual one. If several delimiters qualify, the usual one is kept.
 
-    whole  whether the text goes to the end of the file
+    whole  whether the text extends to the end of the file
     """
     header = header_of(text, usual)
     if (wanted and set(wanted) <= set(header)) or (not wanted and len(header) > 1):
         return usual
-    others = {mark: names for mark in NAMES if mark != usual and len(names := header_of(text, mark)) > 1}
+    others = {mark: names for mark in DELIMITER_NAMES if mark != usual and len(names := header_of(text, mark)) > 1}
     fitting = [mark for mark, names in others.items() if wanted and set(wanted) <= set(names)]
     if not fitting and len(header) == 1:
         fitting = [mark for mark, names in others.items() if all(names) and len(set(names)) == len(names)]
@@ -52,7 +52,7 @@ def decide_delimiter(text: str, usual: str, wanted: Sequence[str], *, whole: boo
 
 
 def header_of(text: str, mark: str) -> list[str]:
-    """Return the names of the first row that is not blank, without blanks around them."""
+    """Return the names in the first row that is not empty, without blanks around them."""
     try:
         first = next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=mark)), [])
     except csv.Error:
@@ -61,12 +61,12 @@ def header_of(text: str, mark: str) -> list[str]:
 
 
 def delimiter_hint(header: Sequence[str], wanted: str = "") -> str:
-    """Say what seems to part the columns of a table whose header came out as one name; nothing elsewhere.
+    """Return a hint at the likely delimiter of a table whose header was parsed as one name, or an empty string.
 
-    `wanted` is a column that is not there: what parts it from others is meant.
+    wanted  a missing column, which may be part of a name that was parsed wrongly
     """
     if not header:
         return ""
     joined = header[0] if len(header) == 1 else next((name for name in header if wanted and wanted in name), "")
     mark = next((mark for mark in (";", "\t", "|", ",") if mark in joined), "")
-    return f"are the columns parted by {named(mark)}? Then pass {flag(mark)}; " if mark else ""
+    return f"are the columns separated by {plural_name(mark)}? Then pass {delimiter_flag(mark)}; " if mark else ""

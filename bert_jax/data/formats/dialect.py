@@ -1,8 +1,8 @@
-r"""What the quotation marks of a table are, decided by its content.
+r"""The meaning of quotation marks in a table, decided by its content.
 
-Writers of .csv enclose a field in them (RFC 4180); writers of .tsv mostly have no quoting (GLUE), but pandas, R and
-Excel quote there, too, and some writers escape by a backslash. Until a field begins with a quotation mark the ways to
-read are the same, so that is where the decision falls, from the block of rows that it stands in.
+Writers of .csv enclose fields in them (RFC 4180). Writers of .tsv mostly don't quote (GLUE), but pandas, R and Excel
+do, and some writers escape marks by a backslash. All dialects agree until a field begins with a quotation mark, so the
+decision is made there, from the block of rows that has that field.
 """
 
 import csv
@@ -14,8 +14,8 @@ from typing import Any, Literal
 Quoting = Literal["enclose", "backslash", "plain"]
 Dialect = Literal["auto", "enclose", "backslash", "plain"]
 
-FEW_ROWS = 2  # that have quotation marks around the same column
-FEW_FIELDS = 3  # that have a comma, and quotation marks as Excel sets them
+MIN_ENCLOSED_ROWS = 2  # rows with quotation marks around the same column that prove quoting
+MIN_ENCLOSED_FIELDS = 3  # fields with a comma, quoted as Excel does, that prove quoting
 
 OPTIONS: dict[Quoting, dict[str, Any]] = {
     "enclose": {"quoting": csv.QUOTE_MINIMAL},
@@ -27,31 +27,35 @@ _ESCAPED = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 def first_enclosing(text: str, delimiter: str) -> int:
-    """Return where the first quotation mark stands with which a field begins, -1 where there is none."""
-    found = re.search(rf'"(?:(?<=\A")|(?<=[{re.escape(delimiter)}\r\n]"))', text)
-    return found.start() if found else -1
+    """Return the index of the first quotation mark that a field begins with, -1 if there is none."""
+    match = re.search(rf'"(?:(?<=\A")|(?<=[{re.escape(delimiter)}\r\n]"))', text)
+    return match.start() if match else -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """A dialect to read the rest of the table in, and the reason for it.
+    """The dialect in which to read on, and the reason for it.
 
-    final  False where the content speaks for neither way: what follows may
-    open   whether that may be any sign of quoting, not just marks that are doubled
+    final  False if the content is not conclusive, so that later rows may decide
+    open   whether any sign of quoting may decide later, and not only doubled marks
+    why    the reason, if the dialect is not the usual one of the suffix, or if another dialect gives valid rows, too
+    line   line of the text, from 1, that `why` is about, if that is not the first enclosed field's
     """
 
     quoting: Quoting
     final: bool = True
     open: bool = True
-    why: str = ""  # where it is not what the suffix promises, or another way to read gives other rows as well
-    line: int = 0  # of the text, from 1, that `why` is about, where that is not the first enclosed field's
+    why: str = ""
+    line: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """The result of reading some rows in one dialect: whether it fails, the number of rows, and of uneven ones.
+    """The result of reading some rows in one dialect.
 
-    spanning  the first line, from 1, of a row that goes over several
+    broken    whether the rows can't be parsed
+    uneven    number of rows of another width
+    spanning  first line, from 1, of the first row that spans several lines; 0 if none does
     """
 
     broken: bool
@@ -65,11 +69,11 @@ class Survey:
 
 
 def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool) -> Decision:
-    """Return how to read a table from these rows on.
+    """Return the dialect of a table from these rows on.
 
-    usual  what its suffix promises: fields that are enclosed (.csv), or no quoting (.tsv)
-    width  fields of a row, 0 where the text begins with the header
-    whole  whether the text goes to the end of the file
+    usual  quoting that is usual for its suffix: enclosed fields (.csv) or none (.tsv)
+    width  fields of a row, 0 if the text begins with the header
+    whole  whether the text extends to the end of the file
     """
     enclosed, plain = (survey(text, delimiter, way, width, whole) for way in ("enclose", "plain"))
     sound = not enclosed.broken and enclosed.uneven <= plain.uneven
@@ -89,11 +93,11 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     if usual == "plain" or plain.uneven == 0:
         why = "quotation marks do not enclose fields, so they are characters of the text"
         return Decision("plain", why="" if usual == "plain" else why)
-    return Decision("enclose")  # reading on will name the line that is wrong
+    return Decision("enclose")  # reading on will report the line that is wrong
 
 
 def survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> Survey:
-    """Read rows in one dialect. `width` is that of all rows, 0 where the first says it; `whole` as for `decide`."""
+    """Read rows in one dialect. Their `width` is that of the first row if it is 0; `whole` as for `decide`."""
     uneven = count = spanning = line = 0
     broken = False
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **OPTIONS[way])
@@ -106,15 +110,15 @@ def survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> 
                 spanning = line + 1
             line = rows.line_num
     except csv.Error as error:
-        broken = whole or "unexpected end of data" not in str(error)  # else it goes on in the text that follows
+        broken = whole or "unexpected end of data" not in str(error)  # else the field ends in a later block
         spanning = spanning or line + 1
     return Survey(broken, uneven, count, spanning)
 
 
 def _signs_of_quoting(text: str, delimiter: str, width: int, enclosing: Survey, plain: Survey) -> tuple[str, bool]:
-    """Return what only a writer that quotes leaves behind; nothing where the marks may be those of the texts.
+    """Return a sign of quoting, empty if the marks may be characters of the text, and whether later rows may show one.
 
-    With it, whether these rows leave it open that whole columns, or the fields with commas, are in marks.
+    Later rows may if whole columns, or all fields with commas, are in quotation marks so far.
     """
     if plain.uneven:
         return ("", True) if enclosing.uneven else ("else rows have other widths", True)
@@ -129,21 +133,21 @@ def _signs_of_quoting(text: str, delimiter: str, width: int, enclosing: Survey, 
     if any('""' in field[1:-1] for field in fields):
         return "marks within them are doubled", True
     columns = any(map(all, zip(*enclosed, strict=True)))
-    if len(rows) >= FEW_ROWS and columns:
+    if len(rows) >= MIN_ENCLOSED_ROWS and columns:
         return "all of a column", True
     needy = [["," in field or '"' in field for field in row] for row in rows]
     excel = needy == enclosed and all("," in field or '"' in field[1:-1] for field in fields)
-    if len(fields) >= FEW_FIELDS and excel:
+    if len(fields) >= MIN_ENCLOSED_FIELDS and excel:
         return "those with commas, as Excel does", True
     return "", columns or excel
 
 
 def _has_escaped_field(text: str, delimiter: str, *, spanning: bool) -> bool:
-    """Return whether a field is enclosed, to the end, with escaped marks in it.
+    """Return whether a field is completely enclosed and has escaped marks in it.
 
-    spanning  whether it may hold what parts fields and rows
+    spanning  whether it may contain delimiters and line ends
     """
     mark = re.escape(delimiter)
     field = re.compile(rf"(?:\A|(?<=[{mark}\r\n])){_ESCAPED.pattern}(?=[{mark}\r\n]|\Z)", re.DOTALL)
     others = "" if spanning else f"{delimiter}\r\n"
-    return any('\\"' in found[0] and not any(map(found[0].__contains__, others)) for found in field.finditer(text))
+    return any('\\"' in match[0] and not any(map(match[0].__contains__, others)) for match in field.finditer(text))

@@ -1,4 +1,4 @@
-"""Excel workbooks, .xlsx: the rows of a sheet, with texts for cells as a .csv of the same would have them."""
+"""Excel workbooks, .xlsx: the rows of a sheet, with cells as texts like those of a .csv of the sheet."""
 
 import contextlib
 import datetime
@@ -8,22 +8,25 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from bert_jax.data.formats.addresses import open_file
-from bert_jax.data.formats.delimited import Row
+from bert_jax.data.formats.delimited import TableRow
 from bert_jax.errors import UserError, first_line, listed
 
-SUFFIXES = (".xlsx", ".xlsm")
-LARGEST = 2 << 30  # bytes unpacked: a larger workbook would not open in Excel
-ERRORS = frozenset(("#N/A", "#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!"))  # what failed formulas leave
-_OLD = b"\xd0\xcf\x11\xe0"  # how .xls, and .xlsx with a password, begin
-SAVE = "Save it as .csv or a plain .xlsx"
+EXCEL_SUFFIXES = (".xlsx", ".xlsm")
+MAX_UNZIPPED = 2 << 30  # bytes; a larger workbook would not open in Excel
+FORMULA_ERRORS = frozenset(
+    ("#N/A", "#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NULL!", "#NUM!")
+)  # cells of failed formulas
+_OLD = b"\xd0\xcf\x11\xe0"  # first bytes of .xls, and of .xlsx with a password
+SAVE_HINT = "Save it as .csv or a plain .xlsx"
 
 
 @contextlib.contextmanager
-def sheet_rows(path: str, tell: Callable[[str], None]) -> Iterator[Iterator[Row]]:
-    """Open a workbook and yield the rows of its first sheet that has any: the header, then rows of its width.
+def sheet_rows(path: str, tell: Callable[[str], None]) -> Iterator[Iterator[TableRow]]:
+    """Open a workbook for the rows of its first sheet that has any: the header, then rows of its width.
 
-    Rows and columns without content, and columns without a name, are left out. `tell` is called where there are
-    several sheets. Raises UserError for what is no workbook.
+    Empty rows, and columns without a name, are left out. Raises UserError for what is not a workbook.
+
+    tell  called with a note if there are several sheets
     """
     try:
         import openpyxl
@@ -35,7 +38,7 @@ def sheet_rows(path: str, tell: Callable[[str], None]) -> Iterator[Iterator[Row]
         with open_file(path) as stream:
             _check(path, stream)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of drawings and styles that the library passes over
+                warnings.simplefilter("ignore")  # about drawings and styles that the library ignores
                 book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
             try:
                 yield _rows(path, book, tell)
@@ -45,26 +48,28 @@ def sheet_rows(path: str, tell: Callable[[str], None]) -> Iterator[Iterator[Row]
         raise UserError(f"{path}: no such file") from None
     except UserError:
         raise
-    except Exception as error:  # zipfile, zlib, expat and the library have their own
-        raise UserError(f"{path}: not a whole Excel workbook ({first_line(error)}). {SAVE}") from None
+    except Exception as error:  # zipfile, zlib, expat and the library have their own errors
+        raise UserError(f"{path}: not a whole Excel workbook ({first_line(error)}). {SAVE_HINT}") from None
 
 
 def _check(path: str, stream: BinaryIO) -> None:
-    """Raise UserError for another format, and for a workbook that would fill the memory."""
+    """Raise UserError for the old format, and for a workbook that would fill the memory."""
     if stream.read(4) == _OLD:
-        raise UserError(f"{path}: an Excel file of the old format, or one with a password. {SAVE}")
+        raise UserError(f"{path}: an Excel file of the old format, or one with a password. {SAVE_HINT}")
     stream.seek(0)
     with zipfile.ZipFile(stream) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > LARGEST:
-        raise UserError(f"{path}: {size / 1e9:.1f} GB unpacked, where a workbook has at most {LARGEST / 1e9:.1f} GB")
+    if size > MAX_UNZIPPED:
+        raise UserError(
+            f"{path}: {size / 1e9:.1f} GB unpacked, where a workbook has at most {MAX_UNZIPPED / 1e9:.1f} GB"
+        )
     stream.seek(0)
 
 
-def _rows(path: str, book: Any, tell: Callable[[str], None]) -> Iterator[Row]:
+def _rows(path: str, book: Any, tell: Callable[[str], None]) -> Iterator[TableRow]:
     sheets = book.worksheets
     for sheet in sheets:
-        sheet.reset_dimensions()  # which some writers get wrong
+        sheet.reset_dimensions()  # some writers get them wrong
         rows = _full_rows(sheet)
         header = next(rows, None)
         if header is None:
@@ -82,14 +87,14 @@ def _rows(path: str, book: Any, tell: Callable[[str], None]) -> Iterator[Row]:
 
 
 def _full_rows(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Yield the number and the cells of each row in which anything stands."""
+    """Yield the number and the cells of each row that is not empty."""
     for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
         if any(cell is not None and cell != "" for cell in cells):
             yield number, cells
 
 
 def _text(cell: Any) -> str:
-    """Return a cell as Excel writes it into a .csv, but for dates, which are written as ISO has them."""
+    """Return a cell as Excel writes it to a .csv; dates in ISO format."""
     if cell is None:
         return ""
     if isinstance(cell, bool):

@@ -1,4 +1,4 @@
-"""Columns that are not there: which is meant, and whether the first row is a header at all."""
+"""Messages for missing columns: the column that may be meant, or that the table has no header."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -6,16 +6,16 @@ from collections.abc import Iterable, Sequence
 from bert_jax.data.formats.delimiters import delimiter_hint
 from bert_jax.errors import NAME, listed
 
-WORDS = 6  # of a cell that is hardly the name of a column
-ROWS = 50  # that the first one is compared with
+SENTENCE_WORDS = 6  # a cell of this many words is hardly the name of a column
+COMPARED_ROWS = 50  # rows that the first one is compared with
 
 
 def missing_column(wanted: str, names: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> str:
-    """Say that a column is not there, and what may be meant.
+    """Return a message for a missing column, with a hint at the one that may be meant.
 
-    rows  those after the first one, where the names are the first row of a table
+    rows  the rows after the first one, if `names` are the first row of a table
     """
-    if problem := _looks_like_data(names, [row for row, _ in zip(rows, range(ROWS), strict=False)]):
+    if problem := _looks_like_data(names, [row for row, _ in zip(rows, range(COMPARED_ROWS), strict=False)]):
         return (
             f"no column {wanted!r}: is the header missing? The first row looks like data ({problem}). Put a line with "
             f"a name for each column above it; there are {len(names)}"
@@ -26,12 +26,12 @@ def missing_column(wanted: str, names: Sequence[str], rows: Iterable[Sequence[st
 
 
 def _looks_like_data(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return what of the first row is hardly the name of a column, in words; nothing where all could be."""
+    """Return why the first row looks like data, not names of columns; an empty string if it doesn't."""
     for i, name in enumerate(names):
         shown = repr(name if len(name) <= NAME // 4 else f"{name[: NAME // 4]}...")
         if _is_number(name):
             return f"{shown} is a number"
-        if len(name.split()) >= WORDS:
+        if len(name.split()) >= SENTENCE_WORDS:
             return f"{shown} is a sentence"
         if name and any(i < len(row) and row[i].strip() == name for row in rows):
             return f"{shown} comes again below it"

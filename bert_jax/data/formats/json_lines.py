@@ -1,21 +1,21 @@
-"""A line of JSON to an object whose keys are known to stand there once."""
+"""Parsing of JSON lines, with detection of keys that an object has more than once."""
 
 import json
 import re
 from typing import Any
 
 
-class Record(dict[str, Any]):
-    """A JSON object, and which of its keys it has more than once: the last value would win without a word."""
+class RepeatedKeysDict(dict[str, Any]):
+    """A JSON object that has some keys more than once, of which `dict` holds the last values. `repeated` names them."""
 
-    doubled: frozenset[str] = frozenset()
+    repeated: frozenset[str] = frozenset()
 
 
 def parse_record(line: str) -> Any:
-    """Return what a line holds, of an object a dict or `Record`. Raises ValueError, in words, for what is not JSON."""
+    """Parse a line: an object becomes a dict or `RepeatedKeysDict`. Raises ValueError, in words, for invalid JSON."""
     try:
         value = _DECODER.decode(line)
-        # What looks like a key is one, or stands in a text or another object: where there are no more, none is doubled.
+        # The pattern also matches in texts and inner objects. If it matches once for each key, none is repeated.
         if isinstance(value, dict) and len(_KEY.findall(line)) != len(value):
             return _CAREFUL_DECODER.decode(line)
         return value
@@ -27,9 +27,9 @@ def parse_record(line: str) -> Any:
         raise ValueError(f"not JSON: {error}") from None
 
 
-def doubled_keys(record: dict[str, Any]) -> frozenset[str]:
-    """Return the keys that stand in the object more than once."""
-    return record.doubled if isinstance(record, Record) else frozenset()
+def repeated_keys(record: dict[str, Any]) -> frozenset[str]:
+    """Return the keys that the object has more than once."""
+    return record.repeated if isinstance(record, RepeatedKeysDict) else frozenset()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(record) == len(pairs):
         return record
     names = [name for name, _ in pairs]
-    doubled = Record(record)
-    doubled.doubled = frozenset(name for name in names if names.count(name) > 1)
-    return doubled
+    repeated = RepeatedKeysDict(record)
+    repeated.repeated = frozenset(name for name in names if names.count(name) > 1)
+    return repeated
 
 
 _DECODER = json.JSONDecoder()

@@ -1,4 +1,4 @@
-"""A JSON list of objects, one object at a time: the memory holds the largest of them, not the file."""
+"""Parsing of a JSON list of objects, one object at a time. Memory holds the largest object, not the file."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _DECODER = json.JSONDecoder()
 
 
 class NotAList(ValueError):
-    """Raised where a line holds something other than a list of objects; the message names it."""
+    """Raised for a text that is not a list of objects; `line` is where that shows."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
@@ -23,10 +23,11 @@ class NotAList(ValueError):
 def list_items(blocks: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the line, from 1, that each object of a list begins on, and the object. Raises NotAList.
 
-    blocks  the text in pieces of any size
-    An object with a key twice is a `Record` that knows which (see json_lines).
+    An object with repeated keys is a `RepeatedKeysDict` (see json_lines).
+
+    blocks  the text in blocks of any size
     """
-    text = _Text(iter(blocks))
+    text = _Cursor(iter(blocks))
     if text.next() != "[":
         raise NotAList(text.line, "a list of objects is expected: [{...}, {...}]")
     text.skip(1)
@@ -46,20 +47,20 @@ def list_items(blocks: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         raise NotAList(text.line, "more text after the list's end")
 
 
-class _Text:
-    """The part of a text that was read so far, the position in it, and its line."""
+class _Cursor:
+    """A position in a text that is read block by block: `at` in the part that is held, and its line."""
 
     def __init__(self, blocks: Iterator[str]) -> None:
         self.blocks = blocks
         self.held, self.at, self.line = "", 0, 1
 
     def next(self) -> str:
-        """Go to the next character that is no blank, and return it; nothing at the end."""
+        """Move to the next non-blank character and return it; an empty string at the end."""
         while True:
             match = _BLANKS.match(self.held, self.at)
             assert match is not None
             self.skip(match.end() - self.at)
-            if self.at < len(self.held) or not self.more():
+            if self.at < len(self.held) or not self.read_more():
                 return self.held[self.at : self.at + 1]
 
     def skip(self, characters: int) -> None:
@@ -70,8 +71,8 @@ class _Text:
             self.line += returns - self.held.count("\r\n", self.at, end)
         self.at = end
 
-    def more(self) -> bool:
-        """Hold twice as much as is left; return False where there is no more."""
+    def read_more(self) -> bool:
+        """Read until twice as much text is held; return False at the end of the text."""
         rest = len(self.held) - self.at
         parts, size = [self.held[self.at :]], 0
         while size <= rest and (block := next(self.blocks, None)) is not None:
@@ -81,7 +82,7 @@ class _Text:
         return bool(size)
 
     def take_object(self) -> dict[str, Any]:
-        """Return the object that begins here, and go behind it."""
+        """Return the object that begins at the position, and move past it."""
         if self.held[self.at : self.at + 1] != "{":
             raise NotAList(self.line, "an object is expected in the list: {...}")
         while True:
@@ -91,10 +92,10 @@ class _Text:
             except RecursionError:
                 raise NotAList(self.line, "not JSON: brackets within brackets, too deep to be read") from None
             except ValueError as error:
-                if len(self.held) - self.at > LONGEST_LINE or not self.more():
+                if len(self.held) - self.at > LONGEST_LINE or not self.read_more():
                     raise NotAList(self.line, f"not JSON: {getattr(error, 'msg', error)} in this object") from None
         try:
-            value = parse_record(self.held[self.at : end])  # once more: it says which keys stand there twice
+            value = parse_record(self.held[self.at : end])  # again, to detect repeated keys
         except ValueError as error:
             raise NotAList(self.line, str(error)) from None
         self.skip(end - self.at)

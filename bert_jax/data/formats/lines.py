@@ -1,7 +1,7 @@
-r"""Lines of files, whoever wrote them: \n, \r\n and \r end one, Ctrl-Z ends a file, and no line fills the memory.
+r"""Splitting of bytes into lines, which end with \n, \r\n or \r, without holding a whole file in memory.
 
-Carriage returns before a line feed belong to its end (\r\r\n is what text mode makes of \r\n). A Ctrl-Z that is the
-last thing in a file is the end mark of DOS; elsewhere it is a character.
+All carriage returns before a line feed belong to the end of the line (writing \r\n in text mode makes \r\r\n). A Ctrl-Z
+at the end of a file is the end mark of DOS and is dropped; elsewhere it is a character.
 """
 
 import re
@@ -9,27 +9,27 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 LONGEST_LINE = 1 << 26  # bytes
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 END_MARK = b"\x1a"
 ENDS = (b"\n", b"\r")
 _RETURNS = re.compile(rb"(?<!\r)\r++\n")
 
 
-def split_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line with its end) of all lines from where the stream is, which is at `offset`.
+def byte_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line with its end) for the rest of a stream whose position is `offset`.
 
-    A line of more than `longest` bytes (LONGEST_LINE) comes in pieces of about that size, of which only the last has an
-    end. They are cut at a blank, or at least at a character. Lines come as soon as a pipe has them.
+    A line of more than `longest` bytes (by default LONGEST_LINE) is yielded in pieces of about that size, cut at a
+    blank or between characters; only the last one has an end. Lines of a pipe are yielded as soon as they come.
     """
-    for block in _blocks(stream.read1, BLOCK, longest or LONGEST_LINE):  # type: ignore[attr-defined]
-        # Of bytes, splitlines cuts at \n, \r\n and \r alone.
+    for block in _blocks(stream.read1, BLOCK_BYTES, longest or LONGEST_LINE):  # type: ignore[attr-defined]
+        # bytes.splitlines splits at \n, \r\n and \r only.
         for line in _cut(block) if b"\r\r\n" in block else block.splitlines(keepends=True):
             yield offset, line
             offset += len(line)
 
 
 def is_ended(line: bytes) -> bool:
-    """Return whether a line has its end: that of a file may lack it, and so do pieces of a long line."""
+    """Return whether a line has its end, unlike the last one of some files and pieces of a long line."""
     return line.endswith(ENDS)
 
 
@@ -41,13 +41,13 @@ def without_end(line: bytes) -> bytes:
 
 
 def without_end_mark(data: bytes) -> bytes:
-    """Return the last bytes of a file without the Ctrl-Z that ends them."""
+    """Return the last bytes of a file without a Ctrl-Z at the end."""
     content = without_end(data)
     return content.rstrip(END_MARK) if content.endswith(END_MARK) else data
 
 
 def count_ends(data: bytes) -> int:
-    """Return how many lines end in some bytes, a carriage return before a line feed being a part of its end."""
+    """Return the number of line ends in some bytes; carriage returns before a line feed are part of its end."""
     if b"\r\r\n" in data:
         data = _RETURNS.sub(b"\n", data)
     returns = data.count(b"\r")
@@ -55,13 +55,14 @@ def count_ends(data: bytes) -> int:
 
 
 def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) of blocks of about `size` bytes that end where a line ends.
+    """Yield (offset, bytes) for blocks of about `size` bytes that end at the end of a line.
 
-    at_once  do not wait for a whole block: yield the lines that have come, for a pipe
-    Raises ValueError where a line has more than LONGEST_LINE bytes.
+    Raises ValueError for a line of more than LONGEST_LINE bytes.
+
+    at_once  yield the lines of a pipe as they come, without waiting for a whole block
     """
     offset = 0
-    rest = b""  # without an end: the last line of the file, or a part of one that is too long
+    rest = b""  # without a line end: the last line of the file, or a piece of a line that is too long
     for block in _blocks(stream.read1 if at_once else stream.read, size, LONGEST_LINE):  # type: ignore[attr-defined]
         if rest:
             raise ValueError(f"a line of more than {LONGEST_LINE:,} bytes")
@@ -75,15 +76,15 @@ def text_blocks(stream: BinaryIO, size: int, *, at_once: bool = False) -> Iterat
 
 
 def _blocks(read: Callable[[int], bytes], size: int, longest: int) -> Iterator[bytes]:
-    """Yield what is read in blocks that end where a line ends, and lines of more than `longest` bytes in pieces."""
-    held: list[bytes] = []  # what has come of a line, in pieces: a long one is put together once
+    """Yield blocks that end at the end of a line, and lines of more than `longest` bytes in pieces."""
+    held: list[bytes] = []  # the beginning of a line, joined once it is complete
     held_size = 0
     while data := read(min(size, longest)):
-        if held and held[-1].endswith((b"\r", END_MARK)):  # what follows says what these are
+        if held and held[-1].endswith((b"\r", END_MARK)):  # the next bytes decide what these are
             data = b"".join((*held, data))
             held, held_size = [], 0
         end = _last_end(data, len(data.rstrip(b"\r")))
-        if (content := without_end(data[:end])).endswith(END_MARK):  # it may be the last thing in the file
+        if (content := without_end(data[:end])).endswith(END_MARK):  # it may end the file
             end = _last_end(data, len(content))
         if end:
             yield b"".join((*held, data[:end]))
@@ -100,12 +101,12 @@ def _blocks(read: Callable[[int], bytes], size: int, longest: int) -> Iterator[b
 
 
 def _last_end(data: bytes, stop: int) -> int:
-    """Return where the last line ends that ends before `stop`."""
+    """Return the end of the last line that ends before `stop`; 0 if none does."""
     return max(data.rfind(b"\n", 0, stop), data.rfind(b"\r", 0, stop)) + 1
 
 
 def _cut(block: bytes) -> Iterator[bytes]:
-    r"""Yield the lines of a block, also where \r\r\n ends some."""
+    r"""Yield the lines of a block that has \r\r\n."""
     *segments, rest = block.split(b"\n")
     for segment in (*(segment + b"\n" for segment in segments), rest):
         body = segment.rstrip(b"\r\n") if segment.endswith(b"\n") else segment
@@ -116,7 +117,7 @@ def _cut(block: bytes) -> Iterator[bytes]:
 
 
 def _last_blank(line: bytes) -> int:
-    """Return where to cut a long line: behind its last blank, else before the last character begins."""
+    """Return where to cut a long line: after its last blank, or else before its last character."""
     if (blank := line.rfind(b" ")) > len(line) // 2:
         return blank + 1
     end = len(line) - 1

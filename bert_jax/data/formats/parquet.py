@@ -1,4 +1,4 @@
-"""Parquet files, wherever they lie: opened, and told in one line where they are not whole."""
+"""Opening of Parquet files, local or at an address."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from typing import Any, BinaryIO
 from bert_jax.data.formats.addresses import open_file
 from bert_jax.errors import UserError, first_line
 
-BUFFER_BYTES = 1 << 20  # of a column read ahead; without it, and with pre_buffer, a whole row group is in memory
+BUFFER_BYTES = 1 << 20  # read ahead of each column; without it, or with pre_buffer, a whole row group is in memory
 
 
 @contextlib.contextmanager
 def opened_parquet(path: str) -> Iterator[Any]:
-    """Open a file as a pyarrow ParquetFile; what is wrong with its bytes is one line, whenever that is found."""
+    """Open a file as a pyarrow ParquetFile. Raises UserError for damaged bytes, also while it is read."""
     import pyarrow
 
     try:

@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets has prepared as ArrayRecord files, read without TensorFlow."""
+"""Data sets that TensorFlow Datasets prepared as ArrayRecord files, read without TensorFlow."""
 
 import dataclasses
 import difflib
@@ -12,43 +12,47 @@ import numpy as np
 
 from bert_jax.errors import UserError, first_line
 
-PREFIX = "tfds:"
+TFDS_PREFIX = "tfds:"
 TRAIN, DEV = "train", ("validation", "dev", "valid")
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """tfds:NAME[@FOLDER][?split=SPLIT]. NAME may hold a configuration and a version; FOLDER is tfds' data_dir."""
+class TfdsAddress:
+    """The address of a data set or split: tfds:NAME[@FOLDER][?split=SPLIT].
+
+    NAME may have a configuration and a version; FOLDER is the data_dir of TFDS.
+    """
 
     name: str
     folder: str | None
     split: str | None
 
     @classmethod
-    def read(cls, given: str) -> "Prepared":
-        dataset, mark, query = given.removeprefix(PREFIX).partition("?")
+    def read(cls, text: str) -> "TfdsAddress":
+        """Parse an address. Raises UserError for any other text."""
+        dataset, mark, query = text.removeprefix(TFDS_PREFIX).partition("?")
         name, _, folder = dataset.partition("@")
         split = query.removeprefix("split=") if mark else None
         if not name or (mark and (not query.startswith("split=") or not split)):
-            raise UserError(f"{given}: tfds:NAME, tfds:NAME@FOLDER or tfds:NAME?split=SPLIT is expected")
-        folder = re.sub(r"^(\w{2,}):/(?!/)", r"\1://", folder)  # of gs://, a Path keeps one slash
+            raise UserError(f"{text}: tfds:NAME, tfds:NAME@FOLDER or tfds:NAME?split=SPLIT is expected")
+        folder = re.sub(r"^(\w{2,}):/(?!/)", r"\1://", folder)  # a Path of gs:// keeps only one slash
         return cls(name, folder or None, split)
 
     def __str__(self) -> str:
         folder = f"@{self.folder}" if self.folder else ""
-        return f"{PREFIX}{self.name}{folder}" + (f"?split={self.split}" if self.split else "")
+        return f"{TFDS_PREFIX}{self.name}{folder}" + (f"?split={self.split}" if self.split else "")
 
-    def named(self, name: str, split: str | None = None) -> "Prepared":
-        """Another data set of the same folder."""
-        return Prepared(name, self.folder, split)
+    def named(self, name: str, split: str | None = None) -> "TfdsAddress":
+        """Return the address of another data set in the same folder."""
+        return TfdsAddress(name, self.folder, split)
 
     def path(self, split: str) -> Path:
-        """A split, as the readers of rows take it."""
+        """Return the path of a split, as the readers of rows take it."""
         return Path(str(dataclasses.replace(self, split=split)))
 
     @property
     def builder(self) -> Any:
-        """Of tfds; raises UserError, with the way out, where the data set or its split is not there."""
+        """The builder of TFDS. Raises UserError if the data set is not prepared or lacks the split."""
         builder = _builder(self.name, self.folder)
         splits, split = builder.info.splits, self.split
         if split and split.split("[")[0] not in splits and "+" not in split and split != "all":
@@ -57,68 +61,67 @@ class Prepared:
 
     @property
     def examples(self) -> Any:
-        """Those of the split, or of train, by number. The readers stay open: opening costs more than reading."""
-        asked = dataclasses.replace(self, split=self.split or TRAIN)
-        return _examples(asked)
+        """The examples of the split, by default of train, by index. Their readers stay open, as opening is slow."""
+        return _examples(dataclasses.replace(self, split=self.split or TRAIN))
 
 
-def as_prepared(data: Path | str) -> Prepared | None:
-    """What `data` names where it is written tfds:NAME; None for a file or folder."""
-    return Prepared.read(str(data)) if str(data).startswith(PREFIX) else None
+def as_tfds_address(data: Path | str) -> TfdsAddress | None:
+    """Return the address in `data` if it is one, tfds:NAME; None for a file or folder."""
+    return TfdsAddress.read(str(data)) if str(data).startswith(TFDS_PREFIX) else None
 
 
-def is_ready(asked: Prepared) -> bool:
-    """Whether the data set can be read here, and has the split."""
+def is_ready(address: TfdsAddress) -> bool:
+    """Return whether the data set is prepared here and has the split."""
     try:
-        return asked.builder is not None
+        return address.builder is not None
     except UserError:
         return False
 
 
-def find_splits(asked: Prepared) -> tuple[Path, Path | None]:
-    """The training split, and the one to score on where there is one; the split alone that is asked for."""
-    if asked.split:
-        return asked.path(asked.split), None
-    splits = asked.builder.info.splits
+def find_splits(address: TfdsAddress) -> tuple[Path, Path | None]:
+    """Return the paths of the training split and the dev split (or None), or of the only split of the address."""
+    if address.split:
+        return address.path(address.split), None
+    splits = address.builder.info.splits
     if TRAIN not in splits:
-        raise UserError(f"{asked}: no split 'train'; it has {', '.join(splits)}. Choose one: {asked}?split=...")
-    return asked.path(TRAIN), next((asked.path(name) for name in DEV if name in splits), None)
+        raise UserError(f"{address}: no split 'train'; it has {', '.join(splits)}. Choose one: {address}?split=...")
+    return address.path(TRAIN), next((address.path(name) for name in DEV if name in splits), None)
 
 
 def read_examples(path: Path, encoding_errors: str = "strict") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number from 1 and content of each example, as a JSON file would hold it: classes by their names.
+    """Yield the number, from 1, and the content of each example as a JSON file would have it: classes by their names.
 
-    A class that is not known (-1, in test splits) is None.
+    An unknown class (-1, in test splits) is None.
     """
-    asked = Prepared.read(str(path))
-    examples, features = asked.examples, asked.builder.info.features
+    address = TfdsAddress.read(str(path))
+    examples, features = address.examples, address.builder.info.features
     for number in range(len(examples)):
         try:
             example = examples[number]
             yield number + 1, {name: _plain(value, features[name], encoding_errors) for name, value in example.items()}
         except UnicodeDecodeError as error:
             raise UserError(
-                f"{asked} example {number + 1}: not UTF-8 ({error.reason}). Go on with --encoding-errors replace"
+                f"{address} example {number + 1}: not UTF-8 ({error.reason}). Go on with --encoding-errors replace"
             ) from None
 
 
 def features_of(path: Path) -> list[str]:
-    """The names of what each example holds."""
-    return list(Prepared.read(str(path)).builder.info.features or {})
+    """Return the names of the features of each example."""
+    return list(TfdsAddress.read(str(path)).builder.info.features or {})
 
 
 def _plain(value: Any, feature: Any, encoding_errors: str) -> Any:
-    """A value of NumPy as one of JSON."""
-    inner = getattr(feature, "feature", feature)  # of a sequence, what it is of
+    """Return a value of NumPy as a value of JSON."""
+    inner = getattr(feature, "feature", feature)  # the feature of a sequence's elements
     names = getattr(inner, "names", None)
     if isinstance(value, Mapping):
-        return {name: _plain(one, inner[name], encoding_errors) for name, one in value.items()}
+        return {name: _plain(item, inner[name], encoding_errors) for name, item in value.items()}
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(one, inner, encoding_errors) for one in value]
+        return [_plain(item, inner, encoding_errors) for item in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", encoding_errors)
     if isinstance(value, float | np.floating):
-        return float(str(np.dtype(inner.np_dtype).type(value)))  # 3.8 where float32 holds it as 3.799999952
+        return float(str(np.dtype(inner.np_dtype).type(value)))  # 3.8, not 3.799999952, the float32 closest to it
     if isinstance(value, np.generic):
         value = value.item()
     if names and isinstance(value, int):
@@ -128,11 +131,11 @@ def _plain(value: Any, feature: Any, encoding_errors: str) -> Any:
 
 @functools.lru_cache(maxsize=32)
 def _builder(name: str, folder: str | None) -> Any:
-    """The builder of a data set that is on this machine, or wherever its folder is."""
+    """Return the builder of a data set that is prepared in `folder`, by default in that of TFDS."""
     import tensorflow_datasets as tfds
 
-    given = Prepared(name, folder, None)
-    where = {} if folder is None else {"data_dir": folder}
+    text = TfdsAddress(name, folder, None)
+    options = {} if folder is None else {"data_dir": folder}
     in_folder = f" in {folder}" if folder else ""
     folder_setting = f", data_dir='{folder}'" if folder else ""
     prepare = _close(name, folder or tfds.core.constants.DATA_DIR) + (
@@ -140,31 +143,31 @@ def _builder(name: str, folder: str | None) -> Any:
         f"tfds.builder('{name}'{folder_setting}, file_format='array_record').download_and_prepare()\""
     )
     try:
-        builder = tfds.builder(name, **where)
+        builder = tfds.builder(name, **options)
         ready = builder.is_prepared()
     except tfds.core.DatasetNotFoundError:
-        raise UserError(f"{given}: no such data set is prepared{in_folder}. {prepare}") from None
-    except Exception as error:  # the code of a data set may raise anything
-        raise UserError(f"{given}: cannot be opened ({type(error).__name__}: {first_line(error)}). {prepare}") from None
+        raise UserError(f"{text}: no such data set is prepared{in_folder}. {prepare}") from None
+    except Exception as error:  # the code of a data set may raise any error
+        raise UserError(f"{text}: cannot be opened ({type(error).__name__}: {first_line(error)}). {prepare}") from None
     if not ready:
-        raise UserError(f"{given}: not prepared in {builder.data_path.parent}. {prepare}")
+        raise UserError(f"{text}: not prepared in {builder.data_path.parent}. {prepare}")
     file_format = builder.info.file_format
     if file_format is not None and file_format.value != "array_record":
-        raise UserError(f"{given}: prepared as {file_format.value}, array_record is read. {prepare}")
+        raise UserError(f"{text}: prepared as {file_format.value}, array_record is read. {prepare}")
     return builder
 
 
 def _close(name: str, folder: Any) -> str:
-    """Asks for the name that is meant, where a folder on this machine has one like it."""
-    known = {str(info.parent.parent.relative_to(folder)) for info in Path(folder).glob("*/**/dataset_info.json")}
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"Did you mean {PREFIX}{close[0]}? " if close else ""
+    """Return a hint at a data set of a similar name in a local folder, or an empty string."""
+    names = {str(info.parent.parent.relative_to(folder)) for info in Path(folder).glob("*/**/dataset_info.json")}
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    return f"Did you mean {TFDS_PREFIX}{close[0]}? " if close else ""
 
 
 @functools.lru_cache(maxsize=8)
-def _examples(asked: Prepared) -> Any:
-    builder = asked.builder
+def _examples(address: TfdsAddress) -> Any:
+    builder = address.builder
     try:
-        return builder.as_data_source(split=asked.split)
+        return builder.as_data_source(split=address.split)
     except Exception as error:
-        raise UserError(f"{asked}: cannot be read ({type(error).__name__}: {first_line(error)})") from None
+        raise UserError(f"{address}: cannot be read ({type(error).__name__}: {first_line(error)})") from None

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.formats.decoding import lines_of
-from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+from bert_jax.data.formats.decoding import text_lines
+from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.suffixes import suffix_of
 from bert_jax.data.labelled.entities import PARTS, WORDS, WRITTEN, Span
 from bert_jax.data.labelled.row_files import AS_USUAL, Reading, read_lines
@@ -92,7 +92,7 @@ def read_words(path: Path, size: int, reading: Reading = AS_USUAL) -> Iterator[R
 
 def has_columns(head: str) -> bool:
     """Return whether a file that begins so looks like words with tags: its first lines have a tag for a last field."""
-    fields = [_fields(line) for line in lines_of(head)[:LOOKED_AT]]
+    fields = [_fields(line) for line in text_lines(head)[:LOOKED_AT]]
     rows = [row for row in fields if row and row[0] != DOCUMENT]
     return (
         len(rows) > 1
@@ -238,7 +238,7 @@ def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sente
 
 def _check_keys(record: dict[str, Any], keys: Collection[str], where: str) -> None:
     """Raise UserError where one of these keys stands in the object more than once."""
-    for doubled in doubled_keys(record).intersection(keys):
+    for doubled in repeated_keys(record).intersection(keys):
         raise UserError(f"{where}: {doubled!r} is there more than once, and which one is meant is not known")
 
 

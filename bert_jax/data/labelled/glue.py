@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
-from bert_jax.data.formats.tfds import Prepared, as_prepared, is_ready
+from bert_jax.data.formats.tfds import TfdsAddress, as_tfds_address, is_ready
 from bert_jax.data.labelled.glue_tasks import AX, AX_FOLDERS, GLUE, LEADERBOARD, TASKS, GlueTask
 from bert_jax.data.labelled.labels import with_classes, with_scores
 from bert_jax.data.labelled.own_rows import Labelled, read_labelled
@@ -72,7 +72,7 @@ def glue_folder(name: str, data: Path) -> Path:
 
 def glue_file(name: str, data: Path, file: str) -> Path:
     """Where an official file of a task is, or the split of TFDS that holds the same; it need not be there."""
-    asked = as_prepared(data)
+    asked = as_tfds_address(data)
     if asked is None:
         return glue_folder(name, data) / file
     if asked.split:
@@ -82,7 +82,7 @@ def glue_file(name: str, data: Path, file: str) -> Path:
 
 def dev_file(name: str, data: Path) -> Path:
     """What to score a task's model on: the file or split that `data` names, or its dev set."""
-    asked = as_prepared(data)
+    asked = as_tfds_address(data)
     if (asked and asked.split) or (asked is None and is_file(data)):
         return data
     return glue_file(name, data, GLUE[name].dev[0])
@@ -90,15 +90,15 @@ def dev_file(name: str, data: Path) -> Path:
 
 def has_file(name: str, data: Path, file: str) -> bool:
     """Whether a file of a task is in the folder of them all, or its split in tfds:glue."""
-    if as_prepared(data):
-        return is_ready(Prepared.read(str(glue_file(name, data, file))))
+    if as_tfds_address(data):
+        return is_ready(TfdsAddress.read(str(glue_file(name, data, file))))
     return is_file(data / GLUE[name].folder / file)
 
 
 def rows_to_answer(entry: str, data: Path) -> Path | None:
     """Where the rows of a file of the leaderboard are; None where they are not there."""
     name, file = LEADERBOARD[entry]
-    if file == AX and (asked := as_prepared(data)):
+    if file == AX and (asked := as_tfds_address(data)):
         ax = asked.named("glue/ax", "test")
         return Path(str(ax)) if is_ready(ax) else None
     if file == AX:
@@ -106,7 +106,7 @@ def rows_to_answer(entry: str, data: Path) -> Path | None:
     return glue_file(name, data, file) if has_file(name, data, file) else None
 
 
-def _of_task(name: str, asked: Prepared) -> Prepared:
+def _of_task(name: str, asked: TfdsAddress) -> TfdsAddress:
     """A task's data set: itself, or in the suite of them all."""
     suite, _, version = asked.name.partition(":")
     if suite == "glue":
@@ -121,7 +121,7 @@ def read_glue(name: str, path: Path, reading: Reading = AS_USUAL, *, notes: list
     test file. No quoting.
     """
     task = _find_task(name)
-    if asked := as_prepared(path):
+    if asked := as_tfds_address(path):
         return _read_prepared(task, _of_task(name, asked), reading)
     if not is_file(path) and is_folder(path.parent):
         beside = ", ".join(name for name in names_in(path.parent) if name.endswith(".tsv")) or "no .tsv file"
@@ -160,7 +160,7 @@ def read_glue(name: str, path: Path, reading: Reading = AS_USUAL, *, notes: list
     return rows
 
 
-def _read_prepared(task: GlueTask, asked: Prepared, reading: Reading) -> Rows:
+def _read_prepared(task: GlueTask, asked: TfdsAddress, reading: Reading) -> Rows:
     texts = task.features or ((task.text,) if task.pair is None else (task.text, task.pair))
     is_test = (asked.split or "").startswith("test")
     path = asked.path(asked.split or "train")

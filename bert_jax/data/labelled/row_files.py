@@ -17,24 +17,24 @@ from typing import Any, Protocol
 
 from bert_jax.data.formats import excel, lines
 from bert_jax.data.formats.addresses import address_of, disk_and_network_errors, open_file
-from bert_jax.data.formats.compression import unpacked
-from bert_jax.data.formats.decoding import decode, lines_of
-from bert_jax.data.formats.delimited import Asked, Row, plain_rows, read_table
+from bert_jax.data.formats.compression import decompressed
+from bert_jax.data.formats.decoding import decode_text, text_lines
+from bert_jax.data.formats.delimited import TableRow, TableSource, parse_table, plain_rows
 from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.dialect import Dialect
-from bert_jax.data.formats.encodings import Decodable, decodable, find_encoding
+from bert_jax.data.formats.encodings import Utf8Stream, find_encoding, utf8_stream
 from bert_jax.data.formats.headers import missing_column
-from bert_jax.data.formats.json_lines import doubled_keys, parse_record
+from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.json_list import NotAList, list_items
 from bert_jax.data.formats.parquet import opened_parquet
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.formats.tfds import PREFIX, features_of, read_examples
+from bert_jax.data.formats.tfds import TFDS_PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 TEXT_SUFFIX = ".txt"  # a text a line
-WHOLE_FORMATS = (".parquet", *excel.SUFFIXES)  # without lines, and of an encoding of their own
+WHOLE_FORMATS = (".parquet", *excel.EXCEL_SUFFIXES)  # without lines, and of an encoding of their own
 SAVE_AS = {
     **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "a workbook in another format: save it as .xlsx or .csv"),
     **dict.fromkeys((".feather", ".arrow", ".pkl", ".pickle", ".h5", ".rds"), "write it as .parquet or .csv"),
@@ -110,7 +110,7 @@ def read_records(
     more     of the names of all columns, those that are read, too (of most formats, all others are)
     Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
     """
-    if str(path).startswith(PREFIX):
+    if str(path).startswith(TFDS_PREFIX):
         check_columns(features_of(path), columns, str(path))
         yield from read_examples(path, reading.encoding_errors)
         return
@@ -120,20 +120,27 @@ def read_records(
     if kind == ".parquet":
         yield from _parquet_records(name, columns, reading, more)
         return
-    if kind in excel.SUFFIXES:
+    if kind in excel.EXCEL_SUFFIXES:
         with excel.sheet_rows(name, reading.tell) as rows:
             for line, record in _table_records(rows, name, columns):
                 for column in columns:
-                    if record[column] in excel.ERRORS:
+                    if record[column] in excel.FORMULA_ERRORS:
                         raise UserError(f"{name} row {line}: {column!r} is {record[column]}, a formula that failed")
                 yield line, record
         return
     with _opened(name, reading) as source:
         if kind in DELIMITERS:
-            asked = Asked(name, kind, reading.dialect, name == STDIN, reading.delimiter, columns)
+            asked = TableSource(
+                name=name,
+                suffix=kind,
+                dialect=reading.dialect,
+                piped=name == STDIN,
+                delimiter=reading.delimiter,
+                wanted=columns,
+            )
             blocks = _blocks(source, name, reading, at_once=asked.piped)
             table = _Table(name)
-            rows = table.counted(read_table(blocks, asked, bad=table.refuse, tell=reading.tell))
+            rows = table.counted(parse_table(blocks, asked, bad=table.refuse, tell=reading.tell))
             yield from _table_records(rows, name, columns)
         elif kind == ".json" and source.stream.peek(BLOCK).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
             yield from _listed_records(_blocks(source, name, reading, at_once=False), name, columns)
@@ -146,7 +153,7 @@ def read_records(
 
 def _check_format(name: str, kind: str, columns: tuple[str, ...], reading: Reading) -> None:
     """Raise UserError for a format that is not read, and for settings that say nothing of it."""
-    if kind not in (*SUFFIXES, *excel.SUFFIXES, TEXT_SUFFIX):
+    if kind not in (*SUFFIXES, *excel.EXCEL_SUFFIXES, TEXT_SUFFIX):
         hint = f"; {SAVE_AS[kind]}" if kind in SAVE_AS else ""
         raise UserError(f"{name}: rows are read from {', '.join(SUFFIXES)}, packed .gz, .zst, .bz2 or not{hint}")
     if kind == TEXT_SUFFIX and len(columns) > 1:
@@ -162,7 +169,7 @@ def _check_format(name: str, kind: str, columns: tuple[str, ...], reading: Readi
 
 def has_lines(path: Path) -> bool:
     """Return whether the records of a file have lines of it, which are not the numbers of its rows."""
-    return not str(path).startswith(PREFIX) and suffix_of(path)[0] not in WHOLE_FORMATS
+    return not str(path).startswith(TFDS_PREFIX) and suffix_of(path)[0] not in WHOLE_FORMATS
 
 
 def place_in(line: int, number: int | None) -> str:
@@ -179,9 +186,9 @@ def read_text(path: Path, reading: Reading = AS_USUAL) -> str:
         data = source.stream.read()
 
     def place(at: int) -> str:
-        return f"{name} line {sum(1 for start, _ in lines.split_lines(io.BytesIO(data)) if start <= at)}"
+        return f"{name} line {sum(1 for start, _ in lines.byte_lines(io.BytesIO(data)) if start <= at)}"
 
-    return decode(data, 0, place, reading.encoding_errors, Counter(), source.encoding)
+    return decode_text(data, 0, place, reading.encoding_errors, Counter(), source.encoding)
 
 
 def read_head(path: Path, reading: Reading = AS_USUAL) -> str:
@@ -206,34 +213,36 @@ def read_plain_table(path: Path, reading: Reading = AS_USUAL) -> Iterator[tuple[
 
 
 @contextlib.contextmanager
-def _opened(name: str, reading: Reading) -> Iterator[Decodable]:
+def _opened(name: str, reading: Reading) -> Iterator[Utf8Stream]:
     """Open a file, packed or not, or standard input, for its text in UTF-8."""
     if reading.encoding is not None:
         find_encoding(reading.encoding)
     if name == STDIN:
         if sys.stdin is None:
             raise UserError("standard input is closed. Name a file to read")
-        yield decodable(sys.stdin.buffer, name, reading.encoding, reading.tell)
+        yield utf8_stream(sys.stdin.buffer, name, reading.encoding, reading.tell)
         return
     packing = suffix_of(name)[1]
     with disk_and_network_errors(name), open_file(name) as stream:
-        yield decodable(unpacked(stream, packing, name) if packing else stream, name, reading.encoding, reading.tell)
+        yield utf8_stream(
+            decompressed(stream, packing, name) if packing else stream, name, reading.encoding, reading.tell
+        )
 
 
-def _lines(source: Decodable, name: str, reading: Reading) -> Iterator[tuple[int, str]]:
+def _lines(source: Utf8Stream, name: str, reading: Reading) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line, without its end, as soon as it has come."""
     blocks = _blocks(source, name, reading, at_once=True)
-    return enumerate(itertools.chain.from_iterable(map(lines_of, blocks)), 1)
+    return enumerate(itertools.chain.from_iterable(map(text_lines, blocks)), 1)
 
 
-def _blocks(source: Decodable, name: str, reading: Reading, *, at_once: bool) -> Iterator[str]:
+def _blocks(source: Utf8Stream, name: str, reading: Reading, *, at_once: bool) -> Iterator[str]:
     """Yield the text of blocks of whole lines."""
     losses: Counter[str] = Counter()
     before = 0  # lines
     try:
         for offset, data in lines.text_blocks(source.stream, BLOCK, at_once=at_once):
             place = functools.partial(_place, name, before, data, offset)
-            yield decode(data, offset, place, reading.encoding_errors, losses, source.encoding)
+            yield decode_text(data, offset, place, reading.encoding_errors, losses, source.encoding)
             before += lines.count_ends(data)
     except ValueError as error:
         raise UserError(f"{name} line {before + 1}: {error}, too long for a row") from None
@@ -251,7 +260,7 @@ class _Table:
     name: str
     seen: int = 0
 
-    def counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def counted(self, rows: Iterator[TableRow]) -> Iterator[TableRow]:
         for row in rows:
             self.seen += 1
             yield row
@@ -261,7 +270,7 @@ class _Table:
         raise UserError(f"{self.name} {place_in(line, self.seen or line)}: {problem}")
 
 
-def _table_records(rows: Iterator[Row], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+def _table_records(rows: Iterator[TableRow], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
     _, names = next(rows, (0, None))
     if names is None:
         raise UserError(f"{name}: empty; a header line with the column names is expected")
@@ -304,7 +313,7 @@ def _check_record(
     """Raise UserError where a JSON object lacks a column, or has it more than once."""
     if not wanted <= record.keys():
         check_columns(list(record), columns, f"{name} line {number}")
-    for doubled in doubled_keys(record) & wanted:
+    for doubled in repeated_keys(record) & wanted:
         raise UserError(
             f"{name} line {number}: {doubled!r} is there more than once, and which one is meant is not known"
         )
@@ -334,7 +343,7 @@ def _strings_as_bytes(batch: Any) -> Any:
 def _text_of(value: Any, name: str, row: int, encoding_errors: str) -> Any:
     if not isinstance(value, bytes):
         return value
-    return decode(value, 0, lambda at: f"{name} row {row}", encoding_errors, Counter())
+    return decode_text(value, 0, lambda at: f"{name} row {row}", encoding_errors, Counter())
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str, rows: Iterable[Sequence[str]] = ()) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
 from bert_jax.data.formats.suffixes import spellings, suffix_of
-from bert_jax.data.formats.tfds import as_prepared, find_splits
+from bert_jax.data.formats.tfds import as_tfds_address, find_splits
 from bert_jax.errors import UserError
 from bert_jax.wording import agreeing
 
@@ -19,7 +19,7 @@ DEV_NAMES = ("dev", "val", "valid", "validation", "dev-v1.1", "dev-v2.0")
 
 def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | None]:
     """The training file, and the dev file where there is one: of a folder or a prepared data set, or `data` itself."""
-    if asked := as_prepared(data):
+    if asked := as_tfds_address(data):
         return find_splits(asked)
     if not is_folder(data):
         if not is_file(data) and not data.exists():  # which may be a pipe

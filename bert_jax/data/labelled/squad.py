@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from bert_jax.data.formats.tfds import as_prepared, features_of
+from bert_jax.data.formats.tfds import as_tfds_address, features_of
 from bert_jax.data.labelled.row_files import AS_USUAL, Reading, read_records, read_text
 from bert_jax.errors import UserError
 
@@ -144,7 +144,7 @@ def _decide_version(stated: Version | None, has_no_answer: bool, marked: bool) -
 
 def _read_entries(path: Path, reading: Reading) -> tuple[Version | None, Iterator[Entry]]:
     """Return the version that a file or prepared split states, and its questions."""
-    if as_prepared(path):
+    if as_tfds_address(path):
         return "2.0" if "is_impossible" in features_of(path) else "1.1", _prepared_entries(path, reading)
     table = _load(path, reading)
     number = str(table.get("version", "")).strip().lower().removeprefix("v")

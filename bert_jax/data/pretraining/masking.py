@@ -1,4 +1,4 @@
-"""Hides tokens for the masked LM, a block of rows at a time. NumPy only: preparation workers import this file too."""
+"""Masking of tokens for the masked LM, a block of rows at a time. NumPy only: preparation workers import it too."""
 
 import dataclasses
 import functools
@@ -12,19 +12,20 @@ from bert_jax.data.pretraining.word_masking import choose_words
 from bert_jax.text.tokenizer import Tokenizer
 
 RandomSource = np.random.Generator | RowGenerator
-# (tokens, candidate, wanted, picks, draws) to positions N picks, ascending, zeros at the end, and their count N
+# (tokens N L, candidate N L, wanted N, picks, random source) to positions (N picks, ascending, zeros at the end) and
+# their count (N)
 PositionChooser = Callable[[np.ndarray, np.ndarray, np.ndarray, int, RandomSource], tuple[np.ndarray, np.ndarray]]
 Masker = Callable[[np.ndarray, np.ndarray, RandomSource], "Masked"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Masked:
-    """A block of `N` rows of `L` tokens with at most `P` hidden in each.
+    """A block of `N` rows of `L` tokens with at most `P` masked tokens in each.
 
-    tokens     N L, as given but for the hidden ones
-    positions  N P, ascending; zeros after `count`
-    labels     N P, the original ids there; zeros after `count`
-    count      N
+    tokens     N L, with the masked tokens replaced
+    positions  N P, of the masked tokens, ascending; zeros after `count`
+    labels     N P, the original ids at these positions; zeros after `count`
+    count      N, number of masked tokens
     """
 
     tokens: np.ndarray
@@ -33,7 +34,7 @@ class Masked:
     count: np.ndarray
 
     def fields(self) -> dict[str, np.ndarray]:
-        """By the names of the record."""
+        """Return the arrays by the names of the record's fields."""
         return {
             "tokens": self.tokens,
             "masked_positions": self.positions,
@@ -43,7 +44,7 @@ class Masked:
 
 
 def make_masker(masking: Masking, tokenizer: Tokenizer) -> Masker:
-    """What hides tokens by this rule: (tokens N L, lengths N, draws) to `Masked`."""
+    """Return a function (tokens N L, lengths N, random source) to `Masked` that follows the rule `masking`."""
     special = tokenizer.special
 
     def masker(tokens: np.ndarray, lengths: np.ndarray, draws: RandomSource) -> Masked:
@@ -68,10 +69,13 @@ def make_masker(masking: Masking, tokenizer: Tokenizer) -> Masker:
 def choose_tokens(
     tokens: np.ndarray, candidate: np.ndarray, wanted: np.ndarray, picks: int, rng: RandomSource
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N `picks`, ascending, zeros at the end) and count (N) of `wanted` single tokens, or all there are."""
+    """Choose `wanted` single tokens of each row, or all candidates if they are fewer.
+
+    Returns positions (N `picks`, ascending, zeros at the end) and their count (N).
+    """
     rows, width = tokens.shape
     count = np.minimum(wanted, candidate.sum(axis=1))
-    # A random key for each token, its column in the low bits: the smallest keys of a row are a fair draw of columns.
+    # Each token gets a random key with its column in the low bits: the smallest keys of a row are a uniform sample.
     bits = max(1, int(width - 1).bit_length())
     low = np.uint32((1 << bits) - 1)
     keys = rng.integers(0, 1 << 32, (rows, width), dtype=np.uint32) & ~low
@@ -100,10 +104,11 @@ def mask_tokens(
     random_share: float = 0.1,
     choose: PositionChooser = choose_tokens,
 ) -> Masked:
-    """Picks `rate` of each row's tokens to predict and hides them: 80% [MASK], 10% a random token, 10% as they were.
+    """Choose `rate` of each row's tokens to predict: 80% become [MASK], 10% a random token, 10% stay as they are.
 
-    The count is round(rate * length), at least 1, at most `max_predictions` and what `choose` finds. Never picks a
-    special token, nor puts one in as a random token. The same rng state makes the same choice. Devlin et al. 2018, 3.1.
+    Chooses round(rate * length) tokens, at least 1 and at most `max_predictions`, or as many as `choose` returns.
+    Special tokens are never chosen, and never the random token. The same state of `rng` gives the same choice.
+    Devlin et al. 2018, 3.1.
     """
     rows, width = tokens.shape
     candidate = np.isin(tokens, np.asarray(special_ids, tokens.dtype), invert=True)  # N L

@@ -1,4 +1,4 @@
-"""A seeded order of n things, one index at a time: no list of all of them in memory."""
+"""A seeded permutation of range(n), computed by index without a list of n numbers in memory."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ _ROUNDS = 4
 
 
 def permute(positions: NDArray[np.uint64], n: int, key: int) -> NDArray[np.int64]:
-    """Where each position below n comes to lie in a pseudo-random permutation of range(n) chosen by `key`.
+    """Return the images of `positions` under a pseudo-random permutation of range(n) chosen by `key`.
 
-    A Feistel network over the smallest even number of bits that holds n (Luby & Rackoff 1988: four rounds); what falls
-    beyond n is sent through again until it falls below, which keeps it a permutation.
+    A Feistel network of four rounds (Luby & Rackoff 1988) over the smallest even number of bits that holds n. Images
+    of n and above go through it again until they are below n, which keeps it a permutation.
     """
     half = max(1, ((n - 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)
@@ -20,15 +20,15 @@ def permute(positions: NDArray[np.uint64], n: int, key: int) -> NDArray[np.int64
     while len(pending):
         left, right = out[pending] >> shift, out[pending] & mask
         for round_number in range(_ROUNDS):
-            left, right = right, left ^ (mix(right, key, round_number) & mask)
+            left, right = right, left ^ (splitmix(right, key, round_number) & mask)
         mixed = (left << shift) | right
         out[pending] = mixed
         pending = pending[mixed >= n]
     return out.astype(np.int64)
 
 
-def mix(x: NDArray[np.uint64], key: int, round_number: int) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele et al. 2014) over x, key and round; arithmetic wraps at 64 bits."""
+def splitmix(x: NDArray[np.uint64], key: int, round_number: int) -> NDArray[np.uint64]:
+    """Return the finalizer of SplitMix64 (Steele et al. 2014) over x, key and round. Arithmetic wraps at 64 bits."""
     offset = (key * 0x9E3779B97F4A7C15 + (round_number + 1) * 0xD1B54A32D192ED03) % (1 << 64)
     x = x * np.uint64(0x2545F4914F6CDD1D) + np.uint64(offset)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

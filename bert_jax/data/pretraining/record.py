@@ -1,4 +1,4 @@
-"""The contract between data preparation and training: one pre-training example, and the manifest beside the shards.
+"""The contract between data preparation and training: the record of a pre-training example, and the manifest.
 
 NumPy and the standard library only: preparation workers import this file too.
 """
@@ -13,34 +13,34 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import LARGEST_SIZES, check_ranges, from_table
-from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskUnit, When
+from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskTiming, MaskUnit
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
 
 SCHEMA_VERSION = 2
-MOST_LENGTH = (1 << 16) - 1  # positions are written in 16 bits
-READABLE = (1, 2)  # the first knew pairs with static masks only; what it left unsaid are the defaults here
+MAX_LENGTH = (1 << 16) - 1  # positions are stored in 16 bits
+READABLE_SCHEMAS = (1, 2)  # schema 1 had pairs with static masks only; the fields that it lacks have defaults here
 WRITER_OPTIONS = "group_size:1,uncompressed"  # one record a chunk: a random read costs 2 microseconds
 MANIFEST = "manifest.json"
-SUFFIX = ".array_record"  # of a shard
+SHARD_SUFFIX = ".array_record"
 TOKENIZER_FOLDER = "tokenizer"
 
-IS_NEXT, IS_RANDOM = 0, 1  # next_label, in the order of the published checkpoints; of sentence-order 1 is swapped
+IS_NEXT, IS_RANDOM = 0, 1  # next_label as in the published checkpoints; of sentence-order, 1 means swapped
 
 
 def record_dtype(
-    length: int, max_predictions: int, vocab_size: int, kind: ExampleKind = "pairs", when: When = "static"
+    length: int, max_predictions: int, vocab_size: int, kind: ExampleKind = "pairs", when: MaskTiming = "static"
 ) -> np.dtype:
-    """The layout of one example, little-endian, fixed size. Fields that a kind has no use for are not there.
+    """Return the layout of one example: little-endian, of fixed size, with the fields that its kind needs.
 
     tokens            `length` ids, padded with the tokenizer's [PAD]
-    length            how many of them are text: all [CLS] and [SEP] included
-    segment_b         of pairs: index of the first token of segment B
-    next_label        of pairs: IS_NEXT or IS_RANDOM
-    starts            of packed rows: a bit a token, the lowest first, set where a document starts
-    masked_positions  of static masks: where something is to be predicted, ascending; zeros after `masked_count`
-    masked_labels     of static masks: the original ids there; zeros after `masked_count`
-    masked_count      of static masks: how many of the two above count
+    length            number of tokens before the padding, with all [CLS] and [SEP]
+    segment_b         pairs only: index of the first token of segment B
+    next_label        pairs only: IS_NEXT or IS_RANDOM
+    starts            packed rows only: one bit per token, lowest first, set at the first token of a document
+    masked_positions  static masks only: positions to predict, ascending; zeros after `masked_count`
+    masked_labels     static masks only: the original ids at these positions; zeros after `masked_count`
+    masked_count      static masks only: number of positions to predict
     """
     token = "<u2" if vocab_size <= 1 << 16 else "<u4"
     fields: list[tuple] = [("tokens", token, (length,)), ("length", "<u2")]
@@ -58,7 +58,7 @@ def record_dtype(
 
 
 def document_starts(rows: np.ndarray) -> np.ndarray:
-    """N L bool: where documents start in packed rows."""
+    """Return a bool array N L that is True at the first tokens of documents in packed rows."""
     return np.unpackbits(rows["starts"], axis=1, count=rows["tokens"].shape[1], bitorder="little").astype(bool)
 
 
@@ -74,24 +74,24 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """How tokens are chosen and hidden. Devlin et al. 2018, 3.1.
+    """The rule by which tokens are masked. Devlin et al. 2018, 3.1.
 
-    when  static: the masks are in the shards. dynamic: training draws them, others each time
-    unit  what is hidden together: a token, a whole word, or up to `max_ngram` words
+    when  static: the masks are in the shards; dynamic: training draws new ones in each epoch
+    unit  what is masked together: a token, a whole word, or up to `max_ngram` words
     """
 
     rate: float = 0.15
     max_predictions: int = 20
     mask_share: float = 0.8
     random_share: float = 0.1
-    when: When = "static"
+    when: MaskTiming = "static"
     unit: MaskUnit = "token"
     max_ngram: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a folder of shards holds. `splits` is {"train": (Shard, ...), "held_out": (Shard, ...)}."""
+    """The content of a folder of shards. `splits` is {"train": (Shard, ...), "held_out": (Shard, ...)}."""
 
     length: int
     vocab_size: int
@@ -101,10 +101,10 @@ class Manifest:
     dupe_factor: int
     splits: dict[str, tuple[Shard, ...]]
     statistics: dict[str, float]
-    settings: dict[str, object]  # the resolved configuration that made them
+    settings: dict[str, object]  # the resolved configuration of `prep shards`
     kind: ExampleKind = "pairs"
     separators: int = 1  # between the two texts of a pair
-    segments: int = 2  # of a pair, for the model: 1 where it is not told which text a token is of
+    segments: int = 2  # segment ids of a pair: 1 for models without them
     schema: int = SCHEMA_VERSION
 
     @property
@@ -113,7 +113,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the data: sha256 over the hashes of all shards in order, the rule of dynamic masks, segments."""
+        """The sha256 that identifies the data: over the hashes of all shards, the rule of dynamic masks, segments."""
         decisive = [shard.sha256 for split in sorted(self.splits) for shard in self.splits[split]]
         if self.masking.when == "dynamic":
             decisive.append(json.dumps([dataclasses.asdict(self.masking), self.seed], sort_keys=True))
@@ -129,19 +129,19 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder of shards; says what to do where it is missing, broken or of another schema."""
+    """Read the manifest of a folder of shards. Raises UserError if it is missing, broken or of another schema."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Make the shards with `bert-jax prep shards --output {folder} ...`")
     if not path.is_file():
-        if lengths := sorted(str(found.parent) for found in folder.glob(f"*/{MANIFEST}")):
+        if lengths := sorted(str(manifest.parent) for manifest in folder.glob(f"*/{MANIFEST}")):
             raise UserError(f"{folder}: no {MANIFEST}, shards of several lengths. Give one of {', '.join(lengths)}")
         raise UserError(f"{folder}: no {MANIFEST}, not finished shards. Run `bert-jax prep shards` to its end")
     try:
         fields = _read_fields(path)
-        if fields["schema"] not in READABLE:
+        if fields["schema"] not in READABLE_SCHEMAS:
             raise UserError(
-                f"{path}: schema {fields['schema']}, this version reads {' and '.join(map(str, READABLE))}. "
+                f"{path}: schema {fields['schema']}, this version reads {' and '.join(map(str, READABLE_SCHEMAS))}. "
                 "Run `bert-jax prep shards` again"
             )
         splits = {
@@ -167,20 +167,20 @@ def _read_fields(path: Path) -> dict[str, Any]:
 def _check_ranges(manifest: Manifest, path: Path) -> None:
     """Raise UserError for sizes that no shards of ours have: records of them would not fit into memory."""
     try:
-        check_ranges(manifest, length=(3, MOST_LENGTH), vocab_size=(1, LARGEST_SIZES["vocab_size"]), separators=(0, 2))
-        check_ranges(manifest.masking, max_predictions=(0, MOST_LENGTH), rate=(0.0, 1.0), max_ngram=(1, MOST_LENGTH))
+        check_ranges(manifest, length=(3, MAX_LENGTH), vocab_size=(1, LARGEST_SIZES["vocab_size"]), separators=(0, 2))
+        check_ranges(manifest.masking, max_predictions=(0, MAX_LENGTH), rate=(0.0, 1.0), max_ngram=(1, MAX_LENGTH))
     except UserError as error:
         raise UserError(f"{path}: {error}. Run `bert-jax prep shards` again") from None
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises UserError where the manifest lists a file twice or elsewhere, or leaves out one that is there.
+    """Raise UserError if the manifest lists a file twice or outside of the folder, or doesn't list a file in it.
 
-    What is in the files, `bert-jax prep check` tells.
+    `bert-jax prep check` verifies the content of the files.
     """
     files = [shard.file for shards in manifest.splits.values() for shard in shards]
     strange = [file for file, times in collections.Counter(files).items() if times > 1 or Path(file).name != file]
     if strange:
         raise UserError(f"{folder / MANIFEST}: {strange[0]!r} is listed twice or lies elsewhere. Make the shards again")
-    if extra := sorted({path.name for path in folder.glob(f"*{SUFFIX}")} - set(files)):
+    if extra := sorted({path.name for path in folder.glob(f"*{SHARD_SUFFIX}")} - set(files)):
         raise UserError(f"{folder / MANIFEST}: {extra[0]} is there and not listed. Make the shards again")

@@ -1,4 +1,4 @@
-"""Batches of pre-training examples by step: the position in the data is the step, nothing else has to be saved."""
+"""Batches of pre-training examples by step. The step is the whole position in the data: nothing else is saved."""
 
 import functools
 from pathlib import Path
@@ -15,7 +15,7 @@ from bert_jax.data.pretraining.row_random import RowGenerator, row_keys
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 
-ORDERED_TOGETHER = 1 << 14  # positions whose order is worked out in one go: the cost of NumPy's calls is shared
+PERMUTED_TOGETHER = 1 << 14  # positions permuted in one call, which shares the cost of NumPy's calls
 
 
 class Shards:
@@ -38,22 +38,25 @@ class Shards:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, indices: NDArray[np.int64]) -> np.ndarray:
-        """The examples at `indices`, in that order, as one structured array. Raises UserError at a damaged record."""
+        """Return the examples at `indices`, in that order, as one structured array.
+
+        Raises UserError for a damaged record.
+        """
         shards = np.searchsorted(self._ends, indices, side="right")
         rows = indices - self._starts[shards]
         readers, size = self._readers, self.dtype.itemsize
-        at = list(zip(shards.tolist(), rows.tolist(), strict=True))
+        places = list(zip(shards.tolist(), rows.tolist(), strict=True))
         try:
-            records = [readers[shard].read(row, row + 1)[0] for shard, row in at]
+            records = [readers[shard].read(row, row + 1)[0] for shard, row in places]
             whole = all(len(record) == size for record in records)
         except (RuntimeError, ValueError, IndexError):
             whole = False
         if not whole:
-            self._name_damage(at)
+            self._name_damage(places)
         return np.frombuffer(b"".join(records), self.dtype)
 
     def batch(self, indices: NDArray[np.int64], seed: int, epoch: NDArray[np.int64] | int = 0) -> dict[str, np.ndarray]:
-        """The examples at `indices` as a batch. Dynamic masks depend on seed, epoch and index of each alone."""
+        """Return the examples at `indices` as a batch. Dynamic masks depend on seed, epoch and index only."""
         batch = as_batch(self.read(indices))
         if self.manifest.segments == 1:
             batch["segment_b"] = batch["length"]
@@ -63,9 +66,9 @@ class Shards:
         masked = self._masker(batch["tokens"], batch["length"], draws).fields()
         return batch | {name: values.astype(np.int32) for name, values in masked.items()}
 
-    def _name_damage(self, at: list[tuple[int, int]]) -> NoReturn:
-        """Raises UserError for the first of these examples that cannot be read."""
-        for shard, row in at:
+    def _name_damage(self, places: list[tuple[int, int]]) -> NoReturn:
+        """Raise UserError for the first of these examples, (shard, row), that cannot be read."""
+        for shard, row in places:
             try:
                 reason = f"{len(self._readers[shard].read(row, row + 1)[0])} bytes instead of {self.dtype.itemsize}"
             except (RuntimeError, ValueError, IndexError) as error:
@@ -75,14 +78,15 @@ class Shards:
                     f"{self._paths[shard]}: example {row} is damaged ({reason}). "
                     "Run `bert-jax prep check` on the folder, then make its shards again"
                 )
-        raise UserError(f"{self._paths[at[0][0]]}: could not be read a moment ago, now it can. Check the disk")
+        raise UserError(f"{self._paths[places[0][0]]}: could not be read a moment ago, now it can. Check the disk")
 
 
 class PretrainingBatches:
-    """Batch `step` holds examples step * batch_size onwards of an endless stream, in a new seeded order each epoch.
+    """Batches of an endless stream of examples, in a new seeded order in each epoch.
 
-    Dynamic masks are drawn anew in each epoch, the same ones however often and wherever the batch is read. A process
-    reads only its rows of the global batch, so the order does not depend on the number of processes.
+    Batch `step` has the examples from position step * batch_size on. Dynamic masks are new in each epoch, and the same
+    whenever and wherever a batch is read. A process reads only its rows of the global batch, so the order does not
+    depend on the number of processes.
     """
 
     def __init__(self, shards: Shards, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
@@ -91,48 +95,48 @@ class PretrainingBatches:
         self.shards, self.batch_size, self.seed = shards, batch_size, seed
         rows = batch_size // processes
         self._rows = np.arange(process * rows, (process + 1) * rows)
-        self._order = functools.lru_cache(maxsize=4)(self._ordered)
+        self._order = functools.lru_cache(maxsize=4)(self._permuted_block)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         position = step * self.batch_size + self._rows
         epoch, offset = np.divmod(position, len(self.shards))
-        block, within = np.divmod(offset, ORDERED_TOGETHER)
+        block, within = np.divmod(offset, PERMUTED_TOGETHER)
         indices = np.empty_like(position)
         for number, part in set(zip(epoch.tolist(), block.tolist(), strict=True)):
-            here = (epoch == number) & (block == part)
-            indices[here] = self._order(number, part)[within[here]]
+            in_block = (epoch == number) & (block == part)
+            indices[in_block] = self._order(number, part)[within[in_block]]
         return self.shards.batch(indices, self.seed, epoch)
 
-    def _ordered(self, epoch: int, block: int) -> NDArray[np.int64]:
-        """Which examples stand at one block of an epoch's positions."""
-        start = block * ORDERED_TOGETHER
-        positions = np.arange(start, min(start + ORDERED_TOGETHER, len(self.shards)), dtype=np.uint64)
+    def _permuted_block(self, epoch: int, block: int) -> NDArray[np.int64]:
+        """Return the indices of the examples at one block of an epoch's positions."""
+        start = block * PERMUTED_TOGETHER
+        positions = np.arange(start, min(start + PERMUTED_TOGETHER, len(self.shards)), dtype=np.uint64)
         return permute(positions, len(self.shards), self.seed * 1_000_003 + epoch)
 
 
 def held_out_batches(
     shards: Shards, batch_size: int, limit: int, process: int = 0, processes: int = 1
 ) -> list[dict[str, np.ndarray]]:
-    """This process's rows of the first `limit` examples in order; rows of weight 0 fill the last batch up.
+    """Return this process's rows of the first `limit` examples, in order. Rows of weight 0 fill the last batch.
 
-    Dynamic masks come from the seed of the shards: they are the same at each evaluation, and in each run.
+    Dynamic masks depend on the seed of the shards, so they are the same in each evaluation and each run.
     """
     count = min(limit, len(shards))
     rows = batch_size // processes
-    mine = slice(process * rows, (process + 1) * rows)
+    own_rows = slice(process * rows, (process + 1) * rows)
     batches = []
     for start in range(0, count, batch_size):
         batch = shards.batch(np.arange(start, min(start + batch_size, count)), shards.manifest.seed)
         empty = batch_size - len(batch["weight"])
         filled = {name: np.pad(rows, ((0, empty), *[(0, 0)] * (rows.ndim - 1))) for name, rows in batch.items()}
-        batches.append({name: values[mine] for name, values in filled.items()})
+        batches.append({name: values[own_rows] for name, values in filled.items()})
     return batches
 
 
 def as_batch(records: np.ndarray) -> dict[str, np.ndarray]:
-    """Records as int32 arrays: tokens B L, masked_positions and masked_labels B P, the others B; weight float32 B.
+    """Return records as int32 arrays: tokens B L, masked_positions and masked_labels B P, the others B.
 
-    In rows that are no pairs segment B starts at the end. Of packed rows `starts` is B L bool.
+    Adds weight, float32 B. In rows that are not pairs, segment B starts at the end. In packed rows, starts is bool B L.
     """
     names = [name for name in records.dtype.names or () if name != "starts"]
     batch = {name: np.ascontiguousarray(records[name], np.int32) for name in names}

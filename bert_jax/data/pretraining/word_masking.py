@@ -1,4 +1,4 @@
-"""Chooses whole words, or short runs of them, to predict. NumPy only: preparation workers import this file too."""
+"""Choice of whole words, or n-grams of words, to mask. NumPy only: preparation workers import this file too."""
 
 import dataclasses
 
@@ -8,13 +8,13 @@ from bert_jax.data.pretraining.row_random import RowGenerator
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
-    """The words of a block of rows, one after the other.
+class WordIndex:
+    """The words of a block of rows, in order.
 
-    number       N L, the word of each token that belongs to one
-    begins       N L bool, where one starts
-    start, end   of each word in the block laid out flat
-    adjoined     of each word, how many words stand in an unbroken run from it on, itself among them
+    number      N L, the word of each token that belongs to one
+    begins      N L bool, True at the first token of a word
+    start, end  of each word, in the flattened block
+    adjoined    of each word, the number of adjacent words from it on, itself included
     """
 
     number: np.ndarray
@@ -24,10 +24,11 @@ class Words:
     adjoined: np.ndarray
 
 
-def find_words(candidate: np.ndarray, goes_on: np.ndarray, *, longest_run: int) -> Words:
-    """Words are a token and those after it that go on with it; what is no candidate parts them.
+def find_words(candidate: np.ndarray, goes_on: np.ndarray, *, longest_run: int) -> WordIndex:
+    """Return the words of a block: a candidate token, and the candidates after it that continue its word.
 
     candidate, goes_on  N L bool
+    longest_run         limit of `adjoined`
     """
     rows, width = candidate.shape
     begins = candidate.copy()
@@ -37,10 +38,10 @@ def find_words(candidate: np.ndarray, goes_on: np.ndarray, *, longest_run: int) 
     size = np.bincount(number[candidate], minlength=len(start))
     end = start + size
     adjoined = np.ones(len(start), np.int64)
-    joined = np.append((start[1:] == end[:-1]) & (start[1:] % width > 0), False)  # to the word after it
+    joined = np.append((start[1:] == end[:-1]) & (start[1:] % width > 0), False)  # to the next word
     for _ in range(longest_run - 1):
         adjoined[:-1] = np.where(joined[:-1], np.minimum(adjoined[1:] + 1, longest_run), 1)
-    return Words(number, begins, start, end, adjoined)
+    return WordIndex(number, begins, start, end, adjoined)
 
 
 def choose_words(
@@ -53,12 +54,16 @@ def choose_words(
     goes_on: np.ndarray,
     max_ngram: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (N `picks`, ascending, zeros at the end) and count (N) of whole words, `wanted` tokens at most.
+    """Choose whole words of each row with `wanted` tokens at most.
 
-    `goes_on` says of each id whether it goes on with the word before it. Words are tried in a random order, each with n
-    words from it on, n drawn with probability proportional to 1/n and lowered until it fits. What fits in no way, or
-    overlaps with what is chosen, is skipped and the next is tried, as google-research/bert does (--do_whole_word_mask)
-    and google-research/albert (--ngram). So a row may have fewer than `wanted`, and none where no word fits.
+    Returns positions (N `picks`, ascending, zeros at the end) and their count (N).
+
+    Words are tried in random order, each with n words from it on: n is drawn with probability proportional to 1/n, and
+    lowered until the words fit. Words that don't fit, or overlap with chosen ones, are skipped, as in
+    google-research/bert (--do_whole_word_mask) and google-research/albert (--ngram). So a row may have fewer than
+    `wanted` tokens, and none if no word fits.
+
+    goes_on  bool, of each id whether it continues the word before it
     """
     rows, width = tokens.shape
     words = find_words(candidate, goes_on[tokens], longest_run=max_ngram)
@@ -75,16 +80,16 @@ def choose_words(
     return positions, count
 
 
-def _draw_runs(words: Words, max_ngram: int, draw: np.ndarray) -> np.ndarray:
-    """How many words to hide from each on: n of those in a run with probability proportional to 1/n."""
+def _draw_runs(words: WordIndex, max_ngram: int, draw: np.ndarray) -> np.ndarray:
+    """Draw the number n of words to mask from each word on, up to `adjoined`, with probability proportional to 1/n."""
     shares = 1.0 / np.arange(1, max_ngram + 1)
-    below = np.cumsum(shares)[:-1]  # of n, not divided by their sum
+    below = np.cumsum(shares)[:-1]  # not normalized
     total = np.cumsum(shares)[words.adjoined - 1]
     return 1 + np.searchsorted(below, draw[words.begins] * total, side="right")
 
 
 def _random_order(begins: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """N L: the columns where words start, in a random order, `width` after them."""
+    """Return N L: the columns of the first tokens of words in random order, then `width`."""
     width = begins.shape[1]
     low = np.uint32((1 << int(width).bit_length()) - 1)
     keys = np.where(begins, (keys & ~low) | np.arange(width, dtype=np.uint32), np.uint32(0xFFFFFFFF))
@@ -93,9 +98,9 @@ def _random_order(begins: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def _take(
-    words: Words, run: np.ndarray, order: np.ndarray, left: np.ndarray, max_ngram: int, taken: np.ndarray
+    words: WordIndex, run: np.ndarray, order: np.ndarray, left: np.ndarray, max_ngram: int, taken: np.ndarray
 ) -> None:
-    """Marks in `taken` the words that are chosen: one try at a time, for all rows that still have room."""
+    """Mark the chosen words in `taken`. Each attempt tries one word in every row that still has room."""
     width = order.shape[1]
     total = words.begins.sum(axis=1)
     active = np.flatnonzero(total)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from bert_jax.data.labelled.squad import Questions
-from bert_jax.data.windows import Pieces, Windows
+from bert_jax.data.windows import TextTokens, Windows
 from bert_jax.tasks.squad_scores import exact_match
 
 
@@ -29,7 +29,7 @@ class AnswerTokens:
         return self.last - self.first + 1
 
 
-def find_tokens(questions: Questions, pieces: Pieces) -> AnswerTokens:
+def find_tokens(questions: Questions, pieces: TextTokens) -> AnswerTokens:
     """Return the tokens that overlap the answers; `pieces` are those of the contexts."""
     bounds, spans = pieces.bounds, pieces.spans
     first = np.full(len(questions), -1, np.int64)
@@ -61,7 +61,7 @@ def places_in_rows(answers: AnswerTokens, windows: Windows) -> np.ndarray:
 
 def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
     """Return `places_in_rows` for the questions that the windows were cut from."""
-    return places_in_rows(find_tokens(questions, windows.pieces), windows)
+    return places_in_rows(find_tokens(questions, windows.tokens), windows)
 
 
 def limits_of(
@@ -77,7 +77,7 @@ def limits_of(
     whole = np.zeros(len(questions), bool)
     whole[windows.owner[places[:, 0] > 0]] = True
     torn = answers.shown & ~long & ~whole
-    inexact = _inexact(questions, windows.pieces, answers)
+    inexact = _inexact(questions, windows.tokens, answers)
 
     def share(count: int) -> str:
         return f"{count} of {total} {split}answers ({count / total:.2%})"
@@ -102,7 +102,7 @@ def limits_of(
     return notes
 
 
-def _inexact(questions: Questions, pieces: Pieces, answers: AnswerTokens) -> list[str]:
+def _inexact(questions: Questions, pieces: TextTokens, answers: AnswerTokens) -> list[str]:
     """Return the ids of the questions whose answer differs from the text of its tokens."""
     ids = []
     for i in np.flatnonzero(answers.shown).tolist():

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from bert_jax.data.token_cache import keeping
+from bert_jax.data.token_cache import with_cache
 from bert_jax.errors import UserError
 from bert_jax.finetuning.readers.multiple_choice import read_choice, read_choice_dev
 from bert_jax.finetuning.readers.questions import read_questions, read_questions_dev
@@ -33,11 +33,11 @@ DEV_READERS: dict[str, ReadDev] = {
 
 def read_task_data(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     """Read and encode the training and dev examples of the task. Raises UserError if a file is invalid."""
-    return READERS.get(config.task, read_texts)(config, keeping(tokenizer))
+    return READERS.get(config.task, read_texts)(config, with_cache(tokenizer))
 
 
 def read_dev(kind: str, request: ScoringRequest) -> Examples:
     """Read labelled examples to score a model of this head kind on."""
     if kind not in DEV_READERS:
         raise UserError(f"{article(kind)} model has no task to be scored on")
-    return DEV_READERS[kind](dataclasses.replace(request, tokenizer=keeping(request.tokenizer)))
+    return DEV_READERS[kind](dataclasses.replace(request, tokenizer=with_cache(request.tokenizer)))

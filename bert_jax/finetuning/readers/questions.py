@@ -9,7 +9,7 @@ from bert_jax.data.answer_lengths import default_longest
 from bert_jax.data.labelled.row_files import reading_of
 from bert_jax.data.labelled.split_files import file_to_score, read_splits
 from bert_jax.data.labelled.squad import Questions, read_squad
-from bert_jax.data.windows import Windows, character_counts, cut, windows_of_pairs, windows_of_pieces
+from bert_jax.data.windows import Windows, character_counts, tokenize_texts, windows_of_pairs, windows_of_tokens
 from bert_jax.errors import UserError
 from bert_jax.finetuning.readers.answer_spans import AnswerTokens, find_tokens, limits_of, places_in_rows
 from bert_jax.finetuning.reviews.answer_review import answer_questions, answer_scores, golds_of, review_answers
@@ -38,17 +38,17 @@ def read_questions(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         raise UserError(f"{train.source}: no answer occurs in its context")
     train = dataclasses.replace(train, items=items)
     contexts = [item.context for item in items]
-    pieces = cut(tokenizer, contexts)
+    pieces = tokenize_texts(tokenizer, contexts)
     answers = find_tokens(train, pieces)
     longest = config.max_answer_length or default_longest(
         pieces.lengths, character_counts(contexts), answers.lengths[answers.shown]
     )
     limits = np.full(len(items), longest)
     texts = [item.question for item in items]
-    windows = windows_of_pieces(tokenizer, texts, pieces, limits, config.length, config.overlap)
+    windows = windows_of_tokens(tokenizer, texts, pieces, limits, config.length, config.overlap)
     training = _examples(train, windows, train.has_no_answer, answers, "training ")
     windows = _windows(dev, tokenizer, config.length, config.overlap, longest)
-    scored = _examples(dev, windows, train.has_no_answer, find_tokens(dev, windows.pieces), "dev ")
+    scored = _examples(dev, windows, train.has_no_answer, find_tokens(dev, windows.tokens), "dev ")
     notes += [*training.notes, *scored.notes]
     record = TaskRecord.of(
         name="squad",
@@ -68,7 +68,7 @@ def read_questions_dev(request: ScoringRequest) -> Examples:
     notes: list[str] = []
     questions = read_squad(file_to_score(request.data, SUFFIXES, notes.append), reading=request.reading)
     windows = _windows(questions, request.tokenizer, request.length, record.overlap, record.max_answer_length)
-    answers = find_tokens(questions, windows.pieces)
+    answers = find_tokens(questions, windows.tokens)
     examples = _examples(questions, windows, record.no_answer, answers, "", record.threshold)
     return dataclasses.replace(examples, notes=[*notes, *questions.notes, *examples.notes])
 

@@ -71,10 +71,10 @@ def _examples(
                     f"{', '.join(tagset.types)} (seen in training)"
                 )
     windows = windows_of_texts(tokenizer, [sentence.text for sentence in sentences.items], length, overlap)
-    places = windows.places()
+    places = windows.best_positions()
     tokens: list[list[int]] = []  # for each word, the index of its first piece in the encoded tokens, or -1
-    for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.pieces.bounds.tolist()), strict=True):
-        piece = first_pieces(windows.pieces.spans[start:end], sentence.words)
+    for sentence, (start, end) in zip(sentences.items, itertools.pairwise(windows.tokens.bounds.tolist()), strict=True):
+        piece = first_pieces(windows.tokens.spans[start:end], sentence.words)
         tokens.append((np.where(piece < 0, -1, places[start:end][piece]) if end > start else piece).tolist())
     sentences = _trim_hidden(sentences, tokens)
     token_labels = np.full(len(windows.encoded.tokens), NO_LABEL, np.int32)

@@ -15,7 +15,7 @@ from bert_jax.data.labelled.row_files import SUFFIXES, reading_of
 from bert_jax.data.labelled.row_notes import one_class_notes, score_notes, several_notes
 from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import file_to_score
-from bert_jax.data.long_texts import TextRows, encode_texts, outputs_in_ways
+from bert_jax.data.long_texts import TextRows, encode_long_texts, outputs_in_ways
 from bert_jax.errors import UserError
 from bert_jax.finetuning.reviews.row_review import review_numbers, review_rows
 from bert_jax.finetuning.task_data import Examples, ScoringRequest, TaskData
@@ -182,7 +182,7 @@ class _TextReader:
     def texts(self, rows: Rows, way: str | None = None) -> TextRows:
         """Encode the rows; `way` to read long texts replaces that of the task."""
         way = way or self.record.long_texts or "cut"
-        return encode_texts(rows, self.tokenizer, self.length, way, self.record.overlap)
+        return encode_long_texts(rows, self.tokenizer, self.length, way, self.record.overlap)
 
     def examples(self, rows: Rows, texts: TextRows) -> Examples:
         score = functools.partial(_score, self.labels, self.problem, self.record)

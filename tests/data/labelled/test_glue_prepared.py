@@ -5,7 +5,7 @@ import json
 import pytest
 from prepared import prepare_glue, prepare_squad
 
-from bert_jax.data.formats.tfds import Prepared
+from bert_jax.data.formats.tfds import TfdsAddress
 from bert_jax.data.labelled.glue import dev_file, glue_file, has_file, read_glue, read_task, rows_to_answer
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.own_rows import read_labelled
@@ -59,7 +59,7 @@ def test_rows_and_label_order_equal_those_of_the_official_files(tmp_path, name):
     assert getattr(builder.info.features["label"], "names", None) == (task.labels and list(task.labels))
     official = read_task(name, tmp_path)
     for given in (f"tfds:glue@{tmp_path}/tfds", f"tfds:glue/{name}@{tmp_path}/tfds"):
-        found = read_task(name, Prepared.read(given).path(""))
+        found = read_task(name, TfdsAddress.read(given).path(""))
         assert same(found.train, official.train) and same(found.dev, official.dev)
         assert found.also.keys() == official.also.keys() and all(
             same(found.also[key], official.also[key]) for key in found.also
@@ -77,19 +77,19 @@ def test_real_rows_are_the_same_too(tmp_path, shared_data, name):
         (sliced / f"{file}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     splits = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     prepare_glue(name, sliced, tmp_path / "tfds", splits)
-    data = Prepared.read(f"tfds:glue@{tmp_path}/tfds").path("")
+    data = TfdsAddress.read(f"tfds:glue@{tmp_path}/tfds").path("")
     official, found = read_task(name, sliced), read_task(name, data)
     assert same(found.train, official.train) and same(found.dev, official.dev)
     test = read_glue(name, glue_file(name, data, "test.tsv"))
     assert test.labels is None and same(test, read_glue(name, sliced / "test.tsv"))
-    part = read_glue(name, dev_file(name, Prepared.read(str(data)).path("validation[:11]")))
+    part = read_glue(name, dev_file(name, TfdsAddress.read(str(data)).path("validation[:11]")))
     assert len(part) == 11
 
 
 def test_the_diagnostic_set_is_read_for_mnli(tmp_path):
     (tmp_path / "diagnostic.tsv").write_text("index\tsentence1\tsentence2\n0\ta\tb\n1\tc\td\n")
     prepare_glue("ax", tmp_path, tmp_path / "tfds", {"test": "diagnostic.tsv"})
-    data = Prepared.read(f"tfds:glue@{tmp_path}/tfds").path("")
+    data = TfdsAddress.read(f"tfds:glue@{tmp_path}/tfds").path("")
     assert same(read_glue("mnli", rows_to_answer("AX", data)), read_glue("mnli", tmp_path / "diagnostic.tsv"))
     assert rows_to_answer("MNLI-m", data) is None and not has_file("mnli", data, "train.tsv")
 
@@ -121,12 +121,12 @@ def rte(tmp_path_factory):
 )
 def test_what_is_not_there_is_one_line_with_the_way_out(rte, name, given, says):
     with pytest.raises(UserError, match=says) as caught:
-        read_task(name, Prepared.read(given.format(rte)).path("") if "?" not in given else _path(given.format(rte)))
+        read_task(name, TfdsAddress.read(given.format(rte)).path("") if "?" not in given else _path(given.format(rte)))
     assert "\n" not in str(caught.value)
 
 
 def _path(given):
-    asked = Prepared.read(given)
+    asked = TfdsAddress.read(given)
     return asked.path(asked.split)
 
 
@@ -134,7 +134,7 @@ def test_own_rows_come_from_any_data_set(rte):
     columns = Columns("sentence1", "sentence2", "label")
     found = read_labelled(_path(f"tfds:glue/rte@{rte}?split=train"), columns)
     assert found.labels == ("entailment", "not_entailment") and len(found.train) + len(found.dev) == 120
-    whole = read_labelled(Prepared.read(f"tfds:glue/rte@{rte}").path(""), columns)
+    whole = read_labelled(TfdsAddress.read(f"tfds:glue/rte@{rte}").path(""), columns)
     assert (len(whole.train), len(whole.dev)) == (120, 9) and whole.train.pairs[0].endswith("?")
 
 
@@ -153,7 +153,7 @@ def test_squad_is_read_as_from_its_file(tmp_path):
         path = tmp_path / f"{config}.json"
         path.write_text(json.dumps(table(config == "v2.0")))
         prepare_squad(config, tmp_path / "tfds", {"train": path, "validation": path})
-        train, dev = find_split_files(Prepared.read(f"tfds:squad/{config}@{tmp_path}/tfds").path(""), (".json",))
+        train, dev = find_split_files(TfdsAddress.read(f"tfds:squad/{config}@{tmp_path}/tfds").path(""), (".json",))
         assert str(train).endswith("?split=train") and str(dev).endswith("?split=validation")
         found, official = read_squad(dev), read_squad(path)
         assert found.has_no_answer == official.has_no_answer == (config == "v2.0")

@@ -81,7 +81,7 @@ def test_delimiters_that_do_not_fit_every_row_are_named_and_not_taken(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text;n\na;1\nb; c;2\n")
     for read in (lambda: read_rows(path, ONLY_TEXT), lambda: prepared(path)):
-        with pytest.raises(UserError, match=r"are the columns parted by semicolons\? .*--delimiter ';'"):
+        with pytest.raises(UserError, match=r"are the columns separated by semicolons\? .*--delimiter ';'"):
             read()
 
 

@@ -53,7 +53,7 @@ def test_what_parts_columns_is_found_and_told(tmp_path, name, mark, word):
     texts, labels, notes = read(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
     assert (texts, labels) == (["Un café crème", "d'accord, déjà vu"], ["a", "b"])
     usual = (mark == "\t") == name.endswith(".tsv") and mark == "\t"
-    assert [f"line 1: {word} part the columns" in note for note in notes] == ([] if usual else [True])
+    assert [f"line 1: {word} separate the columns" in note for note in notes] == ([] if usual else [True])
     assert prepared(tmp_path / name) == (texts, notes)
     assert read(tmp_path / name, (tmp_path / name).read_bytes(), delimiter=mark)[2] == []
     assert prepared(tmp_path / name, delimiter=mark) == (texts, [])
@@ -131,7 +131,7 @@ def test_bytes_that_an_encoding_lacks_are_told_by_line_or_replaced(tmp_path):
         ("a.csv", b"\xef\xbb\xbftext,label\na,b\n", {"encoding": "cp1252"}, "begins with the mark of UTF-8"),
         ("a.csv", b"text,label\n", {"encoding": "cp1253x"}, "no such encoding; did you mean"),
         ("a.csv", b"text,label\n", {"encoding": "rot13"}, "no such encoding"),
-        ("a.csv", b"text,label\n", {"delimiter": ";;"}, "one character parts columns"),
+        ("a.csv", b"text,label\n", {"delimiter": ";;"}, "it is one character"),
         ("a.txt", b"a\n", {"delimiter": ";"}, "a.txt is no .csv or .tsv"),
         ("a.parquet", b"", {"encoding": "cp1252"}, "a .parquet file says its encoding itself"),
         ("a.csv", b"\x1f\x8b\x08", {}, r"It begins as a gzip file \(.gz\)"),

@@ -1,4 +1,4 @@
-"""Masks that training draws: a function of seed, epoch and example alone."""
+"""Dynamic masks depend on seed, epoch and example only."""
 
 import random
 from pathlib import Path
@@ -16,7 +16,7 @@ STEMS, ENDS = [a + b for a in "bdfgkl" for b in "aeou"], ["ing", "on", "us"]
 
 @pytest.fixture(scope="module", params=["pairs", "packed"])
 def shards(request, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two shards of dynamically masked examples, of whole words in up to two pieces; some are held out."""
+    """Make two shards of examples with dynamic whole-word masks; words have up to two tokens, some text is held out."""
     folder = tmp_path_factory.mktemp("dynamic")
     rng = random.Random(3)
     (folder / "corpus").mkdir()
@@ -54,16 +54,16 @@ def unmasked(batch: dict) -> np.ndarray:
     return tokens
 
 
-def test_a_batch_depends_on_its_step_alone(shards):
-    one, two = (PretrainingBatches(Shards(shards, "train"), 7, seed=1) for _ in range(2))
-    forward = [one.batch(step) for step in range(9)]
-    assert all(equal(a, two.batch(8 - i)) for i, a in enumerate(reversed(forward)))
-    other = PretrainingBatches(Shards(shards, "train"), 7, seed=2)
-    assert not equal(forward[0], other.batch(0))
+def test_dynamically_masked_batch_depends_on_its_step_only(shards):
+    ascending, descending = (PretrainingBatches(Shards(shards, "train"), 7, seed=1) for _ in range(2))
+    forward = [ascending.batch(step) for step in range(9)]
+    assert all(equal(batch, descending.batch(8 - i)) for i, batch in enumerate(reversed(forward)))
+    other_seed = PretrainingBatches(Shards(shards, "train"), 7, seed=2)
+    assert not equal(forward[0], other_seed.batch(0))
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_the_rows_of_the_processes_are_those_of_one(shards, processes):
+def test_processes_together_read_the_dynamically_masked_global_batch(shards, processes):
     whole = PretrainingBatches(Shards(shards, "train"), 12, seed=9)
     parts = [PretrainingBatches(Shards(shards, "train"), 12, 9, process, processes) for process in range(processes)]
     for step in (0, 3, 50):
@@ -71,7 +71,7 @@ def test_the_rows_of_the_processes_are_those_of_one(shards, processes):
         assert equal({name: np.concatenate([part[name] for part in rows]) for name in rows[0]}, whole.batch(step))
 
 
-def test_each_epoch_has_the_same_text_and_other_masks(shards):
+def test_epochs_have_the_same_texts_and_different_masks(shards):
     data = Shards(shards, "train")
     indices = np.arange(len(data))
     first, again, second = (data.batch(indices, 4, epoch) for epoch in (0, 0, 1))
@@ -84,22 +84,24 @@ def test_each_epoch_has_the_same_text_and_other_masks(shards):
     assert np.array_equal(unmasked(batches.batch(0))[order], np.array(sorted(unmasked(first), key=bytes)))
 
 
-def test_held_out_masks_are_always_the_same(shards):
+def test_held_out_masks_do_not_change(shards):
     data = Shards(shards, "held_out")
-    one, two = (held_out_batches(Shards(shards, "held_out"), 8, limit=10**6) for _ in range(2))
-    assert all(equal(a, b) for a, b in zip(one, two, strict=True))
-    weights = np.concatenate([batch["weight"] for batch in one])
+    batches, again = (held_out_batches(Shards(shards, "held_out"), 8, limit=10**6) for _ in range(2))
+    assert all(equal(a, b) for a, b in zip(batches, again, strict=True))
+    weights = np.concatenate([batch["weight"] for batch in batches])
     assert weights.sum() == len(data) and len(weights) % 8 == 0
-    assert not np.concatenate([batch["masked_count"] for batch in one])[weights == 0].any()
+    assert not np.concatenate([batch["masked_count"] for batch in batches])[weights == 0].any()
     halves = [held_out_batches(data, 8, 10**6, process, 2) for process in range(2)]
-    for left, right, whole in zip(*halves, one, strict=True):
+    for left, right, whole in zip(*halves, batches, strict=True):
         assert equal({name: np.concatenate([left[name], right[name]]) for name in left}, whole)
-    other = held_out_batches(data, 5, limit=10**6)  # in batches of another size, too
-    found, expected = (np.concatenate([b["masked_positions"] for b in many])[: len(data)] for many in (other, one))
-    assert np.array_equal(found, expected)
+    other_size = held_out_batches(data, 5, limit=10**6)
+    positions, expected = (
+        np.concatenate([batch["masked_positions"] for batch in sized])[: len(data)] for sized in (other_size, batches)
+    )
+    assert np.array_equal(positions, expected)
 
 
-def test_whole_words_are_masked_and_the_shapes_are_fixed(shards):
+def test_whole_words_are_masked_and_shapes_are_fixed(shards):
     data = Shards(shards, "train")
     batch = data.batch(np.arange(len(data)), 0)
     most = data.manifest.masking.max_predictions
@@ -110,5 +112,5 @@ def test_whole_words_are_masked_and_the_shapes_are_fixed(shards):
     for row, count in enumerate(batch["masked_count"]):
         masked[row, batch["masked_positions"][row, :count]] = True
     control = np.isin(tokens, tokenizer.special.all())
-    joined = tokenizer.continuations()[tokens][:, 1:] & ~control[:, :-1]  # a text may be cut within a word
+    joined = tokenizer.continuations()[tokens][:, 1:] & ~control[:, :-1]  # a text may be truncated within a word
     assert joined.any() and masked.any() and not (joined & (masked[:, 1:] != masked[:, :-1])).any()

@@ -1,3 +1,5 @@
+"""Masking of single tokens: how many, which ones, and what replaces them."""
+
 import dataclasses
 
 import numpy as np
@@ -16,7 +18,7 @@ def mask(tokens: np.ndarray, lengths: np.ndarray, *, seed: int = 0, max_predicti
     return mask_tokens(tokens, lengths, rng=np.random.default_rng(seed), max_predictions=max_predictions, **options)
 
 
-def rows_of(rng: np.random.Generator, rows: int, width: int, vocab_size: int, lengths: np.ndarray) -> np.ndarray:
+def random_rows(rng: np.random.Generator, rows: int, width: int, vocab_size: int, lengths: np.ndarray) -> np.ndarray:
     tokens = rng.integers(10, vocab_size, (rows, width)).astype(np.uint16)
     tokens[:, 0] = CLS
     tokens[np.arange(rows), lengths - 1] = SEP
@@ -24,10 +26,10 @@ def rows_of(rng: np.random.Generator, rows: int, width: int, vocab_size: int, le
     return tokens
 
 
-def test_shares_of_a_million_tokens_are_15_percent_and_80_10_10():
+def test_masking_chooses_15_percent_and_replaces_80_10_10():
     rng = np.random.default_rng(1)
     lengths = rng.choice(np.arange(20, 121, 20), 15_000)  # 15% of these are whole numbers
-    tokens = rows_of(rng, len(lengths), 128, 30522, lengths)
+    tokens = random_rows(rng, len(lengths), 128, 30522, lengths)
     assert lengths.sum() > 1_000_000
     masked = mask(tokens, lengths, vocab_size=30522)
     chosen = masked.count.sum()
@@ -39,18 +41,20 @@ def test_shares_of_a_million_tokens_are_15_percent_and_80_10_10():
         assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / chosen)
 
 
-def test_every_place_is_chosen_equally_often():
+def test_every_position_is_chosen_equally_often():
     lengths = np.full(20_000, 20)
-    masked = mask(rows_of(np.random.default_rng(2), 20_000, 23, VOCAB_SIZE, lengths), lengths)
+    masked = mask(random_rows(np.random.default_rng(2), 20_000, 23, VOCAB_SIZE, lengths), lengths)
     counts = np.bincount(masked.positions[np.arange(20) < masked.count[:, None]], minlength=23)
     expected = 3 * 20_000 / 18
     assert counts[0] == 0 and counts[19:].sum() == 0
     assert np.abs(counts[1:19] - expected).max() < 5 * np.sqrt(expected)
 
 
-def test_random_tokens_are_drawn_from_the_whole_vocabulary_but_the_control_tokens():
+def test_random_tokens_are_all_but_the_special_tokens():
     lengths = np.full(5_000, 40)
-    masked = mask(rows_of(np.random.default_rng(3), 5_000, 40, 12, lengths), lengths, mask_share=0.0, random_share=1.0)
+    masked = mask(
+        random_rows(np.random.default_rng(3), 5_000, 40, 12, lengths), lengths, mask_share=0.0, random_share=1.0
+    )
     used = np.arange(20) < masked.count[:, None]
     shown = np.take_along_axis(masked.tokens, masked.positions, axis=1)[used]
     assert set(shown.tolist()) == set(range(VOCAB_SIZE)) - set(SPECIAL)
@@ -58,7 +62,7 @@ def test_random_tokens_are_drawn_from_the_whole_vocabulary_but_the_control_token
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_masking_can_be_undone_and_spares_control_tokens(data: st.DataObject):
+def test_labels_restore_the_tokens_and_special_tokens_are_never_masked(data: st.DataObject):
     rows, width = data.draw(st.integers(1, 5)), data.draw(st.integers(3, 17))
     max_predictions = data.draw(st.integers(1, 20))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -81,7 +85,7 @@ def test_masking_can_be_undone_and_spares_control_tokens(data: st.DataObject):
 
 
 @pytest.mark.parametrize("free", [0, 1, 2])
-def test_a_row_with_less_to_mask_than_wanted_says_so(free: int):
+def test_count_is_lower_where_a_row_has_few_candidates(free: int):
     tokens = np.full((1, 40), SEP, np.uint16)
     tokens[0, 7 : 7 + free] = 11
     masked = mask(tokens, np.array([40]))
@@ -89,9 +93,9 @@ def test_a_row_with_less_to_mask_than_wanted_says_so(free: int):
     assert masked.positions[0, :free].tolist() == list(range(7, 7 + free))
 
 
-def test_the_same_state_makes_the_same_choice():
+def test_same_random_state_makes_the_same_masks():
     lengths = np.full(7, 30)
-    tokens = rows_of(np.random.default_rng(4), 7, 30, VOCAB_SIZE, lengths)
+    tokens = random_rows(np.random.default_rng(4), 7, 30, VOCAB_SIZE, lengths)
     first, again, other = mask(tokens, lengths), mask(tokens, lengths), mask(tokens, lengths, seed=1)
     assert all((getattr(first, f.name) == getattr(again, f.name)).all() for f in dataclasses.fields(Masked))
     assert (first.positions != other.positions).any()

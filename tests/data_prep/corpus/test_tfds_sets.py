@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reader import found, read
 
-from bert_jax.data.formats.tfds import Prepared
+from bert_jax.data.formats.tfds import TfdsAddress
 from bert_jax.errors import UserError
 from data_prep.corpus.reading import Losses, Reading
 from data_prep.corpus.tfds_sets import find_prepared
@@ -44,20 +44,20 @@ def data_dir(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "given, asked",
     [
-        ("tfds:a", Prepared("a", None, None)),
-        ("tfds:glue/mrpc?split=validation", Prepared("glue/mrpc", None, "validation")),
-        ("tfds:a@gs://bucket/tfds", Prepared("a", "gs://bucket/tfds", None)),
-        ("tfds:a/b:1.0.0@/data/tfds?split=train[:10%]", Prepared("a/b:1.0.0", "/data/tfds", "train[:10%]")),
+        ("tfds:a", TfdsAddress("a", None, None)),
+        ("tfds:glue/mrpc?split=validation", TfdsAddress("glue/mrpc", None, "validation")),
+        ("tfds:a@gs://bucket/tfds", TfdsAddress("a", "gs://bucket/tfds", None)),
+        ("tfds:a/b:1.0.0@/data/tfds?split=train[:10%]", TfdsAddress("a/b:1.0.0", "/data/tfds", "train[:10%]")),
     ],
 )
 def test_the_notation_says_name_folder_and_split(given, asked):
-    assert Prepared.read(given) == asked and str(asked) == given
+    assert TfdsAddress.read(given) == asked and str(asked) == given
 
 
 @pytest.mark.parametrize("given", ["tfds:", "tfds:a?splt=b", "tfds:a?split=", "tfds:@b"])
 def test_another_notation_is_refused(given):
     with pytest.raises(UserError, match="tfds:NAME@FOLDER"):
-        Prepared.read(given)
+        TfdsAddress.read(given)
 
 
 def test_examples_are_read_once_each_whatever_the_pieces(data_dir):
