@@ -1,10 +1,10 @@
-"""Data preparation on one core: 4.25 MB of books, one sentence a line, length 128, 20 predictions, 5 duplicates.
+"""Measure data preparation on one core: books, one sentence on each line, length 128, 20 predictions, 5 passes.
 
     taskset -c 0 python benchmarks/preparation.py BOOKS VOCAB [--megabytes 4.25] [--repeats 3]
 
-BOOKS is a folder of .txt or .txt.gz, a book a file; VOCAB is a vocab.txt or a tokenizer folder. Prints, as JSON, the
-best of the repeats, with a warm process but nothing else kept, and the `tokenizers` library on the same text. The
-stages: text is reading and decoding, tokens splitting and encoding, examples pairs and masks, disk writing and hashing.
+BOOKS is a folder of .txt or .txt.gz files, one book each. VOCAB is a vocab.txt or a tokenizer folder. Prints, as JSON,
+the best of the repeats in one process, and the time of the `tokenizers` library for the same text. The stages are text
+(reading and decoding), tokens (splitting and encoding), examples (pairs and masks) and disk (writing and hashing).
 """
 
 import argparse
@@ -18,10 +18,10 @@ from tokenizers import BertWordPieceTokenizer
 from bert_jax.text import load_tokenizer
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sentences import split_sentences
 from data_prep.corpus.sources import find_sources
-from data_prep.job.build import Run, run_job
+from data_prep.job.build import JobResult, run_job
 from data_prep.settings import ShardsConfig
 
 
@@ -35,23 +35,24 @@ def main() -> None:
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         text = write_input(options.books, Path(scratch, "books.txt"), int(options.megabytes * 1e6))
-        runs = [build(scratch, options, repeat) for repeat in range(options.repeats)]
-        ours, run = min(runs, key=lambda pair: pair[0])
-        theirs = min(encode(text, options.vocab, scratch) for _ in range(options.repeats))
-    (manifest,) = run.manifests.values()
+        results = [build(scratch, options, repeat) for repeat in range(options.repeats)]
+        seconds, result = min(results, key=lambda pair: pair[0])
+        library_seconds = min(encode(text, options.vocab, scratch) for _ in range(options.repeats))
+    (manifest,) = result.manifests.values()
+    stages = result.seconds_by_stage().most_common()
     examples = manifest.examples("train")
     print(
         json.dumps(
             {
                 "megabytes": round(len(text.encode()) / 1e6, 3),
                 "examples": examples,
-                "seconds": round(ours, 3),
-                "megabytes_per_second": round(len(text.encode()) / 1e6 / ours, 3),
-                "examples_per_second": round(examples / ours),
-                "seconds_by_stage": {name: round(seconds, 3) for name, seconds in run.seconds_by_stage().most_common()},
-                "peak_megabytes": round(max(effort.peak_bytes for effort in run.efforts) / 1e6),
-                "tokenizers_encode_batch_seconds": round(theirs, 3),
-                "times_the_tokenizers_library": round(ours / theirs, 2),
+                "seconds": round(seconds, 3),
+                "megabytes_per_second": round(len(text.encode()) / 1e6 / seconds, 3),
+                "examples_per_second": round(examples / seconds),
+                "seconds_by_stage": {name: round(stage_seconds, 3) for name, stage_seconds in stages},
+                "peak_megabytes": round(max(cost.peak_bytes for cost in result.costs) / 1e6),
+                "tokenizers_encode_batch_seconds": round(library_seconds, 3),
+                "times_the_tokenizers_library": round(seconds / library_seconds, 2),
             },
             indent=1,
         )
@@ -59,22 +60,22 @@ def main() -> None:
 
 
 def write_input(books: str, path: Path, size: int) -> str:
-    """The first `size` bytes of the books, one sentence a line, a blank line between two books."""
+    """Write the first `size` bytes of the books, one sentence on each line and a blank line between two books."""
     sources, _ = find_sources((books,))
-    written: list[str] = []
+    lines: list[str] = []
     left = size
     for source in sources:
-        for document in read_documents(Piece(source), Reading(), Losses()):
+        for document in read_documents(Piece(source), CorpusOptions(), Losses()):
             for sentence in [*split_sentences(document.text), ""]:
                 if (left := left - len(sentence.encode()) - 1) < 0:
-                    path.write_text("\n".join(written))
-                    return "\n".join(written)
-                written.append(sentence)
-    raise SystemExit(f"{books} holds less than {size} bytes")
+                    path.write_text("\n".join(lines))
+                    return "\n".join(lines)
+                lines.append(sentence)
+    raise SystemExit(f"{books} has less than {size} bytes of text")
 
 
-def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float, Run]:
-    """Seconds of one whole job, with no word in any cache, and what it did."""
+def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float, JobResult]:
+    """Run one whole job, with empty caches of words. Return its seconds and its result."""
     config = ShardsConfig(
         input=(f"{scratch}/books.txt",),
         tokenizer=options.vocab,
@@ -86,12 +87,12 @@ def build(scratch: str, options: argparse.Namespace, repeat: int) -> tuple[float
         workers=options.workers,
     )
     start = time.perf_counter()
-    run = run_job(config)
-    return time.perf_counter() - start, run
+    result = run_job(config)
+    return time.perf_counter() - start, result
 
 
 def encode(text: str, vocab: str, scratch: str) -> float:
-    """Seconds that the `tokenizers` library takes for the same lines."""
+    """Return the seconds that the `tokenizers` library takes for the same lines."""
     load_tokenizer(Path(vocab)).save(folder := Path(tempfile.mkdtemp(dir=scratch)) / "tokenizer")
     library = BertWordPieceTokenizer(str(folder / "vocab.txt"))
     lines = text.split("\n")

@@ -1,6 +1,6 @@
-"""`bert-jax prep vocab | report | shards | check`: thin over the functions of their names.
+"""The command line of `bert-jax prep vocab | report | shards | check`.
 
-Each imports what it needs when its command line is read: --help and mistakes are to take no time.
+Each command imports its modules after its arguments are parsed, so that --help and misspelt flags are answered at once.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from bert_jax.foreign_flags import hints
 from bert_jax.terminal import say
 from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
 
-# tyro makes such pairs of flags for true or false, not where a third thing, the default of the kind, is possible.
 CONFIGS = {"vocab": VocabConfig, "report": ReportConfig, "shards": ShardsConfig}
-FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
+# tyro makes such a pair of flags for bool, but not for bool | None, whose default depends on the kind of vocabulary.
+BOOLEAN_FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
 
 
 def report_progress(line: str) -> None:
@@ -23,21 +23,21 @@ def report_progress(line: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of them; raises UserError for the user's mistakes, SystemExit for a wrong command line."""
-    if argv and argv[0] in CONFIGS and (told := hints(argv[1:], CONFIGS[argv[0]])):
-        say(f"bert-jax prep {argv[0]}: {'; '.join(told)}. All flags: bert-jax prep {argv[0]} --help", to_stderr=True)
+    """Run a command and return its exit code. Raises UserError for wrong input, SystemExit for wrong usage."""
+    if argv and argv[0] in CONFIGS and (remarks := hints(argv[1:], CONFIGS[argv[0]])):
+        say(f"bert-jax prep {argv[0]}: {'; '.join(remarks)}. All flags: bert-jax prep {argv[0]} --help", to_stderr=True)
         raise SystemExit(2)
     return tyro.extras.subcommand_cli_from_dict(
-        JOBS,
+        COMMANDS,
         prog="bert-jax prep",
-        description="From text to shards of examples. Needs no accelerator and no JAX.",
-        args=[FLAGS.get(argument, argument) for argument in argv],
+        description="Turn text into shards of examples. Needs neither an accelerator nor JAX.",
+        args=[BOOLEAN_FLAGS.get(argument, argument) for argument in argv],
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
     )
 
 
-def vocab(config: VocabConfig) -> int:
-    """Train a vocabulary, or add the words of a corpus to one.
+def run_vocab(config: VocabConfig) -> int:
+    """Train a vocabulary, or add words of a corpus to an existing one.
 
     bert-jax prep vocab --input books/ notes.jsonl.gz --output vocab/ --size 30522
 
@@ -51,20 +51,20 @@ def vocab(config: VocabConfig) -> int:
     return 0
 
 
-def report(config: ReportConfig) -> int:
-    """Say how vocabularies cut a corpus, side by side, and whether one of the domain pays.
+def run_report(config: ReportConfig) -> int:
+    """Compare how vocabularies tokenise a corpus, and say whether a vocabulary of the domain pays.
 
     bert-jax prep report --input trials/ --tokenizer bert-base-uncased/vocab.txt vocab/ --output report.md
     """
     from data_prep.checking.printed_tables import print_report
-    from data_prep.vocabulary.comparison import report_vocabularies
+    from data_prep.vocabulary.comparison import compare_vocabularies
 
-    print_report(report_vocabularies(config, say=report_progress))
+    print_report(compare_vocabularies(config, say=report_progress))
     return 0
 
 
-def shards(config: ShardsConfig) -> int:
-    """Turn text into shards of examples. Stopped and started again, the job goes on where it was.
+def run_shards(config: ShardsConfig) -> int:
+    """Turn text into shards of examples. The same command resumes a stopped job.
 
     bert-jax prep shards --input books/ 'wiki/*.jsonl.gz' --tokenizer vocab/ --output shards/ --length 128
 
@@ -73,24 +73,24 @@ def shards(config: ShardsConfig) -> int:
     from data_prep.checking.printed_tables import print_summary
     from data_prep.job.build import run_job
 
-    run = run_job(config, say=report_progress)
-    cost = run.cost()
-    for folder, manifest in run.manifests.items():
+    result = run_job(config, say=report_progress)
+    cost = result.cost_summary()
+    for folder, manifest in result.manifests.items():
         print_summary(folder, manifest, cost)
         cost = {}
-    if cost and run.parts:
+    if cost and result.parts:
         report_progress(", ".join(f"{name} {value}" for name, value in cost.items()))
     return 0
 
 
-def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
+def run_check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
     """Verify every file, checksum and example of a folder of shards.
 
     bert-jax prep check shards/ --show 5
 
     Args:
-        folder: What `bert-jax prep shards` wrote.
-        show: Print so many examples of each split, what is to be predicted marked {word→[MASK]}.
+        folder: A folder written by `bert-jax prep shards`.
+        show: Print this many examples of each split, with masked tokens as {word→[MASK]}.
     """
     from data_prep.checking.check import check_shards
     from data_prep.checking.printed_tables import print_examples, print_summary
@@ -102,4 +102,9 @@ def check(folder: Annotated[Path, tyro.conf.Positional], show: int = 0) -> int:
     return 0
 
 
-JOBS: dict[str, Callable[..., Any]] = {"vocab": vocab, "report": report, "shards": shards, "check": check}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "vocab": run_vocab,
+    "report": run_report,
+    "shards": run_shards,
+    "check": run_check,
+}

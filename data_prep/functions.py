@@ -1,4 +1,4 @@
-"""`bert_jax.prepare`: make shards of examples and vocabularies from Python, and check both."""
+"""`bert_jax.prepare`: make and check shards of examples, and train vocabularies, from Python."""
 
 import dataclasses
 import os
@@ -17,18 +17,18 @@ from bert_jax.wording import counted
 from data_prep.checking.check import check_shards
 from data_prep.job.build import build_lengths
 from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
-from data_prep.vocabulary.comparison import report_vocabularies
+from data_prep.vocabulary.comparison import compare_vocabularies
 from data_prep.vocabulary.train import train_vocab
 
-TEXTS = {"texts": "field"}
+LIST_INPUTS = {"texts": "field"}
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class PrepareResult(Result):
-    """Folders of shards, one for each length, with what their manifests say. Taken wherever a path is.
+    """Folders of shards, one for each length, and their manifests. Accepted wherever a path is.
 
-    path       the output; of several lengths the folders lie in it
-    manifests  by folder; none where other shares of the job have parts to make
+    path       the output folder, which holds the folders of several lengths
+    manifests  the manifests by folder; empty while other shares of the job are missing
     """
 
     path: Path
@@ -59,7 +59,7 @@ class PrepareResult(Result):
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class VocabResult(Result):
-    """A tokenizer folder, and the tokenizer in it. Taken wherever a path is."""
+    """A tokenizer folder and its tokenizer. Accepted wherever a path is."""
 
     path: Path
     tokenizer: Tokenizer
@@ -77,53 +77,53 @@ class VocabResult(Result):
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class ReportResult(Result):
-    """Comparison of how vocabularies cut a corpus: a row a figure, a column a vocabulary; `found` has the numbers."""
+    """A comparison of vocabularies on a corpus. `found` holds the numbers (a `VocabularyReport`)."""
 
-    found: Any
+    found: Any  # the public name
 
     def title(self) -> str:
         return str(self.found.verdict)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row for each figure."""
+        """Return a row for each figure, with a column for each vocabulary."""
         names = ["", *(measurement.tokenizer for measurement in self.found.measurements)]
         return [dict(zip(names, row, strict=True)) for row in self.found.rows()]
 
 
-@Verb(ShardsConfig, "prepare", rows="input", lists=TEXTS, place=in_folder)
+@Verb(ShardsConfig, "prepare", rows="input", lists=LIST_INPUTS, place=in_folder)
 def shards(config: ShardsConfig) -> PrepareResult:
     """Turn text into shards of pre-training examples, as `bert-jax prep shards` does.
 
     bert_jax.prepare(input="books/", tokenizer="vocab", output="shards", length=128)
     bert_jax.prepare(texts=texts, tokenizer="vocab", output="shards", length=128)
 
-    Each of `texts` is a document. Called again with the same settings, it goes on where it was. Others of its kind:
+    Each of `texts` is a document. A second call with the same settings resumes a stopped job. See also
     `bert_jax.prepare.vocab`, `prepare.report` and `prepare.check`. With several workers, a script needs
     `if __name__ == "__main__":` around the call; a notebook does not.
     """
     return PrepareResult(Path(config.output), build_lengths(config, say=_say))
 
 
-@Verb(VocabConfig, "prepare.vocab", rows="input", lists=TEXTS, place=in_folder)
+@Verb(VocabConfig, "prepare.vocab", rows="input", lists=LIST_INPUTS, place=in_folder)
 def vocab(config: VocabConfig) -> VocabResult:
-    """Train a vocabulary on text, or add words to one, as `bert-jax prep vocab` does.
+    """Train a vocabulary on text, or add words to an existing one, as `bert-jax prep vocab` does.
 
     bert_jax.prepare.vocab(input="books/", output="vocab", size=8000)
     """
     return VocabResult(Path(config.output), train_vocab(config, say=_say))
 
 
-@Verb(ReportConfig, "prepare.report", rows="input", lists=TEXTS, place=in_folder)
+@Verb(ReportConfig, "prepare.report", rows="input", lists=LIST_INPUTS, place=in_folder)
 def report(config: ReportConfig) -> ReportResult:
-    """Return how vocabularies cut a corpus, side by side, as `bert-jax prep report` does.
+    """Compare how vocabularies tokenise a corpus, as `bert-jax prep report` does.
 
     bert_jax.prepare.report(input="trials/", tokenizer=["bert-base-uncased/vocab.txt", "vocab"])
     """
-    return ReportResult(report_vocabularies(config, say=_say))
+    return ReportResult(compare_vocabularies(config, say=_say))
 
 
 def check(folder: str | os.PathLike[str]) -> PrepareResult:
-    """Verify every file, checksum and example of a folder of shards. Raises UserError for what is not sound."""
+    """Verify every file, checksum and example of a folder of shards. Raises UserError if anything is wrong."""
     path = Path(folder)
     with errors_in_one_line():
         if not path.is_dir():
@@ -132,7 +132,7 @@ def check(folder: str | os.PathLike[str]) -> PrepareResult:
 
 
 class _Prepare:
-    """`bert_jax.prepare(...)`, which makes shards, and the other functions of the preparation as its attributes."""
+    """`bert_jax.prepare(...)`, which makes shards. The other functions of the preparation are its attributes."""
 
     shards = staticmethod(shards)
     vocab = staticmethod(vocab)

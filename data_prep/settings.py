@@ -1,4 +1,4 @@
-"""Settings of the preparation jobs; the text under each field is its --help."""
+"""Settings of the preparation commands. The text under each field is its --help."""
 
 import dataclasses
 import math
@@ -10,44 +10,44 @@ from bert_jax.data.formats.dialect import Dialect
 from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskTiming, MaskUnit
 from bert_jax.errors import UserError
 
-SENTENCES = Literal["rule", "lines"]
-DOCUMENTS = Literal["file", "blank-line", "wikiextractor"]
+SentenceEnds = Literal["rule", "lines"]
+DocumentUnit = Literal["file", "blank-line", "wikiextractor"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """Which text is read, and how: what the settings of every job begin with."""
+    """The text to read and how to read it. Base of the settings of every command."""
 
     input: tuple[str, ...]
     """Files (.txt, .jsonl, .csv, .tsv, .parquet; packed .gz, .zst, .bz2), folders and globs of them, also at gs://, s3://,
-    hdfs:// or https://; and data sets that are prepared: tfds:NAME[@FOLDER][?split=SPLIT]."""
+    hdfs:// or https://; and prepared data sets: tfds:NAME[@FOLDER][?split=SPLIT]."""
     field: str = "text"
-    """The field, column or feature that holds the text; each line or row is a document."""
-    documents: DOCUMENTS = "file"
-    """What a document is in .txt: the whole file, the lines between two blank ones, or what WikiExtractor wrote as one
-    (also in files without a suffix, and in its --json form)."""
+    """Field, column or feature that holds the text. Each line or row is a document."""
+    documents: DocumentUnit = "file"
+    """A document in .txt is the whole file, the lines between two blank lines, or an article of WikiExtractor (also in
+    files without a suffix, and in its --json form)."""
     dialect: Annotated[Dialect, tyro.conf.arg(aliases=("--quotes",))] = "auto"
-    """What quotation marks are in .csv and .tsv: they enclose a field; the same, with a backslash before those within
-    it; or they are plain characters. auto: the content of each file decides."""
+    """Quotation marks in .csv and .tsv. enclose: they enclose fields. backslash: the same, with a backslash before
+    those in a field. plain: they are ordinary characters. auto: decided by the content of each file."""
     delimiter: str | None = None
-    """What parts the columns of .csv and .tsv: ';', tab, pipe. Default: commas and tabs, or as the content says."""
+    """Delimiter of the columns of .csv and .tsv: ';', tab, pipe. Default: comma and tab, or as the content says."""
     encoding: str | None = None
-    """Of the files, such as cp1252 or utf-16. Default: UTF-8, or what a byte order mark says."""
+    """Encoding of the files, such as cp1252 or utf-16. Default: UTF-8, or as a byte order mark says."""
     encoding_errors: Literal["strict", "replace"] = "strict"
-    """strict: stop at bytes that are not of the encoding and at NUL. replace: U+FFFD for the one, drop the other, and
-    count both."""
+    """strict: stop at undecodable bytes and at NUL. replace: turn the former into U+FFFD, drop the latter, and count
+    both."""
     on_bad: Literal["stop", "skip"] = "stop"
-    """What a line or row that cannot be read does: stop the job, or be skipped and counted."""
+    """stop: stop the job at an unreadable line or row. skip: skip and count it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleConfig(CorpusConfig):
-    """What the settings of jobs begin with that look at a part of the text."""
+    """Base of the settings of commands that read a sample of the corpus."""
 
     sample_mb: int = 256
-    """Text to look at. Of a larger corpus a seeded sample is taken."""
+    """Megabytes of text to read. A larger corpus is sampled."""
     seed: int = 0
-    """Decides the sample."""
+    """Seed of the sample."""
 
     def __post_init__(self) -> None:
         if self.sample_mb < 1:
@@ -56,27 +56,27 @@ class SampleConfig(CorpusConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VocabConfig(SampleConfig):
-    """What `bert-jax prep vocab` and `train_vocab` take."""
+    """Settings of `bert-jax prep vocab` and `train_vocab`."""
 
     output: str
-    """Tokenizer folder to write; must not exist."""
+    """Tokenizer folder to write. It must not exist."""
     kind: Literal["wordpiece", "bpe", "unigram"] | None = None
     """wordpiece (the default): as BERT. bpe: byte-level, as RoBERTa. unigram: SentencePiece's, as XLM-RoBERTa."""
     size: int | None = None
-    """Entries of the vocabulary, control tokens included. Default: 30522."""
+    """Entries of the vocabulary, including control tokens. Default: 30522."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: as the uncased models, or not. Default: yes for wordpiece, no for the others. With
-    --extend: how texts are read for the vocabulary that is there, in place of what its files say or it looks like."""
+    """--lowercase or --no-lowercase: lower-case text, as the uncased models do, or not. Default: yes for wordpiece, no
+    for the others. With --extend, overrides what the files of the old vocabulary say or its entries suggest."""
     accents: Literal["keep", "strip"] | None = None
-    """Whether é stays or becomes e. Default: as BERT, stripped where the text is lower-cased."""
+    """keep é, or strip it to e. Default: strip if the text is lower-cased, as BERT does."""
     special_tokens: tuple[str, ...] = ()
-    """Further control tokens, such as [ENT] or [unused0]: they have ids and are never found in a text."""
+    """Further control tokens, such as [ENT] or [unused0]. They have ids and never match text."""
     user_tokens: tuple[str, ...] = ()
-    """Strings that are never cut, such as GLP-1: each is one token wherever it stands as a word of its own."""
+    """Strings that are never cut, such as GLP-1. Each is one token wherever it is a separate word."""
     extend: str | None = None
-    """Tokenizer folder or vocab.txt of WordPiece to add words to, in place of learning anew: its ids stay."""
+    """WordPiece tokenizer folder or vocab.txt to add words to, instead of training a new vocabulary. Its ids stay."""
     add: int = 500
-    """Words to add with --extend, those that save most tokens."""
+    """Number of words to add with --extend. The words that save most tokens are added."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,32 +89,32 @@ class VocabConfig(SampleConfig):
 
     @property
     def entries(self) -> int:
-        """`size`, or its default."""
+        """`size` or its default."""
         return 30522 if self.size is None else self.size
 
     @property
     def lowercases(self) -> bool:
-        """`lowercase`, or the default of the kind."""
+        """`lowercase` or the default of the kind."""
         return self.kind in (None, "wordpiece") if self.lowercase is None else self.lowercase
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportConfig(SampleConfig):
-    """What `bert-jax prep report` and `report_vocabularies` take."""
+    """Settings of `bert-jax prep report` and `compare_vocabularies`."""
 
     tokenizer: tuple[str, ...]
-    """Tokenizer folders or bare vocab.txt files. The first is what the others are measured against."""
+    """Tokenizer folders or bare vocab.txt files. The others are compared with the first."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for the bare vocab.txt files, in place of what they
-    look like."""
+    """--lowercase or --no-lowercase: lower-case text for bare vocab.txt files or not, overriding what their entries
+    suggest."""
     output: str | None = None
     """Markdown file to write, with a picture beside it."""
     json: str | None = None
-    """JSON file to write the same numbers to."""
+    """JSON file to write, with the same numbers."""
     sample_mb: int = 16
-    """Text to look at. Of a larger corpus a seeded sample is taken."""
+    """Megabytes of text to read. A larger corpus is sampled."""
     worst: int = 20
-    """How many of the words to show that cost most tokens."""
+    """Number of words to show that cost most tokens."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,60 +124,62 @@ class ReportConfig(SampleConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardsConfig(CorpusConfig):
-    """What `bert-jax prep shards` and `build_shards` take."""
+    """Settings of `bert-jax prep shards` and `build_shards`."""
 
     tokenizer: str
     """Tokenizer folder, or a bare vocab.txt."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
-    files say or it looks like."""
+    """--lowercase or --no-lowercase: lower-case text for a WordPiece vocabulary or not, overriding what its files say
+    or its entries suggest."""
     output: str
     """Folder for the shards, the manifest and a copy of the tokenizer."""
     examples: ExampleKind = "pairs"
-    """pairs: for next sentence prediction (BERT). sentence-order: two segments in a row, half of them swapped (ALBERT).
-    full-sentences: as many as fit, on into the next document (RoBERTa). document-sentences: the same within a document.
-    packed: several documents in a row, each of which attends to itself only (ModernBERT)."""
+    """pairs: two segments for next sentence prediction (BERT). sentence-order: two consecutive segments, half of them
+    swapped (ALBERT). full-sentences: as many sentences as fit, across documents (RoBERTa). document-sentences: the same
+    within a document. packed: several documents, each attending only to itself (ModernBERT)."""
     length: int | tuple[int, ...] = 128
-    """Tokens an example, control tokens included. Of several lengths each gets a folder below the output."""
+    """Tokens of an example, including control tokens. Several lengths go to one folder each, below the output."""
     masking: MaskTiming = "static"
-    """static: masks are drawn here, other ones with each pass. dynamic: training draws them, other ones each time."""
+    """static: draw masks here, different ones for each pass. dynamic: let training draw new masks in each epoch."""
     mask_unit: MaskUnit = "token"
-    """What is hidden together: single tokens, whole words, or up to max_ngram words in a row, n with odds of 1/n."""
+    """Mask single tokens, whole words, or n-grams: up to max_ngram consecutive words, n with odds of 1/n."""
     max_ngram: int = 3
-    """Most words hidden in a row with --mask-unit ngram."""
+    """Maximum number of consecutive words masked with --mask-unit ngram."""
     mask_rate: float = 0.15
     """Share of the tokens to predict."""
     mask_share: float = 0.8
     """Share of these that become [MASK]."""
     random_share: float = 0.1
-    """Share of these that become a random token. The rest are left as they are."""
+    """Share of these that become a random token. The rest stay unchanged."""
     max_predictions: int | None = None
-    """Most masked positions in an example. Default: mask_rate of the length, rounded up (20 at 128, 77 at 512)."""
+    """Maximum number of masked tokens in an example. Default: mask_rate of the length, rounded up (20 at 128, 77 at
+    512)."""
     dupe_factor: int | None = None
-    """How often each document is used, each time with other pairs and other masks. Held-out documents are used once.
-    Default: 10, or 1 where each time would be the same: no pairs, and dynamic masks."""
+    """Number of passes over the documents, each with new pairs and masks. Held-out documents are used once. Default:
+    10, or 1 if all passes would be equal (no pairs, dynamic masks)."""
     weights: tuple[float, ...] | None = None
-    """One for each input, in their order: dupe_factor is multiplied by it for the documents of that input."""
+    """One weight for each input, in order. dupe_factor is multiplied by it for the documents of that input."""
     dedupe: Literal["exact"] | None = None
-    """exact: of documents with the same text, in whatever files, only the first is used. Reads the corpus once more."""
+    """exact: use only the first of several documents with the same text. Reads the corpus once more."""
     short_seq_prob: float = 0.1
-    """Of pairs and sentence-order: share of the documents that are cut to a random shorter length."""
+    """For pairs and sentence-order: share of the documents that get a random shorter length."""
     held_out: float = 0.01
-    """Share of the documents kept apart for evaluation, chosen by a hash of the seed and the document's place."""
+    """Share of the documents set aside for evaluation, chosen by a hash of the seed and the document's place."""
     seed: int = 0
-    """Decides everything random. The number of workers decides nothing."""
-    sentences: SENTENCES = "rule"
-    """Where sentences end: by a rule (and at each line end), or only at line ends."""
+    """Seed of all random choices. They do not depend on the number of workers."""
+    sentences: SentenceEnds = "rule"
+    """rule: sentences end by a rule, and at line ends. lines: only at line ends."""
     part_mb: float = 32.0
-    """Text handled at a time by one worker (.gz counts three times its size): bounds its memory, below 1 GB at 64."""
+    """Megabytes of text that a worker holds at a time (.gz counts three times its size). At 64 a worker needs less than
+    1 GB of memory."""
     workers: int | None = None
-    """Processes. Default: one for each core, fewer where the memory is short of a gigabyte for each."""
+    """Number of processes. Default: one for each core, but at least 1 GB of memory for each."""
     part: int | None = None
-    """Which share of the job to make, 0 to parts - 1. Default: a Slurm array's or Kubernetes job's index."""
+    """Share of the job to make, 0 to parts - 1. Default: the index of a Slurm array task or Kubernetes pod."""
     parts: int | None = None
-    """Shares of the job, each made by the same command with its own --part. The last to end writes the manifest."""
+    """Number of shares, each made by the same command with its own --part. The last to finish writes the manifest."""
     dask: str | None = None
-    """Run on a Dask cluster: its scheduler's address (tcp://host:8786); or slurm or kubernetes to start --workers."""
+    """Run on a Dask cluster: address of its scheduler (tcp://host:8786), or slurm or kubernetes to start --workers."""
 
     def __post_init__(self) -> None:
         if self.weights is not None:
@@ -205,9 +207,9 @@ class ShardsConfig(CorpusConfig):
             ("part", 0, 99_999),
         ):
             value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one is not None and not low <= one <= high + 1e-12:
-                    raise UserError(f"{name} is {one}; it must lie between {low} and {high}")
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not low <= number <= high + 1e-12:
+                    raise UserError(f"{name} is {number}; it must lie between {low} and {high}")
         if self.dupe_factor not in (None, 1) and self._passes_are_alike:
             raise UserError(
                 f"dupe_factor is {self.dupe_factor}; {self.examples} with dynamic masks would be the same each time. "
@@ -217,24 +219,24 @@ class ShardsConfig(CorpusConfig):
     def _check_weights(self, weights: tuple[float, ...]) -> None:
         if len(weights) != len(self.input):
             raise UserError(f"{len(weights)} weights for {len(self.input)} inputs; give one for each, in their order")
-        for given, weight in zip(self.input, weights, strict=True):
+        for location, weight in zip(self.input, weights, strict=True):
             if weight == 0:
-                raise UserError(f"weight 0 for {given}: leave out that input and its weight")
+                raise UserError(f"weight 0 for {location}: leave out that input and its weight")
             if not 0 < weight <= 1000:
-                raise UserError(f"weight {weight} for {given}; it must lie above 0 and not above 1000")
+                raise UserError(f"weight {weight} for {location}; it must lie above 0 and not above 1000")
 
     @property
     def lengths(self) -> tuple[int, ...]:
         return self.length if isinstance(self.length, tuple) else (self.length,)
 
     def at(self, length: int) -> "ShardsConfig":
-        """The same with this length alone, and with what follows from the settings worked out."""
+        """Return the settings of one length, with the defaults that depend on other settings filled in."""
         predictions = self.max_predictions or min(length - 3, math.ceil(self.mask_rate * length - 1e-9))
         return dataclasses.replace(self, length=length, max_predictions=predictions, dupe_factor=self.passes)
 
     @property
     def passes(self) -> int:
-        """`dupe_factor`, worked out where it was not given."""
+        """`dupe_factor` or its default."""
         return self.dupe_factor or (1 if self._passes_are_alike else 10)
 
     @property

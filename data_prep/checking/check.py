@@ -1,4 +1,4 @@
-"""Whether a folder of shards is what its manifest says, byte by byte and example by example."""
+"""Verify that a folder of shards is what its manifest says, byte by byte and example by example."""
 
 from pathlib import Path
 
@@ -12,14 +12,18 @@ from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.wording import counted
 from data_prep.checking.example_rules import find_problem
-from data_prep.checking.recount import Recount, compare_parts, compare_settings, compare_splits
+from data_prep.checking.manifest_checks import StatisticsCheck, compare_parts, compare_settings, compare_splits
 from data_prep.job.shards import PARTIAL, sha256_of
 
-BLOCK_ROWS = 4096
+ROWS_PER_READ = 4096
+MAX_PROBLEMS = 5  # problems in an error message; the rest are counted
 
 
 def check_shards(folder: Path) -> Manifest:
-    """Every file, checksum, count and example of the folder is sound; raises one UserError that tells what is not."""
+    """Check every file, checksum, count and example of a folder of shards, and return its manifest.
+
+    Raises one UserError that lists everything wrong.
+    """
     manifest = read_manifest(folder)
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
     problems = []
@@ -34,29 +38,30 @@ def check_shards(folder: Path) -> Manifest:
         if shard.file in listed:
             problems.append(f"{shard.file} is listed twice")
         listed[shard.file] = shard
-    found = {path.name for path in folder.glob("*.array_record")}
-    problems += [f"{name} is not in the manifest" for name in sorted(found - set(listed))]
+    names = {path.name for path in folder.glob("*.array_record")}
+    problems += [f"{name} is not in the manifest" for name in sorted(names - set(listed))]
     problems += [f"{path.name} was left half-written" for path in sorted(folder.glob(f"*{PARTIAL}"))]
-    recount = Recount(manifest)
-    told = [*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest)]
-    damaged = len(problems)
+    statistics = StatisticsCheck(manifest)
+    disagreements = [*compare_splits(manifest), *compare_settings(manifest), *compare_parts(folder, manifest)]
+    before = len(problems)
     with Progress("checking", sum(shard.examples for shard in listed.values()), "examples") as progress:
         for shard in listed.values():
-            if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer, recount, progress):
+            if problem := _check_shard(folder / shard.file, shard, manifest, tokenizer, statistics, progress):
                 problems.append(f"{shard.file} {problem}")
-    if len(problems) == damaged:  # otherwise examples are missing from the counts
-        told += recount.problems()
-    problems += [f"{MANIFEST}: {problem}" for problem in told]
+    if len(problems) == before:  # a damaged shard leaves examples out of the counts
+        disagreements += statistics.problems()
+    problems += [f"{MANIFEST}: {problem}" for problem in disagreements]
     if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise UserError(f"{folder}: {'; '.join(problems[:5])}{more}. Remove it and run `bert-jax prep shards` again")
+        more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
+        shown = "; ".join(problems[:MAX_PROBLEMS])
+        raise UserError(f"{folder}: {shown}{more}. Remove it and run `bert-jax prep shards` again")
     return manifest
 
 
 def _check_shard(
-    path: Path, shard: Shard, manifest: Manifest, tokenizer: Tokenizer, recount: Recount, progress: Progress
+    path: Path, shard: Shard, manifest: Manifest, tokenizer: Tokenizer, statistics: StatisticsCheck, progress: Progress
 ) -> str | None:
-    """What is wrong with a shard; its examples are added to the recount."""
+    """Return what is wrong with a shard, or None. Adds its examples to `statistics`."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
@@ -70,12 +75,12 @@ def _check_shard(
     try:
         if not reader.ok() or reader.num_records() != shard.examples:
             return f"has {counted(reader.num_records(), 'example')}, not {shard.examples:,}"
-        for start in range(0, shard.examples, BLOCK_ROWS):
-            records = reader.read(start, min(start + BLOCK_ROWS, shard.examples))
+        for start in range(0, shard.examples, ROWS_PER_READ):
+            records = reader.read(start, min(start + ROWS_PER_READ, shard.examples))
             if any(len(record) != manifest.dtype.itemsize for record in records):
                 return f"has examples that are not {manifest.dtype.itemsize} bytes long"
             rows = np.frombuffer(b"".join(records), manifest.dtype)
-            recount.add(rows)
+            statistics.add(rows)
             if problem := find_problem(rows, manifest, tokenizer.special, goes_on):
                 return f"from example {start} on: {problem}"
             progress.advance(len(rows))

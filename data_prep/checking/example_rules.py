@@ -1,4 +1,4 @@
-"""What must hold for the examples of each kind, and for masks: the rules of the record."""
+"""Rules that the examples of each kind, and their masks, must follow."""
 
 import numpy as np
 
@@ -9,7 +9,10 @@ from bert_jax.text.tokenizer import SpecialIds
 def find_problem(
     rows: np.ndarray, manifest: Manifest, special: SpecialIds, goes_on: np.ndarray | None = None
 ) -> str | None:
-    """The first rule that some row breaks. Whole words are looked at only where `goes_on` (Tokenizer) is given."""
+    """Return the first rule that some row breaks, or None. Whole-word masks are checked only with `goes_on`.
+
+    goes_on  `Tokenizer.continuations()`: True for tokens that continue a word
+    """
     problem = _frame(rows, manifest, special) or KIND_RULES[manifest.kind](rows, manifest, special)
     if problem or manifest.masking.when == "dynamic":
         return problem
@@ -20,7 +23,7 @@ def find_problem(
 
 
 def _frame(rows: np.ndarray, manifest: Manifest, special: SpecialIds) -> str | None:
-    """What all kinds have in common."""
+    """Check the rules that all kinds share."""
     tokens, length = rows["tokens"], rows["length"].astype(int)
     if (length < 3).any() or (length > manifest.length).any():
         return f"a length that is not within 3 to {manifest.length}"
@@ -78,7 +81,7 @@ def _packed(rows: np.ndarray, manifest: Manifest, special: SpecialIds) -> str | 
 
 
 def _inside(rows: np.ndarray) -> np.ndarray:
-    """The tokens between the first and the last control token, -1 elsewhere."""
+    """Return the tokens between [CLS] and the last [SEP], with -1 elsewhere."""
     columns = np.arange(rows["tokens"].shape[1])
     within = (columns > 0) & (columns < rows["length"].astype(int)[:, None] - 1)
     return np.where(within, rows["tokens"].astype(np.int64), -1)
@@ -121,5 +124,5 @@ def _whole_words(rows: np.ndarray, special: SpecialIds, goes_on: np.ndarray) -> 
     masked = np.zeros(tokens.shape, bool)
     masked[row, column] = True
     control = np.isin(tokens, special.all())
-    joined = goes_on[tokens][:, 1:] & ~control[:, 1:] & ~control[:, :-1]  # to the token before
+    joined = goes_on[tokens][:, 1:] & ~control[:, 1:] & ~control[:, :-1]  # continues the word of the token before
     return "a word that is masked in part" if (joined & (masked[:, 1:] != masked[:, :-1])).any() else None

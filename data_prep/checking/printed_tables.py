@@ -1,4 +1,4 @@
-"""Tables that `bert-jax prep` prints on standard output: of a report, and of a folder of shards."""
+"""Print the tables of `bert-jax prep`: a comparison of vocabularies, and the summary of a folder of shards."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,34 +13,34 @@ from rich.text import Text
 from bert_jax.data.pretraining.record import Manifest
 from bert_jax.terminal import visible
 from bert_jax.wording import counted
-from data_prep.vocabulary.comparison import RULE, WORD, VocabularyReport, word_row
+from data_prep.vocabulary.comparison import VERDICT_RULE, WORD_DEFINITION, VocabularyReport, word_row
 
 MAIN_COUNTS = ("documents", "sentences", "tokens", "examples")
 
 
-def print_report(found: VocabularyReport) -> None:
-    """Print the measurements of vocabularies side by side, their words, and the verdict."""
+def print_report(report: VocabularyReport) -> None:
+    """Print the figures of all vocabularies side by side, their most expensive words, and the verdict."""
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = f"{counted(found.words, 'word')} in {found.characters:,} characters of {counted(found.files, 'file')}"
-    console.print(_table(title, ["", *(m.tokenizer for m in found.measurements)], found.rows()))
-    for measurement in found.measurements:
+    title = f"{counted(report.words, 'word')} in {report.characters:,} characters of {counted(report.files, 'file')}"
+    console.print(_table(title, ["", *(m.tokenizer for m in report.measurements)], report.rows()))
+    for measurement in report.measurements:
         for title, words in (("cost most tokens", measurement.worst), ("are unknown", measurement.unknown)):
             if words:
                 head = ["word", "times", "pieces", "tokens beyond one"]
                 console.print(_table(f"words that {title} in {measurement.tokenizer}", head, map(word_row, words)))
-    for text in (found.verdict, RULE, WORD):
+    for text in (report.verdict, VERDICT_RULE, WORD_DEFINITION):
         console.print(visible(text), markup=False, highlight=False)
 
 
 def print_examples(lines: Sequence[Text]) -> None:
-    """Print lines of examples as they are, however long, or that all are sound."""
+    """Print lines of examples without wrapping, or "sound" if there are none."""
     console = Console(highlight=False)
     for line in lines or [Text("sound", style="bold green")]:
         console.print(line, soft_wrap=True)
 
 
 def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Print what a folder of shards holds, its shares, what else was counted or left out, and what it cost."""
+    """Print the content of a folder of shards, its statistics, and the cost of making it."""
     table = Table(show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
@@ -57,25 +57,25 @@ def print_summary(folder: Path, manifest: Manifest, cost: Mapping[str, str] = Ma
     for section in ([name for name in MAIN_COUNTS if name in statistics], sorted(shares), others):
         table.add_section()
         for name in section:
-            told = f"{statistics[name]:.2%}" if name in shares else f"{statistics[name]:,}"
-            table.add_row(name.replace("_", " "), told)
+            value = f"{statistics[name]:.2%}" if name in shares else f"{statistics[name]:,}"
+            table.add_row(name.replace("_", " "), value)
     table.add_section()
-    for name, told in cost.items():
-        table.add_row(name, told)
+    for name, value in cost.items():
+        table.add_row(name, value)
     console = Console(width=None if sys.stdout.isatty() else 100)
-    console.print(shown(str(folder)), style="bold", soft_wrap=True)
+    console.print(cell(str(folder)), style="bold", soft_wrap=True)
     console.print(table)
 
 
-def shown(text: str) -> str:
-    """Return the text as a cell of a table takes it: nothing in it is markup, and nothing steers the terminal."""
+def cell(text: str) -> str:
+    """Escape a text for a cell of a table, so that it holds no markup and no terminal control characters."""
     return escape(visible(text))
 
 
 def _table(title: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title=shown(title), title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for i, name in enumerate(head):
-        table.add_column(shown(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if i and name != "pieces" else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(shown, row))
+        table.add_row(*map(cell, row))
     return table

@@ -1,4 +1,4 @@
-"""Examples of a folder of shards as a person reads them."""
+"""Show examples of a folder of shards as readable text."""
 
 import itertools
 from pathlib import Path
@@ -15,14 +15,14 @@ from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.wording import counted
 
 SEGMENT_STYLES = ("", "cyan")
-BROKEN = "\ufffd"  # bytes that are no character
+REPLACEMENT = "\ufffd"  # stands for bytes that are no character
 LABELS = {"pairs": ("next", "random next"), "sentence-order": ("in order", "swapped")}
 
 
 def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
-    """The first examples of each split: {word→[MASK]} where something is to be predicted, B in another colour.
+    """Return lines that show the first `count` examples of each split.
 
-    Without colours, as in a file, nothing is lost: the marks and the labels are words.
+    A masked token is {word→[MASK]}, and segment B has another colour. The same information is there without colours.
     """
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
     goes_on = tokenizer.continuations()
@@ -36,16 +36,16 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
             rows = np.frombuffer(b"".join(records), manifest.dtype)
             starts = document_starts(rows) if manifest.kind == "packed" else rows["tokens"] == tokenizer.special.cls
             for row, bounds in zip(rows, starts, strict=True):
-                lines.append(_told(f"{split} {shown}", row, manifest, int(bounds.sum())))
-                pieces = _marked(row, tokenizer, goes_on)
+                lines.append(_heading(f"{split} {shown}", row, manifest, int(bounds.sum())))
+                pieces = _spell(row, tokenizer, goes_on)
                 for start, end in itertools.pairwise([*np.flatnonzero(bounds).tolist(), len(pieces)]):
                     lines.append(Text.assemble(" ", *pieces[start:end]))
                 shown += 1
     return lines
 
 
-def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
-    """An example in a few words: its label, how long it is, and how much of it is masked."""
+def _heading(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
+    """Return the label, the length and the number of masked tokens of an example."""
     line = Text.assemble((name, "bold"), ": ")
     if manifest.kind in LABELS:
         label = int(row["next_label"])
@@ -57,10 +57,10 @@ def _told(name: str, row: np.void, manifest: Manifest, documents: int) -> Text:
     return line
 
 
-def _marked(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text]:
-    """A piece of text for each token, with the blank before it, in the colour of its segment.
+def _spell(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text]:
+    """Return the text of each token, with the blank before it, in the colour of its segment.
 
-    What is not masked is spelled a word at a time, on its first token: byte-level pieces alone may be half a character.
+    The first token of an unmasked word holds the whole word, because a byte-level piece alone may be half a character.
     """
     ids = row["tokens"][: row["length"]].tolist()
     label_at: dict[int, int] = {}
@@ -77,25 +77,26 @@ def _marked(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Tex
         label = label_at.get(start, ids[start])
         blank = "" if goes_on[label] and ids[start - 1] not in special else " "
         if start in label_at:
-            told = f"{{{_one(label, tokenizer)}→{_one(ids[start], tokenizer)}}}"
-            pieces[start] = Text(blank + told, "bold magenta")
+            mark = f"{{{_token_text(label, tokenizer)}→{_token_text(ids[start], tokenizer)}}}"
+            pieces[start] = Text(blank + mark, "bold magenta")
         elif not plain[start]:
-            pieces[start] = Text(blank + _one(label, tokenizer), "dim")
+            pieces[start] = Text(blank + _token_text(label, tokenizer), "dim")
         else:
-            pieces[start] = Text(blank + _word(ids[start:end], tokenizer), style)
+            pieces[start] = Text(blank + _word_text(ids[start:end], tokenizer), style)
     return pieces
 
 
-def _one(token: int, tokenizer: Tokenizer) -> str:
-    """A token as text; as it stands in the vocabulary where it is a control token, or no text by itself."""
+def _token_text(token: int, tokenizer: Tokenizer) -> str:
+    """Return a token as text, or its vocabulary entry if it is a control token or no text by itself."""
     entry = tokenizer.tokens([token])[0]
     text = "" if token in tokenizer.special.all() else tokenizer.decode([token]).strip()
-    return visible(text if text and BROKEN not in text else entry)
+    return visible(text if text and REPLACEMENT not in text else entry)
 
 
-def _word(ids: list[int], tokenizer: Tokenizer) -> str:
+def _word_text(ids: list[int], tokenizer: Tokenizer) -> str:
+    """Return the tokens of one word as text."""
     tokens = tokenizer.tokens(ids)
     if isinstance(tokenizer, WordPieceTokenizer):
         return visible("".join(token.removeprefix(tokenizer.rules.prefix) for token in tokens))
     text = tokenizer.decode(ids).strip()
-    return visible(text if text and BROKEN not in text else "".join(tokens))
+    return visible(text if text and REPLACEMENT not in text else "".join(tokens))

@@ -1,1 +1,1 @@
-"""Inputs to documents and sentences: sources, parts, and one reader a format."""
+"""Find text, cut it into parts, and read it as documents and sentences."""

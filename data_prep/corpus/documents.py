@@ -1,4 +1,4 @@
-"""From sources to documents: the one place that knows which reader reads what."""
+"""Read sources as documents, with one reader for each format."""
 
 import dataclasses
 import itertools
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 from bert_jax.data.formats.addresses import disk_and_network_errors
 from data_prep.corpus.parquet_files import parquet_documents
-from data_prep.corpus.parts import Format, Part, Piece
-from data_prep.corpus.reading import Document, Losses, Reading
+from data_prep.corpus.parts import Part, Piece, SourceFormat
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses
 from data_prep.corpus.table_files import list_documents, sheet_documents, table_documents
 from data_prep.corpus.text_files import json_documents, plain_documents, wiki_documents
 from data_prep.corpus.tfds_sets import prepared_documents
 
-READERS: dict[Format, Callable[[Piece, Reading, Losses], Iterator[Document]]] = {
+FORMAT_READERS: dict[SourceFormat, Callable[[Piece, CorpusOptions, Losses], Iterator[CorpusDocument]]] = {
     "txt": plain_documents,
     "jsonl": json_documents,
     "csv": table_documents,
@@ -25,16 +25,17 @@ READERS: dict[Format, Callable[[Piece, Reading, Losses], Iterator[Document]]] = 
 }
 
 
-def read_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The documents of a piece, in order. What had to be dropped or replaced is counted in `losses`.
+def read_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the documents of a piece, in order. `losses` counts what was dropped or replaced.
 
-    Raises UserError, with file and line, for what is not text.
+    Raises UserError, with file and line, for bytes that are not text.
     """
     source = piece.source
-    reading = dataclasses.replace(reading, encoding=source.encoding)
+    options = dataclasses.replace(options, encoding=source.encoding)
     with disk_and_network_errors(source.path):
-        yield from READERS[source.format](piece, reading, losses)
+        yield from FORMAT_READERS[source.format](piece, options, losses)
 
 
-def read_part(part: Part, reading: Reading, losses: Losses) -> Iterator[Document]:
-    return itertools.chain.from_iterable(read_documents(piece, reading, losses) for piece in part.pieces)
+def read_part(part: Part, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the documents of all pieces of a part, in order."""
+    return itertools.chain.from_iterable(read_documents(piece, options, losses) for piece in part.pieces)

@@ -1,4 +1,4 @@
-"""Parquet files: one column of them is read, some rows at a time."""
+"""Read one column of a Parquet file, some rows at a time."""
 
 import functools
 from collections.abc import Iterator
@@ -7,34 +7,39 @@ from typing import Any
 from bert_jax.data.formats.parquet import opened_parquet
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reading import Document, Losses, Reading, row_text
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, row_text
 
-BATCH_ROWS = 128
+PARQUET_BATCH_ROWS = 128
 
 
-def rows_and_text_bytes(path: str, reading: Reading) -> tuple[int, int]:
-    """What the footer says of the column that is to be read; raises UserError where that is no column of text."""
+def rows_and_text_bytes(path: str, options: CorpusOptions) -> tuple[int, int]:
+    """Return the number of rows and the uncompressed size of the text column, from the footer.
+
+    Raises UserError if `options.field` is not a column of text.
+    """
     with opened_parquet(path) as file:
-        _check_column(path, file, reading)
+        _check_column(path, file, options)
         groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
         columns = [group.column(index) for group in groups for index in range(group.num_columns)]
-        text = [column.total_uncompressed_size for column in columns if column.path_in_schema == reading.field]
+        text = [column.total_uncompressed_size for column in columns if column.path_in_schema == options.field]
         return file.metadata.num_rows, sum(text)
 
 
-def parquet_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The rows of a piece; row groups that are all another's are not read."""
+def parquet_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the rows of a piece. Skips row groups that lie outside the piece."""
     import pyarrow
 
     source = piece.source
     with opened_parquet(source.path) as file:
-        _check_column(source.path, file, reading)
+        _check_column(source.path, file, options)
         first = 0
         for group in range(file.metadata.num_row_groups):
             row, first = first, first + file.metadata.row_group(group).num_rows
             if row >= piece.end or first <= piece.start:
                 continue
-            batches = file.iter_batches(BATCH_ROWS, row_groups=[group], columns=[reading.field], use_threads=False)
+            batches = file.iter_batches(
+                PARQUET_BATCH_ROWS, row_groups=[group], columns=[options.field], use_threads=False
+            )
             for batch in batches:
                 if row >= piece.end:
                     break
@@ -42,25 +47,25 @@ def parquet_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterato
                 values = batch.column(0).slice(skipped, max(0, min(len(batch), piece.end - row) - skipped))
                 for number, value in enumerate(values.cast(pyarrow.large_binary()).to_pylist(), row + skipped):
                     where = functools.partial(_row, source.path, number)
-                    text = row_text(value, reading.field, where, reading, losses)
+                    text = row_text(value, options.field, where, options, losses)
                     if text:
-                        yield Document(text, source.name, number)
+                        yield CorpusDocument(text, source.name, number)
                 row += len(batch)
 
 
-def _check_column(path: str, file: Any, reading: Reading) -> None:
+def _check_column(path: str, file: Any, options: CorpusOptions) -> None:
     import pyarrow.types
 
     schema = file.schema_arrow
-    if reading.field not in schema.names:
-        known = ", ".join(schema.names[:8])
-        raise UserError(f"{path}: no column {reading.field!r}; it has {known}. Use --field")
-    kind = schema.field(reading.field).type
+    if options.field not in schema.names:
+        columns = ", ".join(schema.names[:8])
+        raise UserError(f"{path}: no column {options.field!r}; it has {columns}. Use --field")
+    kind = schema.field(options.field).type
     values = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
     is_text = (pyarrow.types.is_string, pyarrow.types.is_large_string, pyarrow.types.is_binary)
     if not any(check(values) for check in (*is_text, pyarrow.types.is_large_binary)):
         texts = ", ".join(name for name in schema.names if pyarrow.types.is_string(schema.field(name).type))
-        raise UserError(f"{path}: column {reading.field!r} is {kind}, not a string. Text columns: {texts or 'none'}")
+        raise UserError(f"{path}: column {options.field!r} is {kind}, not a string. Text columns: {texts or 'none'}")
 
 
 def _row(path: str, number: int) -> str:

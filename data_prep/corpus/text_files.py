@@ -1,4 +1,4 @@
-"""Text files: the lines, blocks and paragraphs of a piece, and the articles that WikiExtractor writes."""
+"""Read .txt, .jsonl and WikiExtractor files: the lines, blocks, paragraphs or articles of a piece."""
 
 import functools
 import re
@@ -8,112 +8,114 @@ from typing import Any, BinaryIO
 from bert_jax.data.formats.decoding import BOM_BYTES, unix_line_ends
 from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.lines import LONGEST_LINE, byte_lines, is_ended, without_end_mark
-from data_prep.corpus.parts import BLOCK, Piece, Source, line_at, open_bytes
-from data_prep.corpus.reading import Document, Losses, Reading, decode, pass_over
+from data_prep.corpus.parts import SOURCE_BLOCK, Piece, Source, line_at, open_bytes
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, decode_text, skip_or_raise
 
-LONGEST_TEXT_LINE = 1 << 24  # bytes of a line of plain text; what is longer is cut at a blank
-WHOLE = 1 << 26  # bytes of a file that is one document
-SAMPLE_BLOCK = 1 << 16  # what a vocabulary's sample is made of
-ARTICLE = re.compile(rb'<doc id="[^"]*" .*title=".*">\s*$')  # how WikiExtractor begins one
+LONGEST_TEXT_LINE = 1 << 24  # bytes; a longer line of plain text is cut at a blank
+MAX_DOCUMENT_BYTES = 1 << 26  # a longer document is cut
+SAMPLE_BLOCK = 1 << 16  # bytes of a block of plain text in a vocabulary's sample
+ARTICLE = re.compile(rb'<doc id="[^"]*" .*title=".*">\s*$')  # WikiExtractor's first line of an article
 ARTICLE_END = b"</doc>"
 
 
-def place(source: Source, offset: int) -> str:
+def line_place(source: Source, offset: int) -> str:
+    """Return the file and line of a byte, for error messages."""
     return f"{source.path} line {line_at(source, offset)}"
 
 
-def plain_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The documents of a piece of .txt."""
+def plain_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the documents of a piece of a .txt file."""
     source = piece.source
     with open_bytes(source) as stream:
-        if reading.documents == "blank-line":
+        if options.documents == "blank-line":
             chunks = _paragraphs(stream, piece, losses)
-        elif reading.documents == "sample-block":
+        elif options.documents == "sample-block":
             chunks = _blocks(stream, piece, SAMPLE_BLOCK, losses)
         elif piece.pieces > 1:
-            chunks = _blocks(stream, piece, BLOCK, losses)
+            chunks = _blocks(stream, piece, SOURCE_BLOCK, losses)
         else:
             chunks = _whole_file(stream, piece, losses)
         for offset, data in chunks:
-            text = decode(data, offset, functools.partial(place, source), reading, losses)
-            if reading.documents == "file":
+            text = decode_text(data, offset, functools.partial(line_place, source), options, losses)
+            if options.documents == "file":
                 losses["documents_cut"] += offset > 0
-                offset = 0  # all cuts of a document go to the same split
+                offset = 0  # so that all cuts of a document go to the same split
             if text:
-                yield Document(text, source.name, offset)
+                yield CorpusDocument(text, source.name, offset)
 
 
-def json_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The documents of a piece of .jsonl, one a line."""
+def json_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the documents of a piece of a .jsonl file, one on each line."""
     source = piece.source
-    where = functools.partial(place, source)
+    where = functools.partial(line_place, source)
     with open_bytes(source) as stream:
-        for offset, data in _whole_lines(stream, piece, reading, losses):
-            line = decode(data, offset, where, reading, losses)
-            text = _json_text(line, offset, source, reading, losses)
+        for offset, data in _whole_lines(stream, piece, options, losses):
+            line = decode_text(data, offset, where, options, losses)
+            text = _json_text(line, offset, source, options, losses)
             if text:
-                yield Document(text, source.name, offset)
+                yield CorpusDocument(text, source.name, offset)
 
 
-def wiki_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The articles of a piece of WikiExtractor's output, in either of its forms."""
+def wiki_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the articles of a piece of WikiExtractor's output, in its <doc> or JSON form."""
     with open_bytes(piece.source) as stream:
         lines_are_json = stream.read(1 << 12).removeprefix(BOM_BYTES).lstrip().startswith(b"{")
-    return (json_documents if lines_are_json else _articles)(piece, reading, losses)
+    return (json_documents if lines_are_json else _articles)(piece, options, losses)
 
 
-def _articles(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """Each <doc ...> to </doc> whose first line starts in the piece; what is between them is named."""
+def _articles(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield each article whose <doc ...> line starts in the piece. Text outside of articles is reported."""
     source = piece.source
-    where = functools.partial(place, source)
+    where = functools.partial(line_place, source)
 
-    def stray(problem: str, at: int) -> None:
-        pass_over("lines_stray", problem, lambda: where(at), reading, losses)
+    def report(problem: str, at: int) -> None:
+        skip_or_raise("lines_stray", problem, lambda: where(at), options, losses)
 
     inside, start = False, 0
-    mine = piece.start == 0 and piece.owns(0)  # whether what follows is for this piece to take or to complain about
-    told = False
+    owned = piece.start == 0 and piece.owns(0)  # True while the current lines belong to this piece
+    is_reported = False  # stray text is reported once between two articles
     lines: list[bytes] = []
     size = 0
     with open_bytes(source) as stream:
         for _, offset, line in _all_lines(stream, piece):
             bare = line.removeprefix(BOM_BYTES) if offset == 0 else line
             if ARTICLE.match(bare):
-                if inside and mine:
-                    stray("a <doc> that is not closed by </doc>", start)
+                if inside and owned:
+                    report("a <doc> that is not closed by </doc>", start)
                 if piece.is_past(offset):
                     return
-                inside, start, mine, told, lines, size = True, offset, piece.owns(offset), False, [], 0
+                inside, start, owned, is_reported, lines, size = True, offset, piece.owns(offset), False, [], 0
                 text_start = offset + len(line)
             elif inside and line.startswith(ARTICLE_END):
                 inside = False
-                if mine:
-                    text = decode(b"".join(lines), text_start, where, reading, losses).strip("\n")
+                if owned:
+                    text = decode_text(b"".join(lines), text_start, where, options, losses).strip("\n")
                     losses["documents_empty"] += not text
                     if text:
-                        yield Document(text, source.name, start)
-            elif inside and mine:
+                        yield CorpusDocument(text, source.name, start)
+            elif inside and owned:
                 size += len(line)
-                if size > WHOLE:
-                    stray(f"a <doc> of more than {WHOLE:,} bytes", start)
-                    mine, lines = False, []
+                if size > MAX_DOCUMENT_BYTES:
+                    report(f"a <doc> of more than {MAX_DOCUMENT_BYTES:,} bytes", start)
+                    owned, lines = False, []
                 lines.append(line)
-            elif mine and not told and not bare.isspace() and bare:
-                stray("text outside of <doc> and </doc>, so this is hardly from WikiExtractor", offset)
-                told = True
-        if inside and mine:
-            stray("a <doc> that is not closed by </doc>", start)
+            elif owned and not is_reported and not bare.isspace() and bare:
+                report("text outside of <doc> and </doc>, so this is hardly from WikiExtractor", offset)
+                is_reported = True
+        if inside and owned:
+            report("a <doc> that is not closed by </doc>", start)
 
 
 def _all_lines(stream: BinaryIO, piece: Piece, longest: int = LONGEST_TEXT_LINE) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (start of its line, offset, bytes) of what begins in the piece or after it: lines, and parts of long ones.
+    """Yield (start of the line, offset, bytes) of each line that begins in the piece or after it.
 
-    Only the parts of lines of more than `longest` bytes have an offset that is not the start of their line.
+    A line of more than `longest` bytes comes as several parts, which share the start of the line. Only they have an
+    offset beyond it.
     """
     if piece.start:
         stream.seek(piece.start - 1)
         pairs = byte_lines(stream, piece.start - 1, longest=longest)
-        for _, line in pairs:  # the end of one that began before
+        for _, line in pairs:  # the rest of a line that began before the piece
             if is_ended(line):
                 break
     else:
@@ -127,7 +129,7 @@ def _all_lines(stream: BinaryIO, piece: Piece, longest: int = LONGEST_TEXT_LINE)
 
 
 def _own_lines(stream: BinaryIO, piece: Piece, longest: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield those of `_all_lines` that are of this piece."""
+    """Yield the lines of `_all_lines` that this piece owns."""
     for start, offset, line in _all_lines(stream, piece, longest):
         if piece.is_past(start):
             return
@@ -135,16 +137,17 @@ def _own_lines(stream: BinaryIO, piece: Piece, longest: int) -> Iterator[tuple[i
             yield start, offset, line
 
 
-def _whole_lines(stream: BinaryIO, piece: Piece, reading: Reading, losses: Losses) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, line) of the lines of a piece; those of more than LONGEST_LINE bytes are passed over."""
-    waiting: tuple[int, bytes] | None = None  # a line without an end: the last of the file, or a part of a long one
-    long = -1
+def _whole_lines(stream: BinaryIO, piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, line) of the lines of a piece. Skips and counts lines of more than LONGEST_LINE bytes."""
+    waiting: tuple[int, bytes] | None = None  # a line without an end: the last of the file, or a part of a long line
+    long = -1  # start of the last long line
     for start, offset, line in _own_lines(stream, piece, LONGEST_LINE):
         if offset != start:
             waiting = None
             if long != start:
                 problem = f"a line of more than {LONGEST_LINE:,} bytes"
-                pass_over("lines_too_long", problem, functools.partial(place, piece.source, start), reading, losses)
+                where = functools.partial(line_place, piece.source, start)
+                skip_or_raise("lines_too_long", problem, where, options, losses)
                 long = start
             continue
         if waiting:
@@ -159,26 +162,26 @@ def _whole_lines(stream: BinaryIO, piece: Piece, reading: Reading, losses: Losse
 
 
 def _whole_file(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
-    """Yield the file at once; one of more than WHOLE bytes, as packed ones may turn out to be, in blocks."""
-    data = stream.read(WHOLE + 1)
-    if len(data) <= WHOLE:
+    """Yield the whole file, or blocks of it if it has more than MAX_DOCUMENT_BYTES, as a packed file may."""
+    data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) <= MAX_DOCUMENT_BYTES:
         yield 0, without_end_mark(data)
         return
     del data
     with open_bytes(piece.source) as again:
-        yield from _blocks(again, piece, BLOCK, losses)
+        yield from _blocks(again, piece, SOURCE_BLOCK, losses)
 
 
 def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterator[tuple[int, bytes]]:
-    """Yield runs of lines of the piece, of about `size` bytes each."""
-    start = cut = -1
+    """Yield blocks of whole lines of the piece, of about `size` bytes each."""
+    start = cut = -1  # of the block, and of the last line that was cut
     lines: list[bytes] = []
     for line_start, offset, line in _own_lines(stream, piece, LONGEST_TEXT_LINE):
         if offset != line_start and line_start != cut:
             cut = line_start
-            if losses.lose("lines_cut"):
+            if losses.record("lines_cut"):
                 problem = f"a line of more than {LONGEST_TEXT_LINE:,} bytes, cut at a blank"
-                losses.notes.append(f"{place(piece.source, line_start)}: {problem}")
+                losses.notes.append(f"{line_place(piece.source, line_start)}: {problem}")
         if lines and offset // size != start // size:
             yield start, b"".join(lines)
             lines = []
@@ -190,13 +193,14 @@ def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterat
 
 
 def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
-    """Yield runs of lines that are not blank. A run belongs where the blank line before it starts.
+    """Yield paragraphs: runs of lines that are not blank.
 
-    One of more than WHOLE bytes becomes several.
+    The piece that owns the blank line before a paragraph owns the paragraph. A paragraph of more than
+    MAX_DOCUMENT_BYTES bytes is cut.
     """
     start = size = 0
     lines: list[bytes] = []
-    before = 0 if piece.start == 0 else None  # start of the blank line above; None inside a run that is another's
+    before = 0 if piece.start == 0 else None  # start of the blank line above; None within another piece's paragraph
     for _, offset, line in _all_lines(stream, piece):
         if line.isspace() or (offset == 0 and line.removeprefix(BOM_BYTES).isspace()):
             if lines:
@@ -206,7 +210,7 @@ def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
                 return
             before = offset
         elif lines:
-            if size > WHOLE:
+            if size > MAX_DOCUMENT_BYTES:
                 losses["documents_cut"] += 1
                 yield start, b"".join(lines)
                 start, lines, size = offset, [], 0
@@ -220,35 +224,35 @@ def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
         yield start, b"".join(lines)
 
 
-def _json_text(line: str, offset: int, source: Source, reading: Reading, losses: Losses) -> str:
-    """The text in a line of .jsonl; empty for a blank, empty or skipped line."""
+def _json_text(line: str, offset: int, source: Source, options: CorpusOptions, losses: Losses) -> str:
+    """Return the text of a line of .jsonl, or "" for a blank line, an empty text or a skipped line."""
     if not line.strip():
         return ""
 
     def where() -> str:
-        return place(source, offset)
+        return line_place(source, offset)
 
     try:
         row = parse_record(line)
     except ValueError as error:
-        pass_over("lines_not_json", str(error), where, reading, losses)
+        skip_or_raise("lines_not_json", str(error), where, options, losses)
         return ""
-    text = object_text(row, where, reading, losses)
-    losses["documents_empty"] += text == "" and isinstance(row, dict) and row.get(reading.field) == ""
+    text = object_text(row, where, options, losses)
+    losses["documents_empty"] += text == "" and isinstance(row, dict) and row.get(options.field) == ""
     return text
 
 
-def object_text(row: Any, where: Callable[[], str], reading: Reading, losses: Losses) -> str:
-    """Return the text of a JSON value that is to be an object with one; empty where it has none, which is told."""
-    text = row.get(reading.field) if isinstance(row, dict) else None
-    if isinstance(text, str) and reading.field not in repeated_keys(row):
+def object_text(row: Any, where: Callable[[], str], options: CorpusOptions, losses: Losses) -> str:
+    """Return the text of a JSON object. Any other value, or an object without a text, is reported and gives ""."""
+    text = row.get(options.field) if isinstance(row, dict) else None
+    if isinstance(text, str) and options.field not in repeated_keys(row):
         return _sound(text, losses)
-    pass_over(*_no_text(row, text, reading.field), where, reading, losses)
+    skip_or_raise(*_no_text(row, text, options.field), where, options, losses)
     return ""
 
 
 def _no_text(row: Any, text: Any, field: str) -> tuple[str, str]:
-    """Return the reason, and in words the problem, why what a line holds has no text."""
+    """Return why a JSON value has no text: the reason to count, and a description of the problem."""
     if not isinstance(row, dict):
         return "lines_not_an_object", f"a JSON {type(row).__name__}, an object is expected"
     if field in repeated_keys(row):
@@ -262,7 +266,7 @@ def _no_text(row: Any, text: Any, field: str) -> tuple[str, str]:
 
 
 def _sound(text: str, losses: Losses) -> str:
-    """The text without the escapes that JSON allows and UTF-8 does not: half surrogates, and NUL."""
+    """Replace lone surrogates and drop NUL, which JSON escapes can hold and UTF-8 text should not."""
     if not text.isascii():
         try:
             text.encode()

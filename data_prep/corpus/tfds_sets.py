@@ -1,4 +1,4 @@
-"""Text of data sets that TensorFlow Datasets has prepared (bert_jax.data.formats.tfds)."""
+"""Read the text of data sets prepared by TensorFlow Datasets (see bert_jax.data.formats.tfds)."""
 
 import dataclasses
 import functools
@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from bert_jax.data.formats.tfds import TRAIN, TfdsAddress
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece, Source
-from data_prep.corpus.reading import Document, Losses, Reading, row_text
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, row_text
 
 
-def find_prepared(given: str, reading: Reading) -> Source:
-    """The split of a data set as a source; raises UserError, with the way out, where it cannot be read here."""
-    asked = _asked(given)
-    builder = asked.builder
+def find_prepared(name: str, options: CorpusOptions) -> Source:
+    """Return a split as a source. Raises UserError, with the way out, if it cannot be read here."""
+    prepared = _read_name(name)
+    builder = prepared.builder
     info = builder.info
     features = info.features
-    if reading.field not in (features or {}):
-        known = ", ".join(sorted(features or {})[:8])
-        raise UserError(f"{given}: no feature {reading.field!r}; it has {known}. Use --field")
-    rows = len(asked.examples)
+    if options.field not in (features or {}):
+        names = ", ".join(sorted(features or {})[:8])
+        raise UserError(f"{name}: no feature {options.field!r}; it has {names}. Use --field")
+    rows = len(prepared.examples)
     total = sum(split.num_examples for split in info.splits.values())
     size = sum(split.num_bytes for split in info.splits.values())
     stamp = (builder.data_path / "dataset_info.json").stat().mtime
     return Source(
-        path=given,
-        name=f"{info.full_name}/{asked.split}",
+        path=name,
+        name=f"{info.full_name}/{prepared.split}",
         format="tfds",
         size=size,
         stamp=str(stamp),
@@ -34,18 +34,18 @@ def find_prepared(given: str, reading: Reading) -> Source:
     )
 
 
-def prepared_documents(piece: Piece, reading: Reading, losses: Losses) -> Iterator[Document]:
-    """The examples of a piece, in the order of the data set."""
+def prepared_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+    """Yield the examples of a piece, in the order of the data set."""
     source = piece.source
-    examples = _asked(source.path).examples
+    examples = _read_name(source.path).examples
     for number in range(piece.start, piece.end):
         where = functools.partial("{} example {}".format, source.path, number)
-        text = row_text(examples[number][reading.field], reading.field, where, reading, losses)
+        text = row_text(examples[number][options.field], options.field, where, options, losses)
         if text:
-            yield Document(text, source.name, number)
+            yield CorpusDocument(text, source.name, number)
 
 
-def _asked(given: str) -> TfdsAddress:
-    """The split that a source is: train where none is named."""
-    asked = TfdsAddress.read(given)
-    return dataclasses.replace(asked, split=asked.split or TRAIN)
+def _read_name(name: str) -> TfdsAddress:
+    """Parse tfds:NAME[@FOLDER][?split=SPLIT]. The default split is train."""
+    prepared = TfdsAddress.read(name)
+    return dataclasses.replace(prepared, split=prepared.split or TRAIN)

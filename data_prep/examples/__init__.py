@@ -1,1 +1,1 @@
-"""Tokenised documents to pre-training examples of each kind."""
+"""Make pre-training examples of each kind from tokenised documents."""

@@ -1,4 +1,4 @@
-"""The kinds of examples: each turns tokenised text into rows in its own way, and counts what it does."""
+"""The kinds of examples: how each turns tokenised text into rows."""
 
 import dataclasses
 from collections import Counter
@@ -11,13 +11,13 @@ from data_prep.examples.packed_documents import fill_packed, pack_documents
 from data_prep.examples.segment_pairs import Pairs, draw_pairs, draw_sentence_order, fill_pairs
 from data_prep.examples.tokenized import Frame, TokenizedText, cut_long_sentences
 
-Fields = dict[str, np.ndarray]  # of the record, but for what masking adds
-Drawn = tuple[int, Callable[[slice], Fields]]  # number of rows, and what fills some of them
+Fields = dict[str, np.ndarray]  # fields of the record by name, without those of masks
+DrawnRows = tuple[int, Callable[[slice], Fields]]  # number of rows, and a function that fills a slice of them
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
-    """What a pass over a text depends on."""
+class PassContext:
+    """The frame, random generator and counts of one pass over a text."""
 
     frame: Frame
     short_seq_prob: float
@@ -27,50 +27,50 @@ class Drawing:
 
 @dataclasses.dataclass(frozen=True)
 class RowMaker:
-    """`prepare` is called once for a text, `draw` once for each pass over what it gave."""
+    """How a kind of example is made: `prepare` is called once for a text, then `draw` once for each pass over it."""
 
     prepare: Callable[[TokenizedText, Frame, Counter[str]], TokenizedText]
-    draw: Callable[[TokenizedText, Drawing], Drawn]
+    draw: Callable[[TokenizedText, PassContext], DrawnRows]
 
 
-def next_sentence(text: TokenizedText, drawing: Drawing) -> Drawn:
-    pairs = draw_pairs(text, room=drawing.frame.pair_room, short_seq_prob=drawing.short_seq_prob, rng=drawing.rng)
-    drawing.counts["examples_random_next"] += int(pairs.label.sum())
-    drawing.counts["examples_random_next_same_document"] += int(pairs.same_document.sum())
-    return _rows_of_pairs(text, pairs, drawing)
+def next_sentence(text: TokenizedText, context: PassContext) -> DrawnRows:
+    pairs = draw_pairs(text, room=context.frame.pair_room, short_seq_prob=context.short_seq_prob, rng=context.rng)
+    context.counts["examples_random_next"] += int(pairs.label.sum())
+    context.counts["examples_random_next_same_document"] += int(pairs.same_document.sum())
+    return _rows_of_pairs(text, pairs, context)
 
 
-def sentence_order(text: TokenizedText, drawing: Drawing) -> Drawn:
+def sentence_order(text: TokenizedText, context: PassContext) -> DrawnRows:
     pairs = draw_sentence_order(
-        text, room=drawing.frame.pair_room, short_seq_prob=drawing.short_seq_prob, rng=drawing.rng
+        text, room=context.frame.pair_room, short_seq_prob=context.short_seq_prob, rng=context.rng
     )
-    drawing.counts["examples_swapped"] += int(pairs.label.sum())
-    return _rows_of_pairs(text, pairs, drawing)
+    context.counts["examples_swapped"] += int(pairs.label.sum())
+    return _rows_of_pairs(text, pairs, context)
 
 
-def _rows_of_pairs(text: TokenizedText, pairs: Pairs, drawing: Drawing) -> Drawn:
-    drawing.counts["examples_of_one_sentence"] += int(pairs.one_sentence.sum())
-    drawing.counts["sentences_without_partner"] += pairs.without_partner
-    drawing.counts["tokens_truncated"] += pairs.truncated
-    return len(pairs), lambda rows: fill_pairs(text, pairs, rows, drawing.frame)
+def _rows_of_pairs(text: TokenizedText, pairs: Pairs, context: PassContext) -> DrawnRows:
+    context.counts["examples_of_one_sentence"] += int(pairs.one_sentence.sum())
+    context.counts["sentences_without_partner"] += pairs.without_partner
+    context.counts["tokens_truncated"] += pairs.truncated
+    return len(pairs), lambda rows: fill_pairs(text, pairs, rows, context.frame)
 
 
-def full_sentences(text: TokenizedText, drawing: Drawing) -> Drawn:
-    return _rows_of_runs(draw_full_sentences(text, room=drawing.frame.room, sep=drawing.frame.sep), drawing)
+def full_sentences(text: TokenizedText, context: PassContext) -> DrawnRows:
+    return _rows_of_runs(draw_full_sentences(text, room=context.frame.room, sep=context.frame.sep), context)
 
 
-def document_sentences(text: TokenizedText, drawing: Drawing) -> Drawn:
-    return _rows_of_runs(draw_document_sentences(text, room=drawing.frame.room), drawing)
+def document_sentences(text: TokenizedText, context: PassContext) -> DrawnRows:
+    return _rows_of_runs(draw_document_sentences(text, room=context.frame.room), context)
 
 
-def _rows_of_runs(runs: Runs, drawing: Drawing) -> Drawn:
-    return len(runs), lambda rows: fill_runs(runs, rows, drawing.frame)
+def _rows_of_runs(runs: Runs, context: PassContext) -> DrawnRows:
+    return len(runs), lambda rows: fill_runs(runs, rows, context.frame)
 
 
-def packed(text: TokenizedText, drawing: Drawing) -> Drawn:
-    found = pack_documents(text, length=drawing.frame.length)
-    drawing.counts["documents_in_rows"] += len(found.start)
-    return len(found), lambda rows: fill_packed(found, rows, drawing.frame)
+def packed(text: TokenizedText, context: PassContext) -> DrawnRows:
+    documents = pack_documents(text, length=context.frame.length)
+    context.counts["documents_in_rows"] += len(documents.start)
+    return len(documents), lambda rows: fill_packed(documents, rows, context.frame)
 
 
 def cut_for_pairs(text: TokenizedText, frame: Frame, counts: Counter[str]) -> TokenizedText:
@@ -87,14 +87,14 @@ def _cut(text: TokenizedText, longest: int, piece: int, counts: Counter[str]) ->
     return TokenizedText(text.tokens, sentences, documents)
 
 
-def as_it_is(text: TokenizedText, frame: Frame, counts: Counter[str]) -> TokenizedText:
+def unchanged(text: TokenizedText, frame: Frame, counts: Counter[str]) -> TokenizedText:
     return text
 
 
-KINDS: dict[str, RowMaker] = {
+ROW_MAKERS: dict[str, RowMaker] = {
     "pairs": RowMaker(cut_for_pairs, next_sentence),
     "sentence-order": RowMaker(cut_for_pairs, sentence_order),
     "full-sentences": RowMaker(cut_for_rows, full_sentences),
     "document-sentences": RowMaker(cut_for_rows, document_sentences),
-    "packed": RowMaker(as_it_is, packed),
+    "packed": RowMaker(unchanged, packed),
 }

@@ -1,7 +1,8 @@
-"""Several documents in a row, each between its own control tokens. Warner et al. 2024 (ModernBERT), 2.2.3.
+"""Pack several documents into a row, each between its own control tokens. Warner et al. 2024 (ModernBERT), 2.2.3.
 
-A document longer than a row is cut into pieces that fill one, and what is left over. Pieces are laid into rows by best
-fit, longest first, within windows of pieces: little is wasted, and rows hold documents that stood near each other.
+A document longer than a row is cut into pieces that fill a row, and a shorter last one. Pieces are placed by best fit,
+longest first, within windows of consecutive pieces: little space is lost, and a row holds documents that are near each
+other in the text.
 """
 
 import bisect
@@ -11,16 +12,16 @@ import numpy as np
 
 from data_prep.examples.tokenized import Frame, TokenizedText
 
-WINDOW = 4096  # pieces laid out at a time
+WINDOW = 4096  # pieces placed at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Packed:
-    """Pieces of `tokens`, those of a row side by side, in the order of the text.
+class PackedDocuments:
+    """Pieces of `tokens`, grouped by row, and within a row in the order of the text.
 
-    start, size  of each piece in `tokens`
-    at           the column where its [CLS] stands
-    rows         the first piece of each row, and the end
+    start, size  start and size of each piece in `tokens`
+    at           column of its [CLS] in the row
+    rows         index of the first piece of each row, and the number of pieces
     """
 
     tokens: np.ndarray
@@ -33,8 +34,8 @@ class Packed:
         return len(self.rows) - 1
 
 
-def pack_documents(text: TokenizedText, *, length: int) -> Packed:
-    """Every token of the text is in one row of at most `length`, which has [CLS] and [SEP] around each piece."""
+def pack_documents(text: TokenizedText, *, length: int) -> PackedDocuments:
+    """Place each token of the text in one row of at most `length` tokens, with [CLS] and [SEP] around each piece."""
     start, size = _pieces(text.sentences[text.documents], length - 2)
     row = np.empty(len(start), np.int64)
     rows = 0
@@ -47,11 +48,11 @@ def pack_documents(text: TokenizedText, *, length: int) -> Packed:
     bounds = np.searchsorted(row, np.arange(rows + 1))
     ends = np.concatenate([[0], np.cumsum(size + 2)])
     at = ends[:-1] - ends[bounds[row]]
-    return Packed(text.tokens, start, size, at, bounds)
+    return PackedDocuments(text.tokens, start, size, at, bounds)
 
 
 def _pieces(bounds: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
-    """Start and size of the pieces that documents within these bounds are cut into."""
+    """Cut documents into pieces of at most `room` tokens. Return the start and size of each piece."""
     count = -(-np.diff(bounds) // room)
     first = np.cumsum(count) - count
     start = np.repeat(bounds[:-1], count) + (np.arange(count.sum()) - np.repeat(first, count)) * room
@@ -59,26 +60,29 @@ def _pieces(bounds: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_fit(sizes: np.ndarray, length: int) -> np.ndarray:
-    """A row for each piece: the fullest that has room for it, else a new one. Rows count in the order of the text."""
+    """Choose a row for each piece: the fullest with enough space, else a new one.
+
+    Rows are numbered by their first piece in the text.
+    """
     row = np.empty(len(sizes), np.int64)
     spaces: list[tuple[int, int]] = []  # (space, row), sorted
     rows = 0
     for piece in np.argsort(-sizes, kind="stable").tolist():
         size = int(sizes[piece])
-        found = bisect.bisect_left(spaces, (size, 0))
-        if found < len(spaces):
-            space, chosen = spaces.pop(found)
+        fullest = bisect.bisect_left(spaces, (size, 0))
+        if fullest < len(spaces):
+            space, chosen = spaces.pop(fullest)
         else:
             space, chosen, rows = length, rows, rows + 1
         row[piece] = chosen
-        if space - size > 2:  # fewer hold no piece
+        if space - size > 2:  # [CLS], [SEP] and at least one token
             bisect.insort(spaces, (space - size, chosen))
     _, first, inverse = np.unique(row, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 
 
-def fill_packed(packed: Packed, rows: slice, frame: Frame) -> dict[str, np.ndarray]:
-    """Fields of the record for some rows: [CLS] piece [SEP] [CLS] piece [SEP] ... [PAD], and where pieces start."""
+def fill_packed(packed: PackedDocuments, rows: slice, frame: Frame) -> dict[str, np.ndarray]:
+    """Return the fields of some rows: [CLS] piece [SEP] [CLS] piece [SEP] ... [PAD], and the bits of piece starts."""
     bounds = packed.rows[rows.start : rows.stop + 1]
     pieces = slice(bounds[0], bounds[-1])
     start, size, at = packed.start[pieces], packed.size[pieces], packed.at[pieces]

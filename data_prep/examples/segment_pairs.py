@@ -1,37 +1,37 @@
-"""Pairs of segments, many at a time: for next sentence prediction, and for sentence order.
+"""Draw pairs of segments for next sentence prediction and for sentence order, many at a time.
 
-A and B are slices of one flat array of tokens, so that whole blocks of rows are filled at once. Next sentence pairs are
-those of create_instances_from_document of google-research/bert. What differs:
+A and B are slices of one flat array of tokens, so that blocks of rows are filled at once. Next sentence pairs follow
+create_instances_from_document of google-research/bert, with these differences:
 
-- The random document is drawn among the others at once, not in ten tries. In a part of one document, B comes from
-  another place of it; where there is no other place, the true next is taken, or nothing if there is none.
-- A sentence of more than twice the length of a row is cut into sentences of that length beforehand, so that no more of
-  it is lost than of others.
+- The random document is drawn from the other documents directly, not in ten tries. In a part of one document, B comes
+  from elsewhere in the document. If there is no elsewhere, B is the true next segment, and a lone sentence is dropped.
+- A sentence of more than twice the length of a row is first cut into sentences of the length of a row, so that no more
+  of it is lost than of other sentences.
 
-Sentence order is that of google-research/albert, but for a chunk of one sentence: there B comes from another document,
-here the sentence is parted at a random token, so that all pairs are of consecutive segments.
+Sentence order follows google-research/albert, except for a chunk of one sentence: there B comes from another document,
+here the sentence is divided at a random token, so that all pairs are consecutive segments.
 """
 
 import dataclasses
 
 import numpy as np
 
-from data_prep.examples.tokenized import Frame, TokenizedText, reached
+from data_prep.examples.tokenized import Frame, TokenizedText, follow_chain
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Slices of `TokenizedText.tokens`, cut to fit; `truncated` counts the tokens that were cut off."""
+    """Pairs of slices of `TokenizedText.tokens`, cut to fit into a row. `truncated` counts the tokens cut off."""
 
     a_start: np.ndarray
     a_length: np.ndarray
     b_start: np.ndarray
     b_length: np.ndarray
-    label: np.ndarray  # B is a random next, or A and B are swapped
-    one_sentence: np.ndarray  # the chunk had no boundary to part it at
-    same_document: np.ndarray  # a random next from the same document, for want of another
+    label: np.ndarray  # True if B is a random next segment, or if A and B are swapped
+    one_sentence: np.ndarray  # True if the chunk was one sentence
+    same_document: np.ndarray  # True for a random next segment from the only document
     truncated: int
-    without_partner: int  # lone sentences with nothing to pair them with
+    without_partner: int  # lone sentences that no pair could be made of
 
     def __len__(self) -> int:
         return len(self.a_start)
@@ -39,24 +39,24 @@ class Pairs:
 
 @dataclasses.dataclass(frozen=True)
 class _Chunks:
-    """For a chunk that starts at each sentence: how long it is to be, where it ends, and where A would end."""
+    """The chunk of sentences that would start at each sentence of a text."""
 
-    target: np.ndarray  # of each document
-    document: np.ndarray  # of each sentence
-    ends: np.ndarray
-    a_ends: np.ndarray
+    target: np.ndarray  # number of tokens of a chunk, by document
+    document: np.ndarray  # index of the document, by sentence
+    ends: np.ndarray  # sentence after the chunk, by sentence
+    a_ends: np.ndarray  # sentence after segment A, by sentence
 
 
 def draw_pairs(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
-    """The next sentence pairs of one pass over all documents, of `room` tokens at most. Devlin et al. 2018, A.2."""
+    """Draw next sentence pairs of at most `room` tokens in one pass over all documents. Devlin et al. 2018, A.2."""
     cum, documents = text.sentences, text.documents
     chunks = _draw_chunks(text, room, short_seq_prob, rng)
     ends, a_ends, document = chunks.ends, chunks.a_ends, chunks.document
     starts = np.arange(len(document))
     random_next = (ends - starts == 1) | (rng.random(len(starts)) < 0.5)
-    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no place for a random next
+    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no text for a random next
     random_next &= ~alone
-    chosen = reached(np.where(random_next, a_ends, ends))  # sentences that were not used are put back
+    chosen = follow_chain(np.where(random_next, a_ends, ends))  # the sentences after A are used again
     lone = alone[chosen] & (ends[chosen] - chosen == 1)
     chosen = chosen[~lone]
     a_ends, ends, random_next = a_ends[chosen], ends[chosen], random_next[chosen]
@@ -76,13 +76,13 @@ def draw_pairs(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np
 
 
 def draw_sentence_order(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np.random.Generator) -> Pairs:
-    """Consecutive segments of one pass over all documents, half of them swapped. Lan et al. 2019 (ALBERT), 3.1.
+    """Draw consecutive segments in one pass over all documents, half of them swapped. Lan et al. 2019 (ALBERT), 3.1.
 
-    A document's last sentence of one token alone cannot be parted and is counted as without a partner.
+    A last sentence of one token that is a chunk by itself cannot be divided, and is counted in `without_partner`.
     """
     cum = text.sentences
     chunks = _draw_chunks(text, room, short_seq_prob, rng)
-    chosen = reached(chunks.ends)
+    chosen = follow_chain(chunks.ends)
     start, end, lone = cum[chosen], cum[chunks.ends[chosen]], chunks.ends[chosen] - chosen == 1
     inside = start + 1 + (rng.random(len(chosen)) * (end - start - 1)).astype(np.int64)
     middle = np.where(lone, inside, cum[chunks.a_ends[chosen]])
@@ -102,6 +102,7 @@ def draw_sentence_order(text: TokenizedText, *, room: int, short_seq_prob: float
 
 
 def _draw_chunks(text: TokenizedText, room: int, short_seq_prob: float, rng: np.random.Generator) -> _Chunks:
+    """Draw the length of the chunks of each document, and the boundary between A and B of each possible chunk."""
     cum, documents = text.sentences, text.documents
     count = len(documents) - 1
     target = np.where(rng.random(count) < short_seq_prob, rng.integers(2, room, count, endpoint=True), room)
@@ -124,7 +125,10 @@ def _cut_to_fit(
     same_document: np.ndarray,
     without_partner: int,
 ) -> Pairs:
-    """Tokens leave the longer one first, each time at a random end. `a` and `b` are starts and lengths."""
+    """Remove tokens, from the longer segment first and each at a random end, until a pair has `room` tokens.
+
+    `a` and `b` are (starts, lengths).
+    """
     (a_start, a_length), (b_start, b_length) = a, b
     b_kept = np.minimum(b_length, np.maximum(room - a_length, room // 2))
     a_kept = np.minimum(a_length, room - b_kept)
@@ -151,7 +155,7 @@ def _random_segments(
     document: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First sentence and end of a random B for each chunk, as long as the target leaves room for."""
+    """Return the first sentence and the end of a random B for each chunk, as long as A leaves of the target."""
     cum, documents = text.sentences, text.documents
     count = len(documents) - 1
     own = document[starts]
@@ -160,7 +164,7 @@ def _random_segments(
         other = rng.integers(0, count - 1, len(starts))
         other += other >= own
         first = documents[other] + (draw * np.diff(documents)[other]).astype(np.int64)
-    else:  # any sentence outside of the chunk
+    else:  # any sentence outside the chunk
         other = own
         sentences = documents[-1]
         outside = np.maximum(sentences - (ends - starts), 1)
@@ -171,7 +175,7 @@ def _random_segments(
 
 
 def fill_pairs(text: TokenizedText, pairs: Pairs, rows: slice, frame: Frame) -> dict[str, np.ndarray]:
-    """Fields of the record for some pairs: [CLS] A [SEP] B [SEP] [PAD] ..., the first separator perhaps twice."""
+    """Return the fields of some pairs: [CLS] A [SEP] B [SEP] [PAD] ..., with `frame.separators` between A and B."""
     a_start, a_length = pairs.a_start[rows, None], pairs.a_length[rows, None]
     b_start, b_length = pairs.b_start[rows, None], pairs.b_length[rows, None]
     segment_b = a_length + 1 + frame.separators  # N 1

@@ -1,4 +1,4 @@
-"""Inputs that are used more often than others."""
+"""Use the documents of an input more or less often than those of others."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,25 +8,25 @@ from data_prep.examples.tokenized import TokenizedText
 
 
 def passes(text: TokenizedText, times: float, seed: Sequence[int]) -> Iterator[TokenizedText]:
-    """The text as often as `times` says; where that is no whole number, the last pass is over a share of its documents.
+    """Yield the text for each of `times` passes. A fractional last pass has a random share of the documents.
 
-    So each document is used floor(times) or ceil(times) times. Which ones are in the last pass is drawn from the seed.
+    So each document is used floor(times) or ceil(times) times.
     """
     times = round(times, 9)  # 10 * 0.7 is 7, not a little more
-    whole = int(times)
-    for _ in range(whole):
+    full_passes = int(times)
+    for _ in range(full_passes):
         yield text
-    if times > whole:
-        rng = np.random.default_rng([*seed, whole, 1])
+    if times > full_passes:
+        rng = np.random.default_rng([*seed, full_passes, 1])
         documents = len(text.documents) - 1
-        # A part of few documents takes one more or one less by chance, so that over all parts the share is right.
-        chosen = rng.permutation(documents)[: int((times - whole) * documents + rng.random())]
+        # Round up or down at random: in small parts, rounding to nearest would give the wrong share overall.
+        chosen = rng.permutation(documents)[: int((times - full_passes) * documents + rng.random())]
         if len(chosen):
-            yield only(text, np.sort(chosen))
+            yield select_documents(text, np.sort(chosen))
 
 
-def only(text: TokenizedText, documents: np.ndarray) -> TokenizedText:
-    """The text with these documents alone, given by their ascending numbers."""
+def select_documents(text: TokenizedText, documents: np.ndarray) -> TokenizedText:
+    """Return a text of these documents only. `documents` are ascending indices."""
     first, end = text.documents[documents], text.documents[documents + 1]  # sentences
     sentences = _ranges(first, end)
     lengths = np.diff(text.sentences)[sentences]
@@ -38,7 +38,7 @@ def only(text: TokenizedText, documents: np.ndarray) -> TokenizedText:
 
 
 def _ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """All numbers of start to end, for each start and end."""
+    """Return the concatenation of `range(start, end)` of each start and end."""
     sizes = ends - starts
     before = np.cumsum(sizes) - sizes
     return np.arange(sizes.sum()) + np.repeat(starts - before, sizes)

@@ -1,1 +1,1 @@
-"""The preparation job: parts, workers, shards, and going on after a stop."""
+"""Run the preparation job: parts, workers, shards, and resuming after a stop."""

@@ -1,4 +1,4 @@
-"""Runs a function over many tasks in processes of this machine."""
+"""Run a function over many tasks in processes of this machine."""
 
 import contextlib
 import multiprocessing
@@ -13,33 +13,34 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from bert_jax.errors import UserError
 from bert_jax.wording import counted
-from data_prep.job.effort import Effort, Report
+from data_prep.job.task_cost import TaskCost, TaskReporter
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+TaskT = TypeVar("TaskT")
+ResultT = TypeVar("ResultT")
 
-ATTEMPTS = 2  # a task whose worker died is tried once more
+ATTEMPTS = 2  # of a task whose worker dies
 
 
 class Engine(Protocol):
-    """`function(task, report)` has run for every task, wherever; `on_done` was called for each, in any order.
+    """A way to run `function(task, report)` for every task, here or elsewhere.
 
-    `on_progress(index, share)` may be called, too. A worker that dies costs its task only, which is tried again. A
-    UserError ends the run at once; tasks that cannot be done because their workers die are told together at the end.
+    Calls `on_done(index, result, cost)` for each task, in any order, and may call `on_progress(index, share)`. If a
+    worker dies, its task is tried again. A UserError of a task ends the run at once. Tasks whose workers keep dying
+    raise one UserError at the end.
     """
 
     def __call__(
         self,
-        function: Callable[[Task, Report], Result],
-        tasks: Sequence[Task],
+        function: Callable[[TaskT, TaskReporter], ResultT],
+        tasks: Sequence[TaskT],
         *,
         on_progress: Callable[[int, float], None],
-        on_done: Callable[[int, Result, Effort], None],
+        on_done: Callable[[int, ResultT, TaskCost], None],
     ) -> None: ...
 
 
-def attempt(function: Callable[[Task, Report], Result], task: Task, report: Report) -> Result:
-    """The result of one task; what a person can mend raises UserError."""
+def run_task(function: Callable[[TaskT, TaskReporter], ResultT], task: TaskT, report: TaskReporter) -> ResultT:
+    """Run one task and return its result. Raises UserError if memory runs out."""
     try:
         return function(task, report)
     except MemoryError:
@@ -47,30 +48,30 @@ def attempt(function: Callable[[Task, Report], Result], task: Task, report: Repo
 
 
 def run_tasks(
-    function: Callable[[Task, Report], Result],
-    tasks: Sequence[Task],
+    function: Callable[[TaskT, TaskReporter], ResultT],
+    tasks: Sequence[TaskT],
     *,
     workers: int,
     on_progress: Callable[[int, float], None],
-    on_done: Callable[[int, Result, Effort], None],
+    on_done: Callable[[int, ResultT, TaskCost], None],
 ) -> None:
-    """An `Engine` of processes of this machine. With one worker or task it all happens in this process."""
+    """Run tasks in processes of this machine (an `Engine`). With one worker or task, runs them in this process."""
     if workers == 1 or len(tasks) < 2:
         for index, task in enumerate(tasks):
-            report = Report(lambda share, index=index: on_progress(index, share))  # type: ignore[misc]
-            result = attempt(function, task, report)
-            on_done(index, result, report.effort())
+            report = TaskReporter(lambda share, index=index: on_progress(index, share))  # type: ignore[misc]
+            result = run_task(function, task, report)
+            on_done(index, result, report.cost())
         return
     waiting = list(range(len(tasks)))[::-1]
     attempts = [0] * len(tasks)
     lost: dict[int, str] = {}
-    with _crew(function, min(workers, len(tasks))) as crew:
-        while waiting or any(worker.index is not None for worker in crew):
-            for worker in crew:
+    with _worker_pool(function, min(workers, len(tasks))) as pool:
+        while waiting or any(worker.index is not None for worker in pool):
+            for worker in pool:
                 if worker.index is None and waiting:
                     attempts[waiting[-1]] += 1
-                    worker.give(waiting[-1], tasks[waiting.pop()])
-            busy = {worker.inbox: worker for worker in crew if worker.index is not None}
+                    worker.send(waiting[-1], tasks[waiting.pop()])
+            busy = {worker.inbox: worker for worker in pool if worker.index is not None}
             for inbox in multiprocessing.connection.wait(list(busy)):
                 worker = busy[inbox]  # type: ignore[index]
                 assert worker.index is not None
@@ -78,12 +79,12 @@ def run_tasks(
                 try:
                     kind, value = worker.inbox.recv()
                 except (EOFError, OSError):
-                    epitaph = worker.bury()
-                    crew[crew.index(worker)] = _Worker(function)
+                    reason = worker.reason_of_death()
+                    pool[pool.index(worker)] = _Worker(function)
                     if attempts[index] < ATTEMPTS:
                         waiting.append(index)
                     else:
-                        lost[index] = epitaph
+                        lost[index] = reason
                     continue
                 if kind == "progress":
                     on_progress(index, value)
@@ -95,40 +96,42 @@ def run_tasks(
                     raise RuntimeError(f"a worker failed:\n{value}")
                 on_done(index, *value)
     if lost:
-        told = "; ".join(f"{tasks[index]}: {why}" for index, why in sorted(lost.items())[:3])
+        reasons = "; ".join(f"{tasks[index]}: {reason}" for index, reason in sorted(lost.items())[:3])
         raise UserError(
-            f"{len(lost)} of {counted(len(tasks), 'part')} failed twice ({told}). Start the job again for these alone"
+            f"{len(lost)} of {counted(len(tasks), 'part')} failed twice ({reasons}). Start the job again to retry them"
         )
 
 
-class _Worker(Generic[Task, Result]):
-    """A process that takes one task after the other."""
+class _Worker(Generic[TaskT, ResultT]):
+    """A process that runs one task after another. `index` is that of its current task."""
 
-    def __init__(self, function: Callable[[Task, Report], Result]) -> None:
+    def __init__(self, function: Callable[[TaskT, TaskReporter], ResultT]) -> None:
         context = multiprocessing.get_context("spawn")
         self.index: int | None = None
-        self.inbox, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with _deaf_to_interrupts():
+        self.inbox, outbox = context.Pipe()
+        self.process = context.Process(target=_serve, args=(outbox, function), daemon=True)
+        with _interrupts_blocked():
             self.process.start()
-        theirs.close()
+        outbox.close()
 
-    def give(self, index: int, task: Task) -> None:
+    def send(self, index: int, task: TaskT) -> None:
+        """Start a task."""
         self.index = index
-        with contextlib.suppress(OSError):  # it has died: reading from it will tell
+        with contextlib.suppress(OSError):  # the worker has died: the next read finds out
             self.inbox.send(task)
 
-    def bury(self) -> str:
-        """The process was killed by a signal; says by which. UserError where it ended by itself: so would the next."""
+    def reason_of_death(self) -> str:
+        """Return why the process died. Raises UserError if it ended by itself, since the next one would, too."""
         self.inbox.close()
         self.process.join(10)
         code = self.process.exitcode
         if code is not None and code < 0:
-            hint = ", perhaps for want of memory: use fewer --workers" if code == -signal.SIGKILL else ""
+            hint = ", perhaps because memory ran out: use fewer --workers" if code == -signal.SIGKILL else ""
             return f"its worker was killed by signal {-code}{hint}"
         raise UserError(f'a worker ended with code {code}; a script needs `if __name__ == "__main__":` around the call')
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
+        """End the process, even in the middle of a task."""
         self.inbox.close()
         if self.index is not None:
             self.process.terminate()
@@ -136,9 +139,9 @@ class _Worker(Generic[Task, Result]):
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """What is started within never sees a Ctrl-C: the terminal sends it to all, and the first process ends the rest."""
-    resource_tracker.ensure_running()  # otherwise the first process starts it, and that lets interrupts through again
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in processes started within. A terminal sends Ctrl-C to all; the parent process ends the workers."""
+    resource_tracker.ensure_running()  # the first process would start it otherwise, and unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -147,19 +150,20 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _crew(function: Callable, size: int) -> Iterator[list[_Worker]]:
-    # Each worker is a core already: the threads of the libraries would only get in each other's way.
-    quiet = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    before = {name: os.environ.get(name) for name in quiet}
-    os.environ.update(quiet)
-    crew: list[_Worker] = []
+def _worker_pool(function: Callable, size: int) -> Iterator[list[_Worker]]:
+    """Start workers, and stop them at the end."""
+    # One worker uses one core, so threads of libraries would compete.
+    one_thread = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in one_thread}
+    os.environ.update(one_thread)
+    pool: list[_Worker] = []
     try:
         for _ in range(size):
-            crew.append(_Worker(function))  # one by one, so that an interrupt between two loses none
-        yield crew
+            pool.append(_Worker(function))
+        yield pool
     finally:
-        for worker in crew:
-            worker.dismiss()
+        for worker in pool:
+            worker.stop()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -167,15 +171,15 @@ def _crew(function: Callable, size: int) -> Iterator[list[_Worker]]:
                 os.environ[name] = value
 
 
-def _serve(outbox: Connection, function: Callable[[Any, Report], Any]) -> None:
-    """The life of a worker; ends when the other end of the pipe is closed."""
+def _serve(outbox: Connection, function: Callable[[Any, TaskReporter], Any]) -> None:
+    """Run tasks from the pipe until its other end is closed."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             task = outbox.recv()
-            report = Report(lambda share: outbox.send(("progress", share)))
+            report = TaskReporter(lambda share: outbox.send(("progress", share)))
             try:
-                result = attempt(function, task, report)
-                answer: tuple[str, object] = "done", (result, report.effort())
+                result = run_task(function, task, report)
+                answer: tuple[str, object] = "done", (result, report.cost())
             except UserError as error:
                 answer = "user error", str(error)
             except (BrokenPipeError, ConnectionResetError):

@@ -1,4 +1,4 @@
-"""Progress of a job of many tasks, and of reading a text."""
+"""Show the progress of a job of many tasks, and of reading a text."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,8 +10,8 @@ from bert_jax.wording import counted
 from data_prep.corpus.parts import Source
 
 
-class Progress:
-    """Shows megabytes of text a second, examples and the time left. `sizes` are the bytes of each task."""
+class JobProgress:
+    """A progress line with megabytes of text a second, examples and the time left. `sizes` are bytes by task."""
 
     def __init__(self, sizes: list[int], label: str = "shards") -> None:
         self.sizes = sizes
@@ -31,11 +31,12 @@ class Progress:
         self._line.__exit__(kind, error, trace)
 
     def share(self, index: int, share: float) -> None:
-        """Task `index` is done to this share."""
+        """Set the finished share of task `index`."""
         self.shares[index] = share
         self._show()
 
     def done(self, index: int, examples: int) -> None:
+        """Mark task `index` as finished, with this number of examples."""
         self.shares[index] = 1.0
         self.examples += examples
         self.parts += 1
@@ -49,12 +50,12 @@ class Progress:
         self._line.at(done, details=[f"{speed / 1e6:.2f} MB/s", *examples, parts])
 
 
-def followed(
-    texts: Iterable[str], sources: Sequence[Source], sample_mb: int, line: progress.Progress, then: str
+def show_reading(
+    texts: Iterable[str], sources: Sequence[Source], sample_mb: int, line: progress.Progress, next_stage: str
 ) -> Iterator[str]:
-    """Yield the texts of a sample; `line` shows how much of it is read, and at its end what comes `then`."""
+    """Yield the texts of a sample. `line` shows how much is read, then `next_stage`."""
     line.total = max(1, min(sum(source.text_bytes for source in sources), sample_mb * 1_000_000))
     for text in texts:
         yield text
         line.advance(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
-    line.begin(then)
+    line.begin(next_stage)

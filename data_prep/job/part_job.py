@@ -1,4 +1,4 @@
-"""One part of the corpus, from text to shards, and the whole job around it."""
+"""Turn one part of the corpus into shards."""
 
 import dataclasses
 import hashlib
@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,37 +19,37 @@ from bert_jax.text.tokenizer import Tokenizer
 from data_prep.corpus.documents import read_part
 from data_prep.corpus.duplicates import Duplicates
 from data_prep.corpus.parts import Part
-from data_prep.corpus.reading import BAD, BROKEN_TEXT, Document, Losses, reading_of
-from data_prep.corpus.sentences import blank_after, split_lines, split_sentences
-from data_prep.examples.builders import KINDS, Drawing, Fields
+from data_prep.corpus.reader_contract import UNDECODABLE_TEXT, UNREADABLE_LINES, CorpusDocument, CorpusOptions, Losses
+from data_prep.corpus.sentences import blank_after, split_into_lines, split_sentences
+from data_prep.examples.builders import ROW_MAKERS, Fields, PassContext
 from data_prep.examples.source_weights import passes
 from data_prep.examples.tokenized import Frame, TokenizedText
-from data_prep.job.effort import Report
-from data_prep.job.shards import ShardWriter, shard_name, write_text
+from data_prep.job.shards import ShardWriter, shard_name, write_text_durably
+from data_prep.job.task_cost import TaskReporter
 from data_prep.settings import ShardsConfig
 
 SPLITS = ("train", "held_out")
-BLOCK_ROWS = 4096  # rows filled, masked and written at a time: they stay in the cache of the processor
-BATCH_CHARACTERS = 1 << 22  # text tokenised at a time
-MOST_SENTENCES = 6_000_000  # of a part: each takes some 115 bytes when pairs are drawn
-TIGHTEST = 8  # times the text that the sizes of its files let expect, a part may have
-ROOM = 1 << 26  # characters that any part may have
-ROOM_OF_PARQUET = 1 << 30  # characters that a part with rows of Parquet may have: a few gigabytes of memory
+ROWS_PER_WRITE = 4096  # rows filled, masked and written at a time; they fit into the processor's cache
+BATCH_CHARACTERS = 1 << 22  # characters tokenised at a time
+MAX_SENTENCES = 6_000_000  # of a part; each takes about 115 bytes when pairs are drawn
+MAX_EXPANSION = 8  # a part may have this many times the text that the sizes of its files suggest
+MAX_CHARACTERS = 1 << 26  # a part may have this many characters in any case
+MAX_CHARACTERS_OF_PARQUET = 1 << 30  # of a part with Parquet files; a few gigabytes of memory
 PARTS_FOLDER = "parts"
-LAYOUT = 2  # goes up where the same text and settings come to other shards
-# Settings that do not change a byte of the shards; what `lowercase` changes the tokenizer's fingerprint stands for.
-TRANSIENT = ("output", "workers", "part", "parts", "dask", "lowercase")
-LENIENCE = ("encoding_errors", "on_bad")  # settings that change nothing where there is nothing to forgive
-FORGIVEN = {
-    "encoding_errors": BROKEN_TEXT,
-    "on_bad": BAD,
+LAYOUT = 2  # incremented when the same text and settings give other shards
+# Settings that do not change the shards. `lowercase` does, but by the tokenizer's fingerprint.
+SETTINGS_WITHOUT_EFFECT = ("output", "workers", "part", "parts", "dask", "lowercase")
+TOLERANCE_SETTINGS = ("encoding_errors", "on_bad")  # they change nothing if all text can be read
+TOLERATED_LOSSES = {
+    "encoding_errors": UNDECODABLE_TEXT,
+    "on_bad": UNREADABLE_LINES,
 }
-SPLITTERS = {"rule": split_sentences, "lines": split_lines}
+SPLITTERS = {"rule": split_sentences, "lines": split_into_lines}
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-    """What has been made of a part at one length: a shard for each split that is not empty, and counts."""
+class LengthResult:
+    """The shards and counts of a part at one length. Empty splits have no shard."""
 
     length: int
     shards: dict[str, Shard]
@@ -57,50 +58,66 @@ class Made:
 
 @dataclasses.dataclass(frozen=True)
 class PartResult:
-    """What a part has become, at each length; `counts` are of its text, whatever the length."""
+    """The result of a part. `counts` are those that do not depend on the length."""
 
     stamp: str
-    made: tuple[Made, ...]
+    lengths: tuple[LengthResult, ...]
     counts: dict[str, int]
-    notes: list[str]  # the first few losses by name
+    notes: list[str]  # on the first few losses of each kind
 
     @property
     def examples(self) -> int:
-        return sum(shard.examples for made in self.made for shard in made.shards.values())
+        """Number of examples at all lengths."""
+        return sum(shard.examples for entry in self.lengths for shard in entry.shards.values())
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        """Return the note of the part. Its `made` holds `lengths`."""
+        fields = dataclasses.asdict(self)
+        fields["made"] = fields.pop("lengths")
+        return json.dumps(fields, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Self:
+        """Return the result in a note. Raises KeyError, TypeError or AttributeError if it is damaged."""
+        lengths = tuple(
+            LengthResult(
+                entry["length"], {split: Shard(**shard) for split, shard in entry["shards"].items()}, entry["counts"]
+            )
+            for entry in fields["made"]
+        )
+        return cls(fields["stamp"], lengths, fields["counts"], fields["notes"])
 
 
 @dataclasses.dataclass(frozen=True)
 class PartJob:
-    """All that a part depends on beside its text. Calling it is idempotent: the same part gives the same bytes."""
+    """A task that turns a part into shards and a note. The same part gives the same bytes."""
 
     config: ShardsConfig
     folder: Path
     tokenizer: Path
     fingerprint: str
-    duplicates: Duplicates | None = None  # the documents to leave out
+    duplicates: Duplicates | None = None  # documents to leave out
 
-    def __call__(self, part: Part, report: Report) -> PartResult:
+    def __call__(self, part: Part, report: TaskReporter) -> PartResult:
         tokenizer = _load_tokenizer(self.tokenizer, self.fingerprint)
         counts = Losses()
-        self.result_path(part).unlink(missing_ok=True)  # it belongs to the shards that are about to be replaced
+        self.result_path(part).unlink(missing_ok=True)  # its shards are about to be replaced
         with report.stage("tokens"):
-            documents = report.each("text", read_part(part, reading_of(self.config), counts))
+            documents = report.each("text", read_part(part, CorpusOptions.from_config(self.config), counts))
             if self.duplicates:
                 documents = self.duplicates.without(part.index, documents, counts)
             texts = tokenize(documents, tokenizer, self.config, counts, part, report)
         lengths = self.config.lengths
-        made = []
+        results = []
         for number, length in enumerate(lengths):
 
-            def tell(done: float, number: int = number) -> None:
-                report(0.3 + 0.7 * (number + done) / len(lengths))
+            def report_share(share: float, number: int = number) -> None:
+                report(0.3 + 0.7 * (number + share) / len(lengths))
 
-            made.append(self._make(self.config.at(length), length, part, texts, tokenizer, report, tell))
-        result = PartResult(self.stamp(part), tuple(made), dict(sorted(counts.items())), counts.notes)
-        write_text(self.result_path(part), result.to_json())
+            config = self.config.at(length)
+            results.append(self._make(config, length, part, texts, tokenizer, report, report_share))
+        result = PartResult(self.stamp(part), tuple(results), dict(sorted(counts.items())), counts.notes)
+        write_text_durably(self.result_path(part), result.to_json())
         return result
 
     def _make(
@@ -110,10 +127,10 @@ class PartJob:
         part: Part,
         texts: tuple[TokenizedText, TokenizedText],
         tokenizer: Tokenizer,
-        report: Report,
-        tell: Callable[[float], None],
-    ) -> Made:
-        """The shards of a part at one length are on disk; `config` is settled for it."""
+        report: TaskReporter,
+        report_share: Callable[[float], None],
+    ) -> LengthResult:
+        """Write the shards of a part at one length. `config` is that of the length (`ShardsConfig.at`)."""
         counts: Counter[str] = Counter()
         shards = {}
         for number, (split, text) in enumerate(zip(SPLITS, texts, strict=True)):
@@ -121,8 +138,8 @@ class PartJob:
             shard = None
             if len(text.documents) > 1:
                 with ShardWriter(path) as writer:
-                    rows_of = examples(text, config, length, tokenizer, part, number, counts, tell)
-                    for rows in report.each("examples", rows_of):
+                    blocks = make_examples(text, config, length, tokenizer, part, number, counts, report_share)
+                    for rows in report.each("examples", blocks):
                         with report.stage("disk"):
                             writer.write(rows)
                     with report.stage("disk"):
@@ -131,12 +148,12 @@ class PartJob:
                 shards[split] = shard
             else:
                 path.unlink(missing_ok=True)
-        return Made(length, shards, dict(sorted(counts.items())))
+        return LengthResult(length, shards, dict(sorted(counts.items())))
 
     def stamp(self, part: Part) -> str:
-        """Changes whenever the shards of the part could."""
+        """Return a hash of everything that decides the shards of a part."""
         settings = dataclasses.asdict(self.config)
-        for name in (*TRANSIENT, *LENIENCE, "input", "tokenizer"):
+        for name in (*SETTINGS_WITHOUT_EFFECT, *TOLERANCE_SETTINGS, "input", "tokenizer"):
             del settings[name]
         decisive = [LAYOUT, settings, self.fingerprint, dataclasses.asdict(part)]
         if self.duplicates:
@@ -144,36 +161,35 @@ class PartJob:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def result_path(self, part: Part) -> Path:
+        """Return the path of a part's note."""
         return self.folder / PARTS_FOLDER / f"part-{part.index:05d}.json"
 
     def finished(self, part: Part) -> PartResult | None:
-        """What an earlier run left of this part; None where it is missing, of other settings or not whole."""
+        """Return an earlier result of this part, or None if it is missing, incomplete or of other settings."""
         try:
-            fields = read_json(self.result_path(part))
-            made = tuple(
-                Made(one["length"], {split: Shard(**shard) for split, shard in one["shards"].items()}, one["counts"])
-                for one in fields["made"]
+            result = PartResult.from_json(read_json(self.result_path(part)))
+            complete = all(
+                (length_folder(self.folder, self.config, entry.length) / shard.file).stat().st_size == shard.bytes
+                for entry in result.lengths
+                for shard in entry.shards.values()
             )
-            result = PartResult(fields["stamp"], made, fields["counts"], fields["notes"])
-            shards = [
-                (length_folder(self.folder, self.config, one.length), s) for one in made for s in one.shards.values()
-            ]
-            whole = all((folder / shard.file).stat().st_size == shard.bytes for folder, shard in shards)
         except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if result.stamp != self.stamp(part) or not whole:
+        if result.stamp != self.stamp(part) or not complete:
             return None
-        now_strict = [name for name in LENIENCE if getattr(self.config, name) in ("strict", "stop")]
-        return None if any(result.counts.get(loss) for name in now_strict for loss in FORGIVEN[name]) else result
+        now_strict = [name for name in TOLERANCE_SETTINGS if getattr(self.config, name) in ("strict", "stop")]
+        return (
+            None if any(result.counts.get(loss) for name in now_strict for loss in TOLERATED_LOSSES[name]) else result
+        )
 
 
 def length_folder(folder: Path, config: ShardsConfig, length: int) -> Path:
-    """Where the shards of a length lie: in the folder itself where there is no other length."""
+    """Return the folder of a length's shards: a subfolder if there are several lengths, else `folder` itself."""
     return folder / str(length) if len(config.lengths) > 1 else folder
 
 
 def masking_of(config: ShardsConfig) -> Masking:
-    """The rule of masks; `config` is settled for one length."""
+    """Return the mask settings. `config` is that of one length (`ShardsConfig.at`)."""
     assert config.max_predictions is not None
     return Masking(
         rate=config.mask_rate,
@@ -186,7 +202,7 @@ def masking_of(config: ShardsConfig) -> Masking:
     )
 
 
-def examples(
+def make_examples(
     text: TokenizedText,
     config: ShardsConfig,
     length: int,
@@ -194,41 +210,42 @@ def examples(
     part: Part,
     split: int,
     counts: Counter[str],
-    tell: Callable[[float], None],
+    report_share: Callable[[float], None],
 ) -> Iterator[np.ndarray]:
-    """Blocks of records; `config` is settled for the length.
+    """Yield the examples of a split of a part, as blocks of records. `config` is that of the length.
 
-    Held-out documents are used once, others `dupe_factor` times the weight of their input.
+    Held-out documents are used once, training documents `dupe_factor` times the weight of their input.
     """
     special, masking = tokenizer.special, masking_of(config)
-    frame = Frame(length, special.cls, special.sep, special.pad, tokenizer.separators)
+    frame = Frame(length=length, cls=special.cls, sep=special.sep, pad=special.pad, separators=tokenizer.separators)
     add_masks = MASKS[config.masking](masking, tokenizer, counts)
     dtype = record_dtype(length, masking.max_predictions, tokenizer.vocab_size, config.examples, config.masking)
-    kind = KINDS[config.examples]
+    kind = ROW_MAKERS[config.examples]
     text = kind.prepare(text, frame, counts)
     training = SPLITS[split] == "train"
     times = config.passes * (part.weight or 1) if training else 1
     seed = [config.seed, part.index, split]
-    for duplicate, used in enumerate(passes(text, times, seed)):
+    for number, pass_text in enumerate(passes(text, times, seed)):
         if part.weight and training:
-            counts[f"documents_used_of_input_{part.input + 1}"] += len(used.documents) - 1
-        rng = np.random.default_rng([*seed, duplicate])
-        number, fill = kind.draw(used, Drawing(frame, config.short_seq_prob, rng, counts))
-        counts["examples"] += number
-        for start in range(0, number, BLOCK_ROWS):
-            fields = add_masks(fill(slice(start, min(start + BLOCK_ROWS, number))), rng)
+            counts[f"documents_used_of_input_{part.input + 1}"] += len(pass_text.documents) - 1
+        rng = np.random.default_rng([*seed, number])
+        row_count, fill = kind.draw(pass_text, PassContext(frame, config.short_seq_prob, rng, counts))
+        counts["examples"] += row_count
+        for start in range(0, row_count, ROWS_PER_WRITE):
+            fields = add_masks(fill(slice(start, min(start + ROWS_PER_WRITE, row_count))), rng)
             counts["tokens_in_examples"] += int(fields["length"].sum())
             rows = np.zeros(len(fields["length"]), dtype)
             for name, values in fields.items():
                 rows[name] = values
             yield rows
-        tell(min(1.0, (duplicate + 1) / times))
+        report_share(min(1.0, (number + 1) / times))
 
 
-Adding = Callable[[Fields, np.random.Generator], Fields]
+MaskAdder = Callable[[Fields, np.random.Generator], Fields]
 
 
-def static_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> Adding:
+def static_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> MaskAdder:
+    """Return a function that masks tokens of some rows, and counts them."""
     masker = make_masker(masking, tokenizer)
 
     def add(fields: Fields, rng: np.random.Generator) -> Fields:
@@ -239,7 +256,8 @@ def static_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -
     return add
 
 
-def no_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> Adding:
+def no_masks(masking: Masking, tokenizer: Tokenizer, counts: Counter[str]) -> MaskAdder:
+    """Return a function that leaves rows unmasked, for dynamic masks."""
     return lambda fields, rng: fields
 
 
@@ -247,32 +265,32 @@ MASKS = {"static": static_masks, "dynamic": no_masks}
 
 
 def tokenize(
-    documents: Iterable[Document],
+    documents: Iterable[CorpusDocument],
     tokenizer: Tokenizer,
     config: ShardsConfig,
     counts: Losses,
     part: Part,
-    report: Report,
+    report: TaskReporter,
 ) -> tuple[TokenizedText, TokenizedText]:
-    """The documents of each split as ids. Sentences without a token are left out, documents without one are counted."""
+    """Tokenise the documents of each split. Leaves out sentences without tokens, and counts documents without any."""
     split_document = SPLITTERS[config.sentences]
     builders = tuple(_TextBuilder(tokenizer) for _ in SPLITS)
-    characters = total = 0
-    most = most_characters(part)
+    characters = sentence_count = 0
+    limit = max_characters(part)
     for document in documents:
-        builder = builders[is_held_out(document, config)]
+        builder = builders[is_held_out_document(document, config)]
         sentences = split_document(document.text)
-        total += len(sentences)
-        if total > MOST_SENTENCES:
+        sentence_count += len(sentences)
+        if sentence_count > MAX_SENTENCES:
             raise UserError(
-                f"{document.name}: with it a part has {total:,} sentences, of a few bytes each, and {MOST_SENTENCES:,} "
-                "fill a gigabyte of memory. Use a smaller --part-mb"
+                f"{document.name}: with it a part has {sentence_count:,} sentences, of a few bytes each, and "
+                f"{MAX_SENTENCES:,} fill a gigabyte of memory. Use a smaller --part-mb"
             )
         characters += len(document.text)
-        if characters > most:
+        if characters > limit:
             raise UserError(
                 f"{document.name}: with it a part has {characters:,} characters, {part.text_bytes:,} by the sizes of "
-                f"its files; more than {most:,} would fill the memory. {_way_out(part)}"
+                f"its files; more than {limit:,} would fill the memory. {_way_out(part)}"
             )
         builder.add(sentences)
         report(0.3 * min(1.0, characters / max(1, part.text_bytes)))
@@ -280,12 +298,12 @@ def tokenize(
     return tuple(builder.build(split, counts) for builder, split in zip(builders, SPLITS, strict=True))  # type: ignore[return-value]
 
 
-def most_characters(part: Part) -> int:
-    """Return how many characters a part may have before it is taken for a file that would fill the memory.
+def max_characters(part: Part) -> int:
+    """Return the number of characters above which a part is refused, because it would fill the memory.
 
-    In Parquet a text that stands in many rows is stored once, so sizes say nothing of how much text there is.
+    Parquet stores a text that occurs in many rows once, so the size of a file does not limit its text.
     """
-    return ROOM_OF_PARQUET if _has_parquet(part) else max(ROOM, TIGHTEST * part.text_bytes)
+    return MAX_CHARACTERS_OF_PARQUET if _has_parquet(part) else max(MAX_CHARACTERS, MAX_EXPANSION * part.text_bytes)
 
 
 def _has_parquet(part: Part) -> bool:
@@ -295,31 +313,34 @@ def _has_parquet(part: Part) -> bool:
 def _way_out(part: Part) -> str:
     if _has_parquet(part):
         return "Write the Parquet file without a dictionary, so that it is cut into parts by the sizes of its texts"
-    return "Unpack what is packed so tightly, and break lines without end"
+    return "Unpack files that are compressed very tightly, and break very long lines"
 
 
-def is_held_out(document: Document, config: ShardsConfig) -> bool:
-    """Decided by the document's name and place alone, so that no other document, part or worker has a say."""
+def is_held_out_document(document: CorpusDocument, config: ShardsConfig) -> bool:
+    """Decide if a document is held out, by the seed and its name and place only.
+
+    So the choice does not depend on other documents, parts or workers.
+    """
     identity = f"{config.seed}\n{document.offset}\n{document.name}".encode("utf-8", "surrogateescape")
     digest = hashlib.blake2b(identity, digest_size=8).digest()
     return int.from_bytes(digest, "little") < config.held_out * 2**64
 
 
 class _TextBuilder:
-    """Gathers sentences and turns them into ids a batch at a time."""
+    """Collects sentences and tokenises them in batches."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
         self.tokens: list[np.ndarray] = []
         self.lengths: list[np.ndarray] = []
-        self.sentences_in: list[int] = []  # of each document
+        self.sentence_counts: list[int] = []  # by document
         self.waiting: list[str] = []
         self.characters = 0
 
     def add(self, sentences: list[str]) -> None:
-        """A document. Its sentences but the first get their blank back: byte-level BPE has other pieces without."""
-        self.sentences_in.append(len(sentences))
+        """Add a document. Puts back the blank between sentences, which decides pieces of byte-level BPE."""
+        self.sentence_counts.append(len(sentences))
         blank = ""
         for sentence in sentences:
             self.waiting.append(blank + sentence)
@@ -329,6 +350,7 @@ class _TextBuilder:
                 self.flush()
 
     def flush(self) -> None:
+        """Tokenise the sentences collected so far."""
         if self.waiting:
             ids, offsets = self.tokenizer.ids_flat(self.waiting)
             self.lengths.append(np.diff(offsets))
@@ -336,12 +358,13 @@ class _TextBuilder:
         self.waiting, self.characters = [], 0
 
     def build(self, split: str, counts: Losses) -> TokenizedText:
+        """Return the documents as one text, and count them."""
         self.flush()
         tokens = np.concatenate([np.zeros(0, self.dtype), *self.tokens])
         lengths = np.concatenate([np.zeros(0, np.int64), *self.lengths])
-        owner = np.repeat(np.arange(len(self.sentences_in)), self.sentences_in)[lengths > 0]
+        owner = np.repeat(np.arange(len(self.sentence_counts)), self.sentence_counts)[lengths > 0]  # their documents
         lengths = lengths[lengths > 0]
-        sizes = np.bincount(owner, minlength=len(self.sentences_in))
+        sizes = np.bincount(owner, minlength=len(self.sentence_counts))  # sentences by document
         counts["documents"] += len(sizes)
         counts["documents_without_words"] += int((sizes == 0).sum())
         counts["documents_held_out"] += len(sizes) if split == "held_out" else 0
@@ -353,17 +376,17 @@ class _TextBuilder:
         return TokenizedText(tokens, sentences, documents)
 
 
-_loaded: dict[str, Tokenizer] = {}  # the one that this process works with, by its fingerprint
+_loaded: dict[str, Tokenizer] = {}  # this process's tokenizer, by its fingerprint
 
 
 def use_tokenizer(tokenizer: Tokenizer) -> None:
-    """The parts that this process makes take this tokenizer, and load none."""
+    """Set the tokenizer of the parts that this process makes, which then load none."""
     _loaded.clear()
     _loaded[tokenizer.fingerprint] = tokenizer
 
 
 def _load_tokenizer(path: Path, fingerprint: str) -> Tokenizer:
-    """Once a process."""
+    """Load a tokenizer once in this process."""
     if fingerprint not in _loaded:
         use_tokenizer(load_tokenizer(path))
     return _loaded[fingerprint]

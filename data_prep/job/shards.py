@@ -1,4 +1,4 @@
-"""Examples to ArrayRecord files that are either whole or not there, and the manifest beside them."""
+"""Write examples to ArrayRecord files, and other files of a job, so that each is complete or not there."""
 
 import contextlib
 import errno
@@ -24,12 +24,12 @@ def shard_name(split: str, part: int) -> str:
 
 
 def partial_path(path: Path) -> Path:
-    """Where this thread writes what will be `path`: a file that no other machine, process or thread writes into."""
+    """Return the temporary name for `path`, which no other machine, process or thread uses."""
     return path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}-{threading.get_ident()}{PARTIAL}")
 
 
 class ShardWriter:
-    """Writes under a temporary name; `finish` puts the file in place. Left early, nothing stays behind."""
+    """A writer of one shard, under a temporary name until `finish`. An error leaves no file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,7 @@ class ShardWriter:
         self._partial.unlink(missing_ok=True)
 
     def write(self, rows: np.ndarray) -> None:
-        """Appends rows of `record_dtype`."""
+        """Append rows of `record_dtype`."""
         data, size = rows.tobytes(), rows.itemsize
         write = self._file.write
         with disk_errors(self.path):
@@ -56,7 +56,7 @@ class ShardWriter:
         self._examples += len(rows)
 
     def finish(self) -> Shard | None:
-        """The finished file is on disk under its name; None, and no file, where nothing was written."""
+        """Put the file in place, synced to disk, and return its entry. Without examples, return None and no file."""
         with disk_errors(self.path):
             self._file.close()
             if not self._examples:
@@ -68,24 +68,24 @@ class ShardWriter:
         return Shard(self.path.name, self._examples, size, sha256)
 
 
-def write_text(path: Path, text: str) -> None:
-    """The file is on disk with this text, whole or not at all."""
-    write_bytes(path, text.encode())
+def write_text_durably(path: Path, text: str) -> None:
+    """Write a text file atomically, and sync it to disk."""
+    write_bytes_durably(path, text.encode())
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """The file is on disk with this content, whole or not at all."""
-    with _written(path, data) as partial:
+def write_bytes_durably(path: Path, data: bytes) -> None:
+    """Write a file atomically, and sync it to disk."""
+    with _synced_partial(path, data) as partial:
         partial.replace(path)
 
 
 def write_once(path: Path, text: str) -> bool:
-    """The file is on disk, whole, with this text; False where one was there, which is left as it is."""
+    """Write a text file atomically unless it exists. Return False if it does."""
     if path.exists():
         return False
-    with _written(path, text.encode()) as partial:
+    with _synced_partial(path, text.encode()) as partial:
         try:
-            path.hardlink_to(partial)  # unlike a rename, fails where another machine was faster
+            path.hardlink_to(partial)  # unlike a rename, fails if another machine was faster
         except FileExistsError:
             return False
         except OSError:  # a file system without hard links
@@ -94,8 +94,8 @@ def write_once(path: Path, text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _written(path: Path, data: bytes) -> Iterator[Path]:
-    """The content is on disk under a temporary name; what becomes of it within is on disk afterwards."""
+def _synced_partial(path: Path, data: bytes) -> Iterator[Path]:
+    """Write data under a temporary name, and sync. Sync the folder after the block, which puts the file in place."""
     partial = partial_path(path)
     with disk_errors(path):
         try:
@@ -108,11 +108,11 @@ def _written(path: Path, data: bytes) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    write_text(folder / MANIFEST, manifest.to_json())
+    write_text_durably(folder / MANIFEST, manifest.to_json())
 
 
 def sync(path: Path) -> None:
-    """What was written is on the disk, not only on its way there."""
+    """Sync a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -127,7 +127,7 @@ def sha256_of(path: Path) -> str:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns what a full or failing disk raises into one line. ArrayRecord raises RuntimeError with errno's text."""
+    """Turn errors of a full or failing disk into UserError. ArrayRecord raises RuntimeError with errno's text."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""How many workers this machine carries, which is less than its cores where a container or a scheduler says so."""
+"""Choose the number of workers by the cores and memory that this process may use."""
 
 import contextlib
 import os
@@ -6,21 +6,21 @@ from pathlib import Path
 
 from bert_jax.cpu import CGROUP, memory_bytes
 
-WORKER_BYTES = 1 << 30  # what a worker stays below, see docs/benchmarks.md
+WORKER_BYTES = 1 << 30  # upper bound of a worker's memory, see docs/benchmarks.md
 
 
 def default_workers() -> int:
-    """One for each core that is ours, as long as there is memory for each; at least one."""
-    return max(1, min(cores(), memory_bytes() // WORKER_BYTES))
+    """Return one worker for each usable core, or fewer if there is less than `WORKER_BYTES` of memory for each."""
+    return max(1, min(usable_cores(), memory_bytes() // WORKER_BYTES))
 
 
-def cores(cgroup: Path = CGROUP) -> int:
-    """The cores this process may use: by its affinity, its container's quota and its Slurm task's share."""
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """Return the cores this process may use, by its affinity, its container's quota and its Slurm task."""
     limits = [float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)]
-    with contextlib.suppress(OSError, ValueError):  # "max 100000" where there is no limit
+    with contextlib.suppress(OSError, ValueError):  # cgroups 2; "max 100000" without a limit
         quota, period = (cgroup / "cpu.max").read_text().split()
         limits.append(int(quota) / int(period))
-    with contextlib.suppress(OSError, ValueError):  # version 1 of cgroups; -1 where there is no limit
+    with contextlib.suppress(OSError, ValueError):  # cgroups 1; -1 without a limit
         quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
         if int(quota) > 0:
             limits.append(int(quota) / int(period))

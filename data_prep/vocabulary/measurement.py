@@ -1,4 +1,4 @@
-"""How a vocabulary cuts the words and the text of a sample."""
+"""Measure how a vocabulary tokenises the words and the text of a sample."""
 
 import dataclasses
 import re
@@ -14,15 +14,15 @@ from bert_jax.text.training.extension import extend_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
 BATCH = 4096  # texts or words tokenised at a time
-PLAIN = re.compile(r"[^\W_]")
+LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Texts, and how often each word is in them.
+    """Texts, and the number of occurrences of each word.
 
-    A word is what stands between blanks, without the punctuation and signs at its ends: GLP-1 is one, whatever a
-    tokenizer makes of it. So it is the same for every tokenizer.
+    A word is a run of characters between blanks, without the punctuation and symbols at its ends. So GLP-1 is one word
+    for every tokenizer.
     """
 
     texts: tuple[str, ...]
@@ -40,7 +40,7 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class WordCost:
-    """A word, how often it is there, the pieces it is cut into, and the tokens that cost beyond one each time."""
+    """A word, its number of occurrences, its pieces, and the total of its tokens beyond one each time."""
 
     word: str
     count: int
@@ -50,14 +50,14 @@ class WordCost:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What one vocabulary makes of a sample.
+    """The figures of one vocabulary on a sample.
 
-    tokens              of the whole text, punctuation included
-    tokens_a_word       of the words alone
-    words_cut           share of the words that take more than one token
-    words_unknown       share of the words with an unknown token in them
-    tokens_unknown      share of the tokens of the text
-    saved_by_words      share of the tokens that an extension by words of this text saves; None where none can be made
+    tokens          tokens of the whole text, including punctuation
+    tokens_a_word   mean number of tokens of a word
+    words_cut       share of the words that take more than one token
+    words_unknown   share of the words that contain an unknown token
+    tokens_unknown  share of the tokens of the text that are unknown
+    saved_by_words  share of the tokens that adding words of this text would save, or None if it cannot be extended
     """
 
     tokenizer: str
@@ -74,7 +74,7 @@ class Measurement:
 
 
 def make_sample(texts: Sequence[str]) -> Sample:
-    """The words of the texts, in order of their spelling."""
+    """Count the words of texts. The words of the sample are sorted."""
     raw: Counter[str] = Counter()
     for text in texts:
         raw.update(text.split())
@@ -87,24 +87,28 @@ def make_sample(texts: Sequence[str]) -> Sample:
 
 
 def trimmed(spelled: str) -> str:
-    """Without the punctuation and signs at both ends."""
+    """Return a word without the punctuation and symbols at both ends."""
     start, end = 0, len(spelled)
-    while start < end and not PLAIN.match(spelled, start) and unicodedata.category(spelled[start])[0] in "PSC":
+    while start < end and _is_mark(spelled[start]):
         start += 1
-    while end > start and not PLAIN.match(spelled, end - 1) and unicodedata.category(spelled[end - 1])[0] in "PSC":
+    while end > start and _is_mark(spelled[end - 1]):
         end -= 1
     return spelled[start:end]
 
 
+def _is_mark(character: str) -> bool:
+    return not LETTER_OR_DIGIT.match(character) and unicodedata.category(character)[0] in "PSC"
+
+
 def measure(name: str, tokenizer: Tokenizer, sample: Sample, *, worst: int, added: int) -> Measurement:
-    """The figures of one vocabulary; `worst` words are named, and as a trial `added` words added."""
-    lengths, unknown = _cut(tokenizer, [f" {word}" for word in sample.words])  # as behind another word
-    text_lengths, text_unknown = _cut(tokenizer, sample.texts)
+    """Return the figures of one vocabulary, with its `worst` most expensive words, and with `added` words on trial."""
+    lengths, unknown = _token_counts(tokenizer, [f" {word}" for word in sample.words])  # as after another word
+    text_lengths, text_unknown = _token_counts(tokenizer, sample.texts)
     tokens, words = int(text_lengths.sum()), sample.word_count
     extra = sample.counts * np.maximum(lengths - 1, 0)
 
     def costs(weight: np.ndarray) -> tuple[WordCost, ...]:
-        best = np.argsort(-weight, kind="stable")[:worst]  # of equals the first in the alphabet
+        best = np.argsort(-weight, kind="stable")[:worst]  # equal weights stay in alphabetical order
         return tuple(
             WordCost(
                 sample.words[i],
@@ -138,8 +142,8 @@ def _saved_by_words(tokenizer: Tokenizer, sample: Sample, added: int, tokens: in
     return (extension.before - extension.after) / max(1, tokens)
 
 
-def _cut(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """How many tokens each text takes, and how many of them are the unknown one."""
+def _token_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of tokens of each text, and how many of them are unknown."""
     lengths, unknown = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     remaining = iter(texts)
     while batch := list(islice(remaining, BATCH)):

@@ -1,4 +1,4 @@
-"""Train a vocabulary on a bounded sample of a corpus, or add the words of the corpus to one that is there."""
+"""Train a vocabulary on a bounded sample of a corpus, or add words of the corpus to an existing vocabulary."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,13 +16,12 @@ from bert_jax.text.training.vocabulary_request import VocabularyRequest
 from bert_jax.text.training.wordpiece_training import train_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.wording import counted
-from data_prep.corpus.reading import Losses, reading_of
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sources import find_sources
-from data_prep.job.job_progress import followed
+from data_prep.job.job_progress import show_reading
 from data_prep.settings import VocabConfig
-from data_prep.vocabulary.sample import sample_texts, told_losses
+from data_prep.vocabulary.sample import describe_losses, sample_texts
 
-Say = Callable[[str], None]
 Trainer = Callable[[Iterable[str], VocabularyRequest, Losses], Tokenizer]
 TRAINERS: dict[str, Trainer] = {
     "wordpiece": train_wordpiece,
@@ -31,44 +30,44 @@ TRAINERS: dict[str, Trainer] = {
 }
 
 
-def train_vocab(config: VocabConfig, *, say: Say = lambda line: None) -> Tokenizer:
-    """A tokenizer folder is in `config.output`. The same files and settings give the same vocabulary.
+def train_vocab(config: VocabConfig, *, say: Callable[[str], None] = lambda line: None) -> Tokenizer:
+    """Write a tokenizer folder to `config.output` and return the tokenizer.
 
-    Of a corpus larger than `sample_mb` a sample is read.
+    The same files and settings give the same vocabulary. A corpus larger than `sample_mb` is sampled.
     """
     output = Path(config.output)
     check_new_folder(output)
-    sources, counts = find_sources(config.input, reading_of(config))
+    sources, counts = find_sources(config.input, CorpusOptions.from_config(config))
     with Progress("vocabulary") as line:
-        texts = followed(sample_texts(sources, config, counts), sources, config.sample_mb, line, "learning")
-        tokenizer = _learned(config, texts, counts, say) if config.extend is None else _extended(config, texts, say)
+        texts = show_reading(sample_texts(sources, config, counts), sources, config.sample_mb, line, "learning")
+        tokenizer = _train_new(config, texts, counts, say) if config.extend is None else _extend(config, texts, say)
     with whole_folder(output, last=(TOKENIZER,)) as folder:
         tokenizer.save(folder)
     say(
         f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
         f"in {counted(len(sources), 'file')}"
     )
-    if lost := told_losses(counts):
-        say("\n".join(lost))
+    if losses := describe_losses(counts):
+        say("\n".join(losses))
     return tokenizer
 
 
-def _learned(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Say) -> Tokenizer:
+def _train_new(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Callable[[str], None]) -> Tokenizer:
     lowercase = config.lowercases
-    wanted = VocabularyRequest(
+    request = VocabularyRequest(
         size=config.entries,
         lowercase=lowercase,
         strip_accents=None if config.accents is None else config.accents == "strip",
         special_tokens=config.special_tokens,
         user_tokens=config.user_tokens,
     )
-    tokenizer = TRAINERS[config.kind or "wordpiece"](texts, wanted, counts)
-    if tokenizer.vocab_size < wanted.size:
-        say(f"the text holds no more than {tokenizer.vocab_size} entries; {wanted.size} were asked for")
+    tokenizer = TRAINERS[config.kind or "wordpiece"](texts, request, counts)
+    if tokenizer.vocab_size < request.size:
+        say(f"the text holds no more than {tokenizer.vocab_size} entries; {request.size} were asked for")
     return tokenizer
 
 
-def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
+def _extend(config: VocabConfig, texts: Iterable[str], say: Callable[[str], None]) -> Tokenizer:
     old = load_tokenizer(Path(config.extend or ""), lowercase=config.lowercase)
     if not isinstance(old, WordPieceTokenizer):
         raise UserError(f"{config.extend}: only WordPiece can be extended, this is another kind. Train one of its kind")
@@ -81,13 +80,13 @@ def _extended(config: VocabConfig, texts: Iterable[str], say: Say) -> Tokenizer:
             "asked for"
         )
     say(
-        f"{counted(len(extension.added), 'word')} added: {_shown(extension.added)}. Tokens a word in this text: "
+        f"{counted(len(extension.added), 'word')} added: {_first_words(extension.added)}. Tokens a word in this text: "
         f"{extension.before / max(1, extension.words):.3f} before, {extension.after / max(1, extension.words):.3f} now"
     )
     if extension.lost:
-        say(f"{extension.lost:,} of {counted(extension.words, 'word')} known before and unknown now")
+        say(f"{extension.lost:,} of {counted(extension.words, 'word')} were known before and are unknown now")
     return extension.tokenizer
 
 
-def _shown(words: tuple[str, ...]) -> str:
+def _first_words(words: tuple[str, ...]) -> str:
     return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "") if words else "none"

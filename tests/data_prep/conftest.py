@@ -11,7 +11,7 @@ from data_prep.settings import ShardsConfig
 
 @pytest.fixture
 def vocab(tmp_path: Path) -> str:
-    """A vocabulary that holds the words of `story`, with the control tokens at odd places."""
+    """A vocabulary of the words of `story`, with the control tokens at unusual ids."""
     path = tmp_path / "vocab.txt"
     entries = ["[PAD]", ".", "[UNK]", "z", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     path.write_text("\n".join(entries) + "\n")
@@ -20,7 +20,7 @@ def vocab(tmp_path: Path) -> str:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Forty documents in files of every kind, and one file that is no text."""
+    """A folder of forty documents in .txt, .txt.gz and .jsonl, and a file that is not text."""
     folder = tmp_path / "corpus"
     (folder / "more").mkdir(parents=True)
     for seed in range(20):
@@ -35,9 +35,9 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def configure(tmp_path: Path, corpus: Path, vocab: str) -> Callable[..., ShardsConfig]:
-    """Settings for that corpus, many small parts, in a folder of the given name."""
+    """A function that returns settings for `corpus`, with many small parts."""
 
-    def made(output: str = "shards", **changes: object) -> ShardsConfig:
+    def settings_for(output: str = "shards", **changes: object) -> ShardsConfig:
         settings: dict = {
             "input": (str(corpus),),
             "tokenizer": vocab,
@@ -50,4 +50,4 @@ def configure(tmp_path: Path, corpus: Path, vocab: str) -> Callable[..., ShardsC
         }
         return ShardsConfig(**settings | changes)
 
-    return made
+    return settings_for

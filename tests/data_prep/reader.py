@@ -1,4 +1,4 @@
-"""Files of every kind for the tests, and what is read of them."""
+"""Write files of every format, and read them back as documents."""
 
 import bz2
 import csv
@@ -14,31 +14,32 @@ import zstandard
 
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece, Source
-from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sources import find_sources
 
 PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress}
 
 
-def write(path: Path, data: bytes | str, **reading: str) -> Source:
-    """The data is in a file, packed if its name says so, and found."""
+def write(path: Path, data: bytes | str, **options: str) -> Source:
+    """Write a file, packed as its suffix says, and return its source."""
     data = data.encode() if isinstance(data, str) else data
     path.write_bytes(PACKERS.get(path.suffix, bytes)(data))
-    return found(path, **reading)
+    return source_of(path, **options)
 
 
-def found(path: Path | str, **reading: str) -> Source:
-    (source,), _ = find_sources((str(path),), Reading(**reading))
+def source_of(path: Path | str, **options: str) -> Source:
+    """Return the only source of an input."""
+    (source,), _ = find_sources((str(path),), CorpusOptions(**options))
     return source
 
 
-def read(source: Source, pieces: int = 1, losses: Losses | None = None, **reading: str) -> list[tuple[int, str]]:
-    """(offset, text) of all documents of all pieces."""
+def read(source: Source, pieces: int = 1, losses: Losses | None = None, **options: str) -> list[tuple[int, str]]:
+    """Return (offset, text) of the documents of all pieces."""
     losses = Losses() if losses is None else losses
     documents = []
     for index in range(pieces):
         piece = Piece(source, index, pieces)
-        documents += [(d.offset, d.text) for d in read_documents(piece, Reading(**reading), losses)]
+        documents += [(d.offset, d.text) for d in read_documents(piece, CorpusOptions(**options), losses)]
     return documents
 
 
@@ -53,15 +54,15 @@ def json_lines(texts: Sequence[str]) -> str:
 
 
 def articles(texts: Sequence[str]) -> str:
-    """As WikiExtractor writes them."""
+    """Return articles in the <doc> form of WikiExtractor."""
     return "".join(
         f'<doc id="{i}" url="https://a.org/wiki?curid={i}" title="A {i}">\n{text}\n\n</doc>\n'
         for i, text in enumerate(texts)
     )
 
 
-def write_parquet(path: Path, texts: Sequence[str | None], rows: int = 3, **reading: str) -> Source:
-    """With `rows` rows a row group."""
+def write_parquet(path: Path, texts: Sequence[str | None], rows: int = 3, **options: str) -> Source:
+    """Write a Parquet file with `rows` rows in a row group, and return its source."""
     columns = pyarrow.table({"n": list(range(len(texts))), "text": pyarrow.array(texts, pyarrow.string())})
     pyarrow.parquet.write_table(columns, path, row_group_size=rows)
-    return found(path, **reading)
+    return source_of(path, **options)

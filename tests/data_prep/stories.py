@@ -1,4 +1,4 @@
-"""Text for the tests, and a look at what became of it."""
+"""Make text for the tests, and read the shards made of it."""
 
 import random
 from pathlib import Path
@@ -13,20 +13,21 @@ WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("a", "e", "ing", "on", "us"
 
 
 def story(seed: int, sentences: int = 40) -> str:
-    """Sentences of 3 to 12 known words, four to a line."""
+    """Return sentences of 3 to 12 words of WORDS, four on each line."""
     rng = random.Random(seed)
-    made = [" ".join(rng.choices(WORDS, k=rng.randint(3, 12))).capitalize() + "." for _ in range(sentences)]
-    return "\n".join(" ".join(made[start : start + 4]) for start in range(0, sentences, 4)) + "\n"
+    story = [" ".join(rng.choices(WORDS, k=rng.randint(3, 12))).capitalize() + "." for _ in range(sentences)]
+    return "\n".join(" ".join(story[start : start + 4]) for start in range(0, sentences, 4)) + "\n"
 
 
-def text_of(lengths: list[list[int]], first: int) -> TokenizedText:
-    """Documents whose sentences have these lengths; every token is another number, from `first` on."""
+def numbered_text(lengths: list[list[int]], first: int) -> TokenizedText:
+    """Return documents whose sentences have these lengths. The tokens count up from `first`."""
     sentences = np.cumsum([0, *(length for document in lengths for length in document)])
     documents = np.cumsum([0, *map(len, lengths)])
     return TokenizedText(np.arange(first, first + sentences[-1], dtype=np.uint32), sentences, documents)
 
 
 def read_rows(folder: Path, manifest: Manifest, split: str) -> np.ndarray:
+    """Return the examples of a split."""
     records: list[bytes] = []
     for shard in manifest.splits[split]:
         reader = ArrayRecordReader(str(folder / shard.file))
@@ -36,4 +37,5 @@ def read_rows(folder: Path, manifest: Manifest, split: str) -> np.ndarray:
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file below a folder, by its relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -19,8 +19,7 @@ from bert_jax.data.labelled.rows import Columns, read_rows, stream_rows
 from bert_jax.errors import UserError
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reading import Losses
-from data_prep.corpus.reading import Reading as PrepReading
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sources import find_sources
 
 COLUMNS = Columns("text", None, "label")
@@ -37,7 +36,7 @@ def read(path, content, columns=COLUMNS, **settings):
 
 def prepared(path, **settings):
     """Return the texts and notes of a file as prep reads it, in one piece and in three."""
-    reading = PrepReading(**settings)
+    reading = CorpusOptions(**settings)
     (source,), skipped = find_sources((str(path),), reading)
     losses = Losses()
     texts = [document.text for document in read_documents(Piece(source), reading, losses)]

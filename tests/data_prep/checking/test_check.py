@@ -1,3 +1,5 @@
+"""Damaged shards and edited manifests are found, and examples are shown as text."""
+
 import dataclasses
 import io
 import json
@@ -18,18 +20,18 @@ from data_prep.job.build import build_shards
 
 
 @pytest.fixture
-def made(tmp_path: Path, configure) -> tuple[Path, Manifest]:
+def shards(tmp_path: Path, configure) -> tuple[Path, Manifest]:
     return tmp_path / "shards", build_shards(configure())
 
 
-def test_sound_shards_pass(made):
-    folder, manifest = made
+def test_sound_shards_pass(shards):
+    folder, manifest = shards
     assert check_shards(folder) == manifest
 
 
 @pytest.mark.parametrize("place", [70, 1_000, -70_000])
-def test_a_flipped_byte_is_found(made, place):
-    folder, _ = made
+def test_flipped_byte_is_found(shards, place):
+    folder, _ = shards
     path = folder / "train-00001.array_record"
     data = bytearray(path.read_bytes())
     data[place] ^= 4
@@ -38,8 +40,8 @@ def test_a_flipped_byte_is_found(made, place):
         check_shards(folder)
 
 
-def test_missing_truncated_doubled_and_foreign_shards_are_all_told(made):
-    folder, _ = made
+def test_missing_truncated_doubled_and_foreign_shards_are_all_reported(shards):
+    folder, _ = shards
     (folder / "train-00000.array_record").unlink()
     path = folder / "train-00001.array_record"
     path.write_bytes(path.read_bytes()[:-1000])
@@ -50,14 +52,14 @@ def test_missing_truncated_doubled_and_foreign_shards_are_all_told(made):
     (folder / "manifest.json").write_text(json.dumps(fields))
     with pytest.raises(UserError) as error:
         check_shards(folder)
-    told = str(error.value)
-    assert "\n" not in told
+    message = str(error.value)
+    assert "\n" not in message
     for says in ("00000.array_record is missing", "truncated", "00099.array_record is not in", "half-written", "twice"):
-        assert says in told
+        assert says in message
 
 
-def test_a_wrong_count_and_a_wrong_tokenizer_are_told(made):
-    folder, _ = made
+def test_wrong_count_and_wrong_tokenizer_are_both_reported(shards):
+    folder, _ = shards
     fields = json.loads((folder / "manifest.json").read_text())
     fields["splits"]["train"][0]["examples"] += 1
     fields["tokenizer"] = "0" * 64
@@ -80,8 +82,8 @@ def test_a_wrong_count_and_a_wrong_tokenizer_are_told(made):
         ("tokens", 7, "after the text"),
     ],
 )
-def test_an_example_that_breaks_the_rules_is_told(made, field, value, says):
-    folder, manifest = made
+def test_example_that_breaks_a_rule_is_reported(shards, field, value, says):
+    folder, manifest = shards
     special = load_tokenizer(folder / "tokenizer").special
     rows = read_rows(folder, manifest, "train").copy()
     rows = rows[(rows["masked_count"] > 1) & (rows["length"] < 31)]
@@ -93,15 +95,15 @@ def test_an_example_that_breaks_the_rules_is_told(made, field, value, says):
     assert says in find_problem(rows, manifest, special)
 
 
-def test_shown_examples_read_as_text(made):
-    folder, manifest = made
+def test_examples_are_shown_as_text(shards):
+    folder, manifest = shards
     lines = [line.plain for line in show_examples(folder, manifest, 3)]
     assert [line.split(":")[0] for line in lines[::2]] == [f"{s} {i}" for s in ("train", "held_out") for i in range(3)]
     assert "→[MASK]}" in "".join(lines) and "[CLS] " in lines[1] and lines[1].endswith("[SEP]")
     assert show_examples(folder, dataclasses.replace(manifest, splits={}), 3) == []
 
 
-def test_a_folder_without_shards_is_named(tmp_path):
+def test_folder_without_shards_is_named(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         check_shards(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"no manifest.json"):
@@ -133,8 +135,8 @@ def test_a_folder_without_shards_is_named(tmp_path):
         (("splits", "other"), [], "split 'other' is not one of train, held_out"),
     ],
 )
-def test_an_edited_manifest_is_found(made, place, value, says):
-    folder, _ = made
+def test_edited_manifest_is_found(shards, place, value, says):
+    folder, _ = shards
     fields = json.loads((folder / "manifest.json").read_text())
     inner = fields
     for key in place[:-1]:
@@ -145,10 +147,9 @@ def test_an_edited_manifest_is_found(made, place, value, says):
         check_shards(folder)
 
 
-def test_a_shard_that_was_taken_off_the_list_or_moved_to_another_split_is_found(made):
-    folder, _ = made
-    whole = (folder / "manifest.json").read_text()
-    fields = json.loads(whole)
+def test_shard_removed_from_the_list_or_moved_to_another_split_is_found(shards):
+    folder, _ = shards
+    fields = json.loads((folder / "manifest.json").read_text())
     (folder / fields["splits"]["train"].pop()["file"]).unlink()
     (folder / "manifest.json").write_text(json.dumps(fields))
     with pytest.raises(UserError, match=r"is not listed as it was made; .*statistics say examples"):
@@ -159,14 +160,14 @@ def test_a_shard_that_was_taken_off_the_list_or_moved_to_another_split_is_found(
         check_shards(folder)
 
 
-def test_shards_without_the_notes_of_their_parts_are_sound(made):
-    folder, manifest = made
+def test_shards_without_the_notes_of_their_parts_pass(shards):
+    folder, manifest = shards
     shutil.rmtree(folder / "parts")
     assert check_shards(folder) == manifest
 
 
-def test_the_marks_are_there_with_and_without_colours(made):
-    folder, manifest = made
+def test_marks_are_shown_with_and_without_colours(shards):
+    folder, manifest = shards
     lines = show_examples(folder, manifest, 2)
     for width, terminal in ((10_000, True), (10_000, False)):
         out = io.StringIO()
@@ -176,13 +177,13 @@ def test_the_marks_are_there_with_and_without_colours(made):
         assert ("\x1b[" in out.getvalue()) == terminal and "[MASK]" in out.getvalue()
 
 
-def test_shards_of_the_first_schema_are_sound_with_the_notes_of_their_parts(made):
-    folder, manifest = made
+def test_shards_and_notes_of_the_first_schema_pass(shards):
+    folder, manifest = shards
     for path in folder.glob("parts/part-*.json"):
         fields = json.loads(path.read_text())
-        (one,) = fields.pop("made")
-        counts = fields["counts"] | one["counts"]
-        path.write_text(json.dumps(fields | {"shards": one["shards"], "counts": counts}))
+        (entry,) = fields.pop("made")
+        counts = fields["counts"] | entry["counts"]
+        path.write_text(json.dumps(fields | {"shards": entry["shards"], "counts": counts}))
     fields = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(fields | {"schema": 1}))
     assert check_shards(folder) == dataclasses.replace(manifest, schema=1)

@@ -1,3 +1,5 @@
+"""Packed files are read to their end or refused."""
+
 import bz2
 import gzip
 import itertools
@@ -24,7 +26,7 @@ def test_all_members_are_read(tmp_path, packing, members):
     assert read(source) == [(0, TEXT)]
 
 
-def test_padding_and_frames_to_be_skipped_are_no_text(tmp_path):
+def test_padding_and_skippable_frames_are_ignored(tmp_path):
     source = write(tmp_path / "a.txt.gz", "x")
     data = gzip.compress(b"one ") + b"\0" * 100_000 + gzip.compress(b"two") + b"\0" * 1000
     (tmp_path / "a.txt.gz").write_bytes(data)
@@ -38,34 +40,34 @@ def test_padding_and_frames_to_be_skipped_are_no_text(tmp_path):
 @pytest.mark.parametrize("packing", PACKED)
 @pytest.mark.parametrize("members", [1, 2])
 @pytest.mark.parametrize("cut", [1, 3, 9, 500])
-def test_a_file_that_ends_too_early_is_named(tmp_path, packing, members, cut):
+def test_truncated_file_is_named(tmp_path, packing, members, cut):
     source = write(tmp_path / f"a.txt{packing}", "x")
-    whole = PACKERS[packing](TEXT.encode())
-    (tmp_path / f"a.txt{packing}").write_bytes(whole * (members - 1) + whole[:-cut])
+    packed = PACKERS[packing](TEXT.encode())
+    (tmp_path / f"a.txt{packing}").write_bytes(packed * (members - 1) + packed[:-cut])
     with pytest.raises(UserError, match=rf"a.txt{packing}: a broken {NAMES[packing]} file .*Fetch it again"):
         read(source)
 
 
 @pytest.mark.parametrize("packing", PACKED)
-def test_a_second_member_cut_after_its_first_bytes_is_named(tmp_path, packing):
+def test_second_member_that_ends_after_a_few_bytes_is_named(tmp_path, packing):
     source = write(tmp_path / f"a.txt{packing}", "x")
-    whole = PACKERS[packing](TEXT.encode())
+    packed = PACKERS[packing](TEXT.encode())
     for kept in (1, 2, 5):
-        (tmp_path / f"a.txt{packing}").write_bytes(whole + whole[:kept])
+        (tmp_path / f"a.txt{packing}").write_bytes(packed + packed[:kept])
         with pytest.raises(UserError, match="a broken"):
             read(source)
 
 
 @pytest.mark.parametrize("packing", PACKED)
 @pytest.mark.parametrize("members", [0, 1])
-def test_what_is_not_packed_is_named(tmp_path, packing, members):
+def test_unpacked_data_in_a_packed_file_is_named(tmp_path, packing, members):
     source = write(tmp_path / f"a.txt{packing}", "x")
     (tmp_path / f"a.txt{packing}").write_bytes(PACKERS[packing](b"fine\n") * members + b"not packed at all")
     with pytest.raises(UserError, match=rf"a.txt{packing}: a broken {NAMES[packing]} file"):
         read(source)
 
 
-def test_a_flipped_bit_in_a_member_is_named(tmp_path):
+def test_flipped_bit_in_a_member_is_named(tmp_path):
     for packing, pack in ((".gz", gzip.compress), (".bz2", bz2.compress)):
         source = write(tmp_path / f"a.txt{packing}", "x")
         data = bytearray(pack(TEXT.encode()) * 2)
@@ -75,7 +77,7 @@ def test_a_flipped_bit_in_a_member_is_named(tmp_path):
             read(source)
 
 
-def test_a_wide_window_is_no_hindrance(tmp_path):
+def test_zstd_file_with_a_large_window_is_read(tmp_path):
     source = write(tmp_path / "a.txt.zst", "x")
     parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=28)
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()

@@ -1,4 +1,4 @@
-"""What holds for every format: the same documents, each in one piece."""
+"""Every format gives the same documents, each in one piece."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reader import PACKERS, articles, found, json_lines, read, table, write, write_parquet
+from reader import PACKERS, articles, json_lines, read, source_of, table, write, write_parquet
 
 from bert_jax.errors import UserError
 from data_prep.corpus import parts
 from data_prep.corpus.parts import Source
-from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sources import find_sources
 
 TEXTS = [
@@ -26,7 +26,8 @@ TEXTS = [
 PLAIN = [text.replace("\r\n", "\n").replace("\r", "\n") for text in TEXTS]
 
 
-def written(folder: Path, kind: str, packing: str, texts: list[str]) -> Source:
+def write_texts(folder: Path, kind: str, packing: str, texts: list[str]) -> Source:
+    """Write texts as documents of a format, and return their source."""
     path = folder / f"a.{kind}{packing}"
     if kind == "parquet":
         return write_parquet(path, texts)
@@ -40,16 +41,15 @@ def written(folder: Path, kind: str, packing: str, texts: list[str]) -> Source:
     return write(path, table(rows, "\t" if kind == "tsv" else ","))
 
 
-KINDS = ["jsonl", "csv", "tsv", "wikijson", "wiki"]
+FORMATS = ["jsonl", "csv", "tsv", "wikijson", "wiki"]
 
 
 @pytest.mark.parametrize("packing", PACKERS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_and_packing_gives_the_same_documents(tmp_path, kind, packing):
     losses = Losses()
-    texts = [text for _, text in read(written(tmp_path, kind, packing, TEXTS), losses=losses)]
-    wanted = [text.strip("\n") for text in PLAIN] if kind == "wiki" else PLAIN
-    assert texts == wanted
+    texts = [text for _, text in read(write_texts(tmp_path, kind, packing, TEXTS), losses=losses)]
+    assert texts == ([text.strip("\n") for text in PLAIN] if kind == "wiki" else PLAIN)
     assert not +losses
 
 
@@ -60,50 +60,50 @@ def test_parquet_gives_the_same_documents(tmp_path):
 @given(
     texts=st.lists(st.sampled_from(["", "a", "b\nc", 'd"e', "é" * 9, "f,\tg", "<doc>"]), max_size=25),
     pieces=st.integers(1, 7),
-    kind=st.sampled_from([*KINDS, "parquet"]),
+    kind=st.sampled_from([*FORMATS, "parquet"]),
     packing=st.sampled_from(sorted(PACKERS)),
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_pieces_hold_each_document_once(tmp_path, monkeypatch, texts, pieces, kind, packing):
-    monkeypatch.setattr(parts, "BLOCK", 5)
+def test_each_document_is_in_exactly_one_piece(tmp_path, monkeypatch, texts, pieces, kind, packing):
+    monkeypatch.setattr(parts, "SOURCE_BLOCK", 5)
     texts = ["first", *texts]
-    source = written(tmp_path, kind, "" if kind == "parquet" else packing, texts)
+    source = write_texts(tmp_path, kind, "" if kind == "parquet" else packing, texts)
     losses = Losses()
     documents = read(source, pieces, losses)
     assert sorted(documents) == read(source)
-    assert len({offset for offset, _ in documents}) == len(documents)  # a place names one document
+    assert len({offset for offset, _ in documents}) == len(documents)  # an offset identifies one document
     assert [text for _, text in sorted(documents)] == [text for text in texts if text]
     assert losses["documents_empty"] == texts.count("")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "wiki", "parquet"])
-def test_a_document_of_megabytes_comes_whole(tmp_path, kind):
+def test_document_of_megabytes_is_read_whole(tmp_path, kind):
     text = "word " * 1_000_000 + "end."
-    source = written(tmp_path, kind, "", ["before", text, "after"])
+    source = write_texts(tmp_path, kind, "", ["before", text, "after"])
     assert [t for _, t in sorted(read(source, 3))] == ["before", text, "after"]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.zst", "a.tsv", "wiki_00.bz2", "a.txt.zst"])
 @pytest.mark.parametrize("bad, says", [(b"caf\xe9", r"not UTF-8 at byte \d+ \(0xe9\)"), (b"a\0b", "a NUL at byte")])
-def test_bytes_that_are_no_text_are_named_in_every_format(tmp_path, name, bad, says):
-    reading = {"documents": "wikiextractor"} if "wiki" in name else {}
-    made = {
+def test_undecodable_bytes_are_named_in_every_format(tmp_path, name, bad, says):
+    options = {"documents": "wikiextractor"} if "wiki" in name else {}
+    contents = {
         "a.jsonl.gz": b'{"text": "one"}\n{"text": "%s"}\n',
         "a.csv.zst": b"text,n\n%s,3\n",
         "a.tsv": b"text\tn\n%s\t3\n",
         "wiki_00.bz2": b'<doc id="1" url="u" title="t">\n%s\n</doc>\n',
         "a.txt.zst": b"one\n%s\n",
     }
-    source = write(tmp_path / name, made[name] % bad, **reading)
+    source = write(tmp_path / name, contents[name] % bad, **options)
     with pytest.raises(UserError, match=rf"{name} line 2: {says}"):
-        read(source, **reading)
+        read(source, **options)
     losses = Losses()
-    texts = " ".join(text for _, text in read(source, losses=losses, encoding_errors="replace", **reading))
+    texts = " ".join(text for _, text in read(source, losses=losses, encoding_errors="replace", **options))
     assert ("caf\ufffd" if b"caf" in bad else "ab") in texts
     assert losses["characters_replaced"] + losses["nul_characters_dropped"] == 1
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path):
+def test_byte_order_mark_is_not_part_of_the_text(tmp_path):
     bom = "\ufeff"
     assert read(write(tmp_path / "a.csv", f"{bom}text,n\r\none,1\r\n")) == [(2, "one")]
     assert read(write(tmp_path / "a.txt.bz2", f"{bom}one")) == [(0, "one")]
@@ -113,7 +113,7 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     assert read(lines) == [(0, "one")]
 
 
-def test_wikiextractor_files_need_no_suffix_and_others_keep_their_meaning(tmp_path):
+def test_wikiextractor_files_need_no_suffix_and_other_suffixes_keep_their_format(tmp_path):
     folder = tmp_path / "AA"
     folder.mkdir()
     (folder / "wiki_00").write_text(articles(["zero"]))
@@ -121,12 +121,11 @@ def test_wikiextractor_files_need_no_suffix_and_others_keep_their_meaning(tmp_pa
     (folder / "wiki_02.txt").write_text(articles(["two"]))
     (folder / "notes.jsonl").write_text(json_lines(["three"]))
     (folder / "picture.png").write_text("no")
-    reading = Reading(documents="wikiextractor")
-    sources, skipped = find_sources((str(folder),), reading)
+    sources, skipped = find_sources((str(folder),), CorpusOptions(documents="wikiextractor"))
     assert [read(source, documents="wikiextractor")[0][1] for source in sources] == ["three", "zero", "one", "two"]
     assert skipped == {"files_of_other_kinds": 1}
     with pytest.raises(UserError, match=r"wiki_00: not one of .*--documents wikiextractor"):
-        found(folder / "wiki_00")
+        source_of(folder / "wiki_00")
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 5])
@@ -140,10 +139,10 @@ def test_wikiextractor_files_need_no_suffix_and_others_keep_their_meaning(tmp_pa
         ("stray\n{0}{1}", 1, "text outside of <doc>"),
     ],
 )
-def test_articles_out_of_order_are_named(tmp_path, text, line, says, pieces):
-    one, two = (articles([t]) for t in ("first\n{", "second"))
+def test_text_outside_of_articles_and_unclosed_articles_are_named(tmp_path, text, line, says, pieces):
+    first, second = (articles([t]) for t in ("first\n{", "second"))
     cut = articles(["cut"]).removesuffix("</doc>\n")
-    source = write(tmp_path / "wiki_00", text.format(one, two, cut=cut), documents="wikiextractor")
+    source = write(tmp_path / "wiki_00", text.format(first, second, cut=cut), documents="wikiextractor")
     with pytest.raises(UserError, match=rf"wiki_00 line {line}: .*{says}"):
         read(source, pieces)
     losses = Losses()

@@ -1,13 +1,15 @@
+"""Plans of parts: every piece once, of bounded size."""
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.corpus.parts import Source, plan_parts, read_many_times
-from data_prep.corpus.reading import Reading
-from data_prep.corpus.sources import format_of
+from data_prep.corpus.reader_contract import CorpusOptions
+from data_prep.corpus.sources import source_format
 
 
-def made(sizes: list[int], suffix: str) -> tuple[Source, ...]:
-    kind, packing = format_of(f"a{suffix}", Reading())
+def make_sources(sizes: list[int], suffix: str) -> tuple[Source, ...]:
+    kind, packing = source_format(f"a{suffix}", CorpusOptions())
     unpacked = 3 if packing else 1
     return tuple(Source(f"/{i}", str(i), kind, size, "0", size * unpacked, packing) for i, size in enumerate(sizes))
 
@@ -18,29 +20,30 @@ def made(sizes: list[int], suffix: str) -> tuple[Source, ...]:
     st.sampled_from(["file", "blank-line"]),
 )
 @settings(max_examples=100, deadline=None)
-def test_parts_hold_each_piece_once_and_are_bounded(sizes, suffix, documents):
-    sources, limit = made(sizes, suffix), 8_000_000
-    parts = plan_parts(sources, Reading(documents=documents), limit)
+def test_parts_contain_each_piece_once_and_are_bounded(sizes, suffix, documents):
+    sources, limit = make_sources(sizes, suffix), 8_000_000
+    parts = plan_parts(sources, CorpusOptions(documents=documents), limit)
     pieces = [piece for part in parts for piece in part.pieces]
     assert [part.index for part in parts] == list(range(len(parts)))
     for source in sources:
         of_source = [piece.index for piece in pieces if piece.source == source]
         assert of_source == list(range(len(of_source))) and of_source
-    alone = documents == "file" and suffix.startswith(".txt")
+    is_document = documents == "file" and suffix.startswith(".txt")
     for part in parts:
         assert part.text_bytes < 3.6 * limit
-        assert len(parts) == 1 or not alone or len(part.pieces) > 1 or part.pieces[0].pieces > 1
+        assert len(parts) == 1 or not is_document or len(part.pieces) > 1 or part.pieces[0].pieces > 1
 
 
-def test_a_file_that_is_read_many_times_is_told():
-    def told(size: int, suffix: str) -> list[int]:
-        return [times for _, times in read_many_times(plan_parts(made([size], suffix), Reading(), 1_000_000))]
+def test_file_that_is_read_many_times_is_reported():
+    def times_read(size: int, suffix: str) -> list[int]:
+        parts = plan_parts(make_sources([size], suffix), CorpusOptions(), 1_000_000)
+        return [times for _, times in read_many_times(parts)]
 
-    assert told(17_000_000, ".csv") == [17]
-    assert told(20_000_000, ".txt.gz") == [60]
-    assert told(20_000_000, ".txt") == told(1_000_000, ".csv") == []
+    assert times_read(17_000_000, ".csv") == [17]
+    assert times_read(20_000_000, ".txt.gz") == [60]
+    assert times_read(20_000_000, ".txt") == times_read(1_000_000, ".csv") == []
 
 
-def test_a_corpus_of_some_megabytes_gives_work_to_several_workers():
-    assert len(plan_parts(made([700_000] * 64, ".txt"), Reading(), 32_000_000)) >= 16
-    assert len(plan_parts(made([9_000_000], ".jsonl"), Reading(), 32_000_000)) >= 4
+def test_corpus_of_some_megabytes_has_parts_for_several_workers():
+    assert len(plan_parts(make_sources([700_000] * 64, ".txt"), CorpusOptions(), 32_000_000)) >= 16
+    assert len(plan_parts(make_sources([9_000_000], ".jsonl"), CorpusOptions(), 32_000_000)) >= 4

@@ -1,3 +1,5 @@
+"""Inputs of files, folders, patterns and addresses."""
+
 import gzip
 import io
 
@@ -11,7 +13,7 @@ from data_prep.corpus.sources import find_sources
 from data_prep.job.build import build_shards
 
 
-def test_files_are_found_once_sorted_and_named_by_their_place(corpus):
+def test_files_are_listed_once_and_sorted_with_their_relative_names(corpus):
     sources, skipped = find_sources((str(corpus / "more"), str(corpus), str(corpus / "*.jsonl")))
     assert [s.name for s in sources][:3] == ["20.txt.gz", "21.txt.gz", "22.txt.gz"]
     assert [s.name for s in sources][10:12] == ["00.txt", "01.txt"]
@@ -22,16 +24,17 @@ def test_files_are_found_once_sorted_and_named_by_their_place(corpus):
     assert [s.name for s in globbed] == [f"more/{seed}.txt.gz" for seed in range(20, 30)]
 
 
-@pytest.mark.parametrize("given", ["nothing.txt", "no/*.txt", "empty", "picture.png", "blank.txt"])
-def test_an_input_that_gives_nothing_is_named(corpus, given):
+@pytest.mark.parametrize("name", ["nothing.txt", "no/*.txt", "empty", "picture.png", "blank.txt"])
+def test_input_without_text_is_named(corpus, name):
     (corpus / "empty").mkdir()
     (corpus / "blank.txt").touch()
-    with pytest.raises(UserError, match=given.replace("*", r"\*")):
-        find_sources((str(corpus / given),))
+    with pytest.raises(UserError, match=name.replace("*", r"\*")):
+        find_sources((str(corpus / name),))
 
 
 @pytest.fixture
 def memory():
+    """The address of a folder in fsspec's memory file system."""
     system = fsspec.filesystem("memory")
     system.store.clear()
     system.pipe(
@@ -50,7 +53,7 @@ def memory():
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_a_folder_elsewhere_is_read_like_one_here(memory, ending):
+def test_remote_folder_is_read_like_a_local_folder(memory, ending):
     sources, skipped = find_sources((memory + ending, f"{memory}/a.txt"))
     assert [source.name for source in sources] == ["a.txt", "deep/b.jsonl.gz", "deep/c.csv"]
     assert sources[0].size == len(story(1))
@@ -58,13 +61,13 @@ def test_a_folder_elsewhere_is_read_like_one_here(memory, ending):
     assert [text for source in sources for _, text in read(source)] == [story(1), "one", "two", "three"]
 
 
-def test_patterns_and_files_elsewhere(memory):
+def test_remote_patterns_and_files_are_read(memory):
     sources, _ = find_sources((f"{memory}/**/*.csv", f"{memory}/deep/*.gz", f"{memory}/a.txt"))
     assert [source.name for source in sources] == ["deep/c.csv", "b.jsonl.gz", "a.txt"]
     assert "".join(text for _, text in read(sources[2], 3)) == story(1)
 
 
-def test_a_changed_file_elsewhere_has_another_stamp(memory):
+def test_changed_remote_file_has_another_stamp(memory):
     (before,), _ = find_sources((f"{memory}/a.txt",))
     (same,), _ = find_sources((f"{memory}/a.txt",))
     fsspec.filesystem("memory").pipe("/bucket/a.txt", story(2).encode())
@@ -72,14 +75,14 @@ def test_a_changed_file_elsewhere_has_another_stamp(memory):
     assert before == same and before.stamp != after.stamp
 
 
-def test_shards_of_a_bucket_are_those_of_the_same_files_here(tmp_path, configure, memory):
-    (tmp_path / "here" / "deep").mkdir(parents=True)
+def test_shards_of_remote_files_equal_those_of_local_copies(tmp_path, configure, memory):
+    (tmp_path / "copy" / "deep").mkdir(parents=True)
     system = fsspec.filesystem("memory")
     for name in ("a.txt", "deep/b.jsonl.gz", "deep/c.csv"):
-        (tmp_path / "here" / name).write_bytes(system.cat(f"/bucket/{name}"))
-    here = build_shards(configure("s1", input=(str(tmp_path / "here"),), held_out=0.0))
-    there = build_shards(configure("s2", input=(memory,), held_out=0.0))
-    assert here.splits == there.splits
+        (tmp_path / "copy" / name).write_bytes(system.cat(f"/bucket/{name}"))
+    local = build_shards(configure("s1", input=(str(tmp_path / "copy"),), held_out=0.0))
+    remote = build_shards(configure("s2", input=(memory,), held_out=0.0))
+    assert local.splits == remote.splits
 
 
 def test_file_addresses_are_paths(tmp_path, corpus):
@@ -88,7 +91,7 @@ def test_file_addresses_are_paths(tmp_path, corpus):
 
 
 @pytest.mark.parametrize(
-    "given, says",
+    "location, says",
     [
         ("memory://bucket/nothing.txt", "no such file or folder"),
         ("memory://bucket/*.tsv", "no file fits this pattern"),
@@ -99,14 +102,14 @@ def test_file_addresses_are_paths(tmp_path, corpus):
         ("file:///nowhere/at/all.txt", "no such file or folder"),
     ],
 )
-def test_an_address_that_gives_nothing_is_one_line(memory, given, says):
+def test_address_without_text_is_a_one_line_error(memory, location, says):
     with pytest.raises(UserError, match=says) as error:
-        find_sources((given,))
+        find_sources((location,))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("protocol, package", [("gs", "gcsfs"), ("s3", "s3fs"), ("https", "aiohttp")])
-def test_a_missing_package_is_named(monkeypatch, protocol, package):
+def test_missing_package_is_named(monkeypatch, protocol, package):
     def missing(path):
         raise ImportError("Please install it")
 
@@ -115,7 +118,7 @@ def test_a_missing_package_is_named(monkeypatch, protocol, package):
         find_sources((f"{protocol}://bucket/a.txt",))
 
 
-def test_a_file_elsewhere_that_fails_in_the_middle_is_one_line(memory, monkeypatch):
+def test_failing_remote_file_is_a_one_line_error(memory, monkeypatch):
     (source,), _ = find_sources((f"{memory}/a.txt",))
 
     class Failing(io.BytesIO):

@@ -1,3 +1,5 @@
+"""Documents of .txt and .jsonl files."""
+
 import json
 
 import pytest
@@ -6,43 +8,44 @@ from hypothesis import strategies as st
 from reader import read, write
 
 from bert_jax.errors import UserError
-from data_prep.corpus import parts
-from data_prep.corpus import text_files as lines_module
-from data_prep.corpus.reading import Losses
+from data_prep.corpus import parts, text_files
+from data_prep.corpus.reader_contract import Losses
 
 LINES = st.lists(st.sampled_from(["", "  ", "a", "bc d", "é è", "\u2028 x"]), max_size=30)
 
 
 @given(lines=LINES, pieces=st.integers(2, 7), end=st.sampled_from(["\n", "\r\n"]), suffix=st.sampled_from(["", ".gz"]))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_pieces_hold_each_document_once(tmp_path, monkeypatch, lines, pieces, end, suffix):
-    monkeypatch.setattr(parts, "BLOCK", 5)
-    monkeypatch.setattr(lines_module, "BLOCK", 5)
+def test_each_document_is_in_exactly_one_piece(tmp_path, monkeypatch, lines, pieces, end, suffix):
+    monkeypatch.setattr(parts, "SOURCE_BLOCK", 5)
+    monkeypatch.setattr(text_files, "SOURCE_BLOCK", 5)
     data = "x" + end + end.join(lines)
     plain = write(tmp_path / f"a.txt{suffix}", data)
-    whole = read(plain, documents="blank-line")
-    assert sorted(read(plain, pieces, documents="blank-line")) == whole
+    paragraphs = read(plain, documents="blank-line")
+    assert sorted(read(plain, pieces, documents="blank-line")) == paragraphs
     blocks = data.replace("\r\n", "\n").split("\n")
-    assert [line for _, text in whole for line in text.split("\n") if line.strip()] == [b for b in blocks if b.strip()]
+    assert [line for _, text in paragraphs for line in text.split("\n") if line.strip()] == [
+        b for b in blocks if b.strip()
+    ]
     rows = end.join(json.dumps({"text": line}, ensure_ascii=False) for line in ["x", *lines])
     packed = write(tmp_path / f"a.jsonl{suffix}", rows)
     assert sorted(read(packed, pieces)) == read(packed)
     assert [text for _, text in read(packed)] == [line for line in ["x", *lines] if line]
     cut = read(plain, pieces)
     assert sorted("".join(text for _, text in cut)) == sorted(data.replace("\r\n", "\n"))
-    assert {offset for offset, _ in cut} == {0}  # one document still: it goes to one split
+    assert {offset for offset, _ in cut} == {0}  # all blocks belong to one document, so to one split
 
 
-def test_byte_order_mark_and_line_ends_do_not_reach_the_text(tmp_path):
+def test_byte_order_mark_is_dropped_and_line_ends_are_normalised(tmp_path):
     assert read(write(tmp_path / "a.txt", b"\xef\xbb\xbfone\r\ntwo\rthree")) == [(0, "one\ntwo\nthree")]
     assert read(write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"text": "one\\r\\ntwo"}\r\n\r\n')) == [(0, "one\ntwo")]
-    found = read(write(tmp_path / "b.txt", b"\xef\xbb\xbf\r\none\r\n \r\ntwo"), documents="blank-line")
-    assert [text.strip() for _, text in found] == ["one", "two"]
+    paragraphs = read(write(tmp_path / "b.txt", b"\xef\xbb\xbf\r\none\r\n \r\ntwo"), documents="blank-line")
+    assert [text.strip() for _, text in paragraphs] == ["one", "two"]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl"])
 @pytest.mark.parametrize("pieces", [1, 3])
-def test_bytes_that_are_not_utf8_are_named(tmp_path, name, pieces):
+def test_undecodable_bytes_are_named(tmp_path, name, pieces):
     text = b'{"text": "fine"}\n{"text": "b\xe9te"}\n'
     source = write(tmp_path / name, text)
     with pytest.raises(UserError, match=rf"{name} line 2: not UTF-8 at byte {text.index(0xE9)} \(0xe9\).*replace"):
@@ -52,7 +55,7 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path, name, pieces):
     assert losses["characters_replaced"] == 1
 
 
-def test_utf16_is_recognised(tmp_path):
+def test_utf16_without_a_mark_is_suggested(tmp_path):
     with pytest.raises(UserError, match=r"line 1: a NUL at byte 1.*utf-16-le"):
         read(write(tmp_path / "a.txt", "text".encode("utf-16-le")))
 
@@ -66,10 +69,10 @@ def test_nul_bytes_stop_the_job_or_are_dropped_and_counted(tmp_path):
     assert losses["nul_characters_dropped"] == 2
 
 
-def test_escapes_that_are_no_text_are_replaced_and_counted(tmp_path):
+def test_escapes_that_are_not_text_are_replaced_and_counted(tmp_path):
     losses = Losses()
-    found = read(write(tmp_path / "a.jsonl", '{"text": "a\\ud800b\\u0000c \\ud83d\\ude00"}'), losses=losses)
-    assert found == [(0, "a\ufffdbc \U0001f600")]
+    documents = read(write(tmp_path / "a.jsonl", '{"text": "a\\ud800b\\u0000c \\ud83d\\ude00"}'), losses=losses)
+    assert documents == [(0, "a\ufffdbc \U0001f600")]
     assert losses["escapes_replaced"] == losses["nul_escapes_dropped"] == 1
 
 
@@ -84,7 +87,7 @@ def test_escapes_that_are_no_text_are_replaced_and_counted(tmp_path):
         ("[" * 100_000, "lines_not_json", "not JSON"),
     ],
 )
-def test_a_bad_line_stops_the_job_or_is_skipped_and_named(tmp_path, line, reason, says):
+def test_malformed_line_stops_the_job_or_is_skipped_and_named(tmp_path, line, reason, says):
     source = write(tmp_path / "a.jsonl", f'{{"text": "a"}}\n\n{line}\n{{"text": "c"}}\n')
     with pytest.raises(UserError, match=r"a.jsonl line 3: .*on-bad skip") as error:
         read(source)
@@ -95,8 +98,8 @@ def test_a_bad_line_stops_the_job_or_is_skipped_and_named(tmp_path, line, reason
     assert "a.jsonl line 3" in losses.notes[0]
 
 
-def test_a_line_that_is_cut_counts_once_however_many_pieces_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(lines_module, "LONGEST_TEXT_LINE", 100)
+def test_line_that_is_cut_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "LONGEST_TEXT_LINE", 100)
     source = write(tmp_path / "a.txt", "one\n" + "word " * 120 + "\ntwo\n" + "other " * 50 + "\n")
     losses = Losses()
     read(source, 2, losses)

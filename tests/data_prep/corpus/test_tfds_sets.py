@@ -1,15 +1,15 @@
-"""Data sets prepared by TensorFlow Datasets, made and read offline."""
+"""Data sets of TensorFlow Datasets, prepared and read offline."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from reader import found, read
+from reader import read, source_of
 
 from bert_jax.data.formats.tfds import TfdsAddress
 from bert_jax.errors import UserError
-from data_prep.corpus.reading import Losses, Reading
+from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.tfds_sets import find_prepared
 from data_prep.job.build import build_shards
 
@@ -42,7 +42,7 @@ def data_dir(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "given, asked",
+    "name, expected",
     [
         ("tfds:a", TfdsAddress("a", None, None)),
         ("tfds:glue/mrpc?split=validation", TfdsAddress("glue/mrpc", None, "validation")),
@@ -50,18 +50,18 @@ def data_dir(tmp_path_factory) -> Path:
         ("tfds:a/b:1.0.0@/data/tfds?split=train[:10%]", TfdsAddress("a/b:1.0.0", "/data/tfds", "train[:10%]")),
     ],
 )
-def test_the_notation_says_name_folder_and_split(given, asked):
-    assert TfdsAddress.read(given) == asked and str(asked) == given
+def test_notation_has_name_folder_and_split(name, expected):
+    assert TfdsAddress.read(name) == expected and str(expected) == name
 
 
-@pytest.mark.parametrize("given", ["tfds:", "tfds:a?splt=b", "tfds:a?split=", "tfds:@b"])
-def test_another_notation_is_refused(given):
+@pytest.mark.parametrize("name", ["tfds:", "tfds:a?splt=b", "tfds:a?split=", "tfds:@b"])
+def test_malformed_notation_is_refused(name):
     with pytest.raises(UserError, match="tfds:NAME@FOLDER"):
-        TfdsAddress.read(given)
+        TfdsAddress.read(name)
 
 
-def test_examples_are_read_once_each_whatever_the_pieces(data_dir):
-    source = found(f"tfds:tiny@{data_dir}")
+def test_each_example_is_in_exactly_one_piece(data_dir):
+    source = source_of(f"tfds:tiny@{data_dir}")
     assert source.name == "tiny/1.0.0/train" and source.rows == 23 and source.text_bytes > 23
     losses = Losses()
     documents = read(source, 5, losses)
@@ -71,14 +71,14 @@ def test_examples_are_read_once_each_whatever_the_pieces(data_dir):
 
 
 @pytest.mark.parametrize("split, rows", [("validation", 5), ("train[:10]", 10), ("train+validation", 28)])
-def test_splits_are_chosen(data_dir, split, rows):
-    source = found(f"tfds:tiny@{data_dir}?split={split}")
+def test_split_is_read(data_dir, split, rows):
+    source = source_of(f"tfds:tiny@{data_dir}?split={split}")
     losses = Losses()
     assert source.rows == rows == len(read(source, losses=losses)) + losses["documents_empty"]
 
 
 @pytest.mark.parametrize(
-    "given, says",
+    "name, says",
     [
         ("tfds:nothing@{}", r"no such data set is prepared in .*download_and_prepare"),
         ("tfds:wikipedia/20230601.en@{}", r"prepared in .*download_and_prepare"),
@@ -86,21 +86,21 @@ def test_splits_are_chosen(data_dir, split, rows):
         ("tfds:tiny@{}?split=train[:x]", "cannot be read"),
     ],
 )
-def test_a_data_set_that_is_not_there_is_one_line(data_dir, given, says):
+def test_missing_data_set_is_a_one_line_error(data_dir, name, says):
     with pytest.raises(UserError, match=says) as error:
-        find_prepared(given.format(data_dir), Reading())
+        find_prepared(name.format(data_dir), CorpusOptions())
     assert "\n" not in str(error.value)
 
 
-def test_a_feature_that_is_no_text_is_named(data_dir):
+def test_feature_that_is_not_text_is_named(data_dir):
     with pytest.raises(UserError, match=r"no feature 'body'; it has label, other, text. Use --field"):
-        found(f"tfds:tiny@{data_dir}", field="body")
-    source = found(f"tfds:tiny@{data_dir}", field="label")
+        source_of(f"tfds:tiny@{data_dir}", field="body")
+    source = source_of(f"tfds:tiny@{data_dir}", field="label")
     with pytest.raises(UserError, match=r"example 0: field 'label' is int, not a string"):
         read(source, field="label")
 
 
-def test_shards_come_of_a_data_set(tmp_path, configure, data_dir):
+def test_shards_are_made_from_a_data_set(tmp_path, configure, data_dir):
     inputs = (f"tfds:tiny@{data_dir}", f"tfds:tiny@{data_dir}?split=validation")
     manifest = build_shards(configure(input=inputs, held_out=0.0))
     assert manifest.statistics["documents"] == 26 and manifest.statistics["documents_empty"] == 2
@@ -108,14 +108,14 @@ def test_shards_come_of_a_data_set(tmp_path, configure, data_dir):
     assert manifest.fingerprint == again.fingerprint
 
 
-def test_reading_brings_neither_tensorflow_nor_jax(data_dir):
+def test_reading_imports_neither_tensorflow_nor_jax(data_dir):
     code = (
         "import sys; from data_prep.corpus.sources import find_sources\n"
         "from data_prep.corpus.documents import read_documents\n"
-        "from data_prep.corpus.parts import Piece; from data_prep.corpus.reading import *\n"
+        "from data_prep.corpus.parts import Piece; from data_prep.corpus.reader_contract import *\n"
         f"(source,), _ = find_sources(('tfds:tiny@{data_dir}',))\n"
-        "assert list(read_documents(Piece(source), Reading(), Losses()))\n"
+        "assert list(read_documents(Piece(source), CorpusOptions(), Losses()))\n"
         "assert not {'jax', 'tensorflow'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())
+    assert process.returncode == 0, process.stderr

@@ -1,4 +1,4 @@
-"""What holds for the rows of every kind, whatever the text."""
+"""Properties of the rows of every kind of example, for any text."""
 
 import random
 from collections import Counter
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import text_of
+from stories import numbered_text
 
 from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES
 from bert_jax.data.pretraining.record import Manifest, Masking, document_starts, record_dtype
 from bert_jax.text.tokenizer import SpecialIds
 from data_prep.checking.example_rules import find_problem
-from data_prep.examples.builders import KINDS, Drawing
+from data_prep.examples.builders import ROW_MAKERS, PassContext
 from data_prep.examples.packed_documents import pack_documents
 from data_prep.examples.segment_pairs import draw_sentence_order
 from data_prep.examples.tokenized import Frame, TokenizedText
@@ -23,12 +23,12 @@ FIRST = 7  # the first id that is text
 DOCUMENTS = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=9), min_size=1, max_size=7)
 
 
-def rows_of(kind: str, text: TokenizedText, length: int, separators: int = 1, seed: int = 0):
-    """All rows of a pass as records, the manifest that goes with them, and the counts."""
-    frame = Frame(length, SPECIAL.cls, SPECIAL.sep, SPECIAL.pad, separators)
+def make_rows(kind: str, text: TokenizedText, length: int, separators: int = 1, seed: int = 0):
+    """Return the rows of one pass, a manifest for them, and the counts."""
+    frame = Frame(length=length, cls=SPECIAL.cls, sep=SPECIAL.sep, pad=SPECIAL.pad, separators=separators)
     counts: Counter[str] = Counter()
-    text = KINDS[kind].prepare(text, frame, counts)
-    number, fill = KINDS[kind].draw(text, Drawing(frame, 0.1, np.random.default_rng(seed), counts))
+    text = ROW_MAKERS[kind].prepare(text, frame, counts)
+    number, fill = ROW_MAKERS[kind].draw(text, PassContext(frame, 0.1, np.random.default_rng(seed), counts))
     rows = np.zeros(number, record_dtype(length, 1, 1 << 20, kind, "dynamic"))
     middle = number // 3
     for part in (slice(0, middle), slice(middle, number)):  # blocks of unequal size
@@ -39,35 +39,37 @@ def rows_of(kind: str, text: TokenizedText, length: int, separators: int = 1, se
     return rows, manifest, counts
 
 
-def text_in(row: np.void) -> list[int]:
+def text_tokens(row: np.void) -> list[int]:
+    """Return the tokens of a row that are text."""
     return [int(token) for token in row["tokens"] if token >= FIRST]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROW_MAKERS)
 @given(lengths=DOCUMENTS, length=st.integers(8, 40), separators=st.sampled_from([1, 2]), seed=st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
-def test_rows_keep_the_rules_of_their_kind(kind, lengths, length, separators, seed):
-    text = text_of(lengths, FIRST)
-    rows, manifest, counts = rows_of(kind, text, length, separators, seed)
+def test_rows_follow_the_rules_of_their_kind(kind, lengths, length, separators, seed):
+    text = numbered_text(lengths, FIRST)
+    rows, manifest, counts = make_rows(kind, text, length, separators, seed)
     assert find_problem(rows, manifest, SPECIAL) is None
-    seen = Counter(token for row in rows for token in text_in(row))
-    everything = set(text.tokens.tolist())
-    assert set(seen) <= everything
+    seen = Counter(token for row in rows for token in text_tokens(row))
+    all_tokens = set(text.tokens.tolist())
+    assert set(seen) <= all_tokens
     if kind in PAIR_LOSSES:
         for row in rows:
-            a, b = text_in_segments(row, separators)
+            a, b = segments(row, separators)
             assert a and b
             for segment in (a, b):
                 assert segment == list(range(segment[0], segment[0] + len(segment)))
-        if kind == "sentence-order":  # each token at most once, and lost only where it is counted
+        if kind == "sentence-order":  # each token is used at most once, and losses are counted
             assert set(seen.values()) <= {1}
-            lost = len(everything) - len(seen)
+            lost = len(all_tokens) - len(seen)
             assert lost == counts["tokens_truncated"] + counts["sentences_without_partner"]
     else:
         assert seen == Counter(text.tokens.tolist())
 
 
-def text_in_segments(row: np.void, separators: int) -> tuple[list[int], list[int]]:
+def segments(row: np.void, separators: int) -> tuple[list[int], list[int]]:
+    """Return the tokens of segments A and B."""
     b, end = int(row["segment_b"]), int(row["length"])
     return row["tokens"][1 : b - separators].tolist(), row["tokens"][b : end - 1].tolist()
 
@@ -75,76 +77,76 @@ def text_in_segments(row: np.void, separators: int) -> tuple[list[int], list[int
 @pytest.mark.parametrize("kind", ["full-sentences", "document-sentences"])
 @given(lengths=DOCUMENTS, length=st.integers(8, 40))
 @settings(max_examples=60, deadline=None)
-def test_rows_of_sentences_are_those_of_a_plain_loop(kind, lengths, length):
-    rows, _, _ = rows_of(kind, text_of(lengths, FIRST), length)
-    found = [row["tokens"][1 : row["length"] - 1].tolist() for row in rows]
+def test_rows_of_sentences_equal_those_of_a_plain_loop(kind, lengths, length):
+    rows, _, _ = make_rows(kind, numbered_text(lengths, FIRST), length)
+    contents = [row["tokens"][1 : row["length"] - 1].tolist() for row in rows]
     expected: list[list[int]] = []
     token, row = FIRST, []
     for document in lengths:
-        fresh = True
+        starts_document = True
         for sentence in document:
             pieces = [min(length - 2, sentence - done) for done in range(0, sentence, length - 2)]
             for size in pieces:
-                separator = [SPECIAL.sep] if fresh and row else []
+                separator = [SPECIAL.sep] if starts_document and row else []
                 if len(row) + len(separator) + size > length - 2:
                     expected.append(row)
                     row, separator = [], []
                 row = row + separator + list(range(token, token + size))
-                token, fresh = token + size, False
+                token, starts_document = token + size, False
         if kind == "document-sentences":
             expected.append(row)
             row = []
-    assert found == ([*expected, row] if row else expected)
+    assert contents == ([*expected, row] if row else expected)
 
 
 @given(lengths=DOCUMENTS, length=st.integers(8, 40))
 @settings(max_examples=60, deadline=None)
-def test_a_packed_row_holds_whole_documents_or_pieces_that_fill_a_row(lengths, length):
-    text = text_of(lengths, FIRST)
+def test_packed_rows_contain_whole_documents_or_pieces_that_fill_a_row(lengths, length):
+    text = numbered_text(lengths, FIRST)
     bounds = text.sentences[text.documents] + FIRST
-    rows, _, _ = rows_of("packed", text, length)
+    rows, _, _ = make_rows("packed", text, length)
     for row, starts in zip(rows, document_starts(rows), strict=True):
         pieces = np.split(row["tokens"][: row["length"]], np.flatnonzero(starts)[1:])
         for piece in pieces:
             first, size = int(piece[1]), len(piece) - 2
             document = np.searchsorted(bounds, first, side="right") - 1
             assert piece[1:-1].tolist() == list(range(first, first + size))
-            assert (first - bounds[document]) % (length - 2) == 0  # cut where a row was full
+            assert (first - bounds[document]) % (length - 2) == 0  # cuts are at full rows
             assert size == min(length - 2, bounds[document + 1] - first)
 
 
-def test_packing_wastes_little_and_keeps_neighbours_near():
+def test_packing_fills_rows_and_keeps_neighbours_together():
     rng = np.random.default_rng(0)
     sizes = np.clip(rng.lognormal(5, 1, 9000), 3, None).astype(int)
-    packed = pack_documents(text_of([[int(size)] for size in sizes], FIRST), length=512)
+    packed = pack_documents(numbered_text([[int(size)] for size in sizes], FIRST), length=512)
     used = packed.size.sum() + 2 * len(packed.size)
     assert used / (512 * len(packed)) > 0.99
-    again = pack_documents(text_of([[int(size)] for size in sizes], FIRST), length=512)
-    assert all(np.array_equal(getattr(packed, name), getattr(again, name)) for name in ("start", "at", "rows"))
+    again = pack_documents(numbered_text([[int(size)] for size in sizes], FIRST), length=512)
+    assert all(np.array_equal(getattr(packed, field), getattr(again, field)) for field in ("start", "at", "rows"))
     assert (packed.at[packed.rows[:-1]] == 0).all()
     first = packed.start[packed.rows[:-1]]
     assert (np.diff(first) > 0).mean() > 0.99
 
 
-def test_half_of_the_orders_are_swapped_and_segments_follow_each_other():
+def test_half_of_the_sentence_order_pairs_are_swapped_and_segments_are_consecutive():
     rng = random.Random(0)
-    text = text_of([[rng.randint(2, 9) for _ in range(60)] for _ in range(200)], FIRST)
+    text = numbered_text([[rng.randint(2, 9) for _ in range(60)] for _ in range(200)], FIRST)
     pairs = draw_sentence_order(text, room=61, short_seq_prob=0.0, rng=np.random.default_rng(1))
     assert abs(pairs.label.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(pairs))
-    whole = pairs.a_length + pairs.b_length < 61
+    uncut = pairs.a_length + pairs.b_length < 61
     first = np.where(pairs.label, pairs.b_start, pairs.a_start)
     second = np.where(pairs.label, pairs.a_start, pairs.b_start)
     gap = second - first - np.where(pairs.label, pairs.b_length, pairs.a_length)
-    assert whole.sum() > 100 and (gap[whole] == 0).all() and (gap >= 0).all()
+    assert uncut.sum() > 100 and (gap[uncut] == 0).all() and (gap >= 0).all()
 
 
-def test_statistics_of_sentence_order_are_those_of_the_original():
+def test_statistics_of_sentence_order_equal_those_of_albert():
     rng = random.Random(1)
     lengths = [[max(1, int(rng.gauss(20, 12))) for _ in range(rng.randint(2, 40))] for _ in range(150)]
     ours, theirs = [], []
     for seed in range(12):
         pairs = draw_sentence_order(
-            text_of(lengths, FIRST), room=61, short_seq_prob=0.1, rng=np.random.default_rng(seed)
+            numbered_text(lengths, FIRST), room=61, short_seq_prob=0.1, rng=np.random.default_rng(seed)
         )
         ours.append(summary(pairs.a_length, pairs.b_length, pairs.label))
         theirs.append(summary(*np.array(original_orders(lengths, 61, random.Random(seed))).T))
@@ -158,8 +160,11 @@ def summary(a: np.ndarray, b: np.ndarray, swapped: np.ndarray) -> list[float]:
 
 
 def original_orders(documents: list[list[int]], room: int, rng: random.Random) -> list[tuple[int, int, int]]:
-    """(tokens of A, tokens of B, swapped) as google-research/albert draws them; a lone sentence is parted inside."""
-    made = []
+    """Return (tokens of A, tokens of B, swapped) as google-research/albert draws them.
+
+    Differs from it by dividing lone sentences.
+    """
+    pairs = []
     for document in documents:
         target = rng.randint(2, room) if rng.random() < 0.1 else room
         chunk: list[int] = []
@@ -180,5 +185,5 @@ def original_orders(documents: list[list[int]], room: int, rng: random.Random) -
                 else:
                     b -= 1
             if a and b:
-                made.append((a, b, swapped))
-    return made
+                pairs.append((a, b, swapped))
+    return pairs

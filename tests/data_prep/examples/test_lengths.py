@@ -14,7 +14,7 @@ from data_prep.job.build import build_lengths, build_shards
 
 
 @pytest.mark.parametrize("examples", ["pairs", "packed"])
-def test_each_length_has_the_bytes_of_a_job_of_its_own(tmp_path, configure, examples):
+def test_each_length_has_the_bytes_of_a_separate_job(tmp_path, configure, examples):
     manifests = build_lengths(configure("both", length=(24, 61), examples=examples, workers=2))
     assert list(manifests) == [tmp_path / "both" / "24", tmp_path / "both" / "61"]
     for length, predictions in ((24, 4), (61, 10)):
@@ -22,22 +22,22 @@ def test_each_length_has_the_bytes_of_a_job_of_its_own(tmp_path, configure, exam
         assert manifests[tmp_path / "both" / str(length)] == alone == check_shards(tmp_path / "both" / str(length))
         assert alone.masking.max_predictions == predictions
         expected = folder_bytes(tmp_path / f"alone-{length}")
-        found = folder_bytes(tmp_path / "both" / str(length))
-        assert found == {name: data for name, data in expected.items() if not name.startswith("parts/")}
+        files = folder_bytes(tmp_path / "both" / str(length))
+        assert files == {name: data for name, data in expected.items() if not name.startswith("parts/")}
 
 
-def test_the_text_is_tokenised_once(configure, monkeypatch):
+def test_text_is_tokenised_once_for_all_lengths(configure, monkeypatch):
     calls = []
-    once = part_job.tokenize
-    monkeypatch.setattr(part_job, "tokenize", lambda *arguments: calls.append(1) or once(*arguments))
+    tokenize = part_job.tokenize
+    monkeypatch.setattr(part_job, "tokenize", lambda *arguments: calls.append(1) or tokenize(*arguments))
     build_shards(configure("one"))
-    alone = len(calls)
+    calls_for_one = len(calls)
     build_lengths(configure("three", length=(24, 61, 31)))
-    assert len(calls) == 2 * alone > 2
+    assert len(calls) == 2 * calls_for_one > 2
 
 
 @pytest.mark.parametrize("lost", ["61/train-00001.array_record", "parts/part-00002.json", "24/manifest.json"])
-def test_a_started_again_job_makes_what_is_missing(tmp_path, configure, lost):
+def test_resumed_job_restores_missing_files(tmp_path, configure, lost):
     config = configure(length=(24, 61))
     build_lengths(config)
     folder = tmp_path / "shards"
@@ -48,7 +48,7 @@ def test_a_started_again_job_makes_what_is_missing(tmp_path, configure, lost):
     assert folder_bytes(folder) == before
 
 
-def test_a_damaged_manifest_is_written_again(tmp_path, configure):
+def test_damaged_manifest_is_written_again(tmp_path, configure):
     before = build_lengths(configure(length=(24, 61)))
     (tmp_path / "shards" / "61" / "manifest.json").write_text("{")
     assert build_lengths(configure(length=(24, 61))) == before
@@ -56,12 +56,12 @@ def test_a_damaged_manifest_is_written_again(tmp_path, configure):
 
 
 @pytest.mark.parametrize("shares", [1, 2])
-def test_a_tokenizer_that_a_killed_job_left_half_written_goes(tmp_path, configure, shares):
+def test_half_written_tokenizer_of_a_killed_job_is_removed(tmp_path, configure, shares):
     build_lengths(configure("whole", length=(24, 61)))
     for part in range(shares):
         build_lengths(configure(length=(24, 61), part=part, parts=shares))
         if not part:
-            temporary = tmp_path / "shards" / "24" / ".tokenizer.node-7-1.partial.ab12"  # as `save` names it
+            temporary = tmp_path / "shards" / "24" / ".tokenizer.node-7-1.partial.ab12"  # the temporary name of `save`
             temporary.mkdir()
             (temporary / "vocab.txt").write_text("[PAD]")
             (tmp_path / "shards" / "24" / "manifest.json").unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def test_a_tokenizer_that_a_killed_job_left_half_written_goes(tmp_path, configur
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
 
-def test_a_folder_of_several_lengths_names_them(tmp_path, configure):
+def test_folder_of_several_lengths_is_refused_with_their_names(tmp_path, configure):
     build_lengths(configure(length=(24, 61)))
     with pytest.raises(UserError, match=r"shards of several lengths. Give one of .*shards/24, .*shards/61$"):
         read_manifest(tmp_path / "shards")
@@ -77,14 +77,14 @@ def test_a_folder_of_several_lengths_names_them(tmp_path, configure):
         build_shards(configure(length=24))
 
 
-def test_a_corpus_that_gives_nothing_leaves_nothing(tmp_path, configure):
+def test_corpus_without_examples_leaves_nothing(tmp_path, configure):
     (tmp_path / "small.txt").write_text("ba.")
     with pytest.raises(UserError, match="no training example"):
         build_lengths(configure(input=(str(tmp_path / "small.txt"),), length=(24, 61), held_out=0.0))
     assert not (tmp_path / "shards").exists()
 
 
-def test_several_lengths_at_the_command_line(tmp_path, corpus, vocab, capsys):
+def test_command_makes_several_lengths(tmp_path, corpus, vocab, capsys):
     command = ["shards", "--input", str(corpus), "--tokenizer", vocab, "--output", str(tmp_path / "out")]
     assert main([*command, "--length", "24", "61", "--dupe-factor", "1", "--workers", "1"]) == 0
     out = capsys.readouterr().out
@@ -103,13 +103,13 @@ def test_several_lengths_at_the_command_line(tmp_path, corpus, vocab, capsys):
         ({"examples": "packed", "masking": "dynamic"}, "dupe_factor is 2; packed with dynamic masks would be the same"),
     ],
 )
-def test_settings_that_do_not_go_together_are_one_line(configure, changes, says):
+def test_contradictory_settings_are_refused(configure, changes, says):
     with pytest.raises(UserError, match=says) as error:
         configure(**changes)
     assert "\n" not in str(error.value)
 
 
-def test_the_folder_of_a_length_is_held_to_the_notes_of_its_parts_from_within(tmp_path, configure, monkeypatch):
+def test_check_within_the_folder_of_a_length_uses_the_notes_above_it(tmp_path, configure, monkeypatch):
     build_lengths(configure(length=(24, 61)))
     monkeypatch.chdir(tmp_path / "shards" / "61")
     text = Path("manifest.json").read_text()

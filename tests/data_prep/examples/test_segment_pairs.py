@@ -1,10 +1,12 @@
+"""Next sentence pairs: their rules, their statistics, and cuts of long sentences."""
+
 import random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import text_of as numbered_text
+from stories import numbered_text
 
 from data_prep.examples.segment_pairs import Pairs, draw_pairs, fill_pairs
 from data_prep.examples.tokenized import Frame, TokenizedText, cut_long_sentences
@@ -12,7 +14,7 @@ from data_prep.examples.tokenized import Frame, TokenizedText, cut_long_sentence
 PAD, CLS, SEP = 0, 1, 2
 
 
-def text_of(lengths: list[list[int]]) -> TokenizedText:
+def make_text(lengths: list[list[int]]) -> TokenizedText:
     return numbered_text(lengths, first=3)
 
 
@@ -25,10 +27,10 @@ DOCUMENTS = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=12), min_
 
 @given(DOCUMENTS, st.integers(8, 40), st.integers(0, 1000))
 @settings(max_examples=100, deadline=None)
-def test_pairs_keep_the_rules(lengths, length, seed):
-    text = text_of(lengths)
+def test_pairs_follow_the_rules(lengths, length, seed):
+    text = make_text(lengths)
     pairs = draw(text, length=length, seed=seed)
-    fields = fill_pairs(text, pairs, slice(None), Frame(length, CLS, SEP, PAD))
+    fields = fill_pairs(text, pairs, slice(None), Frame(length=length, cls=CLS, sep=SEP, pad=PAD))
     tokens, rows, segment_b = fields["tokens"], fields["length"], fields["segment_b"]
     document = np.repeat(np.arange(len(lengths)), np.add.reduceat(np.diff(text.sentences), text.documents[:-1]))
     assert tokens.shape == (len(pairs), length) and tokens.dtype == text.tokens.dtype
@@ -37,7 +39,7 @@ def test_pairs_keep_the_rules(lengths, length, seed):
         assert tokens[row, 0] == CLS and tokens[row, segment_b[row] - 1] == SEP and tokens[row, rows[row] - 1] == SEP
         assert (tokens[row, rows[row] :] == PAD).all()
         assert len(a) and len(b) and len(a) + len(b) <= length - 3
-        for segment in (a, b):  # an unbroken piece of one document
+        for segment in (a, b):  # consecutive tokens of one document
             assert (np.diff(segment.astype(int)) == 1).all()
             assert document[segment[0] - 3] == document[segment[-1] - 3]
         same = document[a[0] - 3] == document[b[0] - 3]
@@ -51,9 +53,9 @@ def test_pairs_keep_the_rules(lengths, length, seed):
 
 @given(DOCUMENTS, st.integers(0, 1000))
 @settings(max_examples=50, deadline=None)
-def test_every_sentence_starts_or_follows_in_some_pair(lengths, seed):
-    """What a random next left unused is put back: with room for all of a chunk nothing is lost."""
-    text = text_of([[size % 5 + 1 for size in document] for document in lengths])
+def test_every_sentence_is_in_some_pair(lengths, seed):
+    """The sentences that a random next segment displaces are used again."""
+    text = make_text([[size % 5 + 1 for size in document] for document in lengths])
     pairs = draw(text, length=200, short=0.0, seed=seed)
     if pairs.without_partner:
         return
@@ -64,9 +66,9 @@ def test_every_sentence_starts_or_follows_in_some_pair(lengths, seed):
     assert pairs.truncated == 0 or pairs.label.any()
 
 
-def test_half_of_the_nexts_are_random_where_there_is_a_choice():
+def test_half_of_the_next_segments_are_random_where_there_is_a_choice():
     rng = random.Random(0)
-    text = text_of([[rng.randint(2, 9) for _ in range(60)] for _ in range(300)])
+    text = make_text([[rng.randint(2, 9) for _ in range(60)] for _ in range(300)])
     pairs = draw(text, length=64, short=0.0)
     choice = ~pairs.one_sentence
     assert choice.sum() > 2000
@@ -75,10 +77,10 @@ def test_half_of_the_nexts_are_random_where_there_is_a_choice():
     assert abs(pairs.label.mean() - 0.5) < 0.05
 
 
-def test_statistics_are_those_of_the_original():
+def test_statistics_of_pairs_equal_those_of_google_bert():
     rng = random.Random(1)
     lengths = [[max(1, int(rng.gauss(20, 12))) for _ in range(rng.randint(1, 40))] for _ in range(150)]
-    text = text_of(lengths)
+    text = make_text(lengths)
     ours, theirs = [], []
     for seed in range(12):
         pairs = draw(text, length=64, seed=seed)
@@ -90,14 +92,14 @@ def test_statistics_are_those_of_the_original():
 
 
 def summary(a: np.ndarray, b: np.ndarray, is_random: np.ndarray) -> list[float]:
-    """Count; means and spread of the lengths; share of random nexts, and how long they are."""
+    """Return the count, means and deviations of the lengths, and the share and mean length of random segments."""
     is_random = is_random.astype(bool)
     return [len(a), a.mean(), b.mean(), a.std(), b.std(), (a + b).mean(), is_random.mean(), b[is_random].mean()]
 
 
 def original_pairs(documents: list[list[int]], length: int, rng: random.Random) -> list[tuple[int, int, int]]:
-    """(tokens of A, tokens of B, is random) as create_pretraining_data.py of google-research/bert draws them."""
-    room, made = length - 3, []
+    """Return (tokens of A, tokens of B, is random) as create_pretraining_data.py of google-research/bert draws them."""
+    room, pairs = length - 3, []
     for number, document in enumerate(documents):
         target = rng.randint(2, room) if rng.random() < 0.1 else room
         chunk: list[int] = []
@@ -125,14 +127,14 @@ def original_pairs(documents: list[list[int]], length: int, rng: random.Random) 
                         a -= 1
                     else:
                         b -= 1
-                made.append((a, b, is_random))
+                pairs.append((a, b, is_random))
                 chunk = []
             i += 1
-    return made
+    return pairs
 
 
-def test_tokens_are_cut_from_both_ends_alike():
-    text = text_of([[200, 200]] * 400)
+def test_tokens_are_cut_from_both_ends_equally():
+    text = make_text([[200, 200]] * 400)
     pairs = draw(text, length=43, short=0.0)
     assert (pairs.a_length == 20).all() and (pairs.b_length == 20).all()
     front = (pairs.a_start % 200).mean() / 180
@@ -140,8 +142,8 @@ def test_tokens_are_cut_from_both_ends_alike():
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=20), st.integers(5, 20))
-def test_long_sentences_are_cut_and_nothing_is_lost(lengths, length):
-    text = text_of([lengths[:1], lengths])
+def test_long_sentences_are_cut_without_losing_tokens(lengths, length):
+    text = make_text([lengths[:1], lengths])
     sentences, documents, cut = cut_long_sentences(text.sentences, text.documents, longest=2 * length, piece=length)
     assert set(text.sentences) <= set(sentences.tolist())
     assert np.diff(sentences).max() <= 2 * length and (np.diff(sentences) > 0).all()
@@ -150,14 +152,14 @@ def test_long_sentences_are_cut_and_nothing_is_lost(lengths, length):
 
 
 @pytest.mark.parametrize("lengths, pairs, random_next", [([[7]], 0, 0), ([[7, 7]], 1, 0), ([[7], [7]], 2, 2)])
-def test_the_smallest_corpora(lengths, pairs, random_next):
-    found = draw(text_of(lengths), length=40, short=0.0)
-    assert (len(found), found.label.sum()) == (pairs, random_next)
+def test_pairs_of_the_smallest_corpora(lengths, pairs, random_next):
+    drawn = draw(make_text(lengths), length=40, short=0.0)
+    assert (len(drawn), drawn.label.sum()) == (pairs, random_next)
 
 
-def test_one_document_alone_pairs_with_other_places_of_itself():
-    text = text_of([[5] * 200])
+def test_random_segments_of_a_single_document_come_from_elsewhere_in_it():
+    text = make_text([[5] * 200])
     pairs = draw(text, length=43, short=0.0)
-    far = pairs.label
-    assert 0.3 < far.mean() < 0.7 and (pairs.same_document == far).all()
-    assert (pairs.b_start[far] != pairs.a_start[far] + pairs.a_length[far]).all()
+    is_random = pairs.label
+    assert 0.3 < is_random.mean() < 0.7 and (pairs.same_document == is_random).all()
+    assert (pairs.b_start[is_random] != pairs.a_start[is_random] + pairs.a_length[is_random]).all()

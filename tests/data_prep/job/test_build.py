@@ -1,3 +1,5 @@
+"""Whole jobs: the bytes of shards, resuming, refusals, and statistics."""
+
 import dataclasses
 import gzip
 import json
@@ -17,31 +19,30 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.checking.check import check_shards
 from data_prep.checking.example_rules import find_problem
-from data_prep.corpus.reading import Document
+from data_prep.corpus.reader_contract import CorpusDocument
 from data_prep.job import part_job, shards
 from data_prep.job.build import build_shards
-from data_prep.job.part_job import is_held_out
+from data_prep.job.part_job import is_held_out_document
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, configure):
     manifest = build_shards(configure("one"))
     assert len(manifest.splits["train"]) > 3 and manifest.splits["held_out"]
     assert build_shards(configure("three", workers=3)) == manifest
-    one, three = folder_bytes(tmp_path / "one"), folder_bytes(tmp_path / "three")
-    assert one == three
+    assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "three")
     assert read_manifest(tmp_path / "one") == manifest
     other = build_shards(configure("other", seed=1))
     assert other.fingerprint != manifest.fingerprint
 
 
-def test_bytes_do_not_depend_on_where_the_corpus_lies(tmp_path, configure, corpus):
+def test_bytes_do_not_depend_on_the_folder_of_the_corpus(tmp_path, configure, corpus):
     manifest = build_shards(configure("here"))
     corpus.rename(tmp_path / "moved")
     assert build_shards(configure("there", input=(str(tmp_path / "moved"),))).fingerprint == manifest.fingerprint
 
 
 @pytest.mark.parametrize("lost", ["train-00001.array_record", "parts/part-00002.json", "manifest.json"])
-def test_a_started_again_job_makes_what_is_missing_and_only_that(tmp_path, configure, lost):
+def test_resumed_job_makes_only_the_missing_parts(tmp_path, configure, lost):
     build_shards(configure())
     folder = tmp_path / "shards"
     before = folder_bytes(folder)
@@ -49,16 +50,16 @@ def test_a_started_again_job_makes_what_is_missing_and_only_that(tmp_path, confi
     (folder / lost).unlink()
     (folder / "manifest.json").unlink(missing_ok=True)
     (folder / "train-00002.array_record.77.partial").write_bytes(b"of a killed worker")
-    told: list[str] = []
-    build_shards(configure(workers=2), say=told.append)
-    assert "going on" in told[0] or lost == "manifest.json"
+    remarks: list[str] = []
+    build_shards(configure(workers=2), say=remarks.append)
+    assert "going on" in remarks[0] or lost == "manifest.json"
     assert folder_bytes(folder) == before
     part = lost.split("-")[-1][:5]
     remade = {path.name for path, stamp in times.items() if path.stat().st_mtime_ns != stamp}
     assert remade == {name for name in remade if part in name} and len(remade) <= 2
 
 
-def test_a_job_killed_midway_ends_as_if_it_had_not_been(tmp_path, configure):
+def test_killed_job_is_resumed_to_the_same_bytes(tmp_path, configure):
     build_shards(configure("whole", dupe_factor=60))
     config = configure("killed", dupe_factor=60)
     code = (
@@ -76,14 +77,14 @@ def test_a_job_killed_midway_ends_as_if_it_had_not_been(tmp_path, configure):
     assert folder_bytes(tmp_path / "killed") == folder_bytes(tmp_path / "whole")
 
 
-def test_a_changed_file_is_noticed_in_an_unfinished_job(tmp_path, configure, corpus):
+def test_unfinished_job_notices_a_changed_file(tmp_path, configure, corpus):
     build_shards(configure())
     (tmp_path / "shards" / "manifest.json").unlink()
     (corpus / "03.txt").write_text(story(99))
     assert build_shards(configure()).fingerprint == build_shards(configure("fresh")).fingerprint
 
 
-def test_input_that_has_become_less_leaves_no_shard_behind(tmp_path, configure, corpus):
+def test_unfinished_job_with_less_input_removes_surplus_shards(tmp_path, configure, corpus):
     build_shards(configure())
     (tmp_path / "shards" / "manifest.json").unlink()
     for seed in range(4, 20):
@@ -92,7 +93,7 @@ def test_input_that_has_become_less_leaves_no_shard_behind(tmp_path, configure, 
     check_shards(tmp_path / "shards")
 
 
-def test_finished_shards_are_not_replaced_by_those_of_another_text(tmp_path, configure, corpus):
+def test_finished_shards_are_not_replaced_after_the_input_changed(tmp_path, configure, corpus):
     build_shards(configure())
     before = folder_bytes(tmp_path / "shards")
     (corpus / "03.txt").write_text(story(99))
@@ -101,14 +102,14 @@ def test_finished_shards_are_not_replaced_by_those_of_another_text(tmp_path, con
     assert folder_bytes(tmp_path / "shards") == before
 
 
-def test_a_finished_job_is_left_alone(configure):
-    told: list[str] = []
+def test_finished_job_is_left_unchanged(configure):
+    remarks: list[str] = []
     manifest = build_shards(configure())
-    assert build_shards(configure(workers=2), say=told.append) == manifest
-    assert "finished already" in told[0]
+    assert build_shards(configure(workers=2), say=remarks.append) == manifest
+    assert "finished already" in remarks[0]
 
 
-def test_another_job_or_a_foreign_folder_is_refused(tmp_path, configure):
+def test_folder_of_another_job_or_of_no_job_is_refused(tmp_path, configure):
     build_shards(configure())
     before = folder_bytes(tmp_path / "shards")
     with pytest.raises(UserError, match=r"another job \(length 31 there, 32 now\)"):
@@ -124,7 +125,7 @@ def test_another_job_or_a_foreign_folder_is_refused(tmp_path, configure):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_input_leaves_nothing_and_the_way_out_works(tmp_path, configure, corpus, workers):
+def test_undecodable_input_leaves_no_shards_and_replace_works(tmp_path, configure, corpus, workers):
     (corpus / "00.txt").write_bytes(b"caf\xe9 ba de.")
     with pytest.raises(UserError, match=r"00.txt line 1: not UTF-8 at byte 3"):
         build_shards(configure(part_mb=0.05, workers=workers))
@@ -134,11 +135,11 @@ def test_bad_input_leaves_nothing_and_the_way_out_works(tmp_path, configure, cor
     check_shards(tmp_path / "shards")
 
 
-def test_what_was_forgiven_is_not_taken_over_by_a_strict_job(tmp_path, configure, corpus):
+def test_strict_job_does_not_reuse_parts_with_skipped_lines(tmp_path, configure, corpus):
     (corpus / "notes.jsonl").write_text('{"text": "ba de."}\nnot json\n')
-    told: list[str] = []
-    assert build_shards(configure(on_bad="skip"), say=told.append).statistics["lines_not_json"] == 1
-    assert any("notes.jsonl line 2: not JSON" in line for line in told)
+    remarks: list[str] = []
+    assert build_shards(configure(on_bad="skip"), say=remarks.append).statistics["lines_not_json"] == 1
+    assert any("notes.jsonl line 2: not JSON" in line for line in remarks)
     (tmp_path / "shards" / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"notes.jsonl line 2"):
         build_shards(configure())
@@ -148,14 +149,14 @@ def test_what_was_forgiven_is_not_taken_over_by_a_strict_job(tmp_path, configure
     "text, says",
     [("", "no text in"), (" \n\n", "no words in"), ("\x01\x02", "no words in"), ("ba.", "no training example")],
 )
-def test_a_corpus_that_gives_nothing_is_refused_and_leaves_nothing(tmp_path, configure, text, says):
+def test_corpus_without_examples_is_refused_and_leaves_nothing(tmp_path, configure, text, says):
     (tmp_path / "small.txt").write_text(text)
     with pytest.raises(UserError, match=says):
         build_shards(configure(input=(str(tmp_path / "small.txt"),), held_out=0.0))
     assert not (tmp_path / "shards").exists()
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, configure, monkeypatch):
+def test_full_disk_is_a_one_line_error_and_leaves_nothing(tmp_path, configure, monkeypatch):
     class FullDisk(shards.ArrayRecordWriter):
         def write(self, record: bytes) -> None:
             raise RuntimeError("write() failed: No space left on device; writing x; at byte 0")
@@ -166,13 +167,13 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path, configure, mo
     assert not (tmp_path / "shards").exists()
 
 
-def test_the_text_comes_back_when_the_masks_are_lifted(tmp_path, configure, corpus, vocab):
+def test_unmasked_segments_are_text_of_the_corpus(tmp_path, configure, corpus, vocab):
     manifest = build_shards(configure(length=40))
     tokenizer = load_tokenizer(Path(vocab))
     texts = [path.read_text() for path in sorted(corpus.glob("*.txt"))]
     texts += [gzip.decompress(path.read_bytes()).decode() for path in corpus.rglob("*.gz")]
     texts += [json.loads(line)["text"] for line in (corpus / "notes.jsonl").read_text().splitlines()]
-    known = [" " + " ".join(map(str, ids.tolist())) + " " for ids in tokenizer.ids(texts)]
+    id_texts = [" " + " ".join(map(str, ids.tolist())) + " " for ids in tokenizer.ids(texts)]
     for split in ("train", "held_out"):
         rows = read_rows(tmp_path / "shards", manifest, split)
         assert find_problem(rows, manifest, tokenizer.special) is None
@@ -180,11 +181,11 @@ def test_the_text_comes_back_when_the_masks_are_lifted(tmp_path, configure, corp
             tokens, count = row["tokens"].copy(), row["masked_count"]
             tokens[row["masked_positions"][:count]] = row["masked_labels"][:count]
             for segment in (tokens[1 : row["segment_b"] - 1], tokens[row["segment_b"] : row["length"] - 1]):
-                wanted = " " + " ".join(map(str, segment.tolist())) + " "
-                assert any(wanted in text for text in known)
+                ids = " " + " ".join(map(str, segment.tolist())) + " "
+                assert any(ids in text for text in id_texts)
 
 
-def test_statistics_say_what_is_in_the_shards(tmp_path, configure):
+def test_statistics_agree_with_the_shards(tmp_path, configure):
     manifest = build_shards(configure())
     rows = np.concatenate([read_rows(tmp_path / "shards", manifest, split) for split in manifest.splits])
     statistics = manifest.statistics
@@ -197,18 +198,18 @@ def test_statistics_say_what_is_in_the_shards(tmp_path, configure):
     assert "tokens_unknown" not in statistics
 
 
-def test_what_a_person_should_know_is_said(tmp_path, configure):
+def test_corpus_of_one_document_gets_warnings(tmp_path, configure):
     (tmp_path / "book.txt").write_text(story(1, sentences=400))
-    told: list[str] = []
-    build_shards(configure(input=(str(tmp_path / "book.txt"),), held_out=0.001, part_mb=1.0), say=told.append)
-    assert "none of 1 documents was held out" in told[0] and "--documents blank-line" in told[1]
+    remarks: list[str] = []
+    build_shards(configure(input=(str(tmp_path / "book.txt"),), held_out=0.001, part_mb=1.0), say=remarks.append)
+    assert "none of 1 documents was held out" in remarks[0] and "--documents blank-line" in remarks[1]
 
 
-def test_held_out_documents_depend_on_seed_and_place_alone(configure):
-    documents = [Document("text", f"{i}.txt", 0) for i in range(2000)]
-    chosen = {seed: [is_held_out(d, configure(seed=seed, held_out=0.1)) for d in documents] for seed in (0, 1)}
+def test_held_out_documents_depend_on_seed_and_place_only(configure):
+    documents = [CorpusDocument("text", f"{i}.txt", 0) for i in range(2000)]
+    chosen = {seed: [is_held_out_document(d, configure(seed=seed, held_out=0.1)) for d in documents] for seed in (0, 1)}
     assert chosen[0] != chosen[1] and abs(sum(chosen[0]) - 200) < 60
-    assert not any(is_held_out(d, configure(held_out=0.0)) for d in documents)
+    assert not any(is_held_out_document(d, configure(held_out=0.0)) for d in documents)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_held_out_documents_depend_on_seed_and_place_alone(configure):
         "a\u2028b. c\x85d. " * 50,
     ],
 )
-def test_any_text_becomes_sound_shards(tmp_path, configure, text):
+def test_shards_of_unusual_text_pass_the_check(tmp_path, configure, text):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(text)
     build_shards(configure(input=(str(tmp_path / "a.txt"), str(tmp_path / "b.txt")), held_out=0.0))
@@ -232,7 +233,7 @@ def test_any_text_becomes_sound_shards(tmp_path, configure, text):
     assert labels.max() < manifest.vocab_size
 
 
-def test_a_worker_that_is_stopped_by_a_signal_does_not_lose_the_job(tmp_path, configure):
+def test_job_survives_a_killed_worker(tmp_path, configure):
     config = configure(workers=2, dupe_factor=20)
     code = (
         f"import sys; sys.path.append({str(Path.cwd())!r})\nfrom data_prep.job.build import build_shards\n"
@@ -248,7 +249,7 @@ def test_a_worker_that_is_stopped_by_a_signal_does_not_lose_the_job(tmp_path, co
     check_shards(tmp_path / "shards")
 
 
-def test_real_documents_have_the_statistics_they_should(tmp_path, shared_data, configure):
+def test_statistics_of_real_documents_are_as_expected(tmp_path, shared_data, configure):
     manifest = build_shards(
         configure(
             input=(str(shared_data / "corpus/docs/rust-*.jsonl.gz"),),
@@ -267,8 +268,8 @@ def test_real_documents_have_the_statistics_they_should(tmp_path, shared_data, c
     assert statistics["share_padding"] < 0.2 and statistics["share_unknown"] < 0.001
 
 
-def test_a_part_of_too_many_sentences_for_the_memory_is_refused_by_name(tmp_path, configure, monkeypatch):
-    monkeypatch.setattr(part_job, "MOST_SENTENCES", 45)
+def test_part_with_too_many_sentences_for_the_memory_is_refused(tmp_path, configure, monkeypatch):
+    monkeypatch.setattr(part_job, "MAX_SENTENCES", 45)
     build_shards(configure("small", part_mb=0.001))
     with pytest.raises(UserError, match=r"01.txt: with it a part has 80 sentences, .* Use a smaller --part-mb"):
         build_shards(configure())

@@ -1,4 +1,4 @@
-"""A real scheduler and real workers on this machine: the same bytes, whatever dies."""
+"""Jobs on a Dask scheduler and workers on this machine, also when a worker dies."""
 
 import contextlib
 import os
@@ -44,15 +44,15 @@ def scheduler(tmp_path_factory):
         yield url, lambda: start("worker", url, "--nthreads", "1", "--no-nanny", "--no-dashboard")
 
 
-def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(tmp_path, configure, corpus, scheduler):
+def test_cluster_makes_the_same_bytes_even_if_a_worker_is_killed(tmp_path, configure, corpus, scheduler):
     url, start_worker = scheduler
     build_shards(configure("one", dupe_factor=30))
     doomed, _ = start_worker(), start_worker()
-    with pytest.raises(UserError, match="Leave one of the two out"):
+    with pytest.raises(UserError, match="Leave one of the two flags out"):
         build_shards(configure("both", dask=url, parts=2, part=0))
-    with pytest.raises(UserError, match=r"has its own. Leave --workers out"):
+    with pytest.raises(UserError, match=r"has its own workers. Leave --workers out"):
         build_shards(configure("both", dask=url, workers=2))
-    told: list[str] = []
+    remarks: list[str] = []
 
     def kill_midway() -> None:
         while not list((tmp_path / "cluster").glob("parts/part-*.json")):
@@ -61,11 +61,11 @@ def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(tmp_path, c
 
     killer = threading.Thread(target=kill_midway, daemon=True)
     killer.start()
-    build_shards(configure("cluster", dupe_factor=30, dask=url, workers=None), say=told.append)
+    build_shards(configure("cluster", dupe_factor=30, dask=url, workers=None), say=remarks.append)
     killer.join(1)
     assert doomed.wait(10) == -signal.SIGKILL
     assert folder_bytes(tmp_path / "cluster") == folder_bytes(tmp_path / "one")
-    assert "Dask workers: " in told[0]
+    assert "Dask workers: " in remarks[0]
 
     (corpus / "04.txt").write_bytes(b"ba de\ncaf\xe9")
     with pytest.raises(UserError, match=r"^[^\n]*04.txt line 2: not UTF-8 at byte 9[^\n]*$"):
@@ -73,18 +73,18 @@ def test_a_cluster_makes_the_same_bytes_also_when_a_worker_is_killed(tmp_path, c
     assert not (tmp_path / "bad" / "manifest.json").exists()
 
 
-def fall(task: int, report: object) -> int:
+def fail_on_task_two(task: int, report: object) -> int:
     if task == 2:
         raise KeyError("a defect")
     return task
 
 
-def test_a_defect_and_other_libraries_are_told(scheduler, monkeypatch):
+def test_defects_and_version_mismatches_are_reported(scheduler, monkeypatch):
     url, start_worker = scheduler
     start_worker()
     settings = {"cluster": url, "workers": None, "say": print, "on_progress": print, "on_done": print}
     with pytest.raises(KeyError, match="a defect"):
-        run_on_dask(fall, [1, 2, 3], **settings)
+        run_on_dask(fail_on_task_two, [1, 2, 3], **settings)
     monkeypatch.setattr(dask_engine, "versions", lambda: {"numpy": "0.1"})
     with pytest.raises(UserError, match=r"the Dask worker on \S+ has .*numpy .* this job numpy 0.1"):
         run_on_dask(len, ["a"], **settings)
@@ -99,14 +99,14 @@ def test_a_defect_and_other_libraries_are_told(scheduler, monkeypatch):
         ("kubernetes", r"needs --workers|needs dask-kubernetes: pip install dask-kubernetes"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path, configure, monkeypatch, cluster, says):
+def test_missing_cluster_is_a_one_line_error(tmp_path, configure, monkeypatch, cluster, says):
     monkeypatch.setattr(dask_engine, "CONNECT_SECONDS", 1)
     with pytest.raises(UserError, match=says) as error:
         build_shards(configure(dask=cluster, workers=None))
     assert "\n" not in str(error.value) and not (tmp_path / "shards").exists()
 
 
-def test_without_dask_there_is_one_clear_line(configure, monkeypatch):
+def test_missing_dask_package_is_named(configure, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"--dask needs dask: pip install 'bert_jax\[dask\]'"):
         build_shards(configure(dask="tcp://127.0.0.1:9", workers=None))

@@ -1,4 +1,4 @@
-"""The launch files run as they stand, with the scheduler's part played here."""
+"""The launch files run unchanged, with the scheduler replaced by a stub."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from data_prep.command import main
 LAUNCH = Path(__file__).resolve().parents[3] / "launch"
 
 
-def test_the_slurm_array_makes_shards(tmp_path, corpus, vocab):
+def test_slurm_array_makes_shards(tmp_path, corpus, vocab):
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "srun").write_text('#!/bin/sh\nshift\nexec "$@"\n')
@@ -21,7 +21,7 @@ def test_the_slurm_array_makes_shards(tmp_path, corpus, vocab):
     for program in programs.iterdir():
         program.chmod(0o755)
     script = LAUNCH / "prep-slurm-array.sh"
-    running = []
+    processes = []
     for task in (2, 0, 1):
         environment = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}",
@@ -34,13 +34,13 @@ def test_the_slurm_array_makes_shards(tmp_path, corpus, vocab):
             "SLURM_ARRAY_TASK_COUNT": "3",
             "SLURM_CPUS_PER_TASK": "1",
         }
-        running.append(subprocess.Popen(["bash", script], env=environment, stderr=subprocess.PIPE, text=True))
-    assert [process.communicate(timeout=60)[1].count("Traceback") for process in running] == [0] * 3
-    assert [process.returncode for process in running] == [0] * 3
+        processes.append(subprocess.Popen(["bash", script], env=environment, stderr=subprocess.PIPE, text=True))
+    assert [process.communicate(timeout=60)[1].count("Traceback") for process in processes] == [0] * 3
+    assert [process.returncode for process in processes] == [0] * 3
     check_shards(tmp_path / "shards")
 
 
-def test_the_kubernetes_job_makes_shards(tmp_path, corpus, vocab, monkeypatch):
+def test_kubernetes_job_makes_shards(tmp_path, corpus, vocab, monkeypatch):
     yaml = pytest.importorskip("yaml")
     job = yaml.safe_load((LAUNCH / "prep-kubernetes.yaml").read_text())["spec"]
     assert job["completionMode"] == "Indexed"
@@ -48,9 +48,9 @@ def test_the_kubernetes_job_makes_shards(tmp_path, corpus, vocab, monkeypatch):
     assert container["command"] == ["bert-jax", "prep", "shards"]
     Path(vocab).rename(tmp_path / "vocab.txt")
     arguments = " ".join(container["args"])
-    here = {"/data/vocab": "/data/vocab.txt", "/data": str(tmp_path), "workers=8": "workers=1"}
-    for there, local in here.items():
-        arguments = arguments.replace(there, local)
+    replacements = {"/data/vocab": "/data/vocab.txt", "/data": str(tmp_path), "workers=8": "workers=1"}
+    for original, replacement in replacements.items():
+        arguments = arguments.replace(original, replacement)
     for index in range(job["completions"]):
         monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))
         assert main(["shards", *arguments.split()]) == 0

@@ -1,4 +1,4 @@
-"""A job shared among machines: which parts each makes, what they refuse, and that the bytes are the same."""
+"""A job shared among machines: the parts of each, refusals, signals, and equal bytes."""
 
 import dataclasses
 import json
@@ -17,20 +17,20 @@ from stories import folder_bytes, story
 
 from bert_jax.errors import Stopped, UserError
 from data_prep.checking.check import check_shards
-from data_prep.job import build, claim
+from data_prep.job import build, job_lock
+from data_prep.job.array_share import Share, find_share
 from data_prep.job.build import build_shards
-from data_prep.job.share import Share, find_share
 
 
 def start(config, *, before: str = "") -> subprocess.Popen:
-    """The job in a process of its own, which says `ready` once `before` has run."""
+    """Start a job in another process. `before` is code to run there first."""
     code = f"""
         import signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
         sys.path.insert(0, {str(Path.cwd())!r})
         from bert_jax.errors import Stopped, UserError
-        from data_prep.build import build_shards
-        from data_prep.config import ShardsConfig
+        from data_prep.job.build import build_shards
+        from data_prep.settings import ShardsConfig
         {before}
         if __name__ == "__main__":
             try:
@@ -54,13 +54,13 @@ def wait_for_parts(folder: Path, count: int, process: subprocess.Popen) -> None:
 
 @given(count=st.integers(1, 40), parts=st.integers(0, 200))
 def test_shares_cover_all_parts_once_and_evenly(count, parts):
-    shares = [Share(index, count).of(parts) for index in range(count)]
+    shares = [Share(index, count).indices(parts) for index in range(count)]
     assert [part for share in shares for part in share] == list(range(parts))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @pytest.mark.parametrize(
-    "settings, environment, wanted",
+    "settings, environment, expected",
     [
         ({}, {"SLURM_ARRAY_TASK_ID": "3"}, Share(0, 1)),
         ({"part": 2, "parts": 5}, {"JOB_COMPLETION_INDEX": "4"}, Share(2, 5)),
@@ -69,22 +69,22 @@ def test_shares_cover_all_parts_once_and_evenly(count, parts):
         ({"parts": 1}, {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1"}, Share(0, 1)),
     ],
 )
-def test_a_scheduler_says_which_share_where_the_settings_do_not(configure, settings, environment, wanted):
-    assert find_share(configure(**settings), environment) == wanted
+def test_share_comes_from_the_settings_or_the_scheduler(configure, settings, environment, expected):
+    assert find_share(configure(**settings), environment) == expected
 
 
 @pytest.mark.parametrize(
     "settings, environment, says",
     [
         ({"part": 2}, {}, "--part 2 of how many"),
-        ({"parts": 5}, {}, "which of them"),
+        ({"parts": 5}, {}, r"--parts 5 needs --part \(0 to 4\)"),
         ({"part": 5, "parts": 5}, {}, "--part is 5; with --parts 5 it lies between 0 and 4"),
         ({"parts": 5}, {"JOB_COMPLETION_INDEX": "7"}, "JOB_COMPLETION_INDEX is 7"),
         ({"parts": 5}, {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1"}, "the Slurm array has 1 tasks"),
         ({"parts": 0}, {}, "parts is 0"),
     ],
 )
-def test_a_share_that_cannot_be_is_refused(configure, settings, environment, says):
+def test_impossible_share_is_refused(configure, settings, environment, says):
     with pytest.raises(UserError, match=says):
         find_share(configure(**settings), environment)
 
@@ -92,26 +92,26 @@ def test_a_share_that_cannot_be_is_refused(configure, settings, environment, say
 @pytest.mark.parametrize("count", [1, 3, 5, 99])
 def test_shares_in_any_order_make_the_bytes_of_one_job(tmp_path, configure, count):
     manifest = build_shards(configure("one"))
-    made = [build_shards(configure("shared", part=index, parts=count)) for index in reversed(range(count))]
-    assert made[-1] == manifest and (made[0] is None or count == 1)
+    manifests = [build_shards(configure("shared", part=index, parts=count)) for index in reversed(range(count))]
+    assert manifests[-1] == manifest and (manifests[0] is None or count == 1)
     assert folder_bytes(tmp_path / "shared") == folder_bytes(tmp_path / "one")
 
 
-def test_shares_at_the_same_moment_make_the_bytes_of_one_job(tmp_path, configure):
+def test_simultaneous_shares_make_the_bytes_of_one_job(tmp_path, configure):
     build_shards(configure("one"))
-    running = [start(configure("shared", part=index, parts=4)) for index in (2, 0, 3, 1)]
-    told = [process.communicate(timeout=60) for process in running]
-    assert [process.returncode for process in running] == [0] * 4, told
+    processes = [start(configure("shared", part=index, parts=4)) for index in (2, 0, 3, 1)]
+    output = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, output
     assert folder_bytes(tmp_path / "shared") == folder_bytes(tmp_path / "one")
 
 
-def test_a_share_says_what_is_still_to_come_and_the_plain_command_ends_the_job(tmp_path, configure):
-    told: list[str] = []
-    assert build_shards(configure(part=1, parts=3), say=told.append) is None
-    assert "from --part 0, 2" in told[-1]
-    assert build_shards(configure(part=1, parts=3), say=told.append) is None
-    assert build_shards(configure(), say=told.append) == check_shards(tmp_path / "shards")
-    assert build_shards(configure(part=1, parts=3), say=told.append) and "finished already" in told[-1]
+def test_share_lists_missing_shares_and_the_plain_command_completes_the_job(tmp_path, configure):
+    remarks: list[str] = []
+    assert build_shards(configure(part=1, parts=3), say=remarks.append) is None
+    assert "from --part 0, 2" in remarks[-1]
+    assert build_shards(configure(part=1, parts=3), say=remarks.append) is None
+    assert build_shards(configure(), say=remarks.append) == check_shards(tmp_path / "shards")
+    assert build_shards(configure(part=1, parts=3), say=remarks.append) and "finished already" in remarks[-1]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,11 @@ def test_a_share_says_what_is_still_to_come_and_the_plain_command_ends_the_job(t
     ],
 )
 def test_two_jobs_do_not_make_the_same_parts(tmp_path, configure, first, second, says):
-    hold = "import time, data_prep.job.build as b; b._finished = lambda *_: print('here', flush=True) or time.sleep(60)"
-    holder = start(configure(**first), before=hold)
+    pause = "import time, data_prep.job.build as b"
+    pause += "; b._finished_parts = lambda *_: print('locked', flush=True) or time.sleep(60)"
+    holder = start(configure(**first), before=pause)
     try:
-        assert holder.stdout.readline() == "here\n", holder.stderr.read()
+        assert holder.stdout.readline() == "locked\n", holder.stderr.read()
         before = folder_bytes(tmp_path / "shards")
         with pytest.raises(UserError, match=says):
             build_shards(configure(**second))
@@ -139,7 +140,7 @@ def test_two_jobs_do_not_make_the_same_parts(tmp_path, configure, first, second,
         holder.communicate()
 
 
-def test_a_file_that_came_meanwhile_is_named(tmp_path, configure, corpus):
+def test_files_that_changed_between_shares_are_named(tmp_path, configure, corpus):
     build_shards(configure(part=0, parts=3))
     before = folder_bytes(tmp_path / "shards")
     (corpus / "late.txt").write_text(story(77))
@@ -155,14 +156,14 @@ def test_a_file_that_came_meanwhile_is_named(tmp_path, configure, corpus):
         build_shards(configure(part=1, parts=3))
 
 
-def test_a_share_leaves_the_half_written_files_of_the_others_alone(tmp_path, configure):
+def test_share_removes_only_its_own_half_written_files(tmp_path, configure):
     build_shards(configure(part=0, parts=3))
-    last = json.loads((tmp_path / "shards/parts/input.json").read_text())
-    assert len(last["files"]) == 31
-    mine, theirs = (tmp_path / "shards" / f"train-{part:05d}.array_record.n-7-1.partial" for part in (0, 30))
-    mine.touch(), theirs.touch()
+    listing = json.loads((tmp_path / "shards/parts/input.json").read_text())
+    assert len(listing["files"]) == 31
+    first, last = (tmp_path / "shards" / f"train-{part:05d}.array_record.n-7-1.partial" for part in (0, 30))
+    first.touch(), last.touch()
     build_shards(configure(part=0, parts=3))
-    assert not mine.exists() and theirs.exists()
+    assert not first.exists() and last.exists()
     for part in (1, 2):
         build_shards(configure(part=part, parts=3))
     check_shards(tmp_path / "shards")
@@ -170,12 +171,12 @@ def test_a_share_leaves_the_half_written_files_of_the_others_alone(tmp_path, con
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("settings", [{"workers": 1}, {"workers": 3}, {"workers": 2, "part": 0, "parts": 1}])
-def test_a_signal_ends_the_job_cleanly_and_it_goes_on(tmp_path, configure, number, settings):
+def test_job_stopped_by_a_signal_is_resumed(tmp_path, configure, number, settings):
     build_shards(configure("whole", dupe_factor=60))
     folder = tmp_path / "shards"
     process = start(configure(dupe_factor=60, **settings))
     wait_for_parts(folder, 2, process)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.terminate()  # a terminal tells the group
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.terminate()  # Ctrl-C goes to the group
     out, error = process.communicate(timeout=20)
     lines = [line for line in error.splitlines() if not line.startswith("note: ")]
     assert process.returncode == 1 and len(lines) == 1, (out, error)
@@ -185,7 +186,7 @@ def test_a_signal_ends_the_job_cleanly_and_it_goes_on(tmp_path, configure, numbe
     assert folder_bytes(folder) == folder_bytes(tmp_path / "whole")
 
 
-def test_the_command_ends_with_the_code_for_stopped_and_saved(tmp_path, configure, monkeypatch, capsys):
+def test_stopped_command_ends_with_code_75(tmp_path, configure, monkeypatch, capsys):
     from bert_jax import cli
 
     def stop(config, say):
@@ -196,16 +197,16 @@ def test_the_command_ends_with_the_code_for_stopped_and_saved(tmp_path, configur
     assert capsys.readouterr().err == "bert-jax prep: stopped by SIGTERM\n"
 
 
-def test_a_share_that_sees_other_files_leaves_the_duplicates_that_were_found(tmp_path, configure, corpus):
+def test_share_with_other_input_keeps_the_hashes_of_the_first(tmp_path, configure, corpus):
     build_shards(configure(dedupe="exact", part=0, parts=2))
-    found = sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
+    hashes = sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
     (corpus / "more.txt").write_text(story(99))
     with pytest.raises(UserError, match="the input is not what the job began with"):
         build_shards(configure(dedupe="exact", part=1, parts=2))
-    assert found == sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
+    assert hashes == sorted(path.name for path in (tmp_path / "shards" / "parts").glob("*.npy"))
 
 
-def test_a_job_stopped_before_it_looked_does_not_say_how_much_is_there(configure, monkeypatch):
+def test_job_stopped_before_reading_its_notes_states_no_number_of_parts(configure, monkeypatch):
     build_shards(configure())
 
     def interrupted(*arguments) -> None:
@@ -216,17 +217,17 @@ def test_a_job_stopped_before_it_looked_does_not_say_how_much_is_there(configure
         build_shards(configure())
 
 
-def test_what_other_shares_take_away_meanwhile_is_passed_over(tmp_path, monkeypatch):
+def test_files_that_other_shares_remove_meanwhile_are_ignored(tmp_path, monkeypatch):
     for name in ("a.partial", "24/b.partial", "61/c.partial", ".tokenizer.partial.x/vocab.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    listed = os.listdir
+    listdir = os.listdir
 
-    def vanishing(path):
+    def listdir_without_24(path):
         if Path(path).name == "24":
             raise FileNotFoundError(path)
-        return listed(path)
+        return listdir(path)
 
-    monkeypatch.setattr(os, "listdir", vanishing)
-    found = claim._found(tmp_path, claim.PARTIAL_NAMES)
-    assert sorted(path.name for path in found) == [".tokenizer.partial.x", "a.partial", "c.partial"]
+    monkeypatch.setattr(os, "listdir", listdir_without_24)
+    paths = job_lock._matching_files(tmp_path, job_lock.PARTIAL_NAMES)
+    assert sorted(path.name for path in paths) == [".tokenizer.partial.x", "a.partial", "c.partial"]

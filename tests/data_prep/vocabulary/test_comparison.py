@@ -1,4 +1,4 @@
-"""`bert-jax prep report`: figures counted by hand, words that mean the same for every vocabulary, the verdict."""
+"""`bert-jax prep report`: figures counted by hand, words, the verdict, and the files written."""
 
 import json
 
@@ -10,7 +10,7 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.command import main
 from data_prep.settings import ReportConfig
-from data_prep.vocabulary.comparison import report_vocabularies
+from data_prep.vocabulary.comparison import compare_vocabularies
 from data_prep.vocabulary.measurement import make_sample, measure, trimmed
 
 CONTROL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -20,7 +20,7 @@ TEXT = "The GLP-1, and (GLP-1) placebo.\nThe qq placebo -- and GLP-1\n"
 
 @pytest.fixture
 def files(tmp_path):
-    """A text, a general vocabulary, one of the domain that knows more, and one that knows nothing."""
+    """A text, a general vocabulary, two with more words of the text, and one with hardly any."""
     (tmp_path / "a.txt").write_text(TEXT)
     (tmp_path / "general.txt").write_text("\n".join(GENERAL) + "\n")
     (tmp_path / "domain.txt").write_text("\n".join([*CONTROL, *GENERAL[5:][::-1], "placebo", "qq"]) + "\n")
@@ -29,16 +29,16 @@ def files(tmp_path):
     return tmp_path
 
 
-def report(files, *names, **more):
-    given = tuple(str(files / name) for name in names)
-    return report_vocabularies(ReportConfig(input=(str(files / "a.txt"),), tokenizer=given, **more))
+def compare(files, *names, **settings):
+    tokenizers = tuple(str(files / name) for name in names)
+    return compare_vocabularies(ReportConfig(input=(str(files / "a.txt"),), tokenizer=tokenizers, **settings))
 
 
-def test_figures_are_those_counted_by_hand(files):
-    found = report(files, "general.txt")
-    (general,) = found.measurements
+def test_figures_equal_those_counted_by_hand(files):
+    report = compare(files, "general.txt")
+    (general,) = report.measurements
     # the GLP-1 and GLP-1 placebo | the qq placebo and GLP-1
-    assert (found.words, found.distinct_words, found.characters) == (10, 5, len(TEXT.replace("\r", "")))
+    assert (report.words, report.distinct_words, report.characters) == (10, 5, len(TEXT.replace("\r", "")))
     # words: the 1 x2, GLP-1 (glp - 1) 3 x3, and 1 x2, placebo 3 x2, qq 1 (unknown)
     assert general.tokens_a_word == pytest.approx((2 + 9 + 2 + 6 + 1) / 10)
     assert general.words_cut == pytest.approx(5 / 10) and general.words_unknown == pytest.approx(1 / 10)
@@ -50,18 +50,18 @@ def test_figures_are_those_counted_by_hand(files):
         ("placebo", 2, ("pl", "##ace", "##bo"), 4),
     ]
     assert [(w.word, w.count) for w in general.unknown] == [("qq", 1)]
-    assert general.saved_by_words == pytest.approx(4 / general.tokens)  # placebo; GLP-1 is no word of BERT's
+    assert general.saved_by_words == pytest.approx(4 / general.tokens)  # placebo; BERT's rules divide GLP-1
 
 
-def test_another_vocabulary_is_held_against_the_first(files):
-    found = report(files, "general.txt", "domain.txt")
-    general, domain = found.measurements
+def test_other_vocabularies_are_compared_with_the_first(files):
+    report = compare(files, "general.txt", "domain.txt")
+    general, domain = report.measurements
     assert (general.tokenizer, domain.tokenizer) == ("general.txt", "domain.txt")
     assert domain.tokens == general.tokens - 4
-    assert found.saved(domain) == pytest.approx(4 / general.tokens) and found.saved(general) == 0
-    assert found.words_in_window(general) == pytest.approx(510 * 10 / general.tokens)
-    rows = {row[0]: row[1:] for row in found.rows()}
-    assert rows["window saved against the first"] == ["+0.0%", f"+{4 / general.tokens:.1%}"]
+    assert report.saved(domain) == pytest.approx(4 / general.tokens) and report.saved(general) == 0
+    assert report.words_in_window(general) == pytest.approx(510 * 10 / general.tokens)
+    rows = {row[0]: row[1:] for row in report.rows()}
+    assert rows["tokens saved against the first"] == ["+0.0%", f"+{4 / general.tokens:.1%}"]
 
 
 @pytest.mark.parametrize(
@@ -73,31 +73,31 @@ def test_another_vocabulary_is_held_against_the_first(files):
             ["domain.txt", "general.txt"],
             "The vocabulary general.txt does not know 3.8% of its tokens: it is no choice.",
         ),
-        (["general.txt", "longer.txt"], "The extension longer.txt pays: it saves 15.4% of the tokens, 3% are enough."),
+        (["general.txt", "longer.txt"], "The extension longer.txt pays: it saves 15.4% of the tokens, 3% is enough."),
         (["general.txt"], "general.txt does not know 3.8% of the tokens: it loses text. Extending general.txt pays"),
         (["domain.txt"], "Extending domain.txt does not pay"),
         (["domain.txt", "domain.txt"], "The vocabulary domain.txt does not pay: it saves 0.0%"),
     ],
     ids=" ".join,
 )
-def test_the_verdict_follows_its_rule(files, names, says):
-    assert says in report(files, *names).verdict
+def test_verdict_follows_its_rule(files, names, says):
+    assert says in compare(files, *names).verdict
 
 
-def test_more_tokens_are_said_to_be_more(files):
+def test_verdict_on_a_vocabulary_that_takes_more_tokens(files):
     bare = [entry for entry in GENERAL if entry != "placebo"] + ["q", "##q"]
     (files / "bare.txt").write_text("\n".join([*CONTROL, *bare[5:]]) + "\n")
-    assert "The vocabulary bare.txt does not pay: it takes " in report(files, "domain.txt", "bare.txt").verdict
+    assert "The vocabulary bare.txt does not pay: it takes " in compare(files, "domain.txt", "bare.txt").verdict
 
 
 @given(
     words=st.lists(st.text("ab1-é今", min_size=1, max_size=5).filter(lambda w: w[0] != "-" != w[-1]), max_size=9),
     marks=st.lists(st.sampled_from(["", ".", "...", "(", "»", "—", "$"]), min_size=9, max_size=9),
 )
-def test_words_are_what_stands_between_blanks_without_marks_at_the_ends(words, marks):
+def test_words_are_separated_by_blanks_and_stripped_of_marks(words, marks):
     text = "  ".join(mark + word + mark for word, mark in zip(words, marks, strict=False))
-    found = make_sample([text])
-    assert found.word_count == len(words) and set(found.words) == set(words)
+    sample = make_sample([text])
+    assert sample.word_count == len(words) and set(sample.words) == set(words)
 
 
 @pytest.mark.parametrize(
@@ -112,35 +112,33 @@ def test_words_are_what_stands_between_blanks_without_marks_at_the_ends(words, m
         ("_x_", "x"),
     ],
 )
-def test_marks_of_the_script_itself_stay(spelled, word):
+def test_only_punctuation_and_symbols_are_stripped(spelled, word):
     assert trimmed(spelled) == word
 
 
-def test_words_are_the_same_for_every_kind(files, corpus, tmp_path):
+def test_every_kind_of_vocabulary_is_measured_on_the_same_words(files, corpus, tmp_path):
     names = []
     for kind, size in (("wordpiece", "150"), ("bpe", "333"), ("unigram", "70")):
         names.append(str(tmp_path / kind))
         main(["vocab", "--input", str(corpus), "--output", names[-1], "--kind", kind, "--size", size])
-    config = ReportConfig(input=(str(corpus),), tokenizer=tuple(names))
-    found = report_vocabularies(config)
-    sample_words = found.words
-    for measurement, name in zip(found.measurements, names, strict=True):
+    report = compare_vocabularies(ReportConfig(input=(str(corpus),), tokenizer=tuple(names)))
+    for measurement, name in zip(report.measurements, names, strict=True):
         tokenizer = load_tokenizer(tmp_path / name)
         assert measurement.tokens_unknown == 0 and measurement.entries == tokenizer.vocab_size
-        assert measurement.tokens_a_word >= 1 and measurement.tokens >= sample_words
-    assert found.measurements[1].saved_by_words is None
+        assert measurement.tokens_a_word >= 1 and measurement.tokens >= report.words
+    assert report.measurements[1].saved_by_words is None
 
 
-def test_a_word_costs_what_it_costs_inside_a_text(corpus, tmp_path):
-    """Byte-level pieces differ at the start of a text: the word is measured behind a blank."""
+def test_words_are_measured_after_a_blank(corpus, tmp_path):
+    """Byte-level pieces differ at the start of a text."""
     main(["vocab", "--input", str(corpus), "--output", str(tmp_path / "v"), "--kind", "bpe", "--size", "350"])
     tokenizer = load_tokenizer(tmp_path / "v")
     sample = make_sample([" ".join(["baing"] * 7)])
-    found = measure("v", tokenizer, sample, worst=1, added=1)
-    assert found.tokens_a_word == len(tokenizer.ids([" baing"])[0])
+    measurement = measure("v", tokenizer, sample, worst=1, added=1)
+    assert measurement.tokens_a_word == len(tokenizer.ids([" baing"])[0])
 
 
-def test_the_command_writes_page_picture_and_numbers(files, capsys):
+def test_command_writes_page_picture_and_numbers(files, capsys):
     page, numbers = files / "out" / "page.md", files / "out" / "numbers.json"
     command = ["report", "--input", str(files / "a.txt"), "--tokenizer", str(files / "general.txt")]
     command += [str(files / "longer.txt"), "--output", str(page), "--json", str(numbers)]
@@ -157,7 +155,7 @@ def test_the_command_writes_page_picture_and_numbers(files, capsys):
         main(command)
 
 
-def test_files_that_would_take_each_others_place_are_refused(files):
+def test_output_files_of_the_same_name_or_existing_ones_are_refused(files):
     (files / "taken.png").write_text("mine")
     for output, numbers, says in (
         ("p.png", None, "different files"),
@@ -165,37 +163,37 @@ def test_files_that_would_take_each_others_place_are_refused(files):
         ("taken.md", None, "taken"),
     ):
         with pytest.raises(UserError, match=says):
-            report(files, "general.txt", output=str(files / output), json=numbers and str(files / numbers))
+            compare(files, "general.txt", output=str(files / output), json=numbers and str(files / numbers))
     assert (files / "taken.png").read_text() == "mine" and not list(files.glob("p*.md"))
 
 
-def test_names_that_matplotlib_would_read_as_a_formula_are_shown(files):
+def test_names_with_dollar_signs_are_not_read_as_formulas(files):
     (files / "a$b$c.txt").write_text((files / "general.txt").read_text())
-    report(files, "a$b$c.txt", output=str(files / "page.md"))
+    compare(files, "a$b$c.txt", output=str(files / "page.md"))
     assert (files / "page.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
     ("text", "says"), [("", "no text in"), (" \n", "all of it blank"), ("-- ...\n", "nothing but punctuation")]
 )
-def test_a_report_of_nothing_is_refused(files, text, says):
+def test_report_of_no_words_is_refused(files, text, says):
     (files / "a.txt").write_text(text)
     with pytest.raises(UserError, match=says):
-        report(files, "general.txt", output=str(files / "page.md"))
+        compare(files, "general.txt", output=str(files / "page.md"))
     assert not list(files.glob("page*"))
 
 
-def test_names_are_as_long_as_it_takes_to_tell_them_apart(files):
+def test_names_are_the_shortest_distinct_ends_of_the_paths(files):
     for name in ("one", "two"):
         (files / name).mkdir()
         (files / name / "vocab.txt").write_text((files / "general.txt").read_text())
-    found = report(files, "one/vocab.txt", "two/vocab.txt")
-    assert [measurement.tokenizer for measurement in found.measurements] == ["one/vocab.txt", "two/vocab.txt"]
+    report = compare(files, "one/vocab.txt", "two/vocab.txt")
+    assert [measurement.tokenizer for measurement in report.measurements] == ["one/vocab.txt", "two/vocab.txt"]
 
 
-def test_a_large_corpus_is_sampled_by_its_seed(tmp_path, files):
+def test_large_corpus_is_sampled_by_the_seed(tmp_path, files):
     for name in range(40):
         (tmp_path / f"{name}.txt").write_text(f"word{name} and the others\n" * 4000)
-    made = {"input": (str(tmp_path / "[0-9]*.txt"),), "tokenizer": (str(files / "general.txt"),), "sample_mb": 1}
-    one, again, other = (report_vocabularies(ReportConfig(**made, seed=seed)) for seed in (0, 0, 1))
-    assert one == again != other and one.characters < 2_000_000
+    settings = {"input": (str(tmp_path / "[0-9]*.txt"),), "tokenizer": (str(files / "general.txt"),), "sample_mb": 1}
+    first, repeated, other = (compare_vocabularies(ReportConfig(**settings, seed=seed)) for seed in (0, 0, 1))
+    assert first == repeated != other and first.characters < 2_000_000

@@ -1,4 +1,4 @@
-"""`bert-jax prep vocab` from files to folders."""
+"""`bert-jax prep vocab`: kinds, extension, refusals, and interruption."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ from data_prep.command import main
 SIZES = {"wordpiece": "191", "bpe": "333", "unigram": "77"}
 
 
-def vocab(corpus: Path, output: Path, *more: str) -> Path:
-    assert main(["vocab", "--input", str(corpus), "--output", str(output), *more]) == 0
+def train(corpus: Path, output: Path, *flags: str) -> Path:
+    assert main(["vocab", "--input", str(corpus), "--output", str(output), *flags]) == 0
     return output
 
 
@@ -24,7 +24,7 @@ def vocab(corpus: Path, output: Path, *more: str) -> Path:
 def test_two_processes_write_the_same_files(tmp_path, corpus, kind):
     command = [sys.executable, "-m", "bert_jax.cli", "prep", "vocab", "--input", str(corpus), "--kind", kind]
     command += ["--size", SIZES[kind], "--user-tokens", "GLP-1", "--special-tokens", "[ENT]", "[unused0]"]
-    running = [
+    processes = [
         subprocess.Popen(
             [*command, "--output", str(tmp_path / seed)],
             env=os.environ | {"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed},
@@ -32,45 +32,45 @@ def test_two_processes_write_the_same_files(tmp_path, corpus, kind):
         )
         for seed in ("1", "2")
     ]
-    for process in running:
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
+    for process in processes:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
     files = folder_bytes(tmp_path / "1")
     assert files == folder_bytes(tmp_path / "2") and "tokenizer.json" in files
     tokenizer = load_tokenizer(tmp_path / "1")
     assert tokenizer.vocab_size <= int(SIZES[kind]) and len(tokenizer.ids(["GLP-1"])[0]) == 1
 
 
-def test_only_wordpiece_lower_cases_unless_told(tmp_path, corpus):
+def test_only_wordpiece_lower_cases_by_default(tmp_path, corpus):
     for kind, lower in (("wordpiece", True), ("bpe", False), ("unigram", False)):
         for flags, expected in (([], lower), (["--lowercase"], True), (["--no-lowercase"], False)):
             name = f"{kind}{''.join(flags)}"
-            tokenizer = load_tokenizer(vocab(corpus, tmp_path / name, "--kind", kind, "--size", "333", *flags))
+            tokenizer = load_tokenizer(train(corpus, tmp_path / name, "--kind", kind, "--size", "333", *flags))
             a, b = tokenizer.ids(["Baing", "baing"])
             assert (a.tolist() == b.tolist()) == expected, name
 
 
-def test_a_vocabulary_is_extended_by_the_words_that_are_cut_most(tmp_path, corpus, capsys):
-    old = vocab(corpus, tmp_path / "old", "--size", "91")
-    new = vocab(corpus, tmp_path / "new", "--extend", str(old), "--add", "5", "--user-tokens", "GLP-1")
+def test_vocabulary_is_extended_by_the_words_that_save_most(tmp_path, corpus, capsys):
+    old = train(corpus, tmp_path / "old", "--size", "91")
+    new = train(corpus, tmp_path / "new", "--extend", str(old), "--add", "5", "--user-tokens", "GLP-1")
     before, after = load_tokenizer(old), load_tokenizer(new)
     assert after.vocab_size == before.vocab_size + 6
     assert after.tokens(range(before.vocab_size)) == before.tokens(range(before.vocab_size))
     assert "5 words added: " in capsys.readouterr().err
-    everything = vocab(corpus, tmp_path / "all", "--extend", str(old), "--add", "900")
-    assert load_tokenizer(everything).vocab_size < before.vocab_size + 900
+    largest = train(corpus, tmp_path / "all", "--extend", str(old), "--add", "900")
+    assert load_tokenizer(largest).vocab_size < before.vocab_size + 900
     assert "words worth adding; 900 were asked for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--size", "99"], ["--kind", "wordpiece"], ["--accents", "keep"]])
-def test_what_the_old_vocabulary_decides_cannot_be_said_again(tmp_path, corpus, flags):
+def test_flags_that_the_old_vocabulary_decides_are_refused(tmp_path, corpus, flags):
     with pytest.raises(UserError, match=f"{flags[0]}: old decides that already"):
         main(["vocab", "--input", str(corpus), "--output", str(tmp_path / "v"), "--extend", "old", *flags])
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_only_wordpiece_is_extended(tmp_path, corpus, kind):
-    old = vocab(corpus, tmp_path / "old", "--kind", kind, "--size", SIZES[kind])
+def test_only_wordpiece_can_be_extended(tmp_path, corpus, kind):
+    old = train(corpus, tmp_path / "old", "--kind", kind, "--size", SIZES[kind])
     with pytest.raises(UserError, match="old: only WordPiece can be extended"):
         main(["vocab", "--input", str(corpus), "--output", str(tmp_path / "new"), "--extend", str(old)])
     assert not (tmp_path / "new").exists()
@@ -78,7 +78,7 @@ def test_only_wordpiece_is_extended(tmp_path, corpus, kind):
 
 @pytest.mark.parametrize("kind", SIZES)
 @pytest.mark.parametrize("text", ["", " \n", "\n\n\t\n"])
-def test_a_vocabulary_of_nothing_is_refused(tmp_path, kind, text):
+def test_vocabulary_of_blank_text_is_refused(tmp_path, kind, text):
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(UserError, match="no text in"):
         main(["vocab", "--input", str(tmp_path / "a.txt"), "--output", str(tmp_path / "v"), "--kind", kind])
@@ -86,7 +86,7 @@ def test_a_vocabulary_of_nothing_is_refused(tmp_path, kind, text):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_an_error_in_reading_is_one_line_whatever_learns(tmp_path, kind):
+def test_undecodable_text_is_a_one_line_error(tmp_path, kind):
     (tmp_path / "a.txt").write_bytes(b"good\n" * 50 + b"\xff\n")
     with pytest.raises(UserError, match=r"a.txt line 51: not UTF-8 at byte 250"):
         main(["vocab", "--input", str(tmp_path / "a.txt"), "--output", str(tmp_path / "v"), "--kind", kind])
@@ -94,22 +94,22 @@ def test_an_error_in_reading_is_one_line_whatever_learns(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_one_word_over_and_over_is_learned(tmp_path, kind, capsys):
+def test_text_of_one_repeated_word_is_learned(tmp_path, kind, capsys):
     (tmp_path / "a.txt").write_text("semaglutide\n" * 9)
-    tokenizer = load_tokenizer(vocab(tmp_path / "a.txt", tmp_path / "v", "--kind", kind))
+    tokenizer = load_tokenizer(train(tmp_path / "a.txt", tmp_path / "v", "--kind", kind))
     assert len(tokenizer.ids(["semaglutide"])[0]) <= (12 if kind == "unigram" else 1)
     assert "the text holds no more than" in capsys.readouterr().err
 
 
-def test_a_sample_that_passes_over_every_text_says_so(tmp_path):
+def test_empty_sample_is_a_clear_error(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "' + "many words " * 200_000 + '"}\n')
     with pytest.raises(UserError, match=r"sample of 1 MB passed over 1 text, all of .* larger --sample-mb"):
         for seed in range(9):
             flags = ["--sample-mb", "1", "--seed", str(seed)]
-            vocab(tmp_path / "a.jsonl", tmp_path / f"v{seed}", "--size", "100", *flags)
+            train(tmp_path / "a.jsonl", tmp_path / f"v{seed}", "--size", "100", *flags)
 
 
-def test_what_will_be_unknown_is_told(tmp_path, capsys):
+def test_words_that_will_be_unknown_are_counted(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("known words\n" + "x" * 101 + "\n")
-    vocab(tmp_path / "a.txt", tmp_path / "v")
+    train(tmp_path / "a.txt", tmp_path / "v")
     assert "left out or changed: words too long 1" in capsys.readouterr().err

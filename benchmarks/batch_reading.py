@@ -1,8 +1,8 @@
-"""How fast one process reads pre-training batches, in the random order that training uses.
+"""Measure how fast one process reads pre-training batches in the random order of training.
 
-    python benchmarks/reading.py SHARDS [--batch-size 256] [--batches 400]
+    python benchmarks/batch_reading.py SHARDS [--batch-size 256] [--batches 400]
 
-Prints, as JSON, the best and the median of the examples a second over windows of 20 batches.
+Prints, as JSON, the best and the median rate, in examples a second, over windows of 20 batches.
 """
 
 import argparse
@@ -26,10 +26,10 @@ def main() -> None:
     source = PretrainingBatches(shards, options.batch_size, seed=0)
     rates = []
     for start in range(0, options.batches, WINDOW):
-        began = time.perf_counter()
+        start_seconds = time.perf_counter()
         for step in range(start, start + WINDOW):
             source.batch(step)
-        rates.append(WINDOW * options.batch_size / (time.perf_counter() - began))
+        rates.append(WINDOW * options.batch_size / (time.perf_counter() - start_seconds))
     print(
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""Which parts of a job this machine makes: all of them, or one share of several that run side by side."""
+"""Decide which parts of a job this machine makes: all, or one of several shares that run side by side."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from data_prep.settings import ShardsConfig
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """One of `count` runs of equal length of the job's parts; 0 of 1 is the whole job."""
+    """One of `count` equal shares of the parts of a job. Share 0 of 1 is the whole job."""
 
     index: int = 0
     count: int = 1
@@ -19,22 +19,22 @@ class Share:
         return f"--part {self.index} --parts {self.count}"
 
     @property
-    def whole(self) -> bool:
+    def is_whole_job(self) -> bool:
         return self.count == 1
 
-    def of(self, parts: int) -> range:
-        """The numbers of its parts, none where there are fewer parts than shares."""
+    def indices(self, parts: int) -> range:
+        """Return the indices of its parts, of `parts` in all. May be empty if there are fewer parts than shares."""
         return range(parts * self.index // self.count, parts * (self.index + 1) // self.count)
 
 
 def find_share(config: ShardsConfig, environment: Mapping[str, str] = os.environ) -> Share:
-    """The share that the settings ask for; where they only say of how many, a Slurm array or a Kubernetes index does.
+    """Return the share that the settings name. With --parts alone, the Slurm array or Kubernetes job decides.
 
-    An array that has not as many tasks as there are shares is refused: some shares would never be made.
+    Raises UserError if a Slurm array has another number of tasks, since some shares would never be made.
     """
     if config.parts is None:
         if config.part is not None:
-            raise UserError(f"--part {config.part} of how many? Give --parts too")
+            raise UserError(f"--part {config.part} of how many parts? Give --parts, too")
         return Share()
     if config.part is not None:
         return _checked(config.part, config.parts, "--part")
@@ -51,8 +51,8 @@ def find_share(config: ShardsConfig, environment: Mapping[str, str] = os.environ
     if "JOB_COMPLETION_INDEX" in environment:
         return _checked(int(environment["JOB_COMPLETION_INDEX"]), config.parts, "JOB_COMPLETION_INDEX")
     raise UserError(
-        f"--parts {config.parts}, and which of them? Give --part, 0 to {config.parts - 1}, or run in a Slurm array or "
-        "an indexed Kubernetes job"
+        f"--parts {config.parts} needs --part (0 to {config.parts - 1}), except in a Slurm array or an indexed "
+        "Kubernetes job"
     )
 
 

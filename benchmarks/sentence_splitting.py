@@ -1,10 +1,10 @@
-"""How well and how fast the rule of data_prep finds sentence ends, beside other libraries where they are installed.
+"""Measure the accuracy and speed of data_prep's sentence splitter, and of other libraries that are installed.
 
-    python benchmarks/sentences.py GLUE BOOK [--only ours]
+    python benchmarks/sentence_splitting.py GLUE BOOK [--only ours]
 
-GLUE is a folder of GLUE tasks: test sentences known to be one each are joined by blanks, ten at a time, and the ends
-have to be found again (the last of the ten is given). BOOK is a text file for the speed. pysbd, syntok and nltk are
-tried when they can be imported.
+GLUE is a folder of GLUE tasks. Their single test sentences are joined by blanks, ten at a time, and split again; the
+end of the tenth does not count. BOOK is a text file for the speed. pysbd, syntok and nltk are measured if they can be
+imported.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SETS = {
     "QNLI": 2,
     "RTE": 2,
     "STS-B": 7,
-}  # column of the test files; the rule was written with a look at the others
+}  # column of the sentences in the test file; the rule was developed on the other tasks
 
 
 def main() -> None:
@@ -48,17 +48,17 @@ def main() -> None:
 
 
 def splitters() -> dict[str, Callable[[str], list[str]]]:
-    """Ours, the plainest rule there is, and the libraries that are here."""
+    """Return our splitter, a naive one, and those of installed libraries."""
     import re
 
-    found: dict[str, Callable[[str], list[str]]] = {
+    functions: dict[str, Callable[[str], list[str]]] = {
         "ours": split_sentences,
         "naive": re.compile(r"(?<=[.!?])\s+").split,
     }
     try:
         import pysbd
 
-        found["pysbd"] = pysbd.Segmenter(language="en", clean=False).segment
+        functions["pysbd"] = pysbd.Segmenter(language="en", clean=False).segment
     except ImportError:
         pass
     try:
@@ -68,40 +68,43 @@ def splitters() -> dict[str, Callable[[str], list[str]]]:
             paragraphs = segmenter.analyze(text)
             return ["".join(token.spacing + token.value for token in s) for paragraph in paragraphs for s in paragraph]
 
-        found["syntok"] = syntok
+        functions["syntok"] = syntok
     except ImportError:
         pass
     try:
         from nltk.tokenize.punkt import PunktSentenceTokenizer, PunktTokenizer
 
         try:
-            found["punkt"] = PunktTokenizer("english").tokenize
-        except LookupError:  # the trained model is a download of its own
-            found["punkt, bare"] = PunktSentenceTokenizer().tokenize
+            functions["punkt"] = PunktTokenizer("english").tokenize
+        except LookupError:  # the trained model is a separate download
+            functions["punkt, bare"] = PunktSentenceTokenizer().tokenize
     except ImportError:
         pass
-    return found
+    return functions
 
 
 def sentences(path: Path, column: int) -> list[str]:
-    """The sentences of a column that end like one, each once."""
+    """Return the texts of a column that end like a sentence, without repetition."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     texts = [row[column].strip() for row in rows if len(row) > column]
     return [text for text in dict.fromkeys(texts) if text.endswith((".", "!", "?", '."', '?"'))]
 
 
-def score(split: Callable[[str], list[str]], known: list[str]) -> tuple[int, float, float]:
-    """Ends to be found, precision and recall of the ends, as counts of characters that are not blank."""
-    right = said = there = 0
-    for start in range(0, len(known) - GROUP, GROUP):
-        group = known[start : start + GROUP]
-        true, found = ends(group), ends(split(" ".join(group)))
-        right, said, there = right + len(true & found), said + len(found), there + len(true)
-    return there, right / said, right / there
+def score(split: Callable[[str], list[str]], texts: list[str]) -> tuple[int, float, float]:
+    """Return the number of ends between joined sentences, and the precision and recall of the splitter."""
+    correct = predicted = actual = 0
+    for start in range(0, len(texts) - GROUP, GROUP):
+        group = texts[start : start + GROUP]
+        true_ends, split_ends = ends(group), ends(split(" ".join(group)))
+        correct += len(true_ends & split_ends)
+        predicted += len(split_ends)
+        actual += len(true_ends)
+    return actual, correct / predicted, correct / actual
 
 
 def ends(pieces: list[str]) -> set[int]:
+    """Return the ends of all pieces but the last, counted in characters that are not blank."""
     at, positions = 0, set()
     for piece in pieces[:-1]:
         at += sum(not character.isspace() for character in piece)

@@ -1,4 +1,4 @@
-"""What a task tells while it runs, how far it is, and at its end, what it cost."""
+"""Report how far a task is while it runs, and what it cost at its end."""
 
 import contextlib
 import dataclasses
@@ -10,38 +10,38 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-Item = TypeVar("Item")
+ItemT = TypeVar("ItemT")
 
-TELL_EVERY_SECONDS = 0.2  # a message for each document would cost more than a short document
+REPORT_SECONDS = 0.2  # between two messages; a message for each document would cost more than a short document
 
 
 @dataclasses.dataclass(frozen=True)
-class Effort:
-    """What a task cost on the machine that ran it. It depends on the machine, so it belongs in no manifest."""
+class TaskCost:
+    """Time and memory of a task. They depend on the machine, so they are not part of a manifest."""
 
     seconds: dict[str, float]  # by stage
-    peak_bytes: int  # of the process, since it started
+    peak_bytes: int  # of the process since its start
 
 
-class Report:
-    """Called with the share of the task that is done; `stage` and `each` keep the time."""
+class TaskReporter:
+    """A function of the finished share of a task, which `report` gets now and then. Also measures time by stage."""
 
-    def __init__(self, tell: Callable[[float], None] = lambda share: None) -> None:
-        self._tell = tell
-        self._told = -TELL_EVERY_SECONDS
+    def __init__(self, report: Callable[[float], None] = lambda share: None) -> None:
+        self._report = report
+        self._reported_at = -REPORT_SECONDS
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._stages = ["other"]
         self._since = time.perf_counter()
 
     def __call__(self, share: float) -> None:
         now = time.monotonic()
-        if now - self._told >= TELL_EVERY_SECONDS:
-            self._told = now
-            self._tell(share)
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            self._report(share)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The time spent within is this stage's; a stage within a stage stops the outer one's clock."""
+        """Count the time within the block for this stage. A nested stage pauses the outer one."""
         self._switch()
         self._stages.append(name)
         try:
@@ -50,8 +50,8 @@ class Report:
             self._switch()
             self._stages.pop()
 
-    def each(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, the time it takes to make them counted as this stage's."""
+    def each(self, name: str, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Yield the items, counting the time to produce them for this stage."""
         iterator = iter(items)
         while True:
             with self.stage(name):
@@ -61,9 +61,10 @@ class Report:
                     return
             yield item
 
-    def effort(self) -> Effort:
+    def cost(self) -> TaskCost:
+        """Return the cost of the task so far."""
         self._switch()
-        return Effort(dict(self._seconds), peak_bytes())
+        return TaskCost(dict(self._seconds), peak_bytes())
 
     def _switch(self) -> None:
         now = time.perf_counter()
@@ -72,9 +73,9 @@ class Report:
 
 
 def peak_bytes() -> int:
-    """The most memory this process ever held.
+    """Return the peak memory of this process.
 
-    Linux is asked through /proc: its ru_maxrss counts what the parent held when it started this process, too.
+    On Linux it is read from /proc, because ru_maxrss starts from the memory of the parent process.
     """
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
