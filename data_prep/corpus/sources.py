@@ -1,9 +1,10 @@
 """Find the sources of text that inputs name: files, folders, patterns, addresses and prepared data sets."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
-from bert_jax.data.formats.addresses import disk_and_network_errors, protocol_of, size_and_stamp
+from bert_jax.data.formats.addresses import disk_and_network_errors, filesystem, protocol_of, size_and_stamp
 from bert_jax.data.formats.compression import COMPRESSION_NAMES
 from bert_jax.data.formats.encodings import UTF8, find_encoding, marked_encoding
 from bert_jax.data.formats.suffixes import suffix_of
@@ -27,6 +28,7 @@ SUFFIX_FORMATS: dict[str, SourceFormat] = {
 ONLY_IF_NAMED = ("json", "xlsx")  # skipped in folders, where they are mostly something else than a corpus
 SELF_ENCODED = ("xlsx", "parquet")  # formats with a compression and an encoding of their own
 READABLE_FORMATS = f"{', '.join(SUFFIX_FORMATS)}, packed {', '.join(COMPRESSION_NAMES)}"
+REQUESTS = 16  # files at an address that are looked at together
 MARK_BYTES = 4  # length of the longest byte order mark
 
 
@@ -76,7 +78,7 @@ def _sources_of(location: str, options: CorpusOptions, skipped: Losses) -> list[
             continue
         files.append((file, *kind))
     sources = []
-    for (file, *_), source in zip(files, [_source(*file, options) for file in files], strict=True):
+    for (file, *_), source in zip(files, _look_at(files, options), strict=True):
         if not source.extent:
             if skipped.record("files_empty"):
                 skipped.notes.append(f"{file.path}: empty")
@@ -96,6 +98,17 @@ def source_format(name: str, options: CorpusOptions) -> tuple[SourceFormat, str]
     return None if kind is None or (kind in SELF_ENCODED and packing) else (kind, packing)
 
 
+def _look_at(files: list[tuple[InputFile, SourceFormat, str]], options: CorpusOptions) -> list[Source]:
+    """Return the source of each file. Looks at several files at an address together, for each takes a request."""
+    if not files or not protocol_of(files[0][0].path):
+        return [_source(*file, options) for file in files]
+    pool = ThreadPoolExecutor(REQUESTS)
+    try:
+        return list(pool.map(lambda file: _source(*file, options), files))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _source(file: InputFile, kind: SourceFormat, packing: str, options: CorpusOptions) -> Source:
     size, stamp = size_and_stamp(file.path)
     rows, text_bytes = 0, size * UNPACKED if packing else size
@@ -113,7 +126,13 @@ def _encoding(source: Source, options: CorpusOptions) -> str:
         return find_encoding(options.encoding)
     if not source.size:
         return UTF8
-    if protocol_of(source.path):
-        return UTF8  # would have to be opened; if it is not UTF-8, reading it says so
-    with disk_and_network_errors(source.path), open_bytes(source) as stream:
-        return marked_encoding(stream.read(MARK_BYTES))
+    with disk_and_network_errors(source.path):
+        return marked_encoding(_first_bytes(source))
+
+
+def _first_bytes(source: Source) -> bytes:
+    if protocol_of(source.path) and not source.packing:
+        system, path = filesystem(source.path)
+        return system.cat_file(path, start=0, end=MARK_BYTES)  # an open file would read megabytes ahead
+    with open_bytes(source) as stream:
+        return stream.read(MARK_BYTES)

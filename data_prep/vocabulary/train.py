@@ -19,6 +19,7 @@ from bert_jax.wording import counted
 from data_prep.corpus.reader_contract import CorpusOptions, Losses
 from data_prep.corpus.sources import find_sources
 from data_prep.job.job_progress import show_reading
+from data_prep.job.stopping import interrupts_raise_stopped
 from data_prep.settings import VocabConfig
 from data_prep.vocabulary.sample import describe_losses, sample_texts
 
@@ -33,8 +34,14 @@ TRAINERS: dict[str, Trainer] = {
 def train_vocab(config: VocabConfig, *, say: Callable[[str], None] = lambda line: None) -> Tokenizer:
     """Write a tokenizer folder to `config.output` and return the tokenizer.
 
-    The same files and settings give the same vocabulary. A corpus larger than `sample_mb` is sampled.
+    The same files and settings give the same vocabulary. A corpus larger than `sample_mb` is sampled. SIGTERM and
+    Ctrl-C raise Stopped and leave no folder.
     """
+    with interrupts_raise_stopped(lambda name: f"{config.output}: stopped by {name}. The same command starts again"):
+        return _train_vocab(config, say)
+
+
+def _train_vocab(config: VocabConfig, say: Callable[[str], None]) -> Tokenizer:
     output = Path(config.output)
     check_new_folder(output)
     sources, counts = find_sources(config.input, CorpusOptions.from_config(config))

@@ -67,6 +67,18 @@ def test_remote_patterns_and_files_are_read(memory):
     assert "".join(text for _, text in read(sources[2], 3)) == story(1)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("name", ["u.txt", "u.csv", "u.jsonl.gz"])
+def test_byte_order_mark_of_a_remote_file_is_recognised(memory, name, encoding):
+    content = {"u.txt": "zwölf\n", "u.csv": "text\nzwölf\n", "u.jsonl.gz": json_lines(["zwölf"])}[name].encode(encoding)
+    data = gzip.compress(content) if name.endswith(".gz") else content
+    fsspec.filesystem("memory").pipe(f"/bucket/{name}", data)
+    sources, skipped = find_sources((memory,))
+    (source,) = (source for source in sources if source.name == name)
+    assert [text.strip() for _, text in read(source, 2)] == ["zwölf"]
+    assert any(f"{name}: read as UTF-" in note for note in skipped.notes)
+
+
 def test_changed_remote_file_has_another_stamp(memory):
     (before,), _ = find_sources((f"{memory}/a.txt",))
     (same,), _ = find_sources((f"{memory}/a.txt",))

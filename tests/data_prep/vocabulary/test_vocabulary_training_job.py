@@ -1,16 +1,20 @@
 """`bert-jax prep vocab`: kinds, extension, refusals, and interruption."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from stories import folder_bytes
 
+from bert_jax import cli
 from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 from data_prep.command import main
+from data_prep.vocabulary import train as train_module
 
 SIZES = {"wordpiece": "191", "bpe": "333", "unigram": "77"}
 
@@ -113,3 +117,29 @@ def test_words_that_will_be_unknown_are_counted(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("known words\n" + "x" * 101 + "\n")
     train(tmp_path / "a.txt", tmp_path / "v")
     assert "left out or changed: words too long 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def default_interrupts():
+    """The default handler of SIGINT, which is ignored where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", SIZES)
+def test_interrupted_training_ends_with_code_75_and_leaves_nothing(
+    tmp_path, corpus, monkeypatch, capsys, default_interrupts, kind, number
+):
+    def interrupted_texts(*arguments):
+        yield "some words"
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr(train_module, "sample_texts", interrupted_texts)
+    output = tmp_path / "v"
+    assert cli.main(["prep", "vocab", "--input", str(corpus), "--output", str(output), "--kind", kind]) == 75
+    message = f"bert-jax prep: {output}: stopped by {number.name}. The same command starts again"
+    assert capsys.readouterr().err.splitlines()[-1] == message
+    assert not output.exists()
