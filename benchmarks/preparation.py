@@ -18,7 +18,7 @@ from tokenizers import BertWordPieceTokenizer
 from bert_jax.text import load_tokenizer
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sentences import split_sentences
 from data_prep.corpus.sources import find_sources
 from data_prep.job.build import JobResult, run_job
@@ -65,7 +65,7 @@ def write_input(books: str, path: Path, size: int) -> str:
     lines: list[str] = []
     left = size
     for source in sources:
-        for document in read_documents(Piece(source), CorpusOptions(), Losses()):
+        for document in read_documents(Piece(source), CorpusOptions(), NotedCounter()):
             for sentence in [*split_sentences(document.text), ""]:
                 if (left := left - len(sentence.encode()) - 1) < 0:
                     path.write_text("\n".join(lines))

@@ -16,7 +16,7 @@ import numpy as np
 
 from data_prep.corpus.documents import read_part
 from data_prep.corpus.parts import Part
-from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter
 from data_prep.job.shards import write_bytes_durably
 
 BUCKET_DOCUMENTS = 1 << 22  # documents compared at a time: about 150 MB of memory
@@ -39,12 +39,12 @@ class Duplicates:
         """Return a hash of the duplicates in a part."""
         return hashlib.sha256(self.in_part(part).tobytes()).hexdigest()
 
-    def without(self, part: int, documents: Iterable[CorpusDocument], losses: Losses) -> Iterator[CorpusDocument]:
+    def without(self, part: int, documents: Iterable[CorpusDocument], counts: NotedCounter) -> Iterator[CorpusDocument]:
         """Yield the documents of a part that are not duplicates, and count those that are."""
         dropped = set(self.in_part(part).tolist())
         for number, document in enumerate(documents):
             if number in dropped:
-                losses["documents_duplicate"] += 1
+                counts["documents_duplicate"] += 1
             else:
                 yield document
 
@@ -60,7 +60,7 @@ class HashPart:
         if self.path(part).is_file():
             return
         hashes, characters = bytearray(), 0
-        for document in read_part(part, self.options, Losses()):
+        for document in read_part(part, self.options, NotedCounter()):
             text = document.text.strip().encode("utf-8", "surrogatepass")
             hashes += hashlib.blake2b(text, digest_size=16).digest()
             characters += len(document.text)

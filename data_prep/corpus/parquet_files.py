@@ -7,7 +7,7 @@ from typing import Any
 from bert_jax.data.formats.parquet import opened_parquet
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, row_text
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, row_text
 
 PARQUET_BATCH_ROWS = 128
 
@@ -25,7 +25,7 @@ def rows_and_text_bytes(path: str, options: CorpusOptions) -> tuple[int, int]:
         return file.metadata.num_rows, sum(text)
 
 
-def parquet_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def parquet_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield the rows of a piece. Skips row groups that lie outside the piece."""
     import pyarrow
 
@@ -47,7 +47,7 @@ def parquet_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> I
                 values = batch.column(0).slice(skipped, max(0, min(len(batch), piece.end - row) - skipped))
                 for number, value in enumerate(values.cast(pyarrow.large_binary()).to_pylist(), row + skipped):
                     where = functools.partial(_row, source.path, number)
-                    text = row_text(value, options.field, where, options, losses)
+                    text = row_text(value, options.field, where, options, counts)
                     if text:
                         yield CorpusDocument(text, source.name, number)
                 row += len(batch)

@@ -1,4 +1,4 @@
-"""The contract of a reader: the options it takes, the documents it yields, and the losses it counts."""
+"""The contract of a reader: the options it takes, the documents it yields, and its counts of what was left out."""
 
 import dataclasses
 from collections import Counter
@@ -12,7 +12,7 @@ from bert_jax.data.formats.encodings import UTF8
 from bert_jax.errors import UserError
 from data_prep.settings import CorpusConfig
 
-NOTES = 3  # losses of each kind that are reported with file and line; the rest are only counted
+NOTES = 3  # notes on each reason; the rest are only counted
 UNREADABLE_LINES = (
     "lines_not_json",
     "lines_not_an_object",
@@ -42,15 +42,15 @@ class CorpusOptions:
         return cls(**{field.name: getattr(config, field.name) for field in dataclasses.fields(cls)})
 
 
-class Losses(Counter[str]):
-    """Counts of what was left out or changed, by reason. `notes` describe the first few of each reason."""
+class NotedCounter(Counter[str]):
+    """Counts by name. `notes` describe the first few documents, lines or files that were left out for a reason."""
 
     def __init__(self) -> None:
         super().__init__()
         self.notes: list[str] = []
 
     def record(self, reason: str) -> bool:
-        """Count one more. Return True if it is among the first few, which get a note."""
+        """Count one more. Return True if it is among the first few, which should get a note."""
         self[reason] += 1
         return self[reason] <= NOTES
 
@@ -68,7 +68,9 @@ class CorpusDocument:
     offset: int
 
 
-def skip_or_raise(reason: str, problem: str, where: Callable[[], str], options: CorpusOptions, losses: Losses) -> None:
+def skip_or_raise(
+    reason: str, problem: str, where: Callable[[], str], options: CorpusOptions, counts: NotedCounter
+) -> None:
     """Count an unreadable line or row; raise UserError instead if `options.on_bad` is "stop".
 
     `where` returns the file and line. It may have to read the file to count lines, so it is called only for an error
@@ -76,28 +78,28 @@ def skip_or_raise(reason: str, problem: str, where: Callable[[], str], options: 
     """
     if options.on_bad == "stop":
         raise UserError(f"{where()}: {problem}. --on-bad skip passes over such lines")
-    if losses.record(reason):
-        losses.notes.append(f"{where()}: {problem}")
+    if counts.record(reason):
+        counts.notes.append(f"{where()}: {problem}")
 
 
-def decode_text(data: bytes, offset: int, place: PlaceName, options: CorpusOptions, losses: Losses) -> str:
+def decode_text(data: bytes, offset: int, place: PlaceName, options: CorpusOptions, counts: NotedCounter) -> str:
     r"""Decode bytes that start at `offset` of a file, and make all line ends \n.
 
     Undecodable bytes and NUL raise UserError, or are replaced or dropped and counted, as `options.encoding_errors`
     says.
     """
     encoding = options.encoding or UTF8
-    return unix_line_ends(decoding.decode_text(data, offset, place, options.encoding_errors, losses, encoding))
+    return unix_line_ends(decoding.decode_text(data, offset, place, options.encoding_errors, counts, encoding))
 
 
-def row_text(value: object, field: str, where: Callable[[], str], options: CorpusOptions, losses: Losses) -> str:
+def row_text(value: object, field: str, where: Callable[[], str], options: CorpusOptions, counts: NotedCounter) -> str:
     """Return the text of a table cell, str or UTF-8 bytes. An empty or skipped cell gives "" and is counted."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogatepass")
     if not isinstance(value, bytes):
         kind = "null" if value is None else f"{type(value).__name__}, not a string"
-        skip_or_raise("lines_without_text", f"field {field!r} is {kind}", where, options, losses)
+        skip_or_raise("lines_without_text", f"field {field!r} is {kind}", where, options, counts)
         return ""
-    content = decode_text(value, 0, lambda at: where(), options, losses)
-    losses["documents_empty"] += not content
+    content = decode_text(value, 0, lambda at: where(), options, counts)
+    counts["documents_empty"] += not content
     return content

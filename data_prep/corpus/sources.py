@@ -13,7 +13,7 @@ from bert_jax.errors import UserError
 from data_prep.corpus.input_files import InputFile, list_files
 from data_prep.corpus.parquet_files import rows_and_text_bytes
 from data_prep.corpus.parts import UNPACKED, Source, SourceFormat, open_bytes
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.tfds_sets import find_prepared
 
 SUFFIX_FORMATS: dict[str, SourceFormat] = {
@@ -28,20 +28,20 @@ SUFFIX_FORMATS: dict[str, SourceFormat] = {
 ONLY_IF_NAMED = ("json", "xlsx")  # skipped in folders, where they are mostly something else than a corpus
 SELF_ENCODED = ("xlsx", "parquet")  # formats with a compression and an encoding of their own
 READABLE_FORMATS = f"{', '.join(SUFFIX_FORMATS)}, packed {', '.join(COMPRESSION_NAMES)}"
-REQUESTS = 16  # files at an address that are looked at together
+REQUESTS = 16  # files at an address that are opened together
 MARK_BYTES = 4  # length of the longest byte order mark
 
 
 def find_sources(
     inputs: tuple[str, ...], options: CorpusOptions = CorpusOptions(), weights: tuple[float, ...] | None = None
-) -> tuple[tuple[Source, ...], Losses]:
+) -> tuple[tuple[Source, ...], NotedCounter]:
     """Return the sources of all inputs, and counts of the files that were skipped.
 
     Each file is listed once, in the order of the inputs and sorted within an input. Raises UserError if there is no
     text, or if an input with a weight has none of its own.
     """
     sources: dict[str, Source] = {}
-    skipped = Losses()
+    skipped = NotedCounter()
     for number, location in enumerate(inputs):
         weight = weights[number] if weights else None
         for identity, source in _sources_of(location, options, skipped):
@@ -58,7 +58,7 @@ def find_sources(
     return tuple(sources.values()), skipped
 
 
-def _sources_of(location: str, options: CorpusOptions, skipped: Losses) -> list[tuple[str, Source]]:
+def _sources_of(location: str, options: CorpusOptions, skipped: NotedCounter) -> list[tuple[str, Source]]:
     """Return (identity, source) of each source of an input."""
     if location.startswith(TFDS_PREFIX):
         source = find_prepared(location, options)
@@ -78,7 +78,7 @@ def _sources_of(location: str, options: CorpusOptions, skipped: Losses) -> list[
             continue
         files.append((file, *kind))
     sources = []
-    for (file, *_), source in zip(files, _look_at(files, options), strict=True):
+    for (file, *_), source in zip(files, _open_sources(files, options), strict=True):
         if not source.extent:
             if skipped.record("files_empty"):
                 skipped.notes.append(f"{file.path}: empty")
@@ -98,8 +98,8 @@ def source_format(name: str, options: CorpusOptions) -> tuple[SourceFormat, str]
     return None if kind is None or (kind in SELF_ENCODED and packing) else (kind, packing)
 
 
-def _look_at(files: list[tuple[InputFile, SourceFormat, str]], options: CorpusOptions) -> list[Source]:
-    """Return the source of each file. Looks at several files at an address together, for each takes a request."""
+def _open_sources(files: list[tuple[InputFile, SourceFormat, str]], options: CorpusOptions) -> list[Source]:
+    """Return the source of each file. Opens several files at an address together, since each takes a round trip."""
     if not files or not protocol_of(files[0][0].path):
         return [_source(*file, options) for file in files]
     pool = ThreadPoolExecutor(REQUESTS)

@@ -9,7 +9,7 @@ from bert_jax.data.formats.decoding import BOM_BYTES, unix_line_ends
 from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.lines import LONGEST_LINE, byte_lines, is_ended, without_end_mark
 from data_prep.corpus.parts import SOURCE_BLOCK, Piece, Source, line_at, open_bytes
-from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, decode_text, skip_or_raise
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, decode_text, skip_or_raise
 
 LONGEST_TEXT_LINE = 1 << 24  # bytes; a longer line of plain text is cut at a blank
 MAX_DOCUMENT_BYTES = 1 << 26  # a longer document is cut
@@ -23,53 +23,53 @@ def line_place(source: Source, offset: int) -> str:
     return f"{source.path} line {line_at(source, offset)}"
 
 
-def plain_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def plain_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield the documents of a piece of a .txt file."""
     source = piece.source
     with open_bytes(source) as stream:
         if options.documents == "blank-line":
-            chunks = _paragraphs(stream, piece, losses)
+            chunks = _paragraphs(stream, piece, counts)
         elif options.documents == "sample-block":
-            chunks = _blocks(stream, piece, SAMPLE_BLOCK, losses)
+            chunks = _blocks(stream, piece, SAMPLE_BLOCK, counts)
         elif piece.pieces > 1:
-            chunks = _blocks(stream, piece, SOURCE_BLOCK, losses)
+            chunks = _blocks(stream, piece, SOURCE_BLOCK, counts)
         else:
-            chunks = _whole_file(stream, piece, losses)
+            chunks = _whole_file(stream, piece, counts)
         for offset, data in chunks:
-            text = decode_text(data, offset, functools.partial(line_place, source), options, losses)
+            text = decode_text(data, offset, functools.partial(line_place, source), options, counts)
             if options.documents == "file":
-                losses["documents_cut"] += offset > 0
+                counts["documents_cut"] += offset > 0
                 offset = 0  # so that all cuts of a document go to the same split
             if text:
                 yield CorpusDocument(text, source.name, offset)
 
 
-def json_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def json_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield the documents of a piece of a .jsonl file, one on each line."""
     source = piece.source
     where = functools.partial(line_place, source)
     with open_bytes(source) as stream:
-        for offset, data in _whole_lines(stream, piece, options, losses):
-            line = decode_text(data, offset, where, options, losses)
-            text = _json_text(line, offset, source, options, losses)
+        for offset, data in _whole_lines(stream, piece, options, counts):
+            line = decode_text(data, offset, where, options, counts)
+            text = _json_text(line, offset, source, options, counts)
             if text:
                 yield CorpusDocument(text, source.name, offset)
 
 
-def wiki_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def wiki_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield the articles of a piece of WikiExtractor's output, in its <doc> or JSON form."""
     with open_bytes(piece.source) as stream:
         lines_are_json = stream.read(1 << 12).removeprefix(BOM_BYTES).lstrip().startswith(b"{")
-    return (json_documents if lines_are_json else _articles)(piece, options, losses)
+    return (json_documents if lines_are_json else _articles)(piece, options, counts)
 
 
-def _articles(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def _articles(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield each article whose <doc ...> line starts in the piece. Text outside of articles is reported."""
     source = piece.source
     where = functools.partial(line_place, source)
 
     def report(problem: str, at: int) -> None:
-        skip_or_raise("lines_stray", problem, lambda: where(at), options, losses)
+        skip_or_raise("lines_stray", problem, lambda: where(at), options, counts)
 
     inside, start = False, 0
     owned = piece.start == 0 and piece.owns(0)  # True while the current lines belong to this piece
@@ -89,8 +89,8 @@ def _articles(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[
             elif inside and line.startswith(ARTICLE_END):
                 inside = False
                 if owned:
-                    text = decode_text(b"".join(lines), text_start, where, options, losses).strip("\n")
-                    losses["documents_empty"] += not text
+                    text = decode_text(b"".join(lines), text_start, where, options, counts).strip("\n")
+                    counts["documents_empty"] += not text
                     if text:
                         yield CorpusDocument(text, source.name, start)
             elif inside and owned:
@@ -137,7 +137,9 @@ def _own_lines(stream: BinaryIO, piece: Piece, longest: int) -> Iterator[tuple[i
             yield start, offset, line
 
 
-def _whole_lines(stream: BinaryIO, piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[tuple[int, bytes]]:
+def _whole_lines(
+    stream: BinaryIO, piece: Piece, options: CorpusOptions, counts: NotedCounter
+) -> Iterator[tuple[int, bytes]]:
     """Yield (offset, line) of the lines of a piece. Skips and counts lines of more than LONGEST_LINE bytes."""
     waiting: tuple[int, bytes] | None = None  # a line without an end: the last of the file, or a part of a long line
     long = -1  # start of the last long line
@@ -147,7 +149,7 @@ def _whole_lines(stream: BinaryIO, piece: Piece, options: CorpusOptions, losses:
             if long != start:
                 problem = f"a line of more than {LONGEST_LINE:,} bytes"
                 where = functools.partial(line_place, piece.source, start)
-                skip_or_raise("lines_too_long", problem, where, options, losses)
+                skip_or_raise("lines_too_long", problem, where, options, counts)
                 long = start
             continue
         if waiting:
@@ -161,7 +163,7 @@ def _whole_lines(stream: BinaryIO, piece: Piece, options: CorpusOptions, losses:
         yield waiting
 
 
-def _whole_file(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
+def _whole_file(stream: BinaryIO, piece: Piece, counts: NotedCounter) -> Iterator[tuple[int, bytes]]:
     """Yield the whole file, or blocks of it if it has more than MAX_DOCUMENT_BYTES, as a packed file may."""
     data = stream.read(MAX_DOCUMENT_BYTES + 1)
     if len(data) <= MAX_DOCUMENT_BYTES:
@@ -169,19 +171,19 @@ def _whole_file(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
         return
     del data
     with open_bytes(piece.source) as again:
-        yield from _blocks(again, piece, SOURCE_BLOCK, losses)
+        yield from _blocks(again, piece, SOURCE_BLOCK, counts)
 
 
-def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterator[tuple[int, bytes]]:
+def _blocks(stream: BinaryIO, piece: Piece, size: int, counts: NotedCounter) -> Iterator[tuple[int, bytes]]:
     """Yield blocks of whole lines of the piece, of about `size` bytes each."""
     start = cut = -1  # of the block, and of the last line that was cut
     lines: list[bytes] = []
     for line_start, offset, line in _own_lines(stream, piece, LONGEST_TEXT_LINE):
         if offset != line_start and line_start != cut:
             cut = line_start
-            if losses.record("lines_cut"):
+            if counts.record("lines_cut"):
                 problem = f"a line of more than {LONGEST_TEXT_LINE:,} bytes, cut at a blank"
-                losses.notes.append(f"{line_place(piece.source, line_start)}: {problem}")
+                counts.notes.append(f"{line_place(piece.source, line_start)}: {problem}")
         if lines and offset // size != start // size:
             yield start, b"".join(lines)
             lines = []
@@ -192,7 +194,7 @@ def _blocks(stream: BinaryIO, piece: Piece, size: int, losses: Losses) -> Iterat
         yield start, b"".join(lines)
 
 
-def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tuple[int, bytes]]:
+def _paragraphs(stream: BinaryIO, piece: Piece, counts: NotedCounter) -> Iterator[tuple[int, bytes]]:
     """Yield paragraphs: runs of lines that are not blank.
 
     The piece that owns the blank line before a paragraph owns the paragraph. A paragraph of more than
@@ -211,7 +213,7 @@ def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
             before = offset
         elif lines:
             if size > MAX_DOCUMENT_BYTES:
-                losses["documents_cut"] += 1
+                counts["documents_cut"] += 1
                 yield start, b"".join(lines)
                 start, lines, size = offset, [], 0
             lines.append(line)
@@ -224,7 +226,7 @@ def _paragraphs(stream: BinaryIO, piece: Piece, losses: Losses) -> Iterator[tupl
         yield start, b"".join(lines)
 
 
-def _json_text(line: str, offset: int, source: Source, options: CorpusOptions, losses: Losses) -> str:
+def _json_text(line: str, offset: int, source: Source, options: CorpusOptions, counts: NotedCounter) -> str:
     """Return the text of a line of .jsonl, or "" for a blank line, an empty text or a skipped line."""
     if not line.strip():
         return ""
@@ -235,19 +237,19 @@ def _json_text(line: str, offset: int, source: Source, options: CorpusOptions, l
     try:
         row = parse_record(line)
     except ValueError as error:
-        skip_or_raise("lines_not_json", str(error), where, options, losses)
+        skip_or_raise("lines_not_json", str(error), where, options, counts)
         return ""
-    text = object_text(row, where, options, losses)
-    losses["documents_empty"] += text == "" and isinstance(row, dict) and row.get(options.field) == ""
+    text = object_text(row, where, options, counts)
+    counts["documents_empty"] += text == "" and isinstance(row, dict) and row.get(options.field) == ""
     return text
 
 
-def object_text(row: Any, where: Callable[[], str], options: CorpusOptions, losses: Losses) -> str:
+def object_text(row: Any, where: Callable[[], str], options: CorpusOptions, counts: NotedCounter) -> str:
     """Return the text of a JSON object. Any other value, or an object without a text, is reported and gives ""."""
     text = row.get(options.field) if isinstance(row, dict) else None
     if isinstance(text, str) and options.field not in repeated_keys(row):
-        return _sound(text, losses)
-    skip_or_raise(*_no_text(row, text, options.field), where, options, losses)
+        return _sound(text, counts)
+    skip_or_raise(*_no_text(row, text, options.field), where, options, counts)
     return ""
 
 
@@ -265,15 +267,15 @@ def _no_text(row: Any, text: Any, field: str) -> tuple[str, str]:
     return "lines_without_text", f"no field {field!r}; it has {', '.join(sorted(row)[:8])}. Use --field"
 
 
-def _sound(text: str, losses: Losses) -> str:
+def _sound(text: str, counts: NotedCounter) -> str:
     """Replace lone surrogates and drop NUL, which JSON escapes can hold and UTF-8 text should not."""
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-            losses["escapes_replaced"] += 1
+            counts["escapes_replaced"] += 1
     if "\0" in text:
-        losses["nul_escapes_dropped"] += text.count("\0")
+        counts["nul_escapes_dropped"] += text.count("\0")
         text = text.replace("\0", "")
     return unix_line_ends(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bert_jax.data.formats.tfds import TRAIN, TfdsAddress
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece, Source
-from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, Losses, row_text
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, row_text
 
 
 def find_prepared(name: str, options: CorpusOptions) -> Source:
@@ -34,13 +34,13 @@ def find_prepared(name: str, options: CorpusOptions) -> Source:
     )
 
 
-def prepared_documents(piece: Piece, options: CorpusOptions, losses: Losses) -> Iterator[CorpusDocument]:
+def prepared_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Iterator[CorpusDocument]:
     """Yield the examples of a piece, in the order of the data set."""
     source = piece.source
     examples = _read_name(source.path).examples
     for number in range(piece.start, piece.end):
         where = functools.partial("{} example {}".format, source.path, number)
-        text = row_text(examples[number][options.field], options.field, where, options, losses)
+        text = row_text(examples[number][options.field], options.field, where, options, counts)
         if text:
             yield CorpusDocument(text, source.name, number)
 

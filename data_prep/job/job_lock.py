@@ -21,7 +21,7 @@ from bert_jax.files import parse_json, read_json, read_text
 from bert_jax.output import FOREIGN, check_folder
 from bert_jax.text.tokenizer import Tokenizer
 from data_prep.corpus.parts import Source
-from data_prep.corpus.reader_contract import Losses
+from data_prep.corpus.reader_contract import NotedCounter
 from data_prep.job.array_share import Share
 from data_prep.job.part_job import PARTS_FOLDER, SETTINGS_WITHOUT_EFFECT, TOLERANCE_SETTINGS
 from data_prep.job.shards import PARTIAL, disk_errors, partial_path, write_once, write_text_durably
@@ -106,7 +106,7 @@ def lock_parts(folder: Path, job: dict[str, object], share: Share, parts: int) -
         os.close(handle)
 
 
-def list_input(sources: Sequence[Source], skipped: Losses) -> str:
+def list_input(sources: Sequence[Source], skipped: NotedCounter) -> str:
     """Return the files of a job and counts of skipped files as JSON, by which shares compare what they see."""
     files = [f"{source.size} {source.stamp} {source.path}" for source in sources]
     return json.dumps({"files": files, "skipped": dict(sorted(skipped.items()))}, indent=0) + "\n"

@@ -19,7 +19,13 @@ from bert_jax.text.tokenizer import Tokenizer
 from data_prep.corpus.documents import read_part
 from data_prep.corpus.duplicates import Duplicates
 from data_prep.corpus.parts import Part
-from data_prep.corpus.reader_contract import UNDECODABLE_TEXT, UNREADABLE_LINES, CorpusDocument, CorpusOptions, Losses
+from data_prep.corpus.reader_contract import (
+    UNDECODABLE_TEXT,
+    UNREADABLE_LINES,
+    CorpusDocument,
+    CorpusOptions,
+    NotedCounter,
+)
 from data_prep.corpus.sentences import blank_after, split_into_lines, split_sentences
 from data_prep.examples.builders import ROW_MAKERS, Fields, PassContext
 from data_prep.examples.source_weights import passes
@@ -40,7 +46,7 @@ LAYOUT = 2  # incremented when the same text and settings give other shards
 # Settings that do not change the shards. `lowercase` does, but by the tokenizer's fingerprint.
 SETTINGS_WITHOUT_EFFECT = ("output", "workers", "part", "parts", "dask", "lowercase")
 TOLERANCE_SETTINGS = ("encoding_errors", "on_bad")  # they change nothing if all text can be read
-TOLERATED_LOSSES = {
+TOLERATED_COUNTS = {
     "encoding_errors": UNDECODABLE_TEXT,
     "on_bad": UNREADABLE_LINES,
 }
@@ -63,7 +69,7 @@ class PartResult:
     stamp: str
     lengths: tuple[LengthResult, ...]
     counts: dict[str, int]
-    notes: list[str]  # on the first few losses of each kind
+    notes: list[str]  # on what was left out
 
     @property
     def examples(self) -> int:
@@ -100,7 +106,7 @@ class PartJob:
 
     def __call__(self, part: Part, report: TaskReporter) -> PartResult:
         tokenizer = _load_tokenizer(self.tokenizer, self.fingerprint)
-        counts = Losses()
+        counts = NotedCounter()
         self.result_path(part).unlink(missing_ok=True)  # its shards are about to be replaced
         with report.stage("tokens"):
             documents = report.each("text", read_part(part, CorpusOptions.from_config(self.config), counts))
@@ -179,7 +185,7 @@ class PartJob:
             return None
         now_strict = [name for name in TOLERANCE_SETTINGS if getattr(self.config, name) in ("strict", "stop")]
         return (
-            None if any(result.counts.get(loss) for name in now_strict for loss in TOLERATED_LOSSES[name]) else result
+            None if any(result.counts.get(loss) for name in now_strict for loss in TOLERATED_COUNTS[name]) else result
         )
 
 
@@ -268,7 +274,7 @@ def tokenize(
     documents: Iterable[CorpusDocument],
     tokenizer: Tokenizer,
     config: ShardsConfig,
-    counts: Losses,
+    counts: NotedCounter,
     part: Part,
     report: TaskReporter,
 ) -> tuple[TokenizedText, TokenizedText]:
@@ -357,7 +363,7 @@ class _TextBuilder:
             self.tokens.append(ids.astype(self.dtype))
         self.waiting, self.characters = [], 0
 
-    def build(self, split: str, counts: Losses) -> TokenizedText:
+    def build(self, split: str, counts: NotedCounter) -> TokenizedText:
         """Return the documents as one text, and count them."""
         self.flush()
         tokens = np.concatenate([np.zeros(0, self.dtype), *self.tokens])

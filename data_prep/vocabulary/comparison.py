@@ -17,7 +17,7 @@ from data_prep.job.job_progress import show_reading
 from data_prep.job.shards import disk_errors, partial_path, write_text_durably
 from data_prep.settings import ReportConfig
 from data_prep.vocabulary.measurement import Measurement, Sample, WordCost, make_sample, measure
-from data_prep.vocabulary.sample import describe_losses, sample_texts
+from data_prep.vocabulary.sample import describe_counts, sample_texts
 
 WINDOW, CONTROL = 512, 2  # tokens of BERT's window, of which [CLS] and [SEP] are two
 MAX_UNKNOWN = 0.01  # share of unknown tokens above which a vocabulary loses text
@@ -117,7 +117,7 @@ def compare_vocabularies(config: ReportConfig, *, say: Callable[[str], None] = l
         )
     extensions = tuple(_extends(tokenizer, tokenizers[0]) for tokenizer in tokenizers)
     report = _make_report(len(sources), sample, measurements, extensions)
-    for remark in describe_losses(counts):
+    for remark in describe_counts(counts):
         say(remark)
     for path in files:
         with disk_errors(path):

@@ -8,12 +8,12 @@ from bert_jax.errors import UserError
 from bert_jax.wording import counted
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece, Source
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.settings import SampleConfig
 
 
-def sample_texts(sources: tuple[Source, ...], config: SampleConfig, counts: Losses) -> Iterator[str]:
-    """Yield texts of about `sample_mb` in all. `counts` gets their characters and the losses.
+def sample_texts(sources: tuple[Source, ...], config: SampleConfig, counts: NotedCounter) -> Iterator[str]:
+    """Yield texts of about `sample_mb` in all. `counts` gets their characters, and what was left out.
 
     In a larger corpus, a hash of the seed and the place chooses the texts: lines of .jsonl, blocks of lines of .txt.
     Raises UserError if all text is blank, or if none of it was chosen.
@@ -44,8 +44,8 @@ def _draw(seed: int, name: str, offset: int) -> float:
     return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "little") / 2**64
 
 
-def describe_losses(counts: Losses) -> list[str]:
+def describe_counts(counts: NotedCounter) -> list[str]:
     """Return lines that say what was left out or changed, and the notes. Empty if there is nothing to say."""
-    losses = sorted((name, count) for name, count in counts.items() if count and name != "characters")
-    listing = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in losses)
-    return [*([f"left out or changed: {listing}"] if losses else []), *counts.notes]
+    left_out = sorted((name, count) for name, count in counts.items() if count and name != "characters")
+    listing = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in left_out)
+    return [*([f"left out or changed: {listing}"] if left_out else []), *counts.notes]

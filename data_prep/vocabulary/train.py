@@ -16,14 +16,14 @@ from bert_jax.text.training.vocabulary_request import VocabularyRequest
 from bert_jax.text.training.wordpiece_training import train_wordpiece
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.wording import counted
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 from data_prep.job.job_progress import show_reading
 from data_prep.job.stopping import interrupts_raise_stopped
 from data_prep.settings import VocabConfig
-from data_prep.vocabulary.sample import describe_losses, sample_texts
+from data_prep.vocabulary.sample import describe_counts, sample_texts
 
-Trainer = Callable[[Iterable[str], VocabularyRequest, Losses], Tokenizer]
+Trainer = Callable[[Iterable[str], VocabularyRequest, NotedCounter], Tokenizer]
 TRAINERS: dict[str, Trainer] = {
     "wordpiece": train_wordpiece,
     "bpe": train_byte_level,
@@ -54,12 +54,14 @@ def _train_vocab(config: VocabConfig, say: Callable[[str], None]) -> Tokenizer:
         f"{output}: {tokenizer.vocab_size:,} entries from {counts['characters'] / 1e6:,.1f} million characters "
         f"in {counted(len(sources), 'file')}"
     )
-    if losses := describe_losses(counts):
-        say("\n".join(losses))
+    if remarks := describe_counts(counts):
+        say("\n".join(remarks))
     return tokenizer
 
 
-def _train_new(config: VocabConfig, texts: Iterable[str], counts: Losses, say: Callable[[str], None]) -> Tokenizer:
+def _train_new(
+    config: VocabConfig, texts: Iterable[str], counts: NotedCounter, say: Callable[[str], None]
+) -> Tokenizer:
     lowercase = config.lowercases
     request = VocabularyRequest(
         size=config.entries,

@@ -14,7 +14,7 @@ import zstandard
 
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece, Source
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 
 PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress}
@@ -33,13 +33,13 @@ def source_of(path: Path | str, **options: str) -> Source:
     return source
 
 
-def read(source: Source, pieces: int = 1, losses: Losses | None = None, **options: str) -> list[tuple[int, str]]:
+def read(source: Source, pieces: int = 1, counts: NotedCounter | None = None, **options: str) -> list[tuple[int, str]]:
     """Return (offset, text) of the documents of all pieces."""
-    losses = Losses() if losses is None else losses
+    counts = NotedCounter() if counts is None else counts
     documents = []
     for index in range(pieces):
         piece = Piece(source, index, pieces)
-        documents += [(d.offset, d.text) for d in read_documents(piece, CorpusOptions(**options), losses)]
+        documents += [(d.offset, d.text) for d in read_documents(piece, CorpusOptions(**options), counts)]
     return documents
 
 

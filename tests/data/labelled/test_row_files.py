@@ -17,7 +17,7 @@ from bert_jax.data.labelled.split_files import file_to_score, find_split_files
 from bert_jax.errors import UserError
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 
 ONLY_TEXT = Columns(label=None)
@@ -25,7 +25,7 @@ ONLY_TEXT = Columns(label=None)
 
 def prepared(path):
     (source,), _ = find_sources((str(path),), CorpusOptions())
-    losses = Losses()
+    losses = NotedCounter()
     return [document.text for document in read_documents(Piece(source), CorpusOptions(), losses)], losses.notes
 
 

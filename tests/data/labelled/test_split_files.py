@@ -19,7 +19,7 @@ from bert_jax.data.labelled.rows import Columns, read_rows, stream_rows
 from bert_jax.errors import UserError
 from data_prep.corpus.documents import read_documents
 from data_prep.corpus.parts import Piece
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 
 COLUMNS = Columns("text", None, "label")
@@ -38,10 +38,10 @@ def prepared(path, **settings):
     """Return the texts and notes of a file as prep reads it, in one piece and in three."""
     reading = CorpusOptions(**settings)
     (source,), skipped = find_sources((str(path),), reading)
-    losses = Losses()
+    losses = NotedCounter()
     texts = [document.text for document in read_documents(Piece(source), reading, losses)]
     pieces = [Piece(source, i, 3) for i in range(3)]
-    assert sorted(d.text for piece in pieces for d in read_documents(piece, reading, Losses())) == sorted(texts)
+    assert sorted(d.text for piece in pieces for d in read_documents(piece, reading, NotedCounter())) == sorted(texts)
     return texts, skipped.notes + losses.notes
 
 

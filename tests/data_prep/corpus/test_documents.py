@@ -11,7 +11,7 @@ from reader import PACKERS, articles, json_lines, read, source_of, table, write,
 from bert_jax.errors import UserError
 from data_prep.corpus import parts
 from data_prep.corpus.parts import Source
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 
 TEXTS = [
@@ -47,10 +47,10 @@ FORMATS = ["jsonl", "csv", "tsv", "wikijson", "wiki"]
 @pytest.mark.parametrize("packing", PACKERS)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_and_packing_gives_the_same_documents(tmp_path, kind, packing):
-    losses = Losses()
-    texts = [text for _, text in read(write_texts(tmp_path, kind, packing, TEXTS), losses=losses)]
+    counts = NotedCounter()
+    texts = [text for _, text in read(write_texts(tmp_path, kind, packing, TEXTS), counts=counts)]
     assert texts == ([text.strip("\n") for text in PLAIN] if kind == "wiki" else PLAIN)
-    assert not +losses
+    assert not +counts
 
 
 def test_parquet_gives_the_same_documents(tmp_path):
@@ -68,12 +68,12 @@ def test_each_document_is_in_exactly_one_piece(tmp_path, monkeypatch, texts, pie
     monkeypatch.setattr(parts, "SOURCE_BLOCK", 5)
     texts = ["first", *texts]
     source = write_texts(tmp_path, kind, "" if kind == "parquet" else packing, texts)
-    losses = Losses()
-    documents = read(source, pieces, losses)
+    counts = NotedCounter()
+    documents = read(source, pieces, counts)
     assert sorted(documents) == read(source)
     assert len({offset for offset, _ in documents}) == len(documents)  # an offset identifies one document
     assert [text for _, text in sorted(documents)] == [text for text in texts if text]
-    assert losses["documents_empty"] == texts.count("")
+    assert counts["documents_empty"] == texts.count("")
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "wiki", "parquet"])
@@ -97,10 +97,10 @@ def test_undecodable_bytes_are_named_in_every_format(tmp_path, name, bad, says):
     source = write(tmp_path / name, contents[name] % bad, **options)
     with pytest.raises(UserError, match=rf"{name} line 2: {says}"):
         read(source, **options)
-    losses = Losses()
-    texts = " ".join(text for _, text in read(source, losses=losses, encoding_errors="replace", **options))
+    counts = NotedCounter()
+    texts = " ".join(text for _, text in read(source, counts=counts, encoding_errors="replace", **options))
     assert ("caf\ufffd" if b"caf" in bad else "ab") in texts
-    assert losses["characters_replaced"] + losses["nul_characters_dropped"] == 1
+    assert counts["characters_replaced"] + counts["nul_characters_dropped"] == 1
 
 
 def test_byte_order_mark_is_not_part_of_the_text(tmp_path):
@@ -145,6 +145,6 @@ def test_text_outside_of_articles_and_unclosed_articles_are_named(tmp_path, text
     source = write(tmp_path / "wiki_00", text.format(first, second, cut=cut), documents="wikiextractor")
     with pytest.raises(UserError, match=rf"wiki_00 line {line}: .*{says}"):
         read(source, pieces)
-    losses = Losses()
-    assert [t for _, t in sorted(read(source, pieces, losses, on_bad="skip"))] == ["first\n{", "second"]
-    assert losses["lines_stray"] == 1 and len(losses.notes) == 1
+    counts = NotedCounter()
+    assert [t for _, t in sorted(read(source, pieces, counts, on_bad="skip"))] == ["first\n{", "second"]
+    assert counts["lines_stray"] == 1 and len(counts.notes) == 1

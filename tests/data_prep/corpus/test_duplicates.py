@@ -15,7 +15,7 @@ from data_prep.corpus import duplicates
 from data_prep.corpus.documents import read_part
 from data_prep.corpus.duplicates import Duplicates, find_duplicates
 from data_prep.corpus.parts import Part, plan_parts
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.sources import find_sources
 from data_prep.job.build import build_shards
 
@@ -32,11 +32,11 @@ def plan_small_parts(files: tuple[str, ...]) -> tuple[Part, ...]:
     return tuple(Part(index, (piece,)) for index, piece in enumerate(pieces))
 
 
-def kept_texts(duplicates: Duplicates, parts: tuple[Part, ...], losses: Losses) -> list[str]:
+def kept_texts(duplicates: Duplicates, parts: tuple[Part, ...], counts: NotedCounter) -> list[str]:
     kept = []
     for part in parts:
-        documents = read_part(part, CorpusOptions(), Losses())
-        kept += [document.text for document in duplicates.without(part.index, documents, losses)]
+        documents = read_part(part, CorpusOptions(), NotedCounter())
+        kept += [document.text for document in duplicates.without(part.index, documents, counts)]
     return kept
 
 
@@ -53,10 +53,10 @@ def test_first_of_equal_documents_is_kept(tmp_path_factory, monkeypatch, files, 
         path.write_text(json_lines([f"text {number}" for number in numbers]))
     parts = plan_small_parts(tuple(map(str, paths)))
     repeats = find_duplicates(parts, CorpusOptions(), folder, run_all)
-    losses = Losses()
+    counts = NotedCounter()
     texts = [f"text {number}" for numbers in files for number in numbers]
-    assert kept_texts(repeats, parts, losses) == list(dict.fromkeys(texts))
-    assert losses["documents_duplicate"] == len(texts) - len(set(texts))
+    assert kept_texts(repeats, parts, counts) == list(dict.fromkeys(texts))
+    assert counts["documents_duplicate"] == len(texts) - len(set(texts))
 
 
 def test_blanks_around_a_text_are_ignored(tmp_path):
@@ -65,7 +65,7 @@ def test_blanks_around_a_text_are_ignored(tmp_path):
     (tmp_path / "b.jsonl").write_text(json.dumps({"text": " One."}) + "\n" + json.dumps({"text": "one."}))
     parts = plan_small_parts(tuple(str(tmp_path / name) for name in ("a.txt", "blank.jsonl", "b.jsonl")))
     repeats = find_duplicates(parts, CorpusOptions(), tmp_path, run_all)
-    assert kept_texts(repeats, parts, Losses()) == ["One.\n", "one."]
+    assert kept_texts(repeats, parts, NotedCounter()) == ["One.\n", "one."]
 
 
 def test_hashes_of_an_earlier_run_are_reused_unless_the_text_changed(tmp_path):

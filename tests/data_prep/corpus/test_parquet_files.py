@@ -14,7 +14,7 @@ from stories import story
 
 from bert_jax.errors import UserError
 from data_prep.corpus import parquet_files
-from data_prep.corpus.reader_contract import Losses
+from data_prep.corpus.reader_contract import NotedCounter
 from data_prep.job import part_job
 from data_prep.job.build import build_shards
 
@@ -46,20 +46,20 @@ def test_null_stops_the_job_or_is_skipped_and_named(tmp_path):
     source = write_parquet(tmp_path / "a.parquet", ["one", "", None, "four"])
     with pytest.raises(UserError, match=r"a.parquet row 3: field 'text' is null.*--on-bad skip"):
         read(source)
-    losses = Losses()
-    assert read(source, 2, losses, on_bad="skip") == [(0, "one"), (3, "four")]
-    assert +losses == {"documents_empty": 1, "lines_without_text": 1}
-    assert "a.parquet row 3" in losses.notes[0]
+    counts = NotedCounter()
+    assert read(source, 2, counts, on_bad="skip") == [(0, "one"), (3, "four")]
+    assert +counts == {"documents_empty": 1, "lines_without_text": 1}
+    assert "a.parquet row 3" in counts.notes[0]
 
 
 def test_undecodable_cells_are_named(tmp_path):
     source = source_of(write_column(tmp_path / "a.parquet", pyarrow.array([b"one", b"caf\xe9", b"a\0b"])))
     with pytest.raises(UserError, match=r"a.parquet row 2: not UTF-8 at byte 3 \(0xe9\)"):
         read(source)
-    losses = Losses()
-    texts = [text for _, text in read(source, losses=losses, encoding_errors="replace")]
+    counts = NotedCounter()
+    texts = [text for _, text in read(source, counts=counts, encoding_errors="replace")]
     assert texts == ["one", "caf\ufffd", "ab"]
-    assert +losses == {"characters_replaced": 1, "nul_characters_dropped": 1}
+    assert +counts == {"characters_replaced": 1, "nul_characters_dropped": 1}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_row_group_is_not_loaded_into_memory_at_once(tmp_path):
         f"(source,), _ = find_sources(({str(path)!r},))\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])  # kilobytes\n"
         "before = peak()\n"
-        "documents = read_documents(Piece(source), CorpusOptions(), Losses())\n"
+        "documents = read_documents(Piece(source), CorpusOptions(), NotedCounter())\n"
         "assert sum(len(document.text) for document in documents) == int(sys.argv[1])\n"
         "assert peak() - before < 40_000, peak() - before"
     )

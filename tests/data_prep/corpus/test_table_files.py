@@ -6,7 +6,7 @@ from reader import read, source_of, table, write
 from bert_jax.data.formats import lines
 from bert_jax.errors import UserError
 from data_prep.corpus import parts, table_files
-from data_prep.corpus.reader_contract import Losses
+from data_prep.corpus.reader_contract import NotedCounter
 
 
 def test_field_chooses_the_column_and_offsets_are_lines(tmp_path):
@@ -30,19 +30,19 @@ def test_malformed_row_is_named_or_skipped(tmp_path, monkeypatch, row, reason, s
     with pytest.raises(UserError, match=r"a.csv line 4: .*--on-bad skip") as error:
         read(source, pieces)
     assert says in str(error.value) and "\n" not in str(error.value)
-    losses = Losses()
-    assert [text for _, text in sorted(read(source, pieces, losses, on_bad="skip"))] == ["two\nlines", "end"]
-    assert +losses == {reason: 1}
-    assert "a.csv line 4" in losses.notes[0]
+    counts = NotedCounter()
+    assert [text for _, text in sorted(read(source, pieces, counts, on_bad="skip"))] == ["two\nlines", "end"]
+    assert +counts == {reason: 1}
+    assert "a.csv line 4" in counts.notes[0]
 
 
 def test_unclosed_quote_is_named_by_the_line_that_opens_it(tmp_path):
     source = write(tmp_path / "a.csv", 'n,text\n1,fine\n2,"open\n3,more\n4,end\n')
     with pytest.raises(UserError, match=r"a.csv line 3: a quote that is not closed before the end of the file"):
         read(source, dialect="enclose")
-    losses = Losses()
-    assert [text for _, text in read(source, losses=losses, on_bad="skip", dialect="enclose")] == ["fine"]
-    assert losses["lines_not_csv"] == 1
+    counts = NotedCounter()
+    assert [text for _, text in read(source, counts=counts, on_bad="skip", dialect="enclose")] == ["fine"]
+    assert counts["lines_not_csv"] == 1
 
 
 def test_endless_field_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):

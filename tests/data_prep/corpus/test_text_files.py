@@ -9,7 +9,7 @@ from reader import read, write
 
 from bert_jax.errors import UserError
 from data_prep.corpus import parts, text_files
-from data_prep.corpus.reader_contract import Losses
+from data_prep.corpus.reader_contract import NotedCounter
 
 LINES = st.lists(st.sampled_from(["", "  ", "a", "bc d", "é è", "\u2028 x"]), max_size=30)
 
@@ -50,9 +50,9 @@ def test_undecodable_bytes_are_named(tmp_path, name, pieces):
     source = write(tmp_path / name, text)
     with pytest.raises(UserError, match=rf"{name} line 2: not UTF-8 at byte {text.index(0xE9)} \(0xe9\).*replace"):
         read(source, pieces)
-    losses = Losses()
-    assert "b\ufffdte" in "".join(text for _, text in read(source, pieces, losses, encoding_errors="replace"))
-    assert losses["characters_replaced"] == 1
+    counts = NotedCounter()
+    assert "b\ufffdte" in "".join(text for _, text in read(source, pieces, counts, encoding_errors="replace"))
+    assert counts["characters_replaced"] == 1
 
 
 def test_utf16_without_a_mark_is_suggested(tmp_path):
@@ -64,16 +64,16 @@ def test_nul_bytes_stop_the_job_or_are_dropped_and_counted(tmp_path):
     source = write(tmp_path / "a.txt", b"one\ntw\0o\0\n")
     with pytest.raises(UserError, match=r"a.txt line 2: a NUL at byte 6"):
         read(source)
-    losses = Losses()
-    assert read(source, losses=losses, encoding_errors="replace") == [(0, "one\ntwo\n")]
-    assert losses["nul_characters_dropped"] == 2
+    counts = NotedCounter()
+    assert read(source, counts=counts, encoding_errors="replace") == [(0, "one\ntwo\n")]
+    assert counts["nul_characters_dropped"] == 2
 
 
 def test_escapes_that_are_not_text_are_replaced_and_counted(tmp_path):
-    losses = Losses()
-    documents = read(write(tmp_path / "a.jsonl", '{"text": "a\\ud800b\\u0000c \\ud83d\\ude00"}'), losses=losses)
+    counts = NotedCounter()
+    documents = read(write(tmp_path / "a.jsonl", '{"text": "a\\ud800b\\u0000c \\ud83d\\ude00"}'), counts=counts)
     assert documents == [(0, "a\ufffdbc \U0001f600")]
-    assert losses["escapes_replaced"] == losses["nul_escapes_dropped"] == 1
+    assert counts["escapes_replaced"] == counts["nul_escapes_dropped"] == 1
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,16 @@ def test_malformed_line_stops_the_job_or_is_skipped_and_named(tmp_path, line, re
     with pytest.raises(UserError, match=r"a.jsonl line 3: .*on-bad skip") as error:
         read(source)
     assert says in str(error.value) and "\n" not in str(error.value)
-    losses = Losses()
-    assert [text for _, text in read(source, losses=losses, on_bad="skip")] == ["a", "c"]
-    assert losses[reason] == 1
-    assert "a.jsonl line 3" in losses.notes[0]
+    counts = NotedCounter()
+    assert [text for _, text in read(source, counts=counts, on_bad="skip")] == ["a", "c"]
+    assert counts[reason] == 1
+    assert "a.jsonl line 3" in counts.notes[0]
 
 
 def test_line_that_is_cut_counts_once(tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "LONGEST_TEXT_LINE", 100)
     source = write(tmp_path / "a.txt", "one\n" + "word " * 120 + "\ntwo\n" + "other " * 50 + "\n")
-    losses = Losses()
-    read(source, 2, losses)
-    assert losses["lines_cut"] == len(losses.notes) == 2
-    assert "a.txt line 2:" in losses.notes[0] and "a.txt line 4:" in losses.notes[1]
+    counts = NotedCounter()
+    read(source, 2, counts)
+    assert counts["lines_cut"] == len(counts.notes) == 2
+    assert "a.txt line 2:" in counts.notes[0] and "a.txt line 4:" in counts.notes[1]

@@ -9,7 +9,7 @@ from reader import read, source_of
 
 from bert_jax.data.formats.tfds import TfdsAddress
 from bert_jax.errors import UserError
-from data_prep.corpus.reader_contract import CorpusOptions, Losses
+from data_prep.corpus.reader_contract import CorpusOptions, NotedCounter
 from data_prep.corpus.tfds_sets import find_prepared
 from data_prep.job.build import build_shards
 
@@ -63,18 +63,18 @@ def test_malformed_notation_is_refused(name):
 def test_each_example_is_in_exactly_one_piece(data_dir):
     source = source_of(f"tfds:tiny@{data_dir}")
     assert source.name == "tiny/1.0.0/train" and source.rows == 23 and source.text_bytes > 23
-    losses = Losses()
-    documents = read(source, 5, losses)
+    counts = NotedCounter()
+    documents = read(source, 5, counts)
     assert documents == read(source)
-    assert len(documents) == 22 and losses["documents_empty"] == 1
+    assert len(documents) == 22 and counts["documents_empty"] == 1
     assert all(text.startswith("ba de fing. gon la\nming.") and " zwölf " in text for _, text in documents)
 
 
 @pytest.mark.parametrize("split, rows", [("validation", 5), ("train[:10]", 10), ("train+validation", 28)])
 def test_split_is_read(data_dir, split, rows):
     source = source_of(f"tfds:tiny@{data_dir}?split={split}")
-    losses = Losses()
-    assert source.rows == rows == len(read(source, losses=losses)) + losses["documents_empty"]
+    counts = NotedCounter()
+    assert source.rows == rows == len(read(source, counts=counts)) + counts["documents_empty"]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_reading_imports_neither_tensorflow_nor_jax(data_dir):
         "from data_prep.corpus.documents import read_documents\n"
         "from data_prep.corpus.parts import Piece; from data_prep.corpus.reader_contract import *\n"
         f"(source,), _ = find_sources(('tfds:tiny@{data_dir}',))\n"
-        "assert list(read_documents(Piece(source), CorpusOptions(), Losses()))\n"
+        "assert list(read_documents(Piece(source), CorpusOptions(), NotedCounter()))\n"
         "assert not {'jax', 'tensorflow'} & set(sys.modules)"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd())

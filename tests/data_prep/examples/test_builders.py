@@ -60,7 +60,7 @@ def test_rows_follow_the_rules_of_their_kind(kind, lengths, length, separators, 
             assert a and b
             for segment in (a, b):
                 assert segment == list(range(segment[0], segment[0] + len(segment)))
-        if kind == "sentence-order":  # each token is used at most once, and losses are counted
+        if kind == "sentence-order":  # each token is used at most once, and counts are counted
             assert set(seen.values()) <= {1}
             lost = len(all_tokens) - len(seen)
             assert lost == counts["tokens_truncated"] + counts["sentences_without_partner"]
