@@ -17,7 +17,7 @@ MANY_READINGS = 16  # a file that is read from its beginning more often than thi
 SOURCE_BLOCK = 1 << 20  # bytes; a .txt larger than a part, and a sequential source, are divided into such blocks
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
     """One file of an input, or one split of a data set.
 

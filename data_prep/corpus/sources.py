@@ -116,7 +116,16 @@ def _source(file: InputFile, kind: SourceFormat, packing: str, options: CorpusOp
         with disk_and_network_errors(file.path):
             rows, text_bytes = rows_and_text_bytes(file.path, options)
         size = size if rows else 0  # a table without rows counts as empty
-    source = Source(file.path, file.name, kind, size, stamp, text_bytes, packing, rows)
+    source = Source(
+        path=file.path,
+        name=file.name,
+        format=kind,
+        size=size,
+        stamp=stamp,
+        text_bytes=text_bytes,
+        packing=packing,
+        rows=rows,
+    )
     return source if kind in SELF_ENCODED else dataclasses.replace(source, encoding=_encoding(source, options))
 
 

@@ -74,7 +74,7 @@ def job_identity(config: ShardsConfig, fingerprint: str) -> dict[str, object]:
 
 @contextlib.contextmanager
 def lock_parts(folder: Path, job: dict[str, object], share: Share, parts: int) -> Iterator[JobLock]:
-    """Lock the parts of this share for this process, until it ends in any way.
+    """Lock the parts of this share until the block or the process ends.
 
     Raises UserError for a folder of another job or of no job, and for parts that another process is making. If a whole
     job fails before its first shard is finished, nothing is left.

@@ -11,7 +11,18 @@ from data_prep.corpus.sources import source_format
 def make_sources(sizes: list[int], suffix: str) -> tuple[Source, ...]:
     kind, packing = source_format(f"a{suffix}", CorpusOptions())
     unpacked = 3 if packing else 1
-    return tuple(Source(f"/{i}", str(i), kind, size, "0", size * unpacked, packing) for i, size in enumerate(sizes))
+    return tuple(
+        Source(
+            path=f"/{i}",
+            name=str(i),
+            format=kind,
+            size=size,
+            stamp="0",
+            text_bytes=size * unpacked,
+            packing=packing,
+        )
+        for i, size in enumerate(sizes)
+    )
 
 
 @given(
