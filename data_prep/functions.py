@@ -17,7 +17,7 @@ from bert_jax.wording import counted
 from data_prep.checking.check import check_shards
 from data_prep.job.build import build_lengths
 from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
-from data_prep.vocabulary.comparison import compare_vocabularies
+from data_prep.vocabulary.comparison import VocabularyReport, compare_vocabularies
 from data_prep.vocabulary.train import train_vocab
 
 LIST_INPUTS = {"texts": "field"}
@@ -77,17 +77,17 @@ class VocabResult(Result):
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class ReportResult(Result):
-    """A comparison of vocabularies on a corpus. `found` holds the numbers (a `VocabularyReport`)."""
+    """A comparison of vocabularies on a corpus. `report` holds the numbers."""
 
-    found: Any  # the public name
+    report: VocabularyReport
 
     def title(self) -> str:
-        return str(self.found.verdict)
+        return self.report.verdict
 
     def table(self) -> list[dict[str, Any]]:
         """Return a row for each figure, with a column for each vocabulary."""
-        names = ["", *(measurement.tokenizer for measurement in self.found.measurements)]
-        return [dict(zip(names, row, strict=True)) for row in self.found.rows()]
+        names = ["", *(measurement.tokenizer for measurement in self.report.measurements)]
+        return [dict(zip(names, row, strict=True)) for row in self.report.rows()]
 
 
 @Verb(ShardsConfig, "prepare", rows="input", lists=LIST_INPUTS, place=in_folder)

@@ -90,8 +90,8 @@ def find_duplicates(
     """
     job = HashPart(folder, options)
     path = folder / f"duplicates-{job.stamp(parts)}.npy"
-    wanted = {path, *(job.path(part) for part in parts)}
-    for stale in {*folder.glob("hashes-*.npy"), *folder.glob("duplicates-*.npy")} - wanted:
+    current = {path, *(job.path(part) for part in parts)}
+    for stale in {*folder.glob("hashes-*.npy"), *folder.glob("duplicates-*.npy")} - current:
         stale.unlink(missing_ok=True)
     if not path.is_file():
         run(job, [part for part in parts if not job.path(part).is_file()])

@@ -1,4 +1,4 @@
-"""The kinds of examples: how each turns tokenised text into rows."""
+"""The kinds of examples, and how each turns tokenised text into rows."""
 
 import dataclasses
 from collections import Counter
@@ -27,7 +27,7 @@ class PassContext:
 
 @dataclasses.dataclass(frozen=True)
 class RowMaker:
-    """How a kind of example is made: `prepare` is called once for a text, then `draw` once for each pass over it."""
+    """The two steps of making rows of one kind. `prepare` is called once for a text, `draw` once for each pass."""
 
     prepare: Callable[[TokenizedText, Frame, Counter[str]], TokenizedText]
     draw: Callable[[TokenizedText, PassContext], DrawnRows]

@@ -45,7 +45,7 @@ def draw_document_sentences(text: TokenizedText, *, room: int) -> Runs:
 
 
 def _fill_greedily(tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, room: int, last: np.ndarray) -> Runs:
-    """Make each row of as many consecutive sentences as fit, none of them at or after `last` of the row's first."""
+    """Make each row of as many consecutive sentences as fit, before the `last` of the row's first sentence."""
     following = np.minimum(np.searchsorted(ends, starts + room, side="right"), last)
     chosen = follow_chain(following)
     return Runs(tokens, starts[chosen], ends[following[chosen] - 1] - starts[chosen])

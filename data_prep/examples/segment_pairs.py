@@ -155,22 +155,22 @@ def _random_segments(
     document: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first sentence and the end of a random B for each chunk, as long as A leaves of the target."""
+    """Return the first sentence and the end of a random B for each chunk. B gets the part of the target that A leaves."""
     cum, documents = text.sentences, text.documents
     count = len(documents) - 1
-    own = document[starts]
+    chunk_document = document[starts]
     draw = rng.random(len(starts))
     if count > 1:
         other = rng.integers(0, count - 1, len(starts))
-        other += other >= own
+        other += other >= chunk_document
         first = documents[other] + (draw * np.diff(documents)[other]).astype(np.int64)
     else:  # any sentence outside the chunk
-        other = own
+        other = chunk_document
         sentences = documents[-1]
         outside = np.maximum(sentences - (ends - starts), 1)
         first = (ends + (draw * outside).astype(np.int64)) % sentences
-    wanted = target[own] - (cum[a_ends] - cum[starts])
-    end = np.searchsorted(cum, cum[first] + wanted, side="left")
+    length = target[chunk_document] - (cum[a_ends] - cum[starts])
+    end = np.searchsorted(cum, cum[first] + length, side="left")
     return first, np.clip(end, first + 1, documents[other + 1])
 
 

@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 
 
 class _RemoteFunction(Generic[TaskT, ResultT]):
-    """The function as a worker runs it: in the same directory, with the same versions, a UserError as a value."""
+    """The function that Dask workers call. It runs in the job's directory, and returns a UserError as a value."""
 
     def __init__(
         self, function: Callable[[TaskT, TaskReporter], ResultT], directory: str, expected: dict[str, str]

@@ -107,7 +107,7 @@ def lock_parts(folder: Path, job: dict[str, object], share: Share, parts: int) -
 
 
 def list_input(sources: Sequence[Source], skipped: NotedCounter) -> str:
-    """Return the files of a job and counts of skipped files as JSON, by which shares compare what they see."""
+    """Return the files of a job and the counts of skipped files as JSON, by which shares compare their input."""
     files = [f"{source.size} {source.stamp} {source.path}" for source in sources]
     return json.dumps({"files": files, "skipped": dict(sorted(skipped.items()))}, indent=0) + "\n"
 
@@ -132,7 +132,7 @@ def copy_tokenizer(folder: Path, tokenizer: Tokenizer) -> None:
 
 
 def _has_foreign_files(folder: Path) -> bool:
-    """Return True if the folder holds more than another share of the job writes first."""
+    """Return True if the folder holds anything but the first files that a share writes."""
     if not folder.exists():
         return False
     names = [path.name for path in (folder / PARTS_FOLDER).glob("*")]
@@ -181,7 +181,7 @@ def _check_same_job(folder: Path, job: dict[str, object]) -> None:
         raise UserError(f"{path}: damaged. Remove {folder}, or choose another --output") from None
     changed = [name for name in job if before.get(name) != job[name]]
     if changed:
-        changes = ", ".join(f"{name} {_short(before.get(name))} there, {_short(job[name])} now" for name in changed)
+        changes = ", ".join(f"{name} {_short(before.get(name))} before, {_short(job[name])} now" for name in changed)
         raise UserError(f"{folder}: shards of another job ({changes}). Choose another --output")
 
 

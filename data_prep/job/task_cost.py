@@ -24,7 +24,7 @@ class TaskCost:
 
 
 class TaskReporter:
-    """A function of the finished share of a task, which `report` gets now and then. Also measures time by stage."""
+    """A callback for the finished share of a task, passed on to `report` at intervals. Also measures time by stage."""
 
     def __init__(self, report: Callable[[float], None] = lambda share: None) -> None:
         self._report = report

@@ -73,7 +73,7 @@ def test_folder_of_several_lengths_is_refused_with_their_names(tmp_path, configu
     build_lengths(configure(length=(24, 61)))
     with pytest.raises(UserError, match=r"shards of several lengths. Give one of .*shards/24, .*shards/61$"):
         read_manifest(tmp_path / "shards")
-    with pytest.raises(UserError, match=r"another job \(length \[24, 61\] there, 24 now\)"):
+    with pytest.raises(UserError, match=r"another job \(length \[24, 61\] before, 24 now\)"):
         build_shards(configure(length=24))
 
 

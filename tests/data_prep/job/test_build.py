@@ -112,7 +112,7 @@ def test_finished_job_is_left_unchanged(configure):
 def test_folder_of_another_job_or_of_no_job_is_refused(tmp_path, configure):
     build_shards(configure())
     before = folder_bytes(tmp_path / "shards")
-    with pytest.raises(UserError, match=r"another job \(length 31 there, 32 now\)"):
+    with pytest.raises(UserError, match=r"another job \(length 31 before, 32 now\)"):
         build_shards(configure(length=32))
     assert folder_bytes(tmp_path / "shards") == before
     (tmp_path / "mine").mkdir()

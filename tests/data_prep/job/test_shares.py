@@ -122,7 +122,7 @@ def test_share_lists_missing_shares_and_the_plain_command_completes_the_job(tmp_
         ({"part": 1, "parts": 3}, {"part": 0, "parts": 2}, r"making the parts of --part 0 --parts 2"),
         ({"part": 1, "parts": 3}, {}, "another job is writing here"),
         ({}, {"part": 1, "parts": 3}, r"making the parts of"),
-        ({"part": 1, "parts": 3}, {"part": 0, "parts": 3, "length": 32}, "length 31 there, 32 now"),
+        ({"part": 1, "parts": 3}, {"part": 0, "parts": 3, "length": 32}, "length 31 before, 32 now"),
     ],
 )
 def test_two_jobs_do_not_make_the_same_parts(tmp_path, configure, first, second, says):
