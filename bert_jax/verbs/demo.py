@@ -22,6 +22,7 @@ from bert_jax.settings.demo import DemoConfig
 from bert_jax.tasks.bag_of_words import word_accuracy
 from bert_jax.terminal import say
 from bert_jax.train.run import RUNS
+from bert_jax.train.signals import INTERRUPTED
 from bert_jax.version import __version__
 
 MINUTES = 8  # on two cores of a server CPU; said at the start
@@ -119,6 +120,8 @@ class _Line:
             code = cli.main(arguments)
         if code == cli.STOPPED:
             raise Stopped("stopped; the same command goes on")
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         if code:
             raise UserError(f"the demo ended at `{self.commands[-1]}`, see above")
 

@@ -155,7 +155,7 @@ def _random_segments(
     document: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first sentence and the end of a random B for each chunk. B gets the part of the target that A leaves."""
+    """Return the first sentence and the end of a random B for each chunk, as long as A leaves room for."""
     cum, documents = text.sentences, text.documents
     count = len(documents) - 1
     chunk_document = document[starts]
