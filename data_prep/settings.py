@@ -166,14 +166,14 @@ class ShardsConfig(CorpusConfig):
     held_out: float = 0.01
     """Share of the documents set aside for evaluation, chosen by a hash of the seed and the document's place."""
     seed: int = 0
-    """Seed of all random choices. They do not depend on the number of workers."""
+    """Seed of all random choices, which do not depend on the number of workers."""
     sentences: SentenceEnds = "rule"
     """rule: sentences end by a rule, and at line ends. lines: only at line ends."""
     part_mb: float = 32.0
     """Megabytes of text that a worker holds at a time (.gz counts three times its size). At 64 a worker needs less than
     1 GB of memory."""
     workers: int | None = None
-    """Number of processes. Default: one for each core, but at least 1 GB of memory for each."""
+    """Number of processes. Default: one for each core, fewer if there is less than 1 GB of memory for each."""
     part: int | None = None
     """Share of the job to make, 0 to parts - 1. Default: the index of a Slurm array task or Kubernetes pod."""
     parts: int | None = None
