@@ -159,7 +159,7 @@ def _worker_pool(function: Callable, size: int) -> Iterator[list[_Worker]]:
     pool: list[_Worker] = []
     try:
         for _ in range(size):
-            pool.append(_Worker(function))
+            pool.append(_Worker(function))  # one by one, so that an interrupt between two loses none
         yield pool
     finally:
         for worker in pool:
