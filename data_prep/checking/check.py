@@ -70,7 +70,7 @@ def _check_shard(
         return f"has {size:,} bytes, not {shard.bytes:,}: {'truncated' if size < shard.bytes else 'altered'}"
     if sha256_of(path) != shard.sha256:
         return "is damaged: its sha256 is not that of the manifest"
-    goes_on = tokenizer.continuations()
+    continues = tokenizer.continuations()
     reader = ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
     try:
         if not reader.ok() or reader.num_records() != shard.examples:
@@ -81,7 +81,7 @@ def _check_shard(
                 return f"has examples that are not {manifest.dtype.itemsize} bytes long"
             rows = np.frombuffer(b"".join(records), manifest.dtype)
             statistics.add(rows)
-            if problem := find_problem(rows, manifest, tokenizer.special, goes_on):
+            if problem := find_problem(rows, manifest, tokenizer.special, continues):
                 return f"from example {start} on: {problem}"
             progress.advance(len(rows))
     finally:

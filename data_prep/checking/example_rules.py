@@ -7,18 +7,18 @@ from bert_jax.text.tokenizer import SpecialIds
 
 
 def find_problem(
-    rows: np.ndarray, manifest: Manifest, special: SpecialIds, goes_on: np.ndarray | None = None
+    rows: np.ndarray, manifest: Manifest, special: SpecialIds, continues: np.ndarray | None = None
 ) -> str | None:
-    """Return the first rule that some row breaks, or None. Whole-word masks are checked only with `goes_on`.
+    """Return the first rule that some row breaks, or None. Whole-word masks are checked only with `continues`.
 
-    goes_on  `Tokenizer.continuations()`: True for tokens that continue a word
+    continues  `Tokenizer.continuations()`: True for tokens that continue a word
     """
     problem = _frame(rows, manifest, special) or KIND_RULES[manifest.kind](rows, manifest, special)
     if problem or manifest.masking.when == "dynamic":
         return problem
     problem = _masks(rows, manifest, special)
-    if not problem and manifest.masking.unit != "token" and goes_on is not None:
-        problem = _whole_words(rows, special, goes_on)
+    if not problem and manifest.masking.unit != "token" and continues is not None:
+        problem = _whole_words(rows, special, continues)
     return problem
 
 
@@ -116,7 +116,7 @@ def _masks(rows: np.ndarray, manifest: Manifest, special: SpecialIds) -> str | N
     return None
 
 
-def _whole_words(rows: np.ndarray, special: SpecialIds, goes_on: np.ndarray) -> str | None:
+def _whole_words(rows: np.ndarray, special: SpecialIds, continues: np.ndarray) -> str | None:
     tokens, count = rows["tokens"].copy(), rows["masked_count"].astype(int)
     row, pick = np.nonzero(np.arange(rows["masked_positions"].shape[1]) < count[:, None])
     column = rows["masked_positions"][row, pick]
@@ -124,5 +124,5 @@ def _whole_words(rows: np.ndarray, special: SpecialIds, goes_on: np.ndarray) -> 
     masked = np.zeros(tokens.shape, bool)
     masked[row, column] = True
     control = np.isin(tokens, special.all())
-    joined = goes_on[tokens][:, 1:] & ~control[:, 1:] & ~control[:, :-1]  # continues the word of the token before
+    joined = continues[tokens][:, 1:] & ~control[:, 1:] & ~control[:, :-1]  # continues the word of the token before
     return "a word that is masked in part" if (joined & (masked[:, 1:] != masked[:, :-1])).any() else None

@@ -25,7 +25,7 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
     A masked token is {word→[MASK]}, and segment B has another colour. The same information is there without colours.
     """
     tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    goes_on = tokenizer.continuations()
+    continues = tokenizer.continuations()
     lines = []
     for split, shards in sorted(manifest.splits.items(), reverse=True):
         shown = 0
@@ -37,7 +37,7 @@ def show_examples(folder: Path, manifest: Manifest, count: int) -> list[Text]:
             starts = document_starts(rows) if manifest.kind == "packed" else rows["tokens"] == tokenizer.special.cls
             for row, bounds in zip(rows, starts, strict=True):
                 lines.append(_heading(f"{split} {shown}", row, manifest, int(bounds.sum())))
-                pieces = _spell(row, tokenizer, goes_on)
+                pieces = _spell(row, tokenizer, continues)
                 for start, end in itertools.pairwise([*np.flatnonzero(bounds).tolist(), len(pieces)]):
                     lines.append(Text.assemble(" ", *pieces[start:end]))
                 shown += 1
@@ -57,7 +57,7 @@ def _heading(name: str, row: np.void, manifest: Manifest, documents: int) -> Tex
     return line
 
 
-def _spell(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text]:
+def _spell(row: np.void, tokenizer: Tokenizer, continues: np.ndarray) -> list[Text]:
     """Return the text of each token, with the blank before it, in the colour of its segment.
 
     The first token of an unmasked word holds the whole word, because a byte-level piece alone may be half a character.
@@ -70,12 +70,12 @@ def _spell(row: np.void, tokenizer: Tokenizer, goes_on: np.ndarray) -> list[Text
     special = set(tokenizer.special.all())
     second = int(row["segment_b"]) if "segment_b" in (row.dtype.names or ()) else len(ids)
     plain = [i not in special and position not in label_at for position, i in enumerate(ids)]
-    starts = [p for p, i in enumerate(ids) if not (p and plain[p - 1] and plain[p] and goes_on[i]) or p == second]
+    starts = [p for p, i in enumerate(ids) if not (p and plain[p - 1] and plain[p] and continues[i]) or p == second]
     pieces = [Text()] * len(ids)
     for start, end in itertools.pairwise([*starts, len(ids)]):
         style = SEGMENT_STYLES[int(start >= second)]
         label = label_at.get(start, ids[start])
-        blank = "" if goes_on[label] and ids[start - 1] not in special else " "
+        blank = "" if continues[label] and ids[start - 1] not in special else " "
         if start in label_at:
             mark = f"{{{_token_text(label, tokenizer)}→{_token_text(ids[start], tokenizer)}}}"
             pieces[start] = Text(blank + mark, "bold magenta")

@@ -77,7 +77,7 @@ class Piece:
         return self.source.text_bytes // self.pieces
 
     def owns(self, offset: int) -> bool:
-        """Return True if a document that starts at this byte of the unpacked file belongs to this piece.
+        """Return True if a document that starts at this byte of the decompressed file belongs to this piece.
 
         Exactly one piece of a source owns each document.
         """
@@ -161,14 +161,14 @@ def read_many_times(parts: tuple[Part, ...]) -> list[tuple[Source, int]]:
 
 
 def open_bytes(source: Source) -> BinaryIO:
-    """Open a file as a stream of its text, unpacked and in UTF-8."""
+    """Open a file as a stream of its text, decompressed and in UTF-8."""
     stream = open_file(source.path)
     stream = decompressed(stream, source.packing, source.path) if source.packing else stream
     return utf8_stream(stream, source.path, source.encoding).stream
 
 
 def line_at(source: Source, offset: int) -> int:
-    """Return the number, from 1, of the line that contains this byte of the unpacked file."""
+    """Return the number, from 1, of the line that contains this byte of the decompressed file."""
     line = 1
     with open_bytes(source) as stream:
         for start, data in byte_lines(stream, longest=SOURCE_BLOCK):

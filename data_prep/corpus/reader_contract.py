@@ -59,8 +59,8 @@ class NotedCounter(Counter[str]):
 class CorpusDocument:
     """A text with \\n for line ends.
 
-    `name` and `offset` identify it. `offset` is a byte of the unpacked file, a line of a table, or a row of a Parquet
-    file or data set.
+    `name` and `offset` identify it. `offset` is a byte of the decompressed file, a line of a table, or a row of a
+    Parquet file or data set.
     """
 
     text: str

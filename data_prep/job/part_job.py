@@ -319,7 +319,7 @@ def _has_parquet(part: Part) -> bool:
 def _way_out(part: Part) -> str:
     if _has_parquet(part):
         return "Write the Parquet file without a dictionary, so that it is cut into parts by the sizes of its texts"
-    return "Unpack files that are compressed very tightly, and break very long lines"
+    return "Decompress files that are packed very tightly, and break very long lines"
 
 
 def is_held_out_document(document: CorpusDocument, config: ShardsConfig) -> bool:

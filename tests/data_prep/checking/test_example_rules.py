@@ -90,24 +90,24 @@ def test_fingerprint_depends_on_the_settings_of_dynamic_masks(configure):
     ],
 )
 def test_example_that_breaks_a_rule_of_its_kind_is_reported(configure, kind, damage, says):
-    rows, manifest, (special, goes_on) = build_rows(configure, examples=kind, masking="dynamic", dupe_factor=1)
+    rows, manifest, (special, continues) = build_rows(configure, examples=kind, masking="dynamic", dupe_factor=1)
     rows = rows[rows["length"] > 8]
-    assert find_problem(rows, manifest, special, goes_on) is None
+    assert find_problem(rows, manifest, special, continues) is None
     damage(rows[1], special)
-    assert says in (find_problem(rows, manifest, special, goes_on) or "nothing")
+    assert says in (find_problem(rows, manifest, special, continues) or "nothing")
 
 
 def test_partly_masked_word_is_reported(configure, pieces):
-    rows, manifest, (special, goes_on) = build_rows(configure, mask_unit="word", tokenizer=pieces)
-    assert find_problem(rows, manifest, special, goes_on) is None
+    rows, manifest, (special, continues) = build_rows(configure, mask_unit="word", tokenizer=pieces)
+    assert find_problem(rows, manifest, special, continues) is None
     count = int(rows[1]["masked_count"])
     rows = rows[1:2]
     rows["masked_count"] = count - 1
     label, position = rows["masked_labels"][0, count - 1], rows["masked_positions"][0, count - 1]
-    assert goes_on[label]  # the last piece of a word
+    assert continues[label]  # the last piece of a word
     rows["tokens"][0, position] = label
     rows["masked_labels"][0, count - 1] = rows["masked_positions"][0, count - 1] = 0
-    assert find_problem(rows, manifest, special, goes_on) == "a word that is masked in part"
+    assert find_problem(rows, manifest, special, continues) == "a word that is masked in part"
 
 
 @pytest.fixture
