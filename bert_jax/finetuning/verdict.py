@@ -62,10 +62,13 @@ def _spelled(names: Sequence[str], baseline: Mapping[str, Any]) -> str:
 
 
 def _advice(run: Finished, usual: Recipe) -> str:
-    """Return what to try next, from the learning rate and epochs that were used and from the training loss."""
+    """Return what to try next, from the settings that were used, the dev scores and the training loss."""
     rate, epochs = (float(run.settings.get(name, getattr(usual, name))) for name in ("learning_rate", "epochs"))
     if rate > RATE_FACTOR * usual.learning_rate:
         return f"Try a lower rate: --learning-rate {usual.learning_rate:g}"
+    _, scores = series(run.metrics, "dev", "main")
+    if len(scores) > 1 and scores[-1] > max(scores[:-1]):
+        return f"The dev score was still rising at the end: try --epochs {2 * epochs:g}"
     _, losses = series(run.metrics, "train", "loss")
     end = losses[-FINAL_LOSSES:]
     if len(losses) > FINAL_LOSSES and sum(end) / len(end) < LEARNED_BY_HEART * losses[0]:
