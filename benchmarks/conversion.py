@@ -23,7 +23,7 @@ from bert_jax.convert.hugging_face.families import FAMILIES, family_of
 from bert_jax.convert.hugging_face.family import ARCHITECTURES
 from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
 from bert_jax.convert.hugging_face.weight_files import open_weights
-from bert_jax.convert.named_outputs import outputs
+from bert_jax.convert.named_outputs import model_outputs
 from bert_jax.convert.proof import compare, transformers_outputs
 from bert_jax.convert.proof_batches import random_batch
 from bert_jax.model.presets import PRESETS
@@ -61,7 +61,7 @@ def row(preset: str, head: str, folder: Path) -> str:
     make(preset, head, folder / "theirs")
     model = read_huggingface(folder / "theirs")
     batch = random_batch(model)
-    ours = outputs(model, batch.tokens, batch.segments, batch.mask)
+    ours = model_outputs(model, batch.tokens, batch.segments, batch.mask)
     (folder / "ours").mkdir()
     write_huggingface(model, folder / "ours")
     cells = []

@@ -14,7 +14,7 @@ from bert_jax.text import load_tokenizer
 WORDS = [f"word{i}" for i in range(TINY.vocab_size - 5)]
 
 
-def write_foreign(folder: Path, kind: str, labels: tuple[str, ...] | None = None) -> Pretrained:
+def write_tiny_bert(folder: Path, kind: str, labels: tuple[str, ...] | None = None) -> Pretrained:
     """A Hugging Face folder with random weights and a tokenizer of 37 words; what is read from it."""
     (folder.parent / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
     rng = np.random.default_rng(0)
@@ -25,11 +25,16 @@ def write_foreign(folder: Path, kind: str, labels: tuple[str, ...] | None = None
     }
     tokenizer = load_tokenizer(folder.parent / "vocab.txt", lowercase=True)
     folder.mkdir()
-    write_huggingface(Pretrained("here", kind, TINY, tokenizer, params, labels, max_length=17), folder)
+    write_huggingface(
+        Pretrained(
+            where="here", kind=kind, model=TINY, tokenizer=tokenizer, params=params, labels=labels, max_length=17
+        ),
+        folder,
+    )
     return read_huggingface(folder)
 
 
-def write_other(folder, model, kind, labels=None, tokenizer=None, **more):
+def write_hf_model(folder, model, kind, labels=None, tokenizer=None, **more):
     """A folder of another family; what it was written from."""
     rng = np.random.default_rng(0)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=False)
@@ -38,17 +43,26 @@ def write_other(folder, model, kind, labels=None, tokenizer=None, **more):
         if shapes[name][0] == model.padded_vocab_size:
             params[name][model.vocab_size :] = 0.0
     folder.mkdir()
-    written = Pretrained("here", kind, model, tokenizer, params, labels, max_length=17, **more)
+    written = Pretrained(
+        where="here",
+        kind=kind,
+        model=model,
+        tokenizer=tokenizer,
+        params=params,
+        labels=labels,
+        max_length=17,
+        **more,
+    )
     write_huggingface(written, folder)
     return written
 
 
-def changed_config(folder, **changes):
+def edit_config(folder, **changes):
     path = folder / "config.json"
     table = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in table.items() if value is not ...}))
 
 
-def changed_tensors(folder, change):
+def edit_tensors(folder, change):
     weights = open_weights(folder)
     write_weights(folder, change({name: weights.read(name) for name in weights}))

@@ -11,7 +11,7 @@ from bert_jax.settings.convert import ConvertConfig
 from bert_jax.settings.inspect import InspectConfig
 
 if TYPE_CHECKING:
-    from bert_jax.convert.proof import Difference
+    from bert_jax.convert.proof import OutputDifference
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -22,7 +22,7 @@ class ConvertResult(Result):
     """
 
     path: Path
-    differences: "Sequence[Difference] | None"
+    differences: "Sequence[OutputDifference] | None"
 
     def title(self) -> str:
         compared = "written and read back" if self.differences is None else "compared on the same batch"

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from bert_jax.pretrained import Pretrained, module_of
 from bert_jax.trees import unflatten
 
-Outputs = dict[str, np.ndarray]
+NamedOutputs = dict[str, np.ndarray]
 
 
 def head_outputs(
@@ -42,9 +42,9 @@ def head_outputs(
             return {"logits": module.logits(hidden, mask)}
 
 
-def outputs(
+def model_outputs(
     pretrained: Pretrained, tokens: Int[np.ndarray, "B L"], segments: Int[np.ndarray, "B L"], mask: np.ndarray
-) -> Outputs:
+) -> NamedOutputs:
     """last_hidden_state (B L D), and what the head makes of it; `mask` is True where there is a token."""
 
     params = unflatten(pretrained.params)

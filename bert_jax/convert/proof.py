@@ -12,13 +12,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from bert_jax.convert.hugging_face.families import family_named, family_of
-from bert_jax.convert.named_outputs import Outputs, outputs
+from bert_jax.convert.named_outputs import NamedOutputs, model_outputs
 from bert_jax.convert.proof_batches import (
-    Batch,
-    Encoded,
-    Row,
+    EncodedText,
+    ProofBatch,
+    TextPair,
     batch_of,
-    encode_rows,
+    encode_text_pairs,
     proof_rows,
     random_batch,
     require_same_encodings,
@@ -30,12 +30,12 @@ from bert_jax.text.tokenizer import Tokenizer
 T = TypeVar("T")
 
 EXPORTED_LIMIT = 1e-4  # of other programs' kernels
-SHAPES = ((1, 1), (1, 9), (3, 7), (2, 17), (3, 160))  # batch and length
+BATCH_SHAPES = ((1, 1), (1, 9), (3, 7), (2, 17), (3, 160))  # batch and length
 LIMIT = 2e-5  # of float32, absolute where the largest value is below 1, else relative to it
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class OutputDifference:
     """The largest absolute difference in one output, and the largest absolute value there."""
 
     name: str
@@ -48,7 +48,7 @@ class Difference:
         return self.difference <= self.limit * max(1.0, self.largest)  # so that NaN does not
 
 
-def compare(ours: Outputs, theirs: Outputs, mask: np.ndarray, limit: float = LIMIT) -> list[Difference]:
+def compare(ours: NamedOutputs, theirs: NamedOutputs, mask: np.ndarray, limit: float = LIMIT) -> list[OutputDifference]:
     """Output by output; what stands at padding is nobody's. Raises UserError where the outputs are not the same."""
     if ours.keys() != theirs.keys():
         raise UserError(f"the outputs are not the same: {', '.join(ours)} here, {', '.join(theirs)} there")
@@ -58,11 +58,11 @@ def compare(ours: Outputs, theirs: Outputs, mask: np.ndarray, limit: float = LIM
         if value.ndim > 1 and value.shape[:2] == mask.shape:
             value, other = value[mask], other[mask]
         apart = float(np.max(np.abs(value - other), initial=0.0))
-        found.append(Difference(name, apart, float(np.max(np.abs(other), initial=0.0)), limit))
+        found.append(OutputDifference(name, apart, float(np.max(np.abs(other), initial=0.0)), limit))
     return found
 
 
-def against_transformers(pretrained: Pretrained, folder: Path) -> list[Difference] | None:
+def against_transformers(pretrained: Pretrained, folder: Path) -> list[OutputDifference] | None:
     """Return how far `pretrained` here is from the model that transformers opens in `folder`; None without that.
 
     Of each output, the farthest over random tokens, and texts and pairs that each side encodes by its own tokenizer.
@@ -78,7 +78,7 @@ def against_transformers(pretrained: Pretrained, folder: Path) -> list[Differenc
     found = []
     for batch in batches:
         expected = _run(functools.partial(model, batch), folder, "does not run it")
-        found += compare(outputs(pretrained, batch.tokens, batch.segments, batch.mask), expected, batch.mask)
+        found += compare(model_outputs(pretrained, batch.tokens, batch.segments, batch.mask), expected, batch.mask)
     return require_close(farthest(found))
 
 
@@ -94,38 +94,38 @@ def _run(step: Callable[[], T], folder: Path, fails: str) -> T:
 class Exported(Protocol):
     """A model in a form that another program runs."""
 
-    def outputs(self, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> Outputs: ...
+    def outputs(self, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> NamedOutputs: ...
 
 
-def against_exported(pretrained: Pretrained, exported: Exported, tokenizer: Tokenizer | None) -> list[Difference]:
+def against_exported(pretrained: Pretrained, exported: Exported, tokenizer: Tokenizer | None) -> list[OutputDifference]:
     """Return how far an exported model is from `pretrained` here: of each output, the farthest over several batches.
 
     Five are of random tokens, one of texts and pairs, which each side encodes by its own tokenizer: that of the export
     is `tokenizer`. Raises UserError for a difference over the limit.
     """
-    batches = [random_batch(pretrained, rows, length) for rows, length in SHAPES]
+    batches = [random_batch(pretrained, rows, length) for rows, length in BATCH_SHAPES]
     if tokenizer is not None and (rows := proof_rows(pretrained)):
-        encoded = require_same_encodings(pretrained, rows, encode_rows(tokenizer, rows), "the export")
+        encoded = require_same_encodings(pretrained, rows, encode_text_pairs(tokenizer, rows), "the export")
         batches.append(batch_of(pretrained, encoded))
     found = []
     for batch in batches:
-        ours = outputs(pretrained, batch.tokens, batch.segments, batch.mask)
+        ours = model_outputs(pretrained, batch.tokens, batch.segments, batch.mask)
         theirs = exported.outputs(batch.tokens, batch.segments, batch.mask)
         known = {name: value for name, value in ours.items() if name in theirs}
         found += compare(known, theirs, batch.mask, EXPORTED_LIMIT)
     return require_close(farthest(found))
 
 
-def farthest(differences: Iterable[Difference]) -> list[Difference]:
+def farthest(differences: Iterable[OutputDifference]) -> list[OutputDifference]:
     """Return the largest difference of each output; NaN is the largest of all."""
-    known: dict[str, Difference] = {}
+    known: dict[str, OutputDifference] = {}
     for found in differences:
         if found.name not in known or not found.difference <= known[found.name].difference:
             known[found.name] = found
     return list(known.values())
 
 
-def require_close(differences: list[Difference]) -> list[Difference]:
+def require_close(differences: list[OutputDifference]) -> list[OutputDifference]:
     """The differences, where all are within their limits. Raises UserError that names those that are not."""
     if far := [found for found in differences if not found.passed]:
         told = ", ".join(f"{found.name} by {found.difference:.2e} (values to {found.largest:.3g})" for found in far)
@@ -133,12 +133,12 @@ def require_close(differences: list[Difference]) -> list[Difference]:
     return differences
 
 
-def transformers_outputs(pretrained: Pretrained, folder: Path, batch: Batch) -> Outputs:
+def transformers_outputs(pretrained: Pretrained, folder: Path, batch: ProofBatch) -> NamedOutputs:
     """Return what the library's own model gives for the batch, float32."""
     return open_transformers(pretrained, folder)(batch)
 
 
-def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[Batch], Outputs]:
+def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[ProofBatch], NamedOutputs]:
     """Return the library's own model of a folder, from a batch to its outputs, float32."""
     import torch
     import transformers
@@ -150,7 +150,7 @@ def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[Batch],
             folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
         )
 
-    def run(batch: Batch) -> Outputs:
+    def run(batch: ProofBatch) -> NamedOutputs:
         inputs = {"input_ids": batch.tokens, "attention_mask": batch.mask}
         if pretrained.model.segments > 1:
             inputs["token_type_ids"] = batch.segments
@@ -168,7 +168,7 @@ def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[Batch],
     return run
 
 
-def transformers_encodings(folder: Path, rows: Sequence[Row]) -> list[Encoded]:
+def transformers_encodings(folder: Path, rows: Sequence[TextPair]) -> list[EncodedText]:
     """Return the rows, uncut, as the library's own tokenizer of `folder` encodes them.
 
     Where it gives no segments its models take 0 for all tokens.
@@ -178,7 +178,7 @@ def transformers_encodings(folder: Path, rows: Sequence[Row]) -> list[Encoded]:
     with _quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         found = [dict(tokenizer(*(text for text in row if text is not None))) for row in rows]
-    return [Encoded(row["input_ids"], row.get("token_type_ids") or [0] * len(row["input_ids"])) for row in found]
+    return [EncodedText(row["input_ids"], row.get("token_type_ids") or [0] * len(row["input_ids"])) for row in found]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from bert_jax.errors import UserError, listed
 from bert_jax.trees import Flat, Shape
 from bert_jax.wording import counted
 
-MOST_LEFT_OUT = 40  # names in a note
+MAX_NOTED_TENSORS = 40  # names of left-out tensors in a note
+TOKEN_TABLE = "encoder/embeddings/tokens"  # path of the parameter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ def norm(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
     return [Rule(f"{theirs}.weight", (f"{ours}/scale",))] + [Rule(f"{theirs}.bias", (f"{ours}/bias",))] * bias
 
 
-def read_tensors(
+def read_with_rules(
     rules: Sequence[Rule], source: TensorSource, shapes: Mapping[str, Shape], *, vocab_size: int, where: str
 ) -> Flat:
     """Return our parameters, float32, by the rules: every tensor on both sides used once.

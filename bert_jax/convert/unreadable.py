@@ -4,20 +4,20 @@ from pathlib import Path
 
 from bert_jax.errors import listed
 
-FOLDER = "the folder with its config.json and model.safetensors"
+MODEL_FOLDER = "the folder with its config.json and model.safetensors"
 FILES = {
-    ".gguf": f"weights of llama.cpp, mostly quantised, which are not read. Take the original model, {FOLDER}",
+    ".gguf": f"weights of llama.cpp, mostly quantised, which are not read. Take the original model, {MODEL_FOLDER}",
     ".h5": "weights of Keras, which are not read. In transformers 4, from_pretrained(FOLDER, from_tf=True) opens them "
     "and save_pretrained writes safetensors",
     ".msgpack": "weights of Flax, which are not read. In transformers 4, from_pretrained(FOLDER, from_flax=True) opens "
     "them and save_pretrained writes safetensors",
-    ".onnx": f"a graph of another program, of which nobody says what it gives. Take what it was made from, {FOLDER}, "
+    ".onnx": f"a graph of another program, of which nobody says what it gives. Take what it was made from, {MODEL_FOLDER}, "
     "or a folder of `bert-jax convert --to onnx`",
-    ".ot": f"weights of rust-bert, which are not read. Take the original model, {FOLDER}",
-    ".tflite": f"a graph for phones, which is not read. Take what it was made from, {FOLDER}",
-    ".mlmodel": f"a graph of Core ML, which is not read. Take what it was made from, {FOLDER}",
-    ".pb": f"a graph of TensorFlow, which is not read. Take what it was made from, {FOLDER}",
-    ".xml": f"a graph of OpenVINO, perhaps, which is not read. Take what it was made from, {FOLDER}",
+    ".ot": f"weights of rust-bert, which are not read. Take the original model, {MODEL_FOLDER}",
+    ".tflite": f"a graph for phones, which is not read. Take what it was made from, {MODEL_FOLDER}",
+    ".mlmodel": f"a graph of Core ML, which is not read. Take what it was made from, {MODEL_FOLDER}",
+    ".pb": f"a graph of TensorFlow, which is not read. Take what it was made from, {MODEL_FOLDER}",
+    ".xml": f"a graph of OpenVINO, perhaps, which is not read. Take what it was made from, {MODEL_FOLDER}",
     ".pt": "a file of torch. Save the model with save_pretrained, which writes its config.json, too",
     ".pth": "a file of torch. Save the model with save_pretrained, which writes its config.json, too",
     ".ckpt": "a file of torch or Lightning. Save the model with save_pretrained, which writes its config.json, too",

@@ -4,13 +4,15 @@ import dataclasses
 
 import numpy as np
 
+from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained, lowercases
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.trees import Flat
 
-TABLE, BIAS = "encoder/embeddings/tokens", "masked_lm/bias"  # by vocabulary along their first axis
+MASKED_LM_BIAS = "masked_lm/bias"
+VOCABULARY_ROWS = {TOKEN_TABLE, MASKED_LM_BIAS}  # parameters whose first axis is the vocabulary
 
 
 def grow(pretrained: Pretrained, tokenizer: Tokenizer, where: str) -> Pretrained:
@@ -30,7 +32,7 @@ def grow(pretrained: Pretrained, tokenizer: Tokenizer, where: str) -> Pretrained
     model = dataclasses.replace(pretrained.model, vocab_size=size)
     params: Flat = dict(pretrained.params)
     pieces = [_pieces(old, tokenizer, i) for i in range(first, tokenizer.vocab_size)]
-    for name in {TABLE, BIAS} & params.keys():
+    for name in VOCABULARY_ROWS & params.keys():
         before = params[name]
         rows = np.zeros((model.padded_vocab_size, *before.shape[1:]), before.dtype)
         rows[: len(before)] = before[: len(rows)]

@@ -8,7 +8,7 @@ import tyro
 
 from bert_jax.settings.embed import Pooling
 
-Format = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
+ModelFormat = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stablehlo"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ConvertConfig:
     """Run folder, one folder in its checkpoints/, Hugging Face folder, or TensorFlow 1 checkpoint."""
     target: tyro.conf.Positional[Path]
     """Folder to make."""
-    to: Format | None = None
+    to: ModelFormat | None = None
     """hf is Hugging Face, tf the original BERT code. Where not said: hf for a run, run for everything else."""
     lowercase: bool | None = None
     """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its

@@ -8,8 +8,8 @@ from pathlib import Path
 from bert_jax import hosts
 from bert_jax.convert.hugging_face.model_folder import read_tokenizer, write_huggingface
 from bert_jax.convert.hugging_face.sentence_transformers import encoder_folder, write_sentence_transformers
-from bert_jax.convert.proof import Difference, Exported, against_exported, against_transformers
-from bert_jax.convert.proof_batches import encode_rows, proof_rows, random_batch, require_same_encodings
+from bert_jax.convert.proof import Exported, OutputDifference, against_exported, against_transformers
+from bert_jax.convert.proof_batches import encode_text_pairs, proof_rows, random_batch, require_same_encodings
 from bert_jax.convert.run_folder import write_run
 from bert_jax.convert.source import read_model
 from bert_jax.convert.tensorflow.tf_bert import write_tf_bert
@@ -27,7 +27,7 @@ from bert_jax.wording import article
 
 
 @out_of_memory_told("A conversion holds the model two or three times: use a machine with more memory")
-def convert(config: ConvertConfig) -> list[Difference] | None:
+def convert(config: ConvertConfig) -> list[OutputDifference] | None:
     """Makes the target, whole or not at all. Returns how far the two sides lie apart, None where that was not run."""
     check_new_folder(config.target, flag="target")
     if config.int8 and config.to != "onnx":
@@ -39,7 +39,7 @@ def convert(config: ConvertConfig) -> list[Difference] | None:
         return _convert(config, progress)
 
 
-def _convert(config: ConvertConfig, progress: Progress) -> list[Difference] | None:
+def _convert(config: ConvertConfig, progress: Progress) -> list[OutputDifference] | None:
     with progress.doing_now("reading the model"):
         pretrained = _with_asked(read_model(config.source, _options(config)), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
@@ -52,7 +52,7 @@ def _convert(config: ConvertConfig, progress: Progress) -> list[Difference] | No
                 again = read_model(making)
                 _require_same(kept, again)
             if again.tokenizer is not None and (rows := proof_rows(kept)):
-                require_same_encodings(kept, rows, encode_rows(again.tokenizer, rows), f"{config.target} ({to})")
+                require_same_encodings(kept, rows, encode_text_pairs(again.tokenizer, rows), f"{config.target} ({to})")
         with progress.doing_now("comparing both sides"):
             differences = _prove(kept, to, config.source, making)
     if to in LOSE_THE_TASK and pretrained.task.threshold is not None:
@@ -72,7 +72,7 @@ def _convert(config: ConvertConfig, progress: Progress) -> list[Difference] | No
 
 
 LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")  # by which a model is known
-MOST_NAMED = 8  # labels in a note
+MAX_NOTED_LABELS = 8  # labels in a note
 WITHOUT_VECTORS = ("hf", "tf")
 LOSE_THE_TASK = ("hf", "tf", "stablehlo")
 WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
@@ -154,7 +154,7 @@ def _note_lost_head(pretrained: Pretrained, to: str) -> None:
     lost = [
         f"the problem, {pretrained.problem}" * (pretrained.problem != problem),
         f"the activation, {pretrained.activation}" * (pretrained.activation != "identity"),
-        f"the names {listed(pretrained.labels or (), MOST_NAMED)}" * (pretrained.labels not in (None, numbered)),
+        f"the names {listed(pretrained.labels or (), MAX_NOTED_LABELS)}" * (pretrained.labels not in (None, numbered)),
     ]
     if any(lost):
         note(f"tf has no place for {'; '.join(filter(None, lost))}. hf and run folders keep it")
@@ -166,7 +166,7 @@ def _require_same(before: Pretrained, after: Pretrained) -> None:
         raise UserError("what was written does not read back as it was; is the disk sound? Nothing was left behind")
 
 
-def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[Difference] | None:
+def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[OutputDifference] | None:
     """Against the library whose folder is on one of the two sides."""
     if to in ("onnx", "stablehlo"):
         return against_exported(pretrained, _open_exported(to, target), read_tokenizer(target))
@@ -194,12 +194,12 @@ def _open_exported(to: str, folder: Path) -> Exported:
 
 def _say_int8(pretrained: Pretrained, folder: Path) -> None:
     """Prints what eight bits cost on random tokens."""
-    from bert_jax.convert.export.onnx_file import MODEL, MODEL_INT8, OnnxModel, compare_onnx
+    from bert_jax.convert.export.onnx_file import ONNX_INT8_MODEL, ONNX_MODEL, OnnxModel, compare_onnx
 
     batch = random_batch(pretrained)
-    pair = OnnxModel(folder / MODEL), OnnxModel(folder / MODEL_INT8)
-    sizes = [(folder / name).stat().st_size / 1e6 for name in (MODEL, MODEL_INT8)]
-    say(f"{folder / MODEL_INT8}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {MODEL}:")
+    pair = OnnxModel(folder / ONNX_MODEL), OnnxModel(folder / ONNX_INT8_MODEL)
+    sizes = [(folder / name).stat().st_size / 1e6 for name in (ONNX_MODEL, ONNX_INT8_MODEL)]
+    say(f"{folder / ONNX_INT8_MODEL}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {ONNX_MODEL}:")
     for name, lost in compare_onnx(*pair, batch.tokens, batch.segments, batch.mask).items():
         same = "" if lost.same_argmax is None else f"   same decision {lost.same_argmax:.1%}"
         say(f"  {name:24} largest difference {lost.largest:.2e}   mean {lost.mean:.2e}{same}")

@@ -21,7 +21,7 @@ from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer_classes import has_tokenizer
 from bert_jax.wording import counted
 
-FORMATS = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
+FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
 HEADS = {
     "encoder": "no head",
     "masked_lm": "masked LM",
@@ -63,7 +63,7 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
     if is_adapter(path) and not has_weights(path):
         return describe_adapter(read_adapter(path))
     try:
-        return describe(read_model(path))
+        return describe_model(read_model(path))
     except UserError as error:
         if "not a model" not in str(error):
             raise
@@ -82,7 +82,7 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
     }
 
 
-def describe(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
+def describe_model(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
     """A model by its family, sizes, parameters and head."""
     model, tokenizer = pretrained.model, pretrained.tokenizer
     table = pretrained.params["encoder/embeddings/tokens"]
@@ -150,10 +150,10 @@ def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:
 
 def _format(pretrained: Pretrained) -> str:
     if pretrained.task.name:
-        return FORMATS[None]
+        return FORMAT_NAMES[None]
     if pretrained.vectors is not None:
         return "sentence-transformers folder"
-    return FORMATS.get(pretrained.origin.get("format"), "run")
+    return FORMAT_NAMES.get(pretrained.origin.get("format"), "run")
 
 
 def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[str, str | int | list[str]]:

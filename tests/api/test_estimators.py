@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from foreign import WORDS, write_other
+from foreign import WORDS, write_hf_model
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -73,7 +73,7 @@ class NumberRegressor(OnNumbers, BertRegressor):
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
-    write_other(folder / "hf", ONE_LAYER, "encoder", tokenizer=load_tokenizer(folder / "vocab.txt", lowercase=True))
+    write_hf_model(folder / "hf", ONE_LAYER, "encoder", tokenizer=load_tokenizer(folder / "vocab.txt", lowercase=True))
     return folder / "hf"
 
 

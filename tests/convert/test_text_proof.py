@@ -13,7 +13,7 @@ import bert_jax
 from bert_jax import cli
 from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
 from bert_jax.convert.proof import against_transformers
-from bert_jax.convert.proof_batches import encode_rows, proof_rows, require_same_encodings
+from bert_jax.convert.proof_batches import encode_text_pairs, proof_rows, require_same_encodings
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained, outputs_of, shapes_of
 from bert_jax.text import load_tokenizer, tokenizer_json
@@ -38,9 +38,16 @@ def write_model(folder, tokenizer, **shape):
         for name, size in shapes_of("sequence", model, outputs=outputs_of("sequence", LABELS), pooler=False).items()
     }
     folder.mkdir()
-    write_huggingface(
-        Pretrained("here", "sequence", model, tokenizer, params, LABELS, max_length=model.max_length), folder
+    pretrained = Pretrained(
+        where="here",
+        kind="sequence",
+        model=model,
+        tokenizer=tokenizer,
+        params=params,
+        labels=LABELS,
+        max_length=model.max_length,
     )
+    write_huggingface(pretrained, folder)
     return folder
 
 
@@ -131,7 +138,7 @@ def test_the_proof_sees_tokenizers_that_differ(tmp_path):
 def test_rows_of_the_proof_fit_and_have_words_of_the_vocabulary(tmp_path):
     pretrained = read_huggingface(bert(tmp_path / "theirs"))
     rows = proof_rows(pretrained)
-    encoded = encode_rows(pretrained.tokenizer, rows)
+    encoded = encode_text_pairs(pretrained.tokenizer, rows)
     assert max(len(row.ids) for row in encoded) <= 17 and any(pair for _, pair in rows)
     assert len({i for row in encoded for i in row.ids}) > 10
     assert require_same_encodings(pretrained, rows, encoded, "there") == encoded

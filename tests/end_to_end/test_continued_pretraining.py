@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 from runs import ended, lines, logged, reached, result, wait_for
 
 from bert_jax.cli import main
 from bert_jax.config import MeshConfig
+from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.convert.source import read_model
-from bert_jax.convert.vocabulary_growth import BIAS, TABLE, grow
+from bert_jax.convert.vocabulary_growth import MASKED_LM_BIAS, grow
 from bert_jax.errors import UserError
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.initial_state import PARTS, start_from
@@ -117,16 +118,18 @@ def test_new_rows_are_the_means_of_their_pieces(source, longer, spare):
     more = WordPieceTokenizer([*tokenizer.vocab, *(f"x{i}" for i in range(100))], tokenizer.rules)
     found = grow(old, more, "here")
     assert found.model.vocab_size == max(size + 133, size + spare) and found.model.padded_vocab_size == 256
-    table, bias = found.params[TABLE], found.params[BIAS]
+    table, bias = found.params[TOKEN_TABLE], found.params[MASKED_LM_BIAS]
     assert table.shape == (256, 16) and bias.shape == (256,) and table.dtype == np.float32
-    np.testing.assert_array_equal(table[:size], old.params[TABLE][:size])
-    np.testing.assert_array_equal(bias[:size], old.params[BIAS][:size])
+    np.testing.assert_array_equal(table[:size], old.params[TOKEN_TABLE][:size])
+    np.testing.assert_array_equal(bias[:size], old.params[MASKED_LM_BIAS][:size])
     words = more.tokens(range(size, more.vocab_size))
     for i, word in enumerate(words, size):
         ids = old.tokenizer.ids([word.removeprefix("##")])[0]
-        np.testing.assert_allclose(table[i], old.params[TABLE][ids].mean(0), rtol=1e-6)
-        np.testing.assert_allclose(bias[i], old.params[BIAS][ids].mean(), rtol=1e-6, atol=1e-9)
-    assert all(found.params[name] is old.params[name] for name in found.params if name not in (TABLE, BIAS))
+        np.testing.assert_allclose(table[i], old.params[TOKEN_TABLE][ids].mean(0), rtol=1e-6)
+        np.testing.assert_allclose(bias[i], old.params[MASKED_LM_BIAS][ids].mean(), rtol=1e-6, atol=1e-9)
+    assert all(
+        found.params[name] is old.params[name] for name in found.params if name not in (TOKEN_TABLE, MASKED_LM_BIAS)
+    )
 
 
 def test_pieces_of_a_new_word_are_those_behind_a_blank():
@@ -136,8 +139,8 @@ def test_pieces_of_a_new_word_are_those_behind_a_blank():
     found = grow(tiny_pretrained(old), new, "here")
     table = np.arange(11, dtype=np.float32)
     assert new.tokens([11, 12]) == ["glp-1", "semaglutide"]
-    assert found.params[TABLE][11, 0] == pytest.approx(table[[10, 8, 9]].mean())
-    assert found.params[TABLE][12, 0] == pytest.approx(table[[5, 6, 7]].mean())
+    assert found.params[TOKEN_TABLE][11, 0] == pytest.approx(table[[10, 8, 9]].mean())
+    assert found.params[TOKEN_TABLE][12, 0] == pytest.approx(table[[5, 6, 7]].mean())
 
 
 def tiny_pretrained(tokenizer: Tokenizer):
@@ -147,7 +150,7 @@ def tiny_pretrained(tokenizer: Tokenizer):
 
     model = dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size)
     rows = np.arange(model.padded_vocab_size, dtype=np.float32)
-    return Pretrained("there", "encoder", model, tokenizer, {TABLE: np.repeat(rows[:, None], 12, axis=1)})
+    return Pretrained("there", "encoder", model, tokenizer, {TOKEN_TABLE: np.repeat(rows[:, None], 12, axis=1)})
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=1), MeshConfig(data=2, fsdp=2, tensor=2)], ids=str)
@@ -156,8 +159,8 @@ def test_the_grown_model_lies_on_any_mesh(source, longer, mesh):
     program = Program(PretrainingTask(grown.model), make_mesh(mesh), seed=3)
     state = start_from(program, grown, PARTS)
     assert int(state.step) == 0
-    np.testing.assert_array_equal(state.params["encoder"]["embeddings"]["tokens"], grown.params[TABLE])
-    np.testing.assert_array_equal(state.params["masked_lm"]["bias"], grown.params[BIAS])
+    np.testing.assert_array_equal(state.params["encoder"]["embeddings"]["tokens"], grown.params[TOKEN_TABLE])
+    np.testing.assert_array_equal(state.params["masked_lm"]["bias"], grown.params[MASKED_LM_BIAS])
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_the_grown_model_lies_on_any_mesh(source, longer, mesh):
     ],
 )
 def test_foreign_models_of_every_kind_go_on(tmp_path, kind, notes, capsys):
-    written = write_foreign(tmp_path / "hf", kind, ("a", "b") if kind == "sequence" else None)
+    written = write_tiny_bert(tmp_path / "hf", kind, ("a", "b") if kind == "sequence" else None)
     data = short_shards(tmp_path, written.tokenizer)
     assert pretrain(data, tmp_path / "hf", tmp_path / "run", *STILL) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
@@ -220,7 +223,7 @@ def test_what_does_not_fit_is_one_line(source, shards, longer, tmp_path, capsys)
     capsys.readouterr()
     told = refused("--data", shards, "--from", tmp_path / "grown")
     assert "79 entries there and 46 here. Make the shards with its tokenizer" in told
-    written = write_foreign(tmp_path / "hf", "masked_lm")
+    written = write_tiny_bert(tmp_path / "hf", "masked_lm")
     told = refused("--data", shards, "--from", tmp_path / "hf")
     assert "no extension of that of" in told and "id 5 is 'word0' there and '.' here" in told
     data = short_shards(tmp_path, written.tokenizer, length=18)

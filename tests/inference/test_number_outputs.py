@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 import bert_jax
 from bert_jax import cli
@@ -35,7 +35,7 @@ def logits(folder) -> np.ndarray:
 def test_several_numbers_are_predicted_by_name_in_every_format(tmp_path, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")
-    write_foreign(tmp_path / "hf", "sequence", NAMES)
+    write_tiny_bert(tmp_path / "hf", "sequence", NAMES)
     changed(tmp_path / "hf", problem_type="regression")
     expected = logits(tmp_path / "hf")
     if to is not None:
@@ -48,7 +48,7 @@ def test_several_numbers_are_predicted_by_name_in_every_format(tmp_path, to):
 
 
 def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path, capsys):
-    write_foreign(tmp_path / "hf", "sequence", NAMES)
+    write_tiny_bert(tmp_path / "hf", "sequence", NAMES)
     changed(tmp_path / "hf", problem_type="regression")
     rows = [[text, *row] for text, row in zip(TEXTS, logits(tmp_path / "hf").tolist(), strict=True)]
     lines = [",".join(["text", *NAMES]), *(",".join(map(str, row)) for row in rows)]
@@ -86,7 +86,7 @@ def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path,
     ],
 )
 def test_one_output_goes_through_the_activation_of_its_config(tmp_path, fields, activation):
-    write_foreign(tmp_path / "hf", "sequence", None)
+    write_tiny_bert(tmp_path / "hf", "sequence", None)
     changed(tmp_path / "hf", **fields)
     raw = logits(tmp_path / "hf")[:, 0]
     expected = 1 / (1 + np.exp(-raw)) if activation == "sigmoid" else raw
@@ -98,7 +98,7 @@ def test_one_output_goes_through_the_activation_of_its_config(tmp_path, fields, 
 
 
 def test_an_unknown_activation_is_refused(tmp_path):
-    write_foreign(tmp_path / "hf", "sequence", None)
+    write_tiny_bert(tmp_path / "hf", "sequence", None)
     changed(tmp_path / "hf", problem_type=None, sentence_transformers={"activation_fn": "my.Softplus"})
     with pytest.raises(UserError, match=r"activation_fn 'my.Softplus' is not read"):
         read_huggingface(tmp_path / "hf")
@@ -106,7 +106,7 @@ def test_an_unknown_activation_is_refused(tmp_path):
 
 @pytest.mark.parametrize("key", ["sentence_transformers", "sbert_ce_default_activation_function"])
 def test_activations_of_classes_are_ignored(tmp_path, key):
-    write_foreign(tmp_path / "hf", "sequence", NAMES)
+    write_tiny_bert(tmp_path / "hf", "sequence", NAMES)
 
     def named(function):
         return {"problem_type": ..., key: {"activation_fn": function} if key == "sentence_transformers" else function}
@@ -121,7 +121,7 @@ def test_activations_of_classes_are_ignored(tmp_path, key):
 
 @pytest.mark.parametrize("kind", ["sequence", "token"])
 def test_duplicate_label_names_are_refused(tmp_path, kind):
-    write_foreign(tmp_path / "hf", kind, NAMES)
+    write_tiny_bert(tmp_path / "hf", kind, NAMES)
     changed(tmp_path / "hf", id2label={"0": "a", "1": "b", "2": "a"})
     with pytest.raises(UserError, match=r"id2label names 0 and 2 alike, 'a'"):
         read_huggingface(tmp_path / "hf")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 import bert_jax
 
@@ -27,7 +27,7 @@ LABELS = ("P1", "P2", "P3")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("served") / "hf"
-    write_foreign(path, "sequence", LABELS)
+    write_tiny_bert(path, "sequence", LABELS)
     return path
 
 
@@ -177,7 +177,7 @@ def test_serving_a_folder_without_a_model_ends_in_one_line(tmp_path):
 
 
 def test_serving_a_model_of_pairs_ends_in_one_line(tmp_path):
-    write_foreign(tmp_path / "hf", "span")
+    write_tiny_bert(tmp_path / "hf", "span")
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     command = [sys.executable, str(SERVE), str(tmp_path / "hf")]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)

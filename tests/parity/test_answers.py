@@ -1,7 +1,7 @@
 """Models of every task answer as transformers does: folders that we write, read by both sides."""
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 import bert_jax
 from bert_jax.convert.export.onnx_file import write_onnx
@@ -20,7 +20,7 @@ def opened(folder, name):
 
 
 def test_entities_are_those_of_the_pipeline(tmp_path):
-    write_foreign(tmp_path / "hf", "token", LABELS)
+    write_tiny_bert(tmp_path / "hf", "token", LABELS)
     pipeline = transformers.pipeline("token-classification", model=str(tmp_path / "hf"), aggregation_strategy="first")
     short = TEXTS[:2]
     for found, expected in zip(bert_jax.load(tmp_path / "hf").predict(short), pipeline(short), strict=True):
@@ -32,7 +32,7 @@ def test_entities_are_those_of_the_pipeline(tmp_path):
 
 
 def test_a_long_text_is_tagged_to_its_end(tmp_path):
-    write_foreign(tmp_path / "hf", "token", LABELS)
+    write_tiny_bert(tmp_path / "hf", "token", LABELS)
     tagger = bert_jax.load(tmp_path / "hf")
     text = " ".join(TEXTS[2].split() * 6)
     last = tagger.predict([text])[0][-1]
@@ -41,7 +41,7 @@ def test_a_long_text_is_tagged_to_its_end(tmp_path):
 
 
 def test_answers_to_questions_are_the_best_spans_of_the_logits(tmp_path):
-    write_foreign(tmp_path / "hf", "span")
+    write_tiny_bert(tmp_path / "hf", "span")
     model, tokenizer = opened(tmp_path / "hf", "QuestionAnswering")
     questions, contexts = ["word1 word2", "word7"], TEXTS[:2]
     reader = bert_jax.load(tmp_path / "hf")
@@ -62,7 +62,7 @@ def test_answers_to_questions_are_the_best_spans_of_the_logits(tmp_path):
 
 
 def test_choices_are_those_of_the_logits(tmp_path):
-    write_foreign(tmp_path / "hf", "choice")
+    write_tiny_bert(tmp_path / "hf", "choice")
     model, tokenizer = opened(tmp_path / "hf", "MultipleChoice")
     texts, choices = ["word1 word2", "word3"], [["word4", "word5 word6", "word7"], ["word9 word9", "word4"]]
     for text, given, found in zip(texts, choices, bert_jax.load(tmp_path / "hf").predict(texts, choices), strict=True):
@@ -83,7 +83,7 @@ def test_choices_are_those_of_the_logits(tmp_path):
 )
 def test_the_same_model_in_onnx_answers_the_same(tmp_path, kind, labels, asked):
     pytest.importorskip("onnxruntime")
-    write_foreign(tmp_path / "hf", kind, labels)
+    write_tiny_bert(tmp_path / "hf", kind, labels)
     (tmp_path / "onnx").mkdir()
     write_onnx(read_model(tmp_path / "hf"), tmp_path / "onnx")
     ours, theirs = (bert_jax.load(tmp_path / name).predict(*asked) for name in ("hf", "onnx"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 import bert_jax
 from bert_jax.convert.hugging_face.sentence_transformers import write_sentence_transformers
@@ -22,7 +22,7 @@ ALL = ("lasttoken", "cls", "max", "weightedmean", "mean_sqrt_len_tokens", "mean"
     [(ALL, True, False, None, "left"), (ALL, False, True, 50, "right"), ("mean", False, False, 5, "right")],
 )
 def test_vectors_are_the_library_s(tmp_path, pooling, include_prompt, normalize, width, side):
-    write_foreign(tmp_path / "hf", "encoder")
+    write_tiny_bert(tmp_path / "hf", "encoder")
     steps = [
         modules.Transformer(str(tmp_path / "hf"), processor_kwargs={"model_max_length": 13, "truncation_side": side}),
         modules.Pooling(12, pooling, include_prompt=include_prompt),

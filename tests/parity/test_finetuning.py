@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.data.batches import Batches
@@ -48,7 +48,7 @@ def test_losses_and_norms_are_those_of_a_plain_loop(tmp_path):
         for size, half in zip(rng.integers(1, 14, ROWS), rng.integers(0, 2, ROWS), strict=True)
     ]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]) + "\n")
-    write_foreign(tmp_path / "hf", "encoder")
+    write_tiny_bert(tmp_path / "hf", "encoder")
     config = FinetuneConfig(
         tmp_path / "hf",
         tmp_path / "rows.csv",

@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 import bert_jax
 
@@ -26,7 +26,7 @@ def said(caplog):
 
 @pytest.mark.parametrize("labels", [("calm", "mild", "urgent"), ("yes", "no")], ids=len)
 def test_text_classification(tmp_path, said, labels):
-    write_foreign(tmp_path / "hf", "sequence", labels)
+    write_tiny_bert(tmp_path / "hf", "sequence", labels)
     pipeline = transformers.pipeline("text-classification", model=str(tmp_path / "hf"), top_k=None)
     for found, expected in zip(pipeline(TEXTS), bert_jax.load(tmp_path / "hf").predict(TEXTS), strict=True):
         assert {one["label"]: one["score"] for one in found} == pytest.approx(expected.probabilities, abs=1e-5)
@@ -35,7 +35,7 @@ def test_text_classification(tmp_path, said, labels):
 
 
 def test_fill_mask(tmp_path, said):
-    write_foreign(tmp_path / "hf", "masked_lm")
+    write_tiny_bert(tmp_path / "hf", "masked_lm")
     pipeline = transformers.pipeline("fill-mask", model=str(tmp_path / "hf"), top_k=7)
     found = pipeline("word1 [MASK] word3")
     expected = bert_jax.load_mask_filler(tmp_path / "hf", best=7).fill("word1 [MASK] word3")
@@ -49,7 +49,7 @@ def test_other_heads_open_without_a_warning(tmp_path, said, kind, name):
     from bert_jax.pretrained import outputs_of
 
     labels = ("O", "B-PER", "I-PER") if kind == "token" else None
-    written = write_foreign(tmp_path / "hf", kind, labels)
+    written = write_tiny_bert(tmp_path / "hf", kind, labels)
     opened = getattr(transformers, f"AutoModel{name}").from_pretrained(tmp_path / "hf")
     assert written.outputs == outputs_of(kind, labels) == opened.config.num_labels
     if labels:
@@ -61,7 +61,7 @@ def test_other_heads_open_without_a_warning(tmp_path, said, kind, name):
 
 @pytest.mark.parametrize("fields", [{"problem_type": None}, {"problem_type": "regression"}])
 def test_one_output(tmp_path, fields):
-    write_foreign(tmp_path / "hf", "sequence", None)
+    write_tiny_bert(tmp_path / "hf", "sequence", None)
     path = tmp_path / "hf" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
     pipeline = transformers.pipeline("text-classification", model=str(tmp_path / "hf"))
@@ -71,7 +71,7 @@ def test_one_output(tmp_path, fields):
 
 def test_several_scores(tmp_path):
     names = ("valence", "arousal", "dominance")
-    write_foreign(tmp_path / "hf", "sequence", names)
+    write_tiny_bert(tmp_path / "hf", "sequence", names)
     path = tmp_path / "hf" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "problem_type": "regression"}))
     pipeline = transformers.pipeline("text-classification", model=str(tmp_path / "hf"), top_k=None)

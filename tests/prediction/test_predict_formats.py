@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 from bert_jax.cli import main
 from bert_jax.prediction.answer_formats import flat, kept_value, rounded, write_answers
@@ -21,7 +21,7 @@ ROWS = [("7", "word1 word2", "x"), ("8", "=word3", "a|b"), ("9", 'three\r\nlines
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for kind, labels in (("sequence", CLASSES), ("token", TAGS), ("span", None), ("choice", None)):
-        write_foreign(folder / kind, kind, labels)
+        write_tiny_bert(folder / kind, kind, labels)
     return {kind: verb.load(folder / kind) for kind in ("sequence", "token", "span", "choice")}
 
 

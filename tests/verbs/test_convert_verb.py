@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 from tiny import TINY
 
 from bert_jax import cli
@@ -23,13 +23,13 @@ from bert_jax.verbs import convert as verb
 
 @pytest.fixture
 def pretrained(tmp_path):
-    write_foreign(tmp_path / "hf", "pretrain")
+    write_tiny_bert(tmp_path / "hf", "pretrain")
     return tmp_path / "hf"
 
 
 @pytest.fixture
 def classifier(tmp_path):
-    write_foreign(tmp_path / "classifier", "sequence", ("calm", "mild", "urgent"))
+    write_tiny_bert(tmp_path / "classifier", "sequence", ("calm", "mild", "urgent"))
     return tmp_path / "classifier"
 
 
@@ -75,11 +75,11 @@ def test_what_is_asked_of_a_foreign_folder_is_answered(pretrained, tmp_path, cap
 
 def test_a_mask_is_filled_as_the_model_itself_scores_it(pretrained):
     from bert_jax import load_mask_filler
-    from bert_jax.convert.named_outputs import outputs
+    from bert_jax.convert.named_outputs import model_outputs
 
     filler = load_mask_filler(pretrained, best=TINY.vocab_size)
     tokens = np.array([[2, 6, 4, 8, 3]])
-    scores = outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["prediction_logits"][0, 2]
+    scores = model_outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["prediction_logits"][0, 2]
     shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     found = {filling.token: filling.probability for filling in filler.fill("word1 [MASK] word3")}
     assert len(found) == TINY.vocab_size
@@ -91,10 +91,10 @@ def test_a_mask_is_filled_as_the_model_itself_scores_it(pretrained):
 
 def test_embeddings_pool_the_tokens_and_nothing_else(pretrained):
     from bert_jax import load_embedder
-    from bert_jax.convert.named_outputs import outputs
+    from bert_jax.convert.named_outputs import model_outputs
 
     tokens = np.array([[2, 6, 7, 3]])
-    hidden = outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["last_hidden_state"][0]
+    hidden = model_outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["last_hidden_state"][0]
     expected = {"mean": hidden.mean(0), "cls": hidden[0], "max": hidden.max(0), "mean_sqrt_len": hidden.sum(0) / 2.0}
     for pooling, vector in expected.items():
         found = load_embedder(pretrained, pooling=pooling).embed(["word1 word2", "word3 word4 word5 word6"])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 from bert_jax.cli import main
 from bert_jax.errors import UserError
@@ -23,7 +23,7 @@ TEXTS = [f"word{i % 30} word{i % 7}" for i in range(23)]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    write_foreign(folder / "hf", "sequence", LABELS)
+    write_tiny_bert(folder / "hf", "sequence", LABELS)
     return folder / "hf"
 
 
@@ -171,7 +171,7 @@ def test_a_full_disk_keeps_what_can_go_on(tmp_path, resumable):
 
 
 def test_half_a_character_in_what_is_given_back_is_replaced(tmp_path):
-    write_foreign(tmp_path / "hf", "choice")
+    write_tiny_bert(tmp_path / "hf", "choice")
     (tmp_path / "in.jsonl").write_text('{"text": "word1", "choices": ["word2 \\ud83d", "word3 \\ud83d"]}\n')
     assert main(command(tmp_path / "hf", tmp_path / "in.jsonl", tmp_path / "out.jsonl")) == 0
     assert json.loads((tmp_path / "out.jsonl").read_text())["choice"][-1] == "\ufffd"
@@ -244,7 +244,7 @@ def test_parquet_that_is_not_utf8_is_told_or_replaced(model, tmp_path, capsys, k
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
 def test_squad_files_are_answered_by_id(tmp_path, suffix, model, capsys):
-    write_foreign(tmp_path / "hf", "span")
+    write_tiny_bert(tmp_path / "hf", "span")
     asked = [{"id": f"q{i}", "question": "word1"} for i in range(3)]
     table = {"data": [{"paragraphs": [{"context": "word2, word3", "qas": asked}]}]}
     (tmp_path / "in.json").write_text(json.dumps(table))

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from foreign import write_foreign
+from foreign import write_tiny_bert
 
 from bert_jax.cli import main
 from bert_jax.convert.export.onnx_file import write_onnx
@@ -20,7 +20,7 @@ def predict(model, given, output, *more):
 
 @pytest.mark.parametrize("kind", ["sequence", "token", "span", "choice"])
 def test_inspect_says_that_a_model_that_answers_can_predict(tmp_path, kind, capsys):
-    write_foreign(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
+    write_tiny_bert(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
     assert "predict" in inspect(tmp_path / "hf")["can"]
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
@@ -35,7 +35,7 @@ def answers(path):
 
 
 def test_entities_of_lines(tmp_path):
-    write_foreign(tmp_path / "hf", "token", LABELS)
+    write_tiny_bert(tmp_path / "hf", "token", LABELS)
     (tmp_path / "in.txt").write_text("word1 word2, word3\n\nword4\n")
     assert predict(tmp_path / "hf", tmp_path / "in.txt", tmp_path / "out.jsonl") == 0
     found = answers(tmp_path / "out.jsonl")
@@ -47,7 +47,7 @@ def test_entities_of_lines(tmp_path):
 
 
 def test_answers_to_questions(tmp_path):
-    write_foreign(tmp_path / "hf", "span")
+    write_tiny_bert(tmp_path / "hf", "span")
     (tmp_path / "in.csv").write_text('asked,passage\nword1,"word2, word3"\nword4,\n')
     columns = ("--text", "asked", "--pair", "passage")
     assert predict(tmp_path / "hf", tmp_path / "in.csv", tmp_path / "out.jsonl", *columns) == 0
@@ -57,7 +57,7 @@ def test_answers_to_questions(tmp_path):
 
 
 def test_the_likeliest_answers_are_given_on_request(tmp_path):
-    write_foreign(tmp_path / "hf", "span")
+    write_tiny_bert(tmp_path / "hf", "span")
     (tmp_path / "in.csv").write_text('question,context\nword1,"word2, word3 word4"\nword4,\n')
     assert predict(tmp_path / "hf", tmp_path / "in.csv", tmp_path / "out.jsonl", "--n-best", "3") == 0
     first, second = answers(tmp_path / "out.jsonl")
@@ -72,7 +72,7 @@ def test_the_likeliest_answers_are_given_on_request(tmp_path):
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_choices_from_columns_or_from_a_list(tmp_path, listed):
-    write_foreign(tmp_path / "hf", "choice")
+    write_tiny_bert(tmp_path / "hf", "choice")
     rows = [("word1", ["word2", "word3"]), ("word4", ["word5", "word6"])]
     if listed:
         given, flags = tmp_path / "in.jsonl", ()
@@ -87,7 +87,7 @@ def test_choices_from_columns_or_from_a_list(tmp_path, listed):
 
 
 def test_choices_of_a_model_from_elsewhere_are_scored_by_the_columns_given(tmp_path):
-    write_foreign(tmp_path / "hf", "choice")
+    write_tiny_bert(tmp_path / "hf", "choice")
     (tmp_path / "in.csv").write_text("text,a,b,right\nword1,word2,word3,0\nword4,word5,word6,0\n")
     given = ["--data", str(tmp_path / "in.csv"), "--choices", "a", "b", "--label", "right"]
     assert main(["evaluate", "--model", str(tmp_path / "hf"), *given, "--json", str(tmp_path / "scores.json")]) == 0
@@ -111,7 +111,7 @@ def test_choices_of_a_model_from_elsewhere_are_scored_by_the_columns_given(tmp_p
 )
 def test_what_a_command_cannot_use_is_refused_before_the_work(tmp_path, capsys, monkeypatch, verb, kind, flags, says):
     monkeypatch.chdir(tmp_path)
-    write_foreign(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
+    write_tiny_bert(tmp_path / "hf", kind, LABELS if kind in ("sequence", "token") else None)
     (tmp_path / "in.csv").write_text("text,label,question,context,b\nword1,O,word2,word3,word4\n")
     given = ("--input", "in.csv", "--output", "out.jsonl") if verb == "predict" else ("--data", "in.csv")
     assert main([verb, "--model", "hf", *given, *flags]) == 1
@@ -131,7 +131,7 @@ def test_what_a_command_cannot_use_is_refused_before_the_work(tmp_path, capsys, 
     ],
 )
 def test_rows_that_give_no_choice_are_told_by_line(tmp_path, capsys, name, content, flags, says):
-    write_foreign(tmp_path / "hf", "choice")
+    write_tiny_bert(tmp_path / "hf", "choice")
     (tmp_path / name).write_text(content)
     assert predict(tmp_path / "hf", tmp_path / name, tmp_path / "out.jsonl", *flags) == 1
     told = capsys.readouterr().err

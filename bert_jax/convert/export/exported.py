@@ -70,7 +70,7 @@ class Description:
             )
 
 
-def describe(pretrained: Pretrained) -> Description:
+def description_of(pretrained: Pretrained) -> Description:
     """What is to be kept of a model."""
     return Description(
         pretrained.kind,
@@ -87,7 +87,7 @@ def describe(pretrained: Pretrained) -> Description:
 def write_beside(pretrained: Pretrained, folder: Path) -> None:
     """`folder` is there, with the description and the tokenizer, if the model has one."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / DESCRIPTION).write_text(describe(pretrained).to_json() + "\n", encoding="utf-8")
+    (folder / DESCRIPTION).write_text(description_of(pretrained).to_json() + "\n", encoding="utf-8")
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
 
@@ -113,7 +113,7 @@ def parse_description(text: str, where: str) -> Description:
     return found
 
 
-def named_outputs(
+def exported_outputs(
     pretrained: Pretrained,
     module: Any,
     tokens: Int[Array, "B L"],

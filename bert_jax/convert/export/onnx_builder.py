@@ -112,27 +112,27 @@ class GraphBuilder:
         return self.op("Slice", x, self.ints(start), self.ints(end), self.ints(axis))
 
 
-def gelu(g: GraphBuilder, x: str) -> str:
+def onnx_gelu(g: GraphBuilder, x: str) -> str:
     """In the order of nodes that runtimes know and run as one."""
     turned = g.op("Erf", g.op("Div", x, g.number(math.sqrt(2.0))))
     return g.op("Mul", g.op("Mul", x, g.op("Add", turned, g.number(1.0))), g.number(0.5))
 
 
-def gelu_tanh(g: GraphBuilder, x: str) -> str:
+def onnx_gelu_tanh(g: GraphBuilder, x: str) -> str:
     cube = g.op("Mul", g.op("Mul", x, x), x)
     inner = g.op("Add", x, g.op("Mul", cube, g.number(0.044715)))
     turned = g.op("Tanh", g.op("Mul", inner, g.number(math.sqrt(2.0 / math.pi))))
     return g.op("Mul", g.op("Mul", x, g.op("Add", turned, g.number(1.0))), g.number(0.5))
 
 
-def silu(g: GraphBuilder, x: str) -> str:
+def onnx_silu(g: GraphBuilder, x: str) -> str:
     return g.op("Mul", x, g.op("Sigmoid", x))
 
 
-ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
+ONNX_ACTIVATIONS: dict[str, Callable[[GraphBuilder, str], str]] = {
+    "gelu": onnx_gelu,
+    "gelu_tanh": onnx_gelu_tanh,
     "relu": lambda g, x: g.op("Relu", x),
-    "silu": silu,
+    "silu": onnx_silu,
     "tanh": lambda g, x: g.op("Tanh", x),
 }

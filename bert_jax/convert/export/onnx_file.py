@@ -11,15 +11,15 @@ import numpy as np
 
 from bert_jax.convert.export.exported import parse_description, write_beside
 from bert_jax.convert.export.onnx_builder import onnx_package
-from bert_jax.convert.export.onnx_graph import BATCH, LENGTH, METADATA, onnx_model
+from bert_jax.convert.export.onnx_graph import BATCH_AXIS, LENGTH_AXIS, METADATA_KEY, onnx_model
 from bert_jax.convert.unreadable import FILES
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained
 
-MODEL, MODEL_INT8 = "model.onnx", "model_int8.onnx"
+ONNX_MODEL, ONNX_INT8_MODEL = "model.onnx", "model_int8.onnx"
 DATA = ".data"  # what a file of weights beside the model adds to its name
 MAX_BYTES = 1 << 31  # of one protobuf message
-ROOM = 16 << 20  # of those, for all that is not weights
+GRAPH_BYTES = 16 << 20  # of those, for all that is not weights
 
 
 def write_onnx(pretrained: Pretrained, folder: Path, *, max_bytes: int = MAX_BYTES) -> Path:
@@ -30,11 +30,11 @@ def write_onnx(pretrained: Pretrained, folder: Path, *, max_bytes: int = MAX_BYT
     onnx = onnx_package()
     model = onnx_model(pretrained)
     write_beside(pretrained, folder)
-    path = folder / MODEL
-    data = folder / f"{MODEL}{DATA}"
+    path = folder / ONNX_MODEL
+    data = folder / f"{ONNX_MODEL}{DATA}"
     data.unlink(missing_ok=True)  # onnx would write on behind what is there
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-    apart = weights + ROOM > max_bytes
+    apart = weights + GRAPH_BYTES > max_bytes
     onnx.save_model(model, path, save_as_external_data=apart, location=data.name if apart else None)
     onnx.checker.check_model(path, full_check=True)
     return path
@@ -46,14 +46,14 @@ def quantize_onnx(folder: Path) -> float:
     Activations are quantised as they come up (dynamic), so that no sample of texts is needed. Seven of the eight bits
     are used: with all, products overflow on x86 processors that have AVX2 but not VNNI.
     """
-    source, target = folder / MODEL, folder / MODEL_INT8
+    source, target = folder / ONNX_MODEL, folder / ONNX_INT8_MODEL
     if not source.is_file():
         raise UserError(f"{source}: no such file. Export the model to ONNX first")
     onnx_package()
     _onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    (folder / f"{MODEL_INT8}{DATA}").unlink(missing_ok=True)
+    (folder / f"{ONNX_INT8_MODEL}{DATA}").unlink(missing_ok=True)
     with _without_advice():
         quantize_dynamic(
             source,
@@ -73,7 +73,7 @@ class OnnxModel:
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         """`threads` 0: one for each core."""
         runtime = _onnxruntime()
-        self.path = path / MODEL if path.is_dir() else path
+        self.path = path / ONNX_MODEL if path.is_dir() else path
         if not self.path.is_file():
             raise UserError(f"{self.path}: no such file. `write_onnx` makes one")
         options = runtime.SessionOptions()
@@ -85,9 +85,9 @@ class OnnxModel:
             reason = str(error).splitlines()[0]
             raise UserError(f"{self.path}: onnxruntime does not open it: {reason}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
-        if METADATA not in metadata:
-            raise UserError(f"{self.path}: says nothing of a {METADATA} model: {FILES['.onnx']}")
-        self.description = parse_description(metadata[METADATA], str(self.path))
+        if METADATA_KEY not in metadata:
+            raise UserError(f"{self.path}: says nothing of a {METADATA_KEY} model: {FILES['.onnx']}")
+        self.description = parse_description(metadata[METADATA_KEY], str(self.path))
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         self.shapes: dict[str, list[Any]] = {entry.name: entry.shape for entry in self._session.get_outputs()}
 
@@ -100,7 +100,7 @@ class OnnxModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
+class QuantizationLoss:
     """How far one output of two models is apart, padding left out.
 
     same_argmax  the share of decisions that are the same: of classes, of tokens for a span, of yes or no where there
@@ -114,14 +114,14 @@ class Difference:
 
 def compare_onnx(
     one: OnnxModel, other: OnnxModel, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray
-) -> dict[str, Difference]:
+) -> dict[str, QuantizationLoss]:
     """What is lost between two files of the same model, output by output, over one batch."""
     mask = np.asarray(mask, bool)
     expected, found = one.outputs(tokens, segments, mask), other.outputs(tokens, segments, mask)
     differences = {}
     for name, value in expected.items():
         pair = (value, found[name])
-        per_token = one.shapes[name][:2] == [BATCH, LENGTH]
+        per_token = one.shapes[name][:2] == [BATCH_AXIS, LENGTH_AXIS]
         apart = np.abs(pair[0] - pair[1])[mask] if per_token else np.abs(pair[0] - pair[1])
         if not name.endswith("logits"):
             same = None
@@ -131,7 +131,7 @@ def compare_onnx(
         else:
             first, second = (_decision(scores[mask] if per_token else scores) for scores in pair)
             same = float((first == second).mean())
-        differences[name] = Difference(float(apart.max()), float(apart.mean()), same)
+        differences[name] = QuantizationLoss(float(apart.max()), float(apart.mean()), same)
     return differences
 
 

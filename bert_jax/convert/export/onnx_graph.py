@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.export.exported import describe
-from bert_jax.convert.export.onnx_builder import ACTIVATIONS, Dims, GraphBuilder
+from bert_jax.convert.export.exported import description_of
+from bert_jax.convert.export.onnx_builder import ONNX_ACTIVATIONS, Dims, GraphBuilder
 from bert_jax.convert.export.onnx_vectors import add_vectors
+from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.pretrained import Pretrained
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-METADATA = "bert_jax"  # the key under which the model carries its description
-BATCH, LENGTH = "batch", "length"
-TOKENS = "encoder/embeddings/tokens"
+METADATA_KEY = "bert_jax"  # the key under which the model carries its description
+BATCH_AXIS, LENGTH_AXIS = "batch", "length"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,11 @@ def onnx_model(pretrained: Pretrained) -> "ModelProto":
     """
     g = GraphBuilder(pretrained.params)
     for name in input_names(pretrained.model):
-        g.input(name, (BATCH, LENGTH))
+        g.input(name, (BATCH_AXIS, LENGTH_AXIS))
     hidden = _encoder(g, pretrained.model)
     for name, (value, shape) in _outputs(g, pretrained, hidden).items():
         g.output(name, value, shape)
-    return g.model(pretrained.kind, {METADATA: describe(pretrained).to_json()})
+    return g.model(pretrained.kind, {METADATA_KEY: description_of(pretrained).to_json()})
 
 
 def input_names(config: ModelConfig) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def _encoder(g: GraphBuilder, config: ModelConfig) -> str:
 
 def _embeddings(g: GraphBuilder, config: ModelConfig, length: str) -> str:
     at = "encoder/embeddings"
-    x = g.op("Gather", g.weight(TOKENS, config.vocab_size), "input_ids")
+    x = g.op("Gather", g.weight(TOKEN_TABLE, config.vocab_size), "input_ids")
     if config.segments > 1:
         x = g.op("Add", x, g.op("Gather", g.weight(f"{at}/segments"), "token_type_ids"))
     elif config.segments:
@@ -125,7 +125,7 @@ def _rotate(g: GraphBuilder, config: ModelConfig, x: str, view: View) -> str:
 
 
 def _mlp(g: GraphBuilder, config: ModelConfig, x: str, at: str) -> str:
-    up = ACTIVATIONS[config.activation](g, g.dense(x, f"{at}/mlp/up"))
+    up = ONNX_ACTIVATIONS[config.activation](g, g.dense(x, f"{at}/mlp/up"))
     if config.mlp == "gated":
         up = g.op("Mul", up, g.dense(x, f"{at}/mlp/gate"))
     return g.dense(up, f"{at}/mlp/down")
@@ -134,7 +134,7 @@ def _mlp(g: GraphBuilder, config: ModelConfig, x: str, at: str) -> str:
 def _pooler(g: GraphBuilder, config: ModelConfig, x: str) -> str:
     """The pooler over one vector, or over each of many."""
     activation, _, norm = config.pooler.partition("_")
-    x = ACTIVATIONS[activation](g, g.dense(x, "encoder/pooler/dense"))
+    x = ONNX_ACTIVATIONS[activation](g, g.dense(x, "encoder/pooler/dense"))
     return g.norm(x, "encoder/pooler/norm", config.norm_epsilon) if norm else x
 
 
@@ -150,9 +150,9 @@ def _pool(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
 
 def _masked_lm(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
     activation = config.masked_lm_activation or config.activation
-    x = ACTIVATIONS[activation](g, g.dense(hidden, "masked_lm/transform"))
+    x = ONNX_ACTIVATIONS[activation](g, g.dense(hidden, "masked_lm/transform"))
     x = g.norm(x, "masked_lm/norm", config.norm_epsilon)
-    table = g.op("Transpose", g.weight(TOKENS, config.vocab_size), perm=[1, 0])
+    table = g.op("Transpose", g.weight(TOKEN_TABLE, config.vocab_size), perm=[1, 0])
     return g.op("Add", g.op("MatMul", x, table), g.weight("masked_lm/bias", config.vocab_size))
 
 
@@ -166,31 +166,36 @@ def _outputs(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> dict[str, 
 
     match pretrained.kind:
         case "encoder":
-            found: dict[str, tuple[str, Dims]] = {"last_hidden_state": (hidden, (BATCH, LENGTH, config.width))}
+            found: dict[str, tuple[str, Dims]] = {
+                "last_hidden_state": (hidden, (BATCH_AXIS, LENGTH_AXIS, config.width))
+            }
             if pretrained.pooler:
-                found["pooler_output"] = (_pool(g, config, hidden), (BATCH, config.width))
+                found["pooler_output"] = (_pool(g, config, hidden), (BATCH_AXIS, config.width))
             if (vectors := pretrained.vectors) and vectors.pools_whole_rows:
-                found["sentence_embedding"] = (add_vectors(g, vectors, hidden), (BATCH, vectors.entries(config.width)))
+                found["sentence_embedding"] = (
+                    add_vectors(g, vectors, hidden),
+                    (BATCH_AXIS, vectors.entries(config.width)),
+                )
             return found
         case "masked_lm":
-            return {"logits": (_masked_lm(g, config, hidden), (BATCH, LENGTH, config.vocab_size))}
+            return {"logits": (_masked_lm(g, config, hidden), (BATCH_AXIS, LENGTH_AXIS, config.vocab_size))}
         case "pretrain":
             follows = g.dense(_pool(g, config, hidden), "next_sentence")
             return {
-                "prediction_logits": (_masked_lm(g, config, hidden), (BATCH, LENGTH, config.vocab_size)),
-                "seq_relationship_logits": (follows, (BATCH, 2)),
+                "prediction_logits": (_masked_lm(g, config, hidden), (BATCH_AXIS, LENGTH_AXIS, config.vocab_size)),
+                "seq_relationship_logits": (follows, (BATCH_AXIS, 2)),
             }
         case "sequence" | "choice":
-            return {"logits": (g.dense(_pool(g, config, hidden), "classifier"), (BATCH, classes))}
+            return {"logits": (g.dense(_pool(g, config, hidden), "classifier"), (BATCH_AXIS, classes))}
         case "token" | "span":
             read = _pooler(g, config, hidden) if config.pooler.endswith("norm") else hidden
             logits = g.dense(read, "classifier")
             if pretrained.kind == "token":
-                return {"logits": (logits, (BATCH, LENGTH, classes))}
+                return {"logits": (logits, (BATCH_AXIS, LENGTH_AXIS, classes))}
             names = ("start_logits", "end_logits")
-            return {name: (entry(logits, index), (BATCH, LENGTH)) for index, name in enumerate(names)}
+            return {name: (entry(logits, index), (BATCH_AXIS, LENGTH_AXIS)) for index, name in enumerate(names)}
         case "discriminator":
-            replaced = g.dense(ACTIVATIONS[config.activation](g, g.dense(hidden, "dense")), "score")
-            return {"logits": (entry(replaced, 0), (BATCH, LENGTH))}
+            replaced = g.dense(ONNX_ACTIVATIONS[config.activation](g, g.dense(hidden, "dense")), "score")
+            return {"logits": (entry(replaced, 0), (BATCH_AXIS, LENGTH_AXIS))}
         case kind:
             raise AssertionError(kind)

@@ -4,7 +4,7 @@ from bert_jax.convert.export.onnx_builder import GraphBuilder
 from bert_jax.model.vectors import VectorConfig
 
 
-class Pooler:
+class PoolingGraph:
     """The poolings of a graph: the value of each, (batch, width), over hidden states (batch, length, width)."""
 
     def __init__(self, g: GraphBuilder, hidden: str) -> None:
@@ -50,7 +50,7 @@ class Pooler:
 
 def add_vectors(g: GraphBuilder, vectors: VectorConfig, hidden: str) -> str:
     """Return the vectors of texts: (batch, entries)."""
-    pooler = Pooler(g, hidden)
+    pooler = PoolingGraph(g, hidden)
     value = g.op("Concat", *(getattr(pooler, name)() for name in vectors.pooling), axis=-1)
     if vectors.normalize:
         length = g.op("ReduceL2", value, axes=[1], keepdims=1)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from bert_jax.convert.export.exported import named_outputs, read_description, write_beside
+from bert_jax.convert.export.exported import exported_outputs, read_description, write_beside
 from bert_jax.convert.hugging_face.weight_files import open_weights, write_weights
 from bert_jax.errors import UserError
 from bert_jax.files import read_bytes
@@ -32,7 +32,7 @@ def write_stablehlo(pretrained: Pretrained, folder: Path) -> Path:
     def apply(
         params: dict[str, jax.Array], tokens: jax.Array, segments: jax.Array, mask: jax.Array
     ) -> dict[str, jax.Array]:
-        return named_outputs(pretrained, module_of(pretrained, unflatten(params)), tokens, segments, mask)
+        return exported_outputs(pretrained, module_of(pretrained, unflatten(params)), tokens, segments, mask)
 
     weights = {path: np.asarray(value, np.float32) for path, value in pretrained.params.items()}
     abstract = {path: jax.ShapeDtypeStruct(value.shape, value.dtype) for path, value in weights.items()}

@@ -13,25 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from bert_jax.convert.hugging_face.hub_tensors import Tensors
+from bert_jax.convert.hugging_face.hub_tensors import HubTensors
 from bert_jax.convert.hugging_face.weight_files import Weights, open_adapter_weights
 from bert_jax.errors import UserError, listed, shown
 from bert_jax.files import SETTINGS_BYTES, read_json
 from bert_jax.wording import counted
 
-CONFIG = "adapter_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
 BEFORE_ALL = "base_model.model."
-TASKS = {"SEQ_CLS": "sequence", "TOKEN_CLS": "token", "QUESTION_ANS": "span", "FEATURE_EXTRACTION": "encoder"}
+ADAPTER_KINDS = {"SEQ_CLS": "sequence", "TOKEN_CLS": "token", "QUESTION_ANS": "span", "FEATURE_EXTRACTION": "encoder"}
 PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")  # the others change the base's weights, too
 # Keys of adapter_config.json that change nothing once the adapter is trained, or that the tensors say themselves.
-WITHOUT_EFFECT = {
+UNUSED_KEYS = {
     *("auto_mapping", "base_model_name_or_path", "bias", "corda_config", "ensure_weight_tying", "eva_config"),
     *("exclude_modules", "fan_in_fan_out", "inference_mode", "layers_pattern", "layers_to_transform", "loftq_config"),
     *("lora_dropout", "lora_ga_config", "megatron_core", "modules_to_save", "peft_type", "peft_version"),
     *("qalora_group_size", "revision", "runtime_config", "target_modules", "task_type", "lora_bias"),
 }
 OFF: tuple[Any, ...] = (None, False, "", [], {})
-READ = {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "init_lora_weights"}
+USED_KEYS = {"r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "init_lora_weights"}
 _PART = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
     r"(?:\.default)?(?:\.(?P<leaf>weight|bias))?"
@@ -41,7 +41,7 @@ _PATTERN = re.compile(r"\^?[\w.]+")  # of modules' names; any other regular expr
 MOST_PATTERNS = 4096
 _OTHER = re.compile(r"lora_|trainable_tokens|ia3_|oft_|vera_")
 LINEAR = ("lora_A.weight", "lora_B.weight")
-BIAS, MAGNITUDE = "lora_B.bias", "lora_magnitude_vector.weight"
+B_BIAS, MAGNITUDE = "lora_B.bias", "lora_magnitude_vector.weight"
 ORIGINAL = ".original_module."  # the head of the base, which modules_to_save replaced
 
 
@@ -56,7 +56,7 @@ class Adapter:
     @property
     def kind(self) -> str | None:
         """The kind of model that the adapter makes of its base; None where it is the base's own."""
-        return TASKS.get(str(self.table.get("task_type")))
+        return ADAPTER_KINDS.get(str(self.table.get("task_type")))
 
     @property
     def architecture(self) -> str | None:
@@ -69,7 +69,7 @@ class Adapter:
         """The factor of B A. Raises UserError where the matrices have another rank than config says."""
         said = self._number("rank_pattern", "r", 8, module)
         if said != rank:
-            raise UserError(f"{self.folder / CONFIG}: rank {said:g} for {module}, its matrices have {rank}")
+            raise UserError(f"{self.folder / ADAPTER_CONFIG}: rank {said:g} for {module}, its matrices have {rank}")
         alpha = self._number("alpha_pattern", "lora_alpha", 8, module)
         return alpha / (math.sqrt(rank) if self.table.get("use_rslora") else rank)
 
@@ -80,17 +80,17 @@ class Adapter:
                 value = other
                 break
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e9:
-            raise UserError(f"{self.folder / CONFIG}: {key} is {shown(value)}, a number is expected")
+            raise UserError(f"{self.folder / ADAPTER_CONFIG}: {key} is {shown(value)}, a number is expected")
         return float(value)
 
 
 def is_adapter(folder: Path) -> bool:
-    return (folder / CONFIG).is_file()
+    return (folder / ADAPTER_CONFIG).is_file()
 
 
 def read_adapter(folder: Path) -> Adapter:
     """Return what the adapter in `folder` says of itself. Raises UserError that names what is not plain LoRA in it."""
-    path = folder / CONFIG
+    path = folder / ADAPTER_CONFIG
     table = read_json(path, limit=SETTINGS_BYTES)
     kind = table.get("peft_type")
     if kind != "LORA":
@@ -98,7 +98,7 @@ def read_adapter(folder: Path) -> Adapter:
         raise UserError(
             f"{path}: {told}; LoRA is merged. Merge it in the library that made it, and save the whole model"
         )
-    on = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT | READ and value not in OFF}
+    on = {key: value for key, value in table.items() if key not in UNUSED_KEYS | USED_KEYS and value not in OFF}
     if table.get("init_lora_weights", True) not in PLAIN_STARTS:
         on["init_lora_weights"] = table["init_lora_weights"]
     if on:
@@ -118,7 +118,7 @@ def read_adapter(folder: Path) -> Adapter:
     return Adapter(folder, base[:200] if isinstance(base, str) and base else "one that it does not name", table)
 
 
-def merge(adapter: Adapter, tensors: Tensors, *, at: str, prefix: str) -> set[str]:
+def merge_adapter(adapter: Adapter, tensors: HubTensors, *, at: str, prefix: str) -> set[str]:
     """Change `tensors` so that they are read merged, and return the names of those that changed.
 
     `at` stands before the names of the encoder in `tensors`, `prefix` before them in the family's models with a head.
@@ -156,14 +156,14 @@ def merge(adapter: Adapter, tensors: Tensors, *, at: str, prefix: str) -> set[st
 
 
 def _update(
-    adapter: Adapter, weights: Weights, tensors: Tensors, module: str, place: str, parts: Mapping[str, str]
+    adapter: Adapter, weights: Weights, tensors: HubTensors, module: str, place: str, parts: Mapping[str, str]
 ) -> set[str]:
     """Change the weight, and where there is a bias of B that, of one module; what they are called in `tensors`."""
     where = f"{weights.source}: {module}"
     name, bias = f"{place}.weight", f"{place}.bias"
     table = "lora_embedding_A.weight" in parts
     before, after = ("lora_embedding_A.weight", "lora_embedding_B.weight") if table else LINEAR
-    extra = parts.keys() - {before, after, BIAS, MAGNITUDE}
+    extra = parts.keys() - {before, after, B_BIAS, MAGNITUDE}
     if extra or before not in parts or after not in parts:
         raise UserError(f"{where} has {listed(sorted(parts))}; one matrix A and one B are expected")
     if name not in tensors.names():
@@ -194,11 +194,11 @@ def _update(
     if MAGNITUDE in parts and weights[parts[MAGNITUDE]].shape not in ((rows,), (rows, 1), (1, rows)):
         raise UserError(f"{where}: a magnitude of shape {weights[parts[MAGNITUDE]].shape} for {rows} rows")
     tensors.change(name, merged)
-    if BIAS not in parts:
+    if B_BIAS not in parts:
         return {name}
-    if MAGNITUDE in parts or bias not in tensors.names() or weights[parts[BIAS]].shape != tensors.shape(bias):
+    if MAGNITUDE in parts or bias not in tensors.names() or weights[parts[B_BIAS]].shape != tensors.shape(bias):
         raise UserError(f"{where}: a bias of B that has no place in the base. Merge it in peft")
-    tensors.change(bias, lambda array: array + np.float32(scale) * read(BIAS))
+    tensors.change(bias, lambda array: array + np.float32(scale) * read(B_BIAS))
     return {name, bias}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.hugging_face import tensor_names
-from bert_jax.convert.hugging_face.family import ARCHITECTURES, OTHER_ARCHITECTURES, Family, Table
+from bert_jax.convert.hugging_face.family import ARCHITECTURES, OTHER_ARCHITECTURES, ConfigTable, Family
 from bert_jax.errors import UserError, shown
 
 NOT_AN_ENCODER = {"is_decoder": False, "add_cross_attention": False}
@@ -25,7 +25,7 @@ BERT_FIELDS = {
 }
 
 
-def _roberta_positions(fields: Table, table: Table) -> None:
+def _roberta_positions(fields: ConfigTable, table: ConfigTable) -> None:
     """Positions are counted from the id of the padding, plus one. Hugging Face's create_position_ids_from_input_ids."""
     pad = table.get("pad_token_id", 1)
     if type(pad) is not int or not 0 <= pad < fields["max_length"]:
@@ -34,23 +34,23 @@ def _roberta_positions(fields: Table, table: Table) -> None:
     fields["max_length"] -= fields["first_position"]
 
 
-def _roberta_table(config: ModelConfig, table: Table) -> None:
+def _roberta_table(config: ModelConfig, table: ConfigTable) -> None:
     table["max_position_embeddings"] = config.position_rows
     table["pad_token_id"] = config.first_position - 1
 
 
-def _electra_tables(fields: Table, table: Table) -> None:
+def _electra_tables(fields: ConfigTable, table: ConfigTable) -> None:
     width = table.get("embedding_size", 128)
     if type(width) is not int:
         raise UserError(f"embedding_size is {shown(width)}, int is expected")
     fields["embedding_width"] = None if width == fields["width"] else width
 
 
-def _electra_table(config: ModelConfig, table: Table) -> None:
+def _electra_table(config: ModelConfig, table: ConfigTable) -> None:
     table["embedding_size"] = config.table_width
 
 
-def _modernbert_attention(fields: Table, table: Table) -> None:
+def _modernbert_attention(fields: ConfigTable, table: ConfigTable) -> None:
     every = table.get("global_attn_every_n_layers", 3)
     window = table.get("local_attention", 128)
     pooling = table.get("classifier_pooling", "cls")
@@ -61,7 +61,9 @@ def _modernbert_attention(fields: Table, table: Table) -> None:
     kinds = table.get("layer_types")
     rotary = _table(table, "rope_parameters")
     full, local = _table(rotary, "full_attention"), _table(rotary, "sliding_attention")
-    scaled = [part for part in (full, local) if part.get("rope_type", "default") != "default" or part.keys() - PLAIN]
+    scaled = [
+        part for part in (full, local) if part.get("rope_type", "default") != "default" or part.keys() - ROPE_KEYS
+    ]
     if scaled or table.get("rope_scaling"):
         told = shown(scaled[0] if scaled else table["rope_scaling"])
         raise UserError(f"rotary positions {told}; only plain ones, of rope_theta alone, are supported")
@@ -85,10 +87,10 @@ def _modernbert_attention(fields: Table, table: Table) -> None:
     }
 
 
-PLAIN = {"rope_type", "rope_theta"}
+ROPE_KEYS = {"rope_type", "rope_theta"}
 
 
-def _table(table: Table, key: str) -> Table:
+def _table(table: ConfigTable, key: str) -> ConfigTable:
     value = table.get(key) or {}
     if not isinstance(value, dict):
         raise UserError(f"{key} is {shown(value)}, an object is expected")
@@ -101,7 +103,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _modernbert_table(config: ModelConfig, table: Table) -> None:
+def _modernbert_table(config: ModelConfig, table: ConfigTable) -> None:
     bases = {"full_attention": config.rotary_base, "sliding_attention": config.local_rotary_base}
     table |= {
         "embedding_dropout": config.dropout,
@@ -116,7 +118,7 @@ def _modernbert_table(config: ModelConfig, table: Table) -> None:
     }
 
 
-BERT = Family(
+BERT_FAMILY = Family(
     name="bert",
     prefix="bert.",
     classes="Bert",
@@ -127,8 +129,8 @@ BERT = Family(
     fields=BERT_FIELDS,
     fixed={**NOT_AN_ENCODER, "position_embedding_type": "absolute"},
 )
-ROBERTA = dataclasses.replace(
-    BERT,
+ROBERTA_FAMILY = dataclasses.replace(
+    BERT_FAMILY,
     name="roberta",
     prefix="roberta.",
     classes="Roberta",
@@ -139,14 +141,14 @@ ROBERTA = dataclasses.replace(
     finish=_roberta_positions,
     start=_roberta_table,
 )
-DISTILBERT = Family(
+DISTILBERT_FAMILY = Family(
     name="distilbert",
     prefix="distilbert.",
     classes="DistilBert",
     encoder=tensor_names.distilbert_encoder,
     heads=tensor_names.DISTILBERT_HEADS,
     tied=tensor_names.DISTILBERT_TIED,
-    token_table=BERT.token_table,
+    token_table=BERT_FAMILY.token_table,
     fields={
         "vocab_size": ("vocab_size", 30522),
         "width": ("dim", 768),
@@ -161,8 +163,8 @@ DISTILBERT = Family(
     fixed={},
     shape={"segments": 0, "pooler": "relu"},
 )
-ELECTRA = dataclasses.replace(
-    BERT,
+ELECTRA_FAMILY = dataclasses.replace(
+    BERT_FAMILY,
     name="electra",
     prefix="electra.",
     classes="Electra",
@@ -171,7 +173,7 @@ ELECTRA = dataclasses.replace(
     fields={**BERT_FIELDS, "width": ("hidden_size", 256), "heads": ("num_attention_heads", 4)}
     | {"mlp_width": ("intermediate_size", 1024)},
     fixed={
-        **BERT.fixed,
+        **BERT_FAMILY.fixed,
         "summary_type": "first",
         "summary_use_proj": True,
         "summary_activation": "gelu",
@@ -181,7 +183,7 @@ ELECTRA = dataclasses.replace(
     finish=_electra_tables,
     start=_electra_table,
 )
-MODERNBERT = Family(
+MODERNBERT_FAMILY = Family(
     name="modernbert",
     prefix="model.",
     classes="ModernBert",
@@ -224,13 +226,13 @@ MODERNBERT = Family(
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
-        BERT,
-        ROBERTA,
-        DISTILBERT,
-        ELECTRA,
-        MODERNBERT,
-        dataclasses.replace(ROBERTA, name="xlm-roberta", classes="XLMRoberta"),
-        dataclasses.replace(ROBERTA, name="camembert", classes="Camembert"),
+        BERT_FAMILY,
+        ROBERTA_FAMILY,
+        DISTILBERT_FAMILY,
+        ELECTRA_FAMILY,
+        MODERNBERT_FAMILY,
+        dataclasses.replace(ROBERTA_FAMILY, name="xlm-roberta", classes="XLMRoberta"),
+        dataclasses.replace(ROBERTA_FAMILY, name="camembert", classes="Camembert"),
     )
 }
 
@@ -250,7 +252,7 @@ def family_without_name(architectures: Any, tensors: Iterable[str]) -> Family | 
     if named:
         return None
     parts = {name.partition(".")[0] for name in tensors}
-    told_apart = (BERT, ROBERTA, DISTILBERT, ELECTRA)  # "model." is anyone's
+    told_apart = (BERT_FAMILY, ROBERTA_FAMILY, DISTILBERT_FAMILY, ELECTRA_FAMILY)  # "model." is anyone's
     return next((family for family in told_apart if family.prefix.removesuffix(".") in parts), None)
 
 

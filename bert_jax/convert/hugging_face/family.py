@@ -9,10 +9,10 @@ from bert_jax.convert.hugging_face import tensor_names
 from bert_jax.convert.rules import Rule
 from bert_jax.errors import UserError, shown
 
-Table = dict[str, Any]
+ConfigTable = dict[str, Any]
 MOST_BLOCKS = 512  # a config.json that says more is not believed
 
-ACTIVATIONS = {
+HF_ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -67,17 +67,17 @@ class Family:
     fixed: Mapping[str, Any]
     shape: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     masked_lm_activation: str | None = None
-    finish: Callable[[Table, Table], None] = lambda fields, table: None
-    start: Callable[[ModelConfig, Table], None] = lambda config, table: None
+    finish: Callable[[ConfigTable, ConfigTable], None] = lambda fields, table: None
+    start: Callable[[ModelConfig, ConfigTable], None] = lambda config, table: None
 
-    def read(self, table: Table, where: str) -> ModelConfig:
+    def read(self, table: ConfigTable, where: str) -> ModelConfig:
         """The model that config.json describes. Raises UserError that lists all it asks for that we do not compute."""
         problems = [
             f"{key} is {shown(table[key])}, only {value!r} is supported"
             for key, value in self.fixed.items()
             if table.get(key, value) != value
         ]
-        fields: Table = dict(self.shape)
+        fields: ConfigTable = dict(self.shape)
         for ours, (theirs, default) in self.fields.items():
             value = table.get(theirs, default)
             kind = type(default)
@@ -87,12 +87,12 @@ class Family:
                 problems.append(f"{theirs} is {shown(value)}, {kind.__name__} is expected")
             fields[ours] = value
         activation = fields["activation"]
-        if isinstance(activation, str) and activation not in ACTIVATIONS:
-            problems.append(f"activation {shown(activation)} is not among {', '.join(ACTIVATIONS)}")
+        if isinstance(activation, str) and activation not in HF_ACTIVATIONS:
+            problems.append(f"activation {shown(activation)} is not among {', '.join(HF_ACTIVATIONS)}")
         if not problems:
             if fields["depth"] > MOST_BLOCKS:
                 problems.append(f"{fields['depth']} layers, more than {MOST_BLOCKS}")
-            fields["activation"] = ACTIVATIONS[activation]
+            fields["activation"] = HF_ACTIVATIONS[activation]
             if self.masked_lm_activation not in (None, fields["activation"]):
                 fields["masked_lm_activation"] = self.masked_lm_activation
             try:
@@ -103,9 +103,9 @@ class Family:
                 problems.append(str(error))
         raise UserError(f"{where}: {'; '.join(problems)}")
 
-    def write(self, config: ModelConfig) -> Table:
+    def write(self, config: ModelConfig) -> ConfigTable:
         """The part of config.json that describes the model."""
-        table: Table = {"model_type": self.name}
+        table: ConfigTable = {"model_type": self.name}
         for ours, (theirs, _) in self.fields.items():
             table[theirs] = getattr(config, ours)
         key = self.fields["activation"][0]

@@ -24,7 +24,7 @@ TOLD = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class ModelKind:
     """The kind of model in a folder; `leftover` are tensors of a head that no kind has, `notes` what was decided."""
 
     kind: str
@@ -32,7 +32,7 @@ class Held:
     notes: tuple[str, ...] = ()
 
 
-def kind_of(family: Family, table: Mapping[str, Any], there: Collection[str], at: str, where: str) -> Held:
+def kind_of(family: Family, table: Mapping[str, Any], there: Collection[str], at: str, where: str) -> ModelKind:
     """Return what the class in config.json and the tensors say together; `at` is the prefix of the encoder's names.
 
     A head of which nothing is there is not missed, and said. Of one that is there in part the rest is missing: that is
@@ -42,7 +42,7 @@ def kind_of(family: Family, table: Mapping[str, Any], there: Collection[str], at
     kind = _kind_named(family, named)
     if kind is None:
         kind = _by_its_tensors(family, there, at, TELLING)
-        return Held(kind, notes=(f"of the class {shown(named)}, which is not known, {TOLD[kind]} is read",))
+        return ModelKind(kind, notes=(f"of the class {shown(named)}, which is not known, {TOLD[kind]} is read",))
     if kind in ("encoder", "masked_lm"):
         fuller = _by_its_tensors(family, there, at, ("masked_lm", "discriminator"))
         kind = kind if fuller == "encoder" else fuller
@@ -59,7 +59,7 @@ def kind_of(family: Family, table: Mapping[str, Any], there: Collection[str], at
     if kind == "encoder":
         leftover = tuple(sorted(_of_head(family, "next_sentence", at) & set(there)))
         notes += [f"{listed(leftover)}: left out, no kind of model has this head alone"] * bool(leftover)
-    return Held(kind, leftover, tuple(notes))
+    return ModelKind(kind, leftover, tuple(notes))
 
 
 def class_named(family: Family, table: Mapping[str, Any], where: str) -> str:

@@ -11,18 +11,18 @@ from bert_jax.convert.hugging_face.families import FAMILIES
 from bert_jax.convert.hugging_face.family import Family
 from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16
 from bert_jax.convert.hugging_face.weight_files import Weights
-from bert_jax.convert.rules import MOST_LEFT_OUT
+from bert_jax.convert.rules import MAX_NOTED_TENSORS
 from bert_jax.errors import UserError, listed
 from bert_jax.trees import Shape
 
 BUFFERS = re.compile(r"(^|\.)(position_ids|token_type_ids|inv_freq|num_batches_tracked)$")
-OLD_NAMES = ((re.compile(r"(?<=LayerNorm\.)gamma$"), "weight"), (re.compile(r"(?<=LayerNorm\.)beta$"), "bias"))
+OLD_TENSOR_NAMES = ((re.compile(r"(?<=LayerNorm\.)gamma$"), "weight"), (re.compile(r"(?<=LayerNorm\.)beta$"), "bias"))
 ANYONES = "model."  # ModernBERT's prefix, and that of many a wrapper
 
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-class Tensors:
+class HubTensors:
     """Tensors by name, read one at a time: LayerNorm's gamma and beta are weight and bias, buffers are not there.
 
     A tensor may be dropped, renamed, replaced by one of another file, or changed when it is read; `notes` has what the
@@ -73,7 +73,7 @@ class Tensors:
         return [name for name in self._places if self.dtype(name) not in floating]
 
 
-def unwrap(tensors: Tensors, family: Family, *, ignore_extra: bool) -> tuple[str, str]:
+def unwrap(tensors: HubTensors, family: Family, *, ignore_extra: bool) -> tuple[str, str]:
     """Take away what a wrapper put before all names ("model.", "module."), and say what is left before the encoder's.
 
     Returns the prefix of the encoder's names, the family's own
@@ -104,7 +104,7 @@ def unwrap(tensors: Tensors, family: Family, *, ignore_extra: bool) -> tuple[str
             f"({listed(outside)}): a model of a class of its own. --ignore-extra of `bert-jax convert` leaves them out"
         )
     if outside:
-        tensors.notes.append(f"left out, not under `{wrapper}`: {listed(outside, MOST_LEFT_OUT)}")
+        tensors.notes.append(f"left out, not under `{wrapper}`: {listed(outside, MAX_NOTED_TENSORS)}")
     for name in outside:
         tensors.drop(name)
     tensors.notes.append(f"`{wrapper}` before all names was taken away")
@@ -113,7 +113,7 @@ def unwrap(tensors: Tensors, family: Family, *, ignore_extra: bool) -> tuple[str
     return at, wrapper
 
 
-def drop_tied(tensors: Tensors, family: Family, at: str) -> dict[str, str]:
+def drop_tied(tensors: HubTensors, family: Family, at: str) -> dict[str, str]:
     """Drop names that repeat another tensor, and return which did. Raises UserError where they differ.
 
     Where the other is not there, the tensor was kept under this name only, and gets the other.
@@ -140,6 +140,6 @@ def _is_floating(kind: Any) -> bool:
 
 
 def _today(name: str) -> str:
-    for old, new in OLD_NAMES:
+    for old, new in OLD_TENSOR_NAMES:
         name = old.sub(new, name)
     return name

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, merge, read_adapter
+from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, merge_adapter, read_adapter
 from bert_jax.convert.hugging_face.families import family_named, family_of, family_without_name
-from bert_jax.convert.hugging_face.family import Family, Table
+from bert_jax.convert.hugging_face.family import ConfigTable, Family
 from bert_jax.convert.hugging_face.head_kinds import kind_of
-from bert_jax.convert.hugging_face.hub_tensors import Tensors, drop_tied, unwrap
+from bert_jax.convert.hugging_face.hub_tensors import HubTensors, drop_tied, unwrap
 from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16
 from bert_jax.convert.hugging_face.weight_files import has_weights, open_weights, write_weights
-from bert_jax.convert.rules import MOST_LEFT_OUT, extra_tensors, read_tensors, to_theirs
+from bert_jax.convert.rules import MAX_NOTED_TENSORS, extra_tensors, read_with_rules, to_theirs
 from bert_jax.errors import UserError, listed, shown
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.pretrained import (
@@ -40,10 +40,10 @@ from bert_jax.text.wordpiece import WordPieceTokenizer
 
 T = TypeVar("T")
 
-CONFIG = "config.json"
+MODEL_CONFIG = "config.json"
 MAX_CONFIG_BYTES = 50_000_000
 MOST_LEVELS = 32
-MOST_CLASSES = 1 << 16
+MAX_LABELS = 1 << 16
 PROBLEMS = {
     "single_label_classification": SINGLE_LABEL,
     "multi_label_classification": MULTI_LABEL,
@@ -56,7 +56,7 @@ QUANTISED = "quantised models are not read. Save it in floating point, in transf
 
 def is_huggingface(folder: Path) -> bool:
     """Return whether the folder holds a model of the library, or an adapter to one."""
-    return (folder / CONFIG).is_file() or is_adapter(folder)
+    return (folder / MODEL_CONFIG).is_file() or is_adapter(folder)
 
 
 def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
@@ -67,10 +67,10 @@ def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pret
     """
     adapter = read_adapter(folder) if is_adapter(folder) else None
     whole = _whole(folder, adapter, options)
-    table = read_table(whole / CONFIG)
-    where = str(whole / CONFIG)
+    table = read_config(whole / MODEL_CONFIG)
+    where = str(whole / MODEL_CONFIG)
     problems: list[str] = []
-    tensors = _noted(problems, lambda: Tensors(open_weights(whole)))
+    tensors = _noted(problems, lambda: HubTensors(open_weights(whole)))
     with_tokenizer = folder if has_tokenizer(folder) else whole  # an adapter's folder may have one
     tokenizer = _noted(problems, lambda: read_tokenizer(with_tokenizer, lowercase=options.lowercase))
     family = _noted(problems, lambda: _family(table, tensors.names() if tensors else (), where))
@@ -105,7 +105,7 @@ class _Layout:
     plain     whether transformers opens the folder as it is and computes the same
     """
 
-    table: Table
+    table: ConfigTable
     at: str
     adapter: Adapter | None
     changed: set[str]
@@ -118,8 +118,10 @@ def _whole(folder: Path, adapter: Adapter | None, options: ReadOptions) -> Path:
     if base is not None:
         if adapter is None:
             raise UserError(f"{folder}: no adapter, so there is nothing to merge into --base {base}")
-        if not (base / CONFIG).is_file() or is_adapter(base):
-            raise UserError(f"--base {base}: the folder of a whole model, with {CONFIG} and no adapter, is expected")
+        if not (base / MODEL_CONFIG).is_file() or is_adapter(base):
+            raise UserError(
+                f"--base {base}: the folder of a whole model, with {MODEL_CONFIG} and no adapter, is expected"
+            )
         return base
     if adapter is None or has_weights(folder):
         return folder
@@ -130,7 +132,7 @@ def _whole(folder: Path, adapter: Adapter | None, options: ReadOptions) -> Path:
 
 
 def _layout(
-    family: Family, table: Table, tensors: Tensors, adapter: Adapter | None, options: ReadOptions, where: str
+    family: Family, table: ConfigTable, tensors: HubTensors, adapter: Adapter | None, options: ReadOptions, where: str
 ) -> _Layout:
     if table.get("quantization_config") is not None:
         raise UserError(f"{where}: {quantised_by(table)}; {QUANTISED}")
@@ -138,7 +140,7 @@ def _layout(
     own = table.get("local_rope_theta", 0) is not None  # transformers 5 fails on null
     if adapter is None:
         return _Layout(table, at, None, set(), plain=own and not wrapper)
-    changed = merge(adapter, tensors, at=at, prefix=family.prefix)
+    changed = merge_adapter(adapter, tensors, at=at, prefix=family.prefix)
     table = dict(table)
     if adapter.kind or adapter.architecture:
         table["architectures"] = [family.architecture(adapter.kind) if adapter.kind else adapter.architecture]
@@ -148,10 +150,10 @@ def _layout(
 
 
 def _fitted(
-    folder: Path, family: Family, layout: _Layout, model: ModelConfig, tensors: Tensors, options: ReadOptions
+    folder: Path, family: Family, layout: _Layout, model: ModelConfig, tensors: HubTensors, options: ReadOptions
 ) -> Pretrained:
     """The model, all but its tokenizer. Raises UserError with all that does not fit."""
-    where, at, table = str(folder / CONFIG), layout.at, layout.table
+    where, at, table = str(folder / MODEL_CONFIG), layout.at, layout.table
     if model.depth > len(tensors.names()):  # before that many are built
         raise UserError(
             f"{where}: {model.depth} layers, and all of {tensors.source} are {len(tensors.names())} tensors"
@@ -177,13 +179,13 @@ def _fitted(
     for name in {*held.leftover, *left_out}:
         tensors.drop(name)
     if left_out:
-        tensors.notes.append(f"left out: {listed(left_out, MOST_LEFT_OUT)}")
+        tensors.notes.append(f"left out: {listed(left_out, MAX_NOTED_TENSORS)}")
     has_pooler = any(name.startswith("encoder/pooler") for rule in rules for name in rule.ours)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
     source = str(tensors.source)
     if whole := tensors.of_whole_numbers():
         raise UserError(f"{source}: {whole[0]} is of whole numbers; {QUANTISED}")
-    params = read_tensors(rules, tensors, shapes, vocab_size=model.vocab_size, where=source)
+    params = read_with_rules(rules, tensors, shapes, vocab_size=model.vocab_size, where=source)
     dtypes = {rule.ours[0]: "float32" if layout.adapter else str(tensors.dtype(rule.theirs)) for rule in rules}
     dtype = dtypes[rules[0].ours[0]]
     origin = {
@@ -196,10 +198,20 @@ def _fitted(
         "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
         **({} if layout.plain else {"plain": False}),
     }
-    return Pretrained(str(folder), kind, model, None, params, labels, problem, origin=origin, activation=activation)
+    return Pretrained(
+        where=str(folder),
+        kind=kind,
+        model=model,
+        tokenizer=None,
+        params=params,
+        labels=labels,
+        problem=problem,
+        origin=origin,
+        activation=activation,
+    )
 
 
-def quantised_by(table: Table) -> str:
+def quantised_by(table: ConfigTable) -> str:
     """Say what made the numbers of a quantised model, from config.json."""
     about = table["quantization_config"] if isinstance(table["quantization_config"], dict) else {}
     on = {key.removeprefix("_") for key, value in about.items() if value is True}
@@ -210,14 +222,16 @@ def quantised_by(table: Table) -> str:
     return f"{told}, to {shown(bits)} bits" if bits else told
 
 
-def _labels_of_adapter(family: Family, table: Table, tensors: Tensors, kind: str, at: str, where: str) -> Table:
+def _labels_of_adapter(
+    family: Family, table: ConfigTable, tensors: HubTensors, kind: str, at: str, where: str
+) -> ConfigTable:
     """The table with as many labels as the adapter's head has outputs: an adapter holds no names of its own."""
     head = next((rule.theirs for rule in family.heads[kind](at) if rule.ours == ("classifier/kernel",)), "")
     if head not in tensors.names() or len(_labels(table, where)[0]) == (rows := tensors.shape(head)[0]):
         return table
     tensors.notes.append(f"the base has other labels than the adapter's {rows} outputs: they are LABEL_0 and so on")
     rest = {key: value for key, value in table.items() if key not in ("label2id", "num_labels")}
-    return {**rest, "id2label": {str(i): f"LABEL_{i}" for i in range(min(rows, MOST_CLASSES))}}
+    return {**rest, "id2label": {str(i): f"LABEL_{i}" for i in range(min(rows, MAX_LABELS))}}
 
 
 def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
@@ -233,8 +247,8 @@ def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
         tensors[rule.theirs] = array.astype(_dtype(others.get(rule.ours[0], dtype)), copy=False)
     for name, repeats in origin.get("tied", {}).items():
         tensors[name] = tensors[repeats]
-    table = {**origin.get("config", {}), **config_table(pretrained, family)}
-    (folder / CONFIG).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = {**origin.get("config", {}), **hf_config_table(pretrained, family)}
+    (folder / MODEL_CONFIG).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_weights(folder, tensors)
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
@@ -247,7 +261,7 @@ def _write_length(path: Path, max_length: int) -> None:
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def config_table(pretrained: Pretrained, family: Family) -> Table:
+def hf_config_table(pretrained: Pretrained, family: Family) -> ConfigTable:
     """config.json of a model."""
     dtype = pretrained.origin.get("dtype", "float32")
     table = {
@@ -268,7 +282,7 @@ def config_table(pretrained: Pretrained, family: Family) -> Table:
     return table
 
 
-def read_table(path: Path) -> Table:
+def read_config(path: Path) -> ConfigTable:
     """The JSON object in a configuration file."""
     if path.is_file() and path.stat().st_size > MAX_CONFIG_BYTES:
         raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES} bytes; not a configuration")
@@ -319,21 +333,19 @@ def _noted(problems: list[str], step: Callable[[], T]) -> T | None:
         return None
 
 
-def _family(table: Table, tensors: Collection[str], where: str) -> Family:
+def _family(table: ConfigTable, tensors: Collection[str], where: str) -> Family:
     named = table.get("model_type")
     early = family_without_name(table.get("architectures"), tensors) if named is None else None
     return early or family_named(named, where)
 
 
-def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
+def _labels(table: ConfigTable, where: str) -> tuple[tuple[str, ...], str]:
     """The classes in the order of the outputs, and the kind of problem."""
     by_id = table.get("id2label")
     if by_id is None:
         count = table.get("num_labels", 2)
-        if type(count) is not int or not 1 <= count <= MOST_CLASSES:
-            raise UserError(
-                f"{where}: num_labels is {shown(count)}; a whole number from 1 to {MOST_CLASSES} is expected"
-            )
+        if type(count) is not int or not 1 <= count <= MAX_LABELS:
+            raise UserError(f"{where}: num_labels is {shown(count)}; a whole number from 1 to {MAX_LABELS} is expected")
         by_id = {str(i): f"LABEL_{i}" for i in range(count)}
     try:
         labels = tuple(str(by_id[str(i)]) for i in range(len(by_id)))
@@ -351,7 +363,7 @@ def _labels(table: Table, where: str) -> tuple[tuple[str, ...], str]:
     return labels, PROBLEMS[problem] if problem else REGRESSION if len(labels) == 1 else SINGLE_LABEL
 
 
-def _activation(table: Table, problem: str, outputs: int, where: str) -> Activation:
+def _activation(table: ConfigTable, problem: str, outputs: int, where: str) -> Activation:
     """Return what the scores of a regression go through, as transformers' pipeline and CrossEncoder have it.
 
     A CrossEncoder's settings decide. Else it is the sigmoid for one output where no problem_type calls it a regression.

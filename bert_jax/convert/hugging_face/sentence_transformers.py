@@ -5,18 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bert_jax.convert.hugging_face.model_folder import activation_of, read_huggingface, read_table, write_huggingface
+from bert_jax.convert.hugging_face.model_folder import activation_of, read_config, read_huggingface, write_huggingface
 from bert_jax.convert.hugging_face.sentence_transformers_settings import (
-    ABOUT,
     CROSS_ENCODER,
+    MODEL_SETTINGS,
     MODULE_KEYS,
     NORMALIZE_KEYS,
-    TRANSFORMER,
-    about_table,
+    TRANSFORMER_SETTINGS,
     check_keys,
+    model_settings_table,
     pooling_table,
     prompts_of,
-    read_about,
+    read_model_settings,
     read_pooling,
     read_transformer,
 )
@@ -29,7 +29,7 @@ from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.wording import article
 
 MODULES, POOLING, NORMALIZE = "modules.json", "1_Pooling", "2_Normalize"
-PACKAGE = "sentence_transformers."
+ST_PACKAGE = "sentence_transformers."
 AFTER_POOLING = ("Normalize", "Dropout")  # dropout is for training
 
 
@@ -47,7 +47,7 @@ def read_sentence_transformers(folder: Path, options: ReadOptions = ReadOptions(
 
     Raises UserError for modules and settings that are not computed here.
     """
-    kind, about = read_about(folder)
+    kind, about = read_model_settings(folder)
     modules = _read_modules(folder / MODULES)
     inner = folder / modules[0][1]
     settings, path = read_transformer(inner, kind)
@@ -62,7 +62,9 @@ def read_sentence_transformers(folder: Path, options: ReadOptions = ReadOptions(
             f"{folder}: a {CROSS_ENCODER} over {article(model.kind)} model; a sequence classifier is supported"
         )
     if about.get("activation_fn") is not None:  # goes before what config.json names
-        model = model.changed(activation=activation_of(about["activation_fn"], model.problem, str(folder / ABOUT)))
+        model = model.changed(
+            activation=activation_of(about["activation_fn"], model.problem, str(folder / MODEL_SETTINGS))
+        )
     if settings.get("do_lower_case") and not lowercases(model.tokenizer):
         way = ". --lowercase takes it as uncased" if isinstance(model.tokenizer, WordPieceTokenizer) else ""
         raise UserError(f"{path}: do_lower_case, and the tokenizer itself does not; that is not supported{way}")
@@ -86,13 +88,13 @@ def _read_vectors(folder: Path, about: dict[str, Any], modules: list[tuple[str, 
     for kind, inner in modules:
         path = folder / inner / "config.json"
         if kind == "Normalize" and path.is_file():
-            check_keys(read_table(path), NORMALIZE_KEYS, str(path))
+            check_keys(read_config(path), NORMALIZE_KEYS, str(path))
     pooling, include_prompt = read_pooling(folder / modules[1][1] / "config.json")
     return VectorConfig(
         pooling,
         normalize="Normalize" in kinds,
         width=about.get("truncate_dim"),
-        prompts=prompts_of(about, folder / ABOUT),
+        prompts=prompts_of(about, folder / MODEL_SETTINGS),
         prompt=about.get("default_prompt_name"),
         include_prompt=include_prompt,
         similarity=about.get("similarity_fn_name") or "cosine",
@@ -105,8 +107,10 @@ def _check_cross_encoder(folder: Path, about: dict[str, Any], modules: list[tupl
     if kinds != ["Transformer"]:
         raise UserError(f"{folder / MODULES}: a {CROSS_ENCODER} of {', '.join(kinds)}; one Transformer is supported")
     name = about.get("default_prompt_name")
-    if name is not None and prompts_of(about, folder / ABOUT)[name]:
-        raise UserError(f"{folder / ABOUT}: default_prompt_name {name!r}; prompts of a {CROSS_ENCODER} are not read")
+    if name is not None and prompts_of(about, folder / MODEL_SETTINGS)[name]:
+        raise UserError(
+            f"{folder / MODEL_SETTINGS}: default_prompt_name {name!r}; prompts of a {CROSS_ENCODER} are not read"
+        )
 
 
 def write_sentence_transformers(pretrained: Pretrained, folder: Path) -> None:
@@ -122,15 +126,15 @@ def write_sentence_transformers(pretrained: Pretrained, folder: Path) -> None:
     write_huggingface(encoder, folder)
     modules = [("Transformer", ""), ("Pooling", POOLING)] + [("Normalize", NORMALIZE)] * vectors.normalize
     entries = [
-        {"idx": i, "name": str(i), "path": path, "type": f"{PACKAGE}models.{kind}"}
+        {"idx": i, "name": str(i), "path": path, "type": f"{ST_PACKAGE}models.{kind}"}
         for i, (kind, path) in enumerate(modules)
     ]
     for _, path in modules:
         (folder / path).mkdir(exist_ok=True)
     _write(folder / MODULES, entries)
     _write(folder / POOLING / "config.json", pooling_table(vectors, encoder.model.width))
-    _write(folder / TRANSFORMER, {"max_seq_length": max_length, "do_lower_case": False})
-    _write(folder / ABOUT, about_table(vectors))
+    _write(folder / TRANSFORMER_SETTINGS, {"max_seq_length": max_length, "do_lower_case": False})
+    _write(folder / MODEL_SETTINGS, model_settings_table(vectors))
 
 
 def _read_modules(path: Path) -> list[tuple[str, str]]:
@@ -144,7 +148,7 @@ def _read_modules(path: Path) -> list[tuple[str, str]]:
         name, inner = entry.get("type"), entry.get("path")
         if not isinstance(name, str) or not isinstance(inner, str):
             raise UserError(f"{path}: a module of type {name!r} at path {inner!r}; two texts are expected")
-        if not name.startswith(PACKAGE):
+        if not name.startswith(ST_PACKAGE):
             raise UserError(f"{path}: {name} is code of the folder's own, which is not run")
         kind = name.rpartition(".")[2]
         if inner in (".", "..") or "/" in inner or "\\" in inner:

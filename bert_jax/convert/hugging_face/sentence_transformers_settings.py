@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bert_jax.convert.hugging_face.model_folder import read_table
+from bert_jax.convert.hugging_face.family import ConfigTable
+from bert_jax.convert.hugging_face.model_folder import read_config
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import SIMILARITIES, VectorConfig
 from bert_jax.terminal import note
 
-ABOUT, TRANSFORMER = "config_sentence_transformers.json", "sentence_bert_config.json"
+MODEL_SETTINGS, TRANSFORMER_SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
 EARLY_FAMILIES = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 EARLY_NAMES = tuple(f"sentence_{family}_config.json" for family in EARLY_FAMILIES)  # of TRANSFORMER
-FLAGS = {  # of a pooling's older files, in the order in which several are put side by side
+POOLING_FLAGS = {  # of a pooling's older files, in the order in which several are put side by side
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -26,7 +27,6 @@ FLAGS = {  # of a pooling's older files, in the order in which several are put s
 OFFERED = ("query", "document")  # prompts that every embedder has, empty where its files do not say them
 EMBEDDER, CROSS_ENCODER = "SentenceTransformer", "CrossEncoder"
 
-Table = dict[str, Any]
 Accepts = Callable[[Any], bool]
 
 
@@ -87,7 +87,7 @@ TRANSFORMER_KEYS: Mapping[str, Accepts] = {
 }
 POOLING_KEYS: Mapping[str, Accepts] = {
     **dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), _anything),  # the model's width, said again
-    **dict.fromkeys(FLAGS, _flag),
+    **dict.fromkeys(POOLING_FLAGS, _flag),
     "pooling_mode": _names,
     "include_prompt": _flag,
 }
@@ -98,13 +98,14 @@ MODULE_KEYS: Mapping[str, Accepts] = {
     **dict.fromkeys(("idx", "name", "path", "type"), _anything),
     "kwargs": _empty,  # names of arguments that are handed on to the module
 }
-TASKS = {  # what the module Transformer does in each kind of model: its task, the model's output, the module's
+# The settings of the module Transformer in each kind of model: task, output of the model, output of the module.
+TRANSFORMER_TASKS = {
     EMBEDDER: ("feature-extraction", "last_hidden_state", "token_embeddings"),
     CROSS_ENCODER: ("sequence-classification", "logits", "scores"),
 }
 
 
-def check_keys(table: Table, known: Mapping[str, Accepts], where: str) -> None:
+def check_keys(table: ConfigTable, known: Mapping[str, Accepts], where: str) -> None:
     """Raise UserError for a key that is not known, or whose value is not supported."""
     if unknown := sorted(table.keys() - known.keys()):
         raise UserError(
@@ -116,18 +117,18 @@ def check_keys(table: Table, known: Mapping[str, Accepts], where: str) -> None:
             raise UserError(f"{where}: {key} is {value!r}, which is not supported")
 
 
-def read_about(folder: Path) -> tuple[str, Table]:
+def read_model_settings(folder: Path) -> tuple[str, ConfigTable]:
     """Return the kind of model that a folder says it is, and what else the file about it says, checked."""
-    path = folder / ABOUT
-    table = read_table(path) if path.is_file() else {}
+    path = folder / MODEL_SETTINGS
+    table = read_config(path) if path.is_file() else {}
     kind = table.get("model_type", EMBEDDER)
-    if not isinstance(kind, str) or kind not in TASKS:
-        raise UserError(f"{path}: model_type is {kind!r}; {' and '.join(TASKS)} are read")
+    if not isinstance(kind, str) or kind not in TRANSFORMER_TASKS:
+        raise UserError(f"{path}: model_type is {kind!r}; {' and '.join(TRANSFORMER_TASKS)} are read")
     check_keys(table, ABOUT_KEYS if kind == EMBEDDER else CROSS_ENCODER_KEYS, str(path))
     return kind, table
 
 
-def prompts_of(about: Table, path: Path) -> dict[str, str]:
+def prompts_of(about: ConfigTable, path: Path) -> dict[str, str]:
     """Return the prompts by name. Raises UserError for one that is no text, and for a default that is not there."""
     prompts = dict.fromkeys(OFFERED, "")
     for name, text in (about.get("prompts") or {}).items():
@@ -140,12 +141,14 @@ def prompts_of(about: Table, path: Path) -> dict[str, str]:
     return prompts
 
 
-def read_transformer(folder: Path, kind: str) -> tuple[Table, Path]:
+def read_transformer(folder: Path, kind: str) -> tuple[ConfigTable, Path]:
     """Return the settings of the module Transformer in the encoder's folder, checked, and the file they are in."""
-    paths = [folder / name for name in (TRANSFORMER, *EARLY_NAMES) if (folder / name).is_file()]
-    table, path = next(((table, path) for path in paths if (table := read_table(path))), ({}, folder / TRANSFORMER))
+    paths = [folder / name for name in (TRANSFORMER_SETTINGS, *EARLY_NAMES) if (folder / name).is_file()]
+    table, path = next(
+        ((table, path) for path in paths if (table := read_config(path))), ({}, folder / TRANSFORMER_SETTINGS)
+    )
     check_keys(table, TRANSFORMER_KEYS, str(path))
-    task, output, name = TASKS[kind]
+    task, output, name = TRANSFORMER_TASKS[kind]
     expected = {"transformer_task": task, "module_output_name": name}
     if wrong := next((key for key, value in expected.items() if table.get(key, value) != value), None):
         raise UserError(f"{path}: {wrong} is {table[wrong]!r}; of a {kind} {expected[wrong]!r} is supported")
@@ -157,9 +160,9 @@ def read_transformer(folder: Path, kind: str) -> tuple[Table, Path]:
 
 def read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
     """Return the poolings, in order, and whether the tokens of a prompt are pooled."""
-    table = read_table(path)
+    table = read_config(path)
     check_keys(table, POOLING_KEYS, str(path))
-    named = table.get("pooling_mode", [name for flag, name in FLAGS.items() if table.get(flag)])
+    named = table.get("pooling_mode", [name for flag, name in POOLING_FLAGS.items() if table.get(flag)])
     names = (named,) if isinstance(named, str) else tuple(named)
     if not names:
         note(f"{path} names no pooling; the mean over the tokens is taken, as sentence-transformers takes it")
@@ -170,18 +173,18 @@ def read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
         raise UserError(f"{path}: {error}") from None
 
 
-def pooling_table(vectors: VectorConfig, width: int) -> Table:
+def pooling_table(vectors: VectorConfig, width: int) -> ConfigTable:
     """Return the settings of a pooling: as all versions read them, where those can say it, else as version 6 does."""
-    in_order = [name for name in FLAGS.values() if name in vectors.pooling]
-    said: Table = {"word_embedding_dimension": width}
+    in_order = [name for name in POOLING_FLAGS.values() if name in vectors.pooling]
+    said: ConfigTable = {"word_embedding_dimension": width}
     if tuple(in_order) == vectors.pooling:
-        said |= {flag: name in vectors.pooling for flag, name in FLAGS.items()}
+        said |= {flag: name in vectors.pooling for flag, name in POOLING_FLAGS.items()}
     else:
         said = {"embedding_dimension": width, "pooling_mode": list(vectors.pooling)}
     return {**said, "include_prompt": vectors.include_prompt}
 
 
-def about_table(vectors: VectorConfig) -> Table:
+def model_settings_table(vectors: VectorConfig) -> ConfigTable:
     """Return what the file about an embedder says."""
     table = {
         "prompts": vectors.prompts,

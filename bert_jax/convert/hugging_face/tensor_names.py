@@ -5,10 +5,10 @@ from collections.abc import Callable
 from bert_jax.config import ModelConfig
 from bert_jax.convert.rules import Rule, dense, norm
 
-Rules = list[Rule]
+RuleList = list[Rule]
 
 
-def bert_encoder(config: ModelConfig, at: str) -> Rules:
+def bert_encoder(config: ModelConfig, at: str) -> RuleList:
     """BERT, RoBERTa, XLM-RoBERTa and ELECTRA; `at` is "bert." and the like, or empty."""
     tables = f"{at}embeddings"
     rules = [
@@ -31,7 +31,7 @@ def bert_encoder(config: ModelConfig, at: str) -> Rules:
     return rules
 
 
-def distilbert_encoder(config: ModelConfig, at: str) -> Rules:
+def distilbert_encoder(config: ModelConfig, at: str) -> RuleList:
     tables = f"{at}embeddings"
     rules = [
         Rule(f"{tables}.word_embeddings.weight", ("encoder/embeddings/tokens",), rows=True),
@@ -49,7 +49,7 @@ def distilbert_encoder(config: ModelConfig, at: str) -> Rules:
     return rules
 
 
-def modernbert_encoder(config: ModelConfig, at: str) -> Rules:
+def modernbert_encoder(config: ModelConfig, at: str) -> RuleList:
     rules = [
         Rule(f"{at}embeddings.tok_embeddings.weight", ("encoder/embeddings/tokens",), rows=True),
         *norm(f"{at}embeddings.norm", "encoder/embeddings/norm", bias=False),
@@ -67,7 +67,7 @@ def modernbert_encoder(config: ModelConfig, at: str) -> Rules:
     return rules + norm(f"{at}final_norm", "encoder/final_norm", bias=False)
 
 
-def masked_lm(transform: str, norm_name: str, bias_name: str, *, bias: bool = True) -> Rules:
+def masked_lm(transform: str, norm_name: str, bias_name: str, *, bias: bool = True) -> RuleList:
     return [
         *dense(transform, "masked_lm/transform", bias=bias),
         *norm(norm_name, "masked_lm/norm", bias=bias),
@@ -82,7 +82,7 @@ SPAN = dense("qa_outputs", "classifier")
 
 # What each kind of model has beside the encoder; the argument is the prefix of the encoder's names. "pooler" is that
 # of the bare encoder.
-Heads = dict[str, Callable[[str], Rules]]
+Heads = dict[str, Callable[[str], RuleList]]
 BERT_HEADS: Heads = {
     "pooler": lambda at: dense(f"{at}pooler.dense", POOLER),
     "masked_lm": lambda at: masked_lm(

@@ -24,7 +24,7 @@ def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
             archive = zipfile.ZipFile(cast(BinaryIO, _Bounded(file)))
             entries = archive.infolist()
         except Exception as error:  # zipfile raises many types where the directory is damaged
-            raise RefusedError(f"is damaged or cut short: {clipped(error)}. Download it again") from None
+            raise RefusedError(f"is damaged or cut short: {short_line(error)}. Download it again") from None
         if len(entries) > MAX_RECORDS:
             raise RefusedError(f"has {len(entries):,} records; {MAX_RECORDS:,} are the most that are read")
         size = path.stat().st_size
@@ -32,14 +32,14 @@ def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
         for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
                 raise RefusedError(
-                    f"has a compressed entry, {clipped(entry.filename)}; torch never compresses. "
+                    f"has a compressed entry, {short_line(entry.filename)}; torch never compresses. "
                     "Save it again with torch.save, or as safetensors"
                 )
             begin = _content_offset(file, entry)
             if begin is None or begin + entry.file_size > size or entry.flag_bits & 1:
-                raise RefusedError(f"is damaged or cut short at {clipped(entry.filename)}. Download it again")
+                raise RefusedError(f"is damaged or cut short at {short_line(entry.filename)}. Download it again")
             if entry.filename in records:
-                raise RefusedError(f"is damaged: {clipped(entry.filename)} is in it twice. Download it again")
+                raise RefusedError(f"is damaged: {short_line(entry.filename)} is in it twice. Download it again")
             records[entry.filename] = (begin, entry.file_size)
         pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -52,7 +52,7 @@ def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
             order = records.get(f"{prefix}byteorder", (0, 0))[1]
             big_endian = order == len(b"big") and archive.read(f"{prefix}byteorder") == b"big"
         except Exception as error:
-            raise RefusedError(f"is damaged: {clipped(error)}. Download it again, or re-save it") from None
+            raise RefusedError(f"is damaged: {short_line(error)}. Download it again, or re-save it") from None
     if big_endian:
         raise RefusedError("was written on a big-endian machine; re-save it there as safetensors")
     return pickle, {name.removeprefix(prefix): place for name, place in records.items() if name.startswith(prefix)}
@@ -84,7 +84,7 @@ class _Bounded:
         return content
 
 
-def clipped(value: object) -> str:
+def short_line(value: object) -> str:
     """On one line and short, whatever the file says."""
     text = str(value)
     text = text if text.isprintable() else repr(text)

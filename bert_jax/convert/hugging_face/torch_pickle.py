@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from bert_jax.convert.hugging_face.torch_archive import MAX_PICKLE_BYTES, RefusedError, clipped, open_archive
+from bert_jax.convert.hugging_face.torch_archive import MAX_PICKLE_BYTES, RefusedError, open_archive, short_line
 from bert_jax.errors import UserError
 from bert_jax.wording import article
 
@@ -58,7 +58,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class TensorPlace:
     """Where a tensor's numbers are, checked against the file: little-endian from byte `offset`, strides in elements."""
 
     path: Path
@@ -90,7 +90,7 @@ class _Storage:
     size: int  # in bytes
 
 
-def torch_places(path: Path) -> dict[str, Place]:
+def torch_places(path: Path) -> dict[str, TensorPlace]:
     """The place of each tensor of the state dict that `torch.save` wrote to `path`, in its order.
 
     Tied tensors have the same place under several names; a view has its strides. Raises UserError for what is not a
@@ -132,7 +132,7 @@ def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
             count, promised = first.promised.get(_of(str, key), (-1, 0))
             file.seek(offset)
             if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + promised > size:
-                raise RefusedError(f"is damaged or cut short at the storage {clipped(key)}. Download it again")
+                raise RefusedError(f"is damaged or cut short at the storage {short_line(key)}. Download it again")
             records[f"data/{key}"] = (offset + _COUNT.size, promised)
             offset += _COUNT.size + promised
     return pickle, records
@@ -145,19 +145,19 @@ def _next_pickle(file: io.BytesIO) -> bytes:
         for _ in _opcodes(file):
             pass
     except ValueError as error:
-        raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
+        raise RefusedError(f"is damaged: its pickle cannot be read ({short_line(error)}). Download it again") from None
     return file.getvalue()[begin : file.tell()]
 
 
-def _checked_state(state: object) -> dict[str, Place]:
+def _checked_state(state: object) -> dict[str, TensorPlace]:
     if not isinstance(state, dict):
         raise RefusedError(f"holds {article(_kind(state))}, not a state dict; save model.state_dict()")
     for name, value in state.items():
         if not name.isprintable():
-            raise RefusedError(f"is damaged: it has a tensor by the name of {clipped(name)}")
-        if not isinstance(value, Place):
+            raise RefusedError(f"is damaged: it has a tensor by the name of {short_line(name)}")
+        if not isinstance(value, TensorPlace):
             raise RefusedError(
-                f"is not a flat dict of tensors: {clipped(name)!r} is {article(_kind(value))}; save "
+                f"is not a flat dict of tensors: {short_line(name)!r} is {article(_kind(value))}; save "
                 "model.state_dict() alone"
             )
     return state
@@ -189,7 +189,9 @@ class _Interpreter:
                     return self.stack.pop()
                 self._step(opcode.name, argument)
         except (ValueError, IndexError, KeyError) as error:  # ends early, an empty stack, an unknown memo
-            raise RefusedError(f"is damaged: its pickle cannot be read ({clipped(error)}). Download it again") from None
+            raise RefusedError(
+                f"is damaged: its pickle cannot be read ({short_line(error)}). Download it again"
+            ) from None
         raise RefusedError("is damaged: its pickle has no end. Download it again")
 
     def _step(self, opcode: str, argument: Any) -> None:
@@ -249,13 +251,13 @@ class _Interpreter:
                 if self.records is None:
                     said = self.promised.setdefault(key, (count, count * _STORAGES[name].itemsize))
                     if count < 0 or count >= 1 << 63 or said != (count, count * _STORAGES[name].itemsize):
-                        raise RefusedError(f"is damaged: storage {clipped(key)} of {clipped(count)} numbers")
+                        raise RefusedError(f"is damaged: storage {short_line(key)} of {short_line(count)} numbers")
                     return _Storage(_STORAGES[name], 0, said[1])
                 offset, size = self.records.get(f"data/{key}", (0, None))
                 if size is None or size != count * _STORAGES[name].itemsize:
                     found = "is missing" if size is None else f"has {size} bytes"
                     raise RefusedError(
-                        f"is damaged: data/{clipped(key)} {found}, {clipped(count)} of {name} were promised"
+                        f"is damaged: data/{short_line(key)} {found}, {short_line(count)} of {name} were promised"
                     )
                 return _Storage(_STORAGES[name], offset, size)
         raise RefusedError("has a pickle that asks for something other than a storage; refused")
@@ -264,7 +266,7 @@ class _Interpreter:
         match arguments:
             case () if name == _ORDERED_DICT:
                 return {}
-            case (Place() as place, bool(), dict()) if name == _PARAMETER:
+            case (TensorPlace() as place, bool(), dict()) if name == _PARAMETER:
                 return place
             case (_Storage() as storage, int(), tuple(), tuple(), bool(), _, *more) if name == _TENSOR:
                 if not any(more):  # conjugated and negated views would say so here
@@ -278,7 +280,7 @@ class _Interpreter:
 
     def _place(
         self, storage: _Storage, dtype: np.dtype, start: int, shape: tuple[Any, ...], strides: tuple[Any, ...]
-    ) -> Place:
+    ) -> TensorPlace:
         numbers = (start, *shape, *strides)
         if not all(
             type(number) is int and number >= 0 for number in numbers
@@ -290,8 +292,10 @@ class _Interpreter:
             raise RefusedError(f"is damaged: it has a tensor of {problem}")
         strides = c_strides(shape) if 0 in shape else strides
         strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # 1: unused
-        place = Place(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
-        where = f"a tensor of shape {clipped(shape)}, strides {clipped(strides)}, from element {clipped(start)}"
+        place = TensorPlace(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
+        where = (
+            f"a tensor of shape {short_line(shape)}, strides {short_line(strides)}, from element {short_line(start)}"
+        )
         if start * dtype.itemsize + place.span > storage.size:
             raise RefusedError(f"is damaged: {where} reaches beyond its storage of {storage.size} bytes")
         if math.prod(shape) * dtype.itemsize > storage.size:
@@ -304,14 +308,14 @@ def impossible_shape(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     if len(shape) > MAX_DIMENSIONS:
         return f"{len(shape)} axes; {MAX_DIMENSIONS} are the most"
     if math.prod(size for size in shape if size) * dtype.itemsize >= 1 << 63:
-        return f"shape {clipped(shape)}, which no machine can hold"
+        return f"shape {short_line(shape)}, which no machine can hold"
     return None
 
 
 def _known(name: str) -> _Name:
     if name not in _KNOWN:
         raise RefusedError(
-            f"is a pickle that wants to run {clipped(name)}; refused. Weights need no such thing: save "
+            f"is a pickle that wants to run {short_line(name)}; refused. Weights need no such thing: save "
             "model.state_dict() alone, or as safetensors"
         )
     return _Name(name)
@@ -326,4 +330,4 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _kind(value: object) -> str:
-    return {Place: "tensor", _Storage: "storage", _Name: "name"}.get(type(value), type(value).__name__)
+    return {TensorPlace: "tensor", _Storage: "storage", _Name: "name"}.get(type(value), type(value).__name__)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16, Place, c_strides, impossible_shape, torch_places
+from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16, TensorPlace, c_strides, impossible_shape, torch_places
 from bert_jax.convert.unreadable import lone_files
 from bert_jax.errors import UserError, listed, shown
 from bert_jax.wording import agreeing, counted
@@ -26,13 +26,13 @@ SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 ADAPTER, ADAPTER_TORCH = "adapter_model.safetensors", "adapter_model.bin"
 INDEX = ".index.json"
 MAX_HEADER_BYTES = 16_000_000  # a tensor takes about 120; the format's own limit is 100 MB
-MAX_TENSORS = 1 << 16  # the largest encoders have some thousand
+MAX_MODEL_TENSORS = 1 << 16  # the largest encoders have some thousand
 MAX_SHARDS = 1000
 MAX_SHARD_BYTES = 5_000_000_000
-METADATA: Mapping[str, str] = {"format": "pt"}  # transformers asks for it
+FILE_METADATA: Mapping[str, str] = {"format": "pt"}  # transformers asks for it
 
 # in the order of the format's library: files begin with the last, so that the data of each are aligned
-DTYPES = {
+SAFETENSORS_DTYPES = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
     "I8": np.dtype("i1"),
@@ -53,13 +53,13 @@ _LENGTH = struct.Struct("<Q")
 _SHARD = re.compile(r".+-\d{5}-of-\d{5}\.safetensors")
 
 
-class Weights(Mapping[str, Place]):
+class Weights(Mapping[str, TensorPlace]):
     """Tensors by name: each one's `shape` and `dtype` at once, its numbers when `read`."""
 
-    def __init__(self, source: Path, places: dict[str, Place]) -> None:
+    def __init__(self, source: Path, places: dict[str, TensorPlace]) -> None:
         self.source, self._places = source, places
 
-    def __getitem__(self, name: str) -> Place:
+    def __getitem__(self, name: str) -> TensorPlace:
         return self._places[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -137,7 +137,7 @@ def _other_safetensors(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.safetensors")) if path.name != ADAPTER]
 
 
-def safetensors_places(path: Path) -> dict[str, Place]:
+def safetensors_places(path: Path) -> dict[str, TensorPlace]:
     """The place of each tensor of a safetensors file, in the order of its header, which is checked in full."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -151,8 +151,8 @@ def safetensors_places(path: Path) -> dict[str, Place]:
     if not content.startswith(b"{"):
         _damaged(path, "its header is not a JSON object")
     header = _json_object(path, content, "its header")
-    if len(header) > MAX_TENSORS:
-        raise UserError(f"{path}: {len(header):,} tensors; {MAX_TENSORS:,} are the most that are read")
+    if len(header) > MAX_MODEL_TENSORS:
+        raise UserError(f"{path}: {len(header):,} tensors; {MAX_MODEL_TENSORS:,} are the most that are read")
     _texts(header.pop("__metadata__", {}), path, "__metadata__")
     data = size - _LENGTH.size - length
     places, ranges = {}, []
@@ -162,21 +162,22 @@ def safetensors_places(path: Path) -> dict[str, Place]:
                 pass
             case _:
                 _damaged(path, f"{shown(name)} is not described by dtype, shape and data_offsets")
-        if kind not in DTYPES:
+        if kind not in SAFETENSORS_DTYPES:
             raise UserError(
-                f"{path}: {shown(name)} has dtype {shown(kind)}; known: {', '.join(DTYPES)}. Convert it to one of them"
+                f"{path}: {shown(name)} has dtype {shown(kind)}; known: {', '.join(SAFETENSORS_DTYPES)}. "
+                "Convert it to one of them"
             )
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
             _damaged(path, f"{shown(name)} has a shape or data_offsets that are not whole numbers from 0")
-        if problem := impossible_shape(tuple(shape), DTYPES[kind]):
+        if problem := impossible_shape(tuple(shape), SAFETENSORS_DTYPES[kind]):
             _damaged(path, f"{shown(name)} has {problem}")
         if not begin <= end <= data:
             _damaged(path, f"{shown(name)} is at bytes {begin} to {end} of {data}")
-        if math.prod(shape) * DTYPES[kind].itemsize != end - begin:
+        if math.prod(shape) * SAFETENSORS_DTYPES[kind].itemsize != end - begin:
             _damaged(path, f"{shown(name)} is {kind} of shape {shown(shape)}, but has {end - begin} bytes")
         ranges.append((begin, end, name))
         offset = _LENGTH.size + length + begin
-        places[name] = Place(path, DTYPES[kind], tuple(shape), c_strides(tuple(shape)), offset)
+        places[name] = TensorPlace(path, SAFETENSORS_DTYPES[kind], tuple(shape), c_strides(tuple(shape)), offset)
     covered = 0
     for begin, end, name in sorted(ranges):
         if begin != covered:
@@ -188,7 +189,7 @@ def safetensors_places(path: Path) -> dict[str, Place]:
     return places
 
 
-def _file_places(path: Path, places: Callable[[Path], dict[str, Place]]) -> dict[str, Place]:
+def _file_places(path: Path, places: Callable[[Path], dict[str, TensorPlace]]) -> dict[str, TensorPlace]:
     _require_content(path)
     try:
         return places(path)
@@ -196,7 +197,7 @@ def _file_places(path: Path, places: Callable[[Path], dict[str, Place]]) -> dict
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> dict[str, Place]:
+def _sharded_places(index: Path, places: Callable[[Path], dict[str, TensorPlace]]) -> dict[str, TensorPlace]:
     """The places of all shards; each tensor is in one of them, and in the one that the index says."""
     _require_content(index)
     if index.stat().st_size > MAX_HEADER_BYTES:
@@ -217,7 +218,7 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> 
             f"{index}: {len(missing)} of {counted(len(shards), 'shard')} {agreeing(len(missing), 'is', 'are')} "
             f"missing: {listed(missing)}. Copy them too"
         )
-    found: dict[str, Place] = {}
+    found: dict[str, TensorPlace] = {}
     for shard in shards:
         here = _file_places(index.parent / shard, places)
         for name in here:
@@ -228,8 +229,8 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, Place]]) -> 
         lacking = [name for name in promised[shard] if name not in here]
         if lacking:
             raise UserError(f"{index.parent / shard} lacks {listed(lacking)}, which {index.name} says are there")
-        if len(found) + len(here) > MAX_TENSORS:
-            raise UserError(f"{index}: more than {MAX_TENSORS:,} tensors, the most that are read")
+        if len(found) + len(here) > MAX_MODEL_TENSORS:
+            raise UserError(f"{index}: more than {MAX_MODEL_TENSORS:,} tensors, the most that are read")
         found.update(here)
     return found
 
@@ -314,15 +315,17 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], *, max_shard_
         raise UserError(f"{folder}: the weights could not be written: {error.strerror}") from None
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = METADATA) -> None:
+def write_safetensors(
+    path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = FILE_METADATA
+) -> None:
     """`path` has these tensors, whole or not at all; the same tensors and metadata give the same bytes."""
-    kinds = {dtype: number for number, dtype in enumerate(DTYPES.values())}
+    kinds = {dtype: number for number, dtype in enumerate(SAFETENSORS_DTYPES.values())}
     for name, tensor in tensors.items():
         if tensor.dtype.newbyteorder("<") not in kinds or name == "__metadata__" or not name.isprintable():
             raise UserError(f"{path}: {name!r} of dtype {tensor.dtype} has no place in a safetensors file")
     names = sorted(tensors, key=lambda name: (-kinds[tensors[name].dtype.newbyteorder("<")], name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    codes = list(DTYPES)
+    codes = list(SAFETENSORS_DTYPES)
     end = 0
     for name in names:
         tensor = tensors[name]

@@ -14,11 +14,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from bert_jax.convert.tensorflow.sstable import Damaged, mask_crc, read_table, read_varint, unmask_crc, varint
+from bert_jax.convert.tensorflow.sstable import Damaged, mask_crc, read_sstable, read_varint, unmask_crc, varint
 from bert_jax.errors import UserError, shown
 
 # tensorflow/core/framework/types.proto
-DTYPES = {
+TF_DTYPES = {
     1: np.dtype("<f4"),
     2: np.dtype("<f8"),
     3: np.dtype("<i4"),
@@ -27,19 +27,19 @@ DTYPES = {
     14: np.dtype(ml_dtypes.bfloat16),
     19: np.dtype("<f2"),
 }
-DTYPE_CODES = {dtype.name: code for code, dtype in DTYPES.items()}
+DTYPE_CODES = {dtype.name: code for code, dtype in TF_DTYPES.items()}
 STRING = 7
 FORMAT_VERSION = 1
 
 # What a real checkpoint stays far below. A damaged one must not fill the memory.
-MAX_TENSORS = 1 << 16
+MAX_INDEX_TENSORS = 1 << 16
 MAX_RANK = 64  # NumPy's
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """Where the bytes of one tensor lie and what they are.
 
     dtype       None where it is none of DTYPES
@@ -72,22 +72,22 @@ def old_format(path: Path) -> UserError:
     )
 
 
-def parse_index(content: bytes, prefix: Path) -> dict[str, Entry]:
+def parse_index(content: bytes, prefix: Path) -> dict[str, TensorEntry]:
     """What the index file `content` of the checkpoint `prefix` lists, by name, in the order of the names.
 
     Raises Damaged where a check fails, UserError where the file is sound but of a kind that is not read.
     """
-    table = read_table(content)
+    table = read_sstable(content)
     key, header = next(table, (b"none", b""))
     if key:
         raise Damaged("it has no header")
     shards = _read_header(header, index_of(prefix))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TensorEntry] = {}
     for key, value in table:
         if key.startswith(b"\0"):
             continue  # a part of a tensor; the tensor has an entry that tells its parts
-        if len(entries) == MAX_TENSORS:
-            raise Damaged(f"more than {MAX_TENSORS} tensors")
+        if len(entries) == MAX_INDEX_TENSORS:
+            raise Damaged(f"more than {MAX_INDEX_TENSORS} tensors")
         try:
             name = key.decode()
         except UnicodeDecodeError:
@@ -118,7 +118,7 @@ def _read_header(message: bytes, index: Path) -> int:
     return shards
 
 
-def _read_entry(message: bytes, prefix: Path, shards: int) -> Entry:
+def _read_entry(message: bytes, prefix: Path, shards: int) -> TensorEntry:
     fields = _read_message(message, {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32, 7: BYTES})
     code, shard, offset, size = (fields.get(number, 0) for number in (1, 3, 4, 5))
     shape = _read_shape(fields.get(2, b""))
@@ -126,7 +126,7 @@ def _read_entry(message: bytes, prefix: Path, shards: int) -> Entry:
         raise Damaged(f"in data file {shard} of {shards}")
     if offset + size >= 1 << 63:
         raise Damaged(f"{size} bytes from byte {offset}")
-    dtype = DTYPES.get(code)
+    dtype = TF_DTYPES.get(code)
     unreadable = ""
     if 7 in fields:
         unreadable = "was saved in parts (a partitioned variable), which is not read. Save it without a partitioner"
@@ -137,7 +137,9 @@ def _read_entry(message: bytes, prefix: Path, shards: int) -> Entry:
         unreadable = f"is of TensorFlow's type number {code}; {known} are read. Cast it before saving, or leave it out"
     elif math.prod(shape) * dtype.itemsize != size:
         raise Damaged(f"{size} bytes for the shape {shape} of {dtype.name}")
-    return Entry(dtype, shape, shard_of(prefix, shard, shards), offset, size, unmask_crc(fields.get(6, 0)), unreadable)
+    return TensorEntry(
+        dtype, shape, shard_of(prefix, shard, shards), offset, size, unmask_crc(fields.get(6, 0)), unreadable
+    )
 
 
 def _read_shape(message: bytes) -> tuple[int, ...]:
@@ -192,7 +194,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, Any]]:
         yield number, wire, value if wire == BYTES else int.from_bytes(value, "little")
 
 
-def _check_overlaps(entries: Mapping[str, Entry]) -> None:
+def _check_overlaps(entries: Mapping[str, TensorEntry]) -> None:
     """Raises Damaged where two tensors share bytes: read, they could take more memory than the files have bytes."""
     in_place = sorted((entry.shard, entry.offset, entry.size, name) for name, entry in entries.items() if entry.size)
     for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in itertools.pairwise(in_place):

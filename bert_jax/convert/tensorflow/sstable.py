@@ -13,7 +13,7 @@ from bert_jax.errors import shown
 FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 TRAILER_BYTES = 5  # compression, CRC
-PLAIN, SNAPPY = 0, 1
+UNCOMPRESSED, SNAPPY = 0, 1
 BLOCK_BYTES = 1 << 18  # these two as in TensorFlow, so that the bytes are the same
 RESTART_INTERVAL = 16
 
@@ -61,7 +61,7 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def read_sstable(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields each key and value of the file `data` in the order of the keys; raises Damaged where a check fails."""
     if len(data) < FOOTER_BYTES or not data.endswith(MAGIC):
         raise Damaged("it does not end as an index does: cut off, or a file of another kind")
@@ -105,7 +105,7 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> bytes:
     crc = int.from_bytes(data[end + 1 : end + TRAILER_BYTES], "little")
     if google_crc32c.value(data[start : end + 1]) != unmask_crc(crc):
         raise Damaged(f"the checksum of the block at byte {start} is wrong")
-    if data[end] == PLAIN:
+    if data[end] == UNCOMPRESSED:
         return data[start:end]
     if data[end] == SNAPPY:
         return unsnappy(data[start:end])
@@ -168,7 +168,7 @@ def unsnappy(data: bytes) -> bytes:
     return bytes(out)
 
 
-def table_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+def sstable_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The file of a table with `items`, which ascend by key; the same bytes that TensorFlow writes, uncompressed."""
     out = bytearray()
     block, index = _Block(RESTART_INTERVAL), _Block(1)
@@ -189,7 +189,7 @@ def table_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     return bytes(out) + handles.ljust(FOOTER_BYTES - len(MAGIC), b"\0") + MAGIC
 
 
-def sealed(block: bytes, compression: int = PLAIN) -> bytes:
+def with_trailer(block: bytes, compression: int = UNCOMPRESSED) -> bytes:
     """A block with its trailer."""
     block += bytes([compression])
     return block + mask_crc(google_crc32c.value(block)).to_bytes(4, "little")
@@ -224,7 +224,7 @@ def _append(out: bytearray, block: _Block) -> bytes:
     """The handle of `block`, which is now in `out`."""
     content = block.finished()
     handle = varint(len(out)) + varint(len(content))
-    out += sealed(content)
+    out += with_trailer(content)
     return handle
 
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from bert_jax.convert.tensorflow.bundle_index import (
     DTYPE_CODES,
-    DTYPES,
-    Entry,
+    TF_DTYPES,
+    TensorEntry,
     entry_bytes,
     header_bytes,
     index_of,
@@ -27,7 +27,7 @@ from bert_jax.convert.tensorflow.bundle_index import (
     parse_index,
     shard_of,
 )
-from bert_jax.convert.tensorflow.sstable import MAGIC, MAX_KEY_BYTES, Damaged, table_bytes
+from bert_jax.convert.tensorflow.sstable import MAGIC, MAX_KEY_BYTES, Damaged, sstable_bytes
 from bert_jax.errors import UserError
 
 MAX_INDEX_BYTES = 1 << 23  # a tensor takes some fifty
@@ -60,7 +60,7 @@ def find_prefix(path: Path) -> Path:
         )
 
 
-def read_index(prefix: Path) -> dict[str, Entry]:
+def read_index(prefix: Path) -> dict[str, TensorEntry]:
     """What the checkpoint holds by name, in the order of the names; only the index is read, and all of it is checked.
 
     Takes what `find_prefix` takes. Raises UserError where the index is missing, damaged or of another format.
@@ -78,7 +78,7 @@ def read_index(prefix: Path) -> dict[str, Entry]:
         raise UserError(f"{index}: damaged: {error}. {AGAIN}") from None
 
 
-def read_tensors(prefix: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def read_bundle(prefix: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """The named tensors in the order named, or all of them; each is checked against its CRC-32C, no others are read.
 
     Takes what `find_prefix` takes. Raises UserError with the file and the tensor for what is missing or damaged, and
@@ -105,7 +105,7 @@ def read_tensors(prefix: Path, names: Iterable[str] | None = None) -> dict[str, 
     return {name: tensors[name] for name in chosen}
 
 
-def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
+def write_bundle(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """`prefix`.index and `prefix`.data-00000-of-00001 hold `tensors`, as TensorFlow itself would have written them.
 
     Both get their names when both are complete, the index last; a failure leaves neither. The same tensors give the
@@ -128,7 +128,7 @@ def write_tensors(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
                     items.append((keys[name], _write_tensor(file, tensors[name])))
                 _sync(file)
             with partial_index.open("wb") as file:
-                file.write(table_bytes(items))
+                file.write(sstable_bytes(items))
                 _sync(file)
             partial_data.rename(data)
             try:
@@ -159,7 +159,7 @@ def _not_v2(path: Path) -> UserError:
     return UserError(f"{path}: no TensorFlow checkpoint, and there is no {path.name}.index beside it")
 
 
-def _check_extents(entries: Mapping[str, Entry], index: Path) -> None:
+def _check_extents(entries: Mapping[str, TensorEntry], index: Path) -> None:
     """Raises UserError unless every data file needed is there and long enough, before anything is allocated."""
     sizes: dict[Path, int] = {}
     for name, entry in entries.items():
@@ -174,7 +174,7 @@ def _check_extents(entries: Mapping[str, Entry], index: Path) -> None:
             )
 
 
-def _read_tensor(file: BinaryIO, name: str, entry: Entry) -> np.ndarray:
+def _read_tensor(file: BinaryIO, name: str, entry: TensorEntry) -> np.ndarray:
     raw = np.empty(entry.size, np.uint8)
     file.seek(entry.offset)
     at = crc = 0
@@ -208,7 +208,7 @@ def _key_of(name: str, tensor: np.ndarray, prefix: Path) -> bytes:
 def _write_tensor(file: BinaryIO, tensor: np.ndarray) -> bytes:
     """The entry for `tensor`, whose bytes are now at the end of `file`; it is copied only if not already as on disk."""
     offset = file.tell()
-    dtype = DTYPES[DTYPE_CODES[tensor.dtype.name]]
+    dtype = TF_DTYPES[DTYPE_CODES[tensor.dtype.name]]
     raw = np.ascontiguousarray(tensor, dtype).reshape(-1).view(np.uint8)
     crc = 0
     for at in range(0, raw.size, CHUNK_BYTES):

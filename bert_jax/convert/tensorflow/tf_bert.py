@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.hugging_face.families import BERT
-from bert_jax.convert.hugging_face.family import Table
-from bert_jax.convert.hugging_face.model_folder import read_table
-from bert_jax.convert.rules import MOST_LEFT_OUT, Rule, extra_tensors, read_tensors, to_theirs
-from bert_jax.convert.tensorflow.tensor_bundle import Entry, find_prefix, read_index, write_tensors
-from bert_jax.convert.tensorflow.tensor_bundle import read_tensors as read_bundle
+from bert_jax.convert.hugging_face.families import BERT_FAMILY
+from bert_jax.convert.hugging_face.family import ConfigTable
+from bert_jax.convert.hugging_face.model_folder import read_config
+from bert_jax.convert.rules import MAX_NOTED_TENSORS, Rule, extra_tensors, read_with_rules, to_theirs
+from bert_jax.convert.tensorflow.tensor_bundle import TensorEntry, find_prefix, read_bundle, read_index, write_bundle
 from bert_jax.errors import UserError, listed
 from bert_jax.pretrained import (
     REGRESSION,
@@ -30,12 +29,12 @@ from bert_jax.text.folder_files import TOKENIZER, read_flag
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.trees import Shape
 
-CONFIG, VOCAB, PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
+BERT_CONFIG, VOCAB_FILE, CHECKPOINT_PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
 # what training leaves beside the weights: moments, counters, the state of loss scaling
 SLOTS = re.compile(
     r"(^|/)(adam_[mv]|lamb_[mv]|Adam(_1)?|Momentum|global_step|beta[12]_power|good_steps|loss_scale|current_loss_scale)$"
 )
-KINDS = {  # a name that only a model of this kind has
+KIND_BY_TENSOR = {  # a name that only a model of this kind has
     "cls/seq_relationship/output_weights": "pretrain",
     "cls/predictions/output_bias": "masked_lm",
     "cls/squad/output_weights": "span",
@@ -56,11 +55,11 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
     A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on. One output is a score.
     """
     prefix = find_prefix(path)
-    table = read_table(prefix.parent / CONFIG)
+    table = read_config(prefix.parent / BERT_CONFIG)
     where = str(prefix)
-    model = BERT.read(table, str(prefix.parent / CONFIG))
+    model = BERT_FAMILY.read(table, str(prefix.parent / BERT_CONFIG))
     source = _Bundle(prefix)
-    kind = next((kind for name, kind in KINDS.items() if name in source.entries), "encoder")
+    kind = next((kind for name, kind in KIND_BY_TENSOR.items() if name in source.entries), "encoder")
     labels = None
     problem = SINGLE_LABEL
     if kind == "sequence":
@@ -74,16 +73,24 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=has_pooler)
     if options.ignore_extra and (extra := extra_tensors(rules, source)):
         source.drop(extra)
-        note(f"{prefix}: left out: {listed(extra, MOST_LEFT_OUT)}")
-    params = read_tensors(rules, source, shapes, vocab_size=model.vocab_size, where=where)
-    said = read_flag(table, "do_lower_case", prefix.parent / CONFIG)
+        note(f"{prefix}: left out: {listed(extra, MAX_NOTED_TENSORS)}")
+    params = read_with_rules(rules, source, shapes, vocab_size=model.vocab_size, where=where)
+    said = read_flag(table, "do_lower_case", prefix.parent / BERT_CONFIG)
     lowercase = said if options.lowercase is None else options.lowercase
     tokenizer = _read_tokenizer(prefix.parent, lowercase)
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
     origin = {"format": "tf", "config": table}
     return Pretrained(
-        str(path), kind, model, tokenizer, params, labels, problem, max_length=model.max_length, origin=origin
+        where=str(path),
+        kind=kind,
+        model=model,
+        tokenizer=tokenizer,
+        params=params,
+        labels=labels,
+        problem=problem,
+        max_length=model.max_length,
+        origin=origin,
     )
 
 
@@ -91,28 +98,28 @@ def _read_tokenizer(folder: Path, lowercase: bool | None) -> Tokenizer | None:
     """The tokenizer that we left beside a checkpoint, or that of its vocabulary; None where there is none."""
     if (folder / TOKENIZER).is_file():
         return load_tokenizer(folder, lowercase=lowercase)
-    return load_tokenizer(folder / VOCAB, lowercase=lowercase) if (folder / VOCAB).is_file() else None
+    return load_tokenizer(folder / VOCAB_FILE, lowercase=lowercase) if (folder / VOCAB_FILE).is_file() else None
 
 
 def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:
     """Leaves bert_config.json, bert_model.ckpt.* and vocab.txt in `folder`, which is there and empty."""
     model = pretrained.model
-    if not BERT.holds(model):
+    if not BERT_FAMILY.holds(model):
         raise UserError(f"{pretrained.where}: the original code computes BERT only; convert it --to hf")
-    if pretrained.kind not in ("encoder", *KINDS.values()):
+    if pretrained.kind not in ("encoder", *KIND_BY_TENSOR.values()):
         raise UserError(f"{pretrained.where}: the original code has no {pretrained.kind} head; convert it --to hf")
     rules = tf_rules(model, pretrained.kind, pooler=pretrained.pooler)
     tensors = {rule.theirs: to_theirs(rule, pretrained.params, model.vocab_size) for rule in rules}
     known = pretrained.origin.get("config", {}) if pretrained.origin.get("format") == "tf" else {}
-    (folder / CONFIG).write_text(json.dumps({**known, **config_table(model)}, indent=2) + "\n")
+    (folder / BERT_CONFIG).write_text(json.dumps({**known, **tf_config_table(model)}, indent=2) + "\n")
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
-    write_tensors(folder / PREFIX, tensors)
+    write_bundle(folder / CHECKPOINT_PREFIX, tensors)
 
 
-def config_table(model: ModelConfig) -> Table:
+def tf_config_table(model: ModelConfig) -> ConfigTable:
     """bert_config.json, with the keys that the original code reads."""
-    table = {**BERT.write(model), "attention_probs_dropout_prob": model.dropout}
+    table = {**BERT_FAMILY.write(model), "attention_probs_dropout_prob": model.dropout}
     return {key: value for key, value in table.items() if key not in ("model_type", "layer_norm_eps")}
 
 
@@ -167,7 +174,7 @@ class _Bundle:
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
         self._tensors: dict[str, np.ndarray] = {}
-        self.entries: dict[str, Entry] = {
+        self.entries: dict[str, TensorEntry] = {
             name: entry for name, entry in read_index(prefix).items() if not SLOTS.search(name)
         }
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in self.entries:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.export.exported import DESCRIPTION, describe, named_outputs, read_description
+from bert_jax.convert.export.exported import DESCRIPTION, description_of, exported_outputs, read_description
 from bert_jax.convert.export.stablehlo import PROGRAM, read_stablehlo, write_stablehlo
 from bert_jax.errors import UserError
 from bert_jax.pretrained import MULTI_LABEL, Pretrained, module_of, outputs_of, shapes_of
@@ -21,8 +21,8 @@ onnx = pytest.importorskip("onnx", reason="what is written is an ONNX file")
 pytest.importorskip("onnxruntime", reason="what is written is run")
 
 from bert_jax.convert.export.onnx_file import (  # noqa: E402
-    MODEL,
-    MODEL_INT8,
+    ONNX_INT8_MODEL,
+    ONNX_MODEL,
     OnnxModel,
     compare_onnx,
     quantize_onnx,
@@ -79,7 +79,9 @@ def pretrained(name: str, kind: str, *, pooler: bool = True) -> Pretrained:
         path: rng.normal(1.0 if path.endswith("scale") else 0.0, 0.1 if len(shape) == 1 else 0.3, shape).astype("f4")
         for path, shape in shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=pooler).items()
     }
-    return Pretrained("made up", kind, model, None, params, labels, max_length=13)
+    return Pretrained(
+        where="made up", kind=kind, model=model, tokenizer=None, params=params, labels=labels, max_length=13
+    )
 
 
 def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,7 +94,7 @@ def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @functools.cache
 def compiled(name: str, kind: str, pooler: bool) -> Callable[..., dict[str, jax.Array]]:
     made = pretrained(name, kind, pooler=pooler)
-    apply = jax.jit(lambda params, *inputs: named_outputs(made, module_of(made, params), *inputs))
+    apply = jax.jit(lambda params, *inputs: exported_outputs(made, module_of(made, params), *inputs))
     return functools.partial(apply, unflatten(made.params))
 
 
@@ -156,11 +158,11 @@ def test_a_tied_table_is_stored_once(tmp_path):
 def test_description_comes_back_from_the_folder_and_from_the_file(tmp_path):
     made = dataclasses.replace(pretrained("electra", "sequence"), problem=MULTI_LABEL)
     path = write_onnx(made, tmp_path)
-    assert read_description(tmp_path) == OnnxModel(path).description == describe(made)
+    assert read_description(tmp_path) == OnnxModel(path).description == description_of(made)
     (tmp_path / DESCRIPTION).write_text('{"kind": "poem", "model": {}}')
     with pytest.raises(UserError, match=r"bert_jax\.json: model: missing vocab_size"):
         read_description(tmp_path)
-    table = json.loads(describe(made).to_json())
+    table = json.loads(description_of(made).to_json())
     (tmp_path / DESCRIPTION).write_text(json.dumps({**table, "task": {"overlap": "5"}}))
     with pytest.raises(UserError, match=r"bert_jax\.json: task: overlap is '5', int is expected"):
         read_description(tmp_path)
@@ -173,11 +175,11 @@ def test_description_comes_back_from_the_folder_and_from_the_file(tmp_path):
 def test_weights_beyond_the_limit_lie_beside_the_model(tmp_path):
     for _ in range(2):  # written twice, the weights are there once
         write_onnx(pretrained("bert", "masked_lm"), tmp_path, max_bytes=1000)
-    beside = tmp_path / f"{MODEL}.data"
+    beside = tmp_path / f"{ONNX_MODEL}.data"
     assert beside.stat().st_size == 37 * 12 * 4  # the token table; onnx leaves below 1024 bytes where they are
     assert differences("bert", "masked_lm", OnnxModel(tmp_path), sizes=((3, 7),)) < 1e-4
     quantize_onnx(tmp_path)
-    assert OnnxModel(tmp_path / MODEL_INT8).outputs(*batch(3, 7))["logits"].shape == (3, 7, 37)
+    assert OnnxModel(tmp_path / ONNX_INT8_MODEL).outputs(*batch(3, 7))["logits"].shape == (3, 7, 37)
     write_onnx(pretrained("bert", "masked_lm"), tmp_path)
     assert not beside.exists()
 
@@ -189,15 +191,15 @@ def test_eight_bits_stay_close(tmp_path, name, kind, caplog):
     write_onnx(pretrained(name, kind), tmp_path)
     assert quantize_onnx(tmp_path) > 0  # of so small a model, more is names than weights
     assert not caplog.records
-    small = OnnxModel(tmp_path / MODEL_INT8)
-    assert small.description == describe(pretrained(name, kind))
+    small = OnnxModel(tmp_path / ONNX_INT8_MODEL)
+    assert small.description == description_of(pretrained(name, kind))
     found = compare_onnx(OnnxModel(tmp_path), small, *batch(3, 7))
     assert found.keys() == OUTPUTS[kind].keys()
     for output, difference in found.items():
         print(f"{name} {kind} {output}: {difference}")
         assert 0 < difference.mean <= difference.largest < 1.5
         assert (difference.same_argmax is None) == (kind == "encoder")
-    tables = [weight for weight in onnx.load(tmp_path / MODEL_INT8).graph.initializer if 37 in weight.dims]
+    tables = [weight for weight in onnx.load(tmp_path / ONNX_INT8_MODEL).graph.initializer if 37 in weight.dims]
     assert sum(len(weight.dims) > 1 for weight in tables) == 1
 
 

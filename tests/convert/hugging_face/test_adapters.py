@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from foreign import changed_tensors, write_foreign
+from foreign import edit_tensors, write_tiny_bert
 
 from bert_jax import cli
 from bert_jax.convert.hugging_face.weight_files import open_weights, write_safetensors
-from bert_jax.convert.named_outputs import outputs
+from bert_jax.convert.named_outputs import model_outputs
 from bert_jax.convert.source import read_model
 from bert_jax.errors import UserError
 from bert_jax.pretrained import ReadOptions
@@ -33,7 +33,7 @@ def write_adapter(folder, tensors, **table):
 
 @pytest.fixture
 def base(tmp_path):
-    write_foreign(tmp_path / "base", "pretrain")
+    write_tiny_bert(tmp_path / "base", "pretrain")
     return tmp_path / "base"
 
 
@@ -118,7 +118,7 @@ def test_an_adapter_of_another_model_is_refused(base, tensors, says):
 
 
 def test_merged_numbers_are_float32_whatever_the_base_has(base):
-    changed_tensors(base, lambda tensors: {name: array.astype("f2") for name, array in tensors.items()})
+    edit_tensors(base, lambda tensors: {name: array.astype("f2") for name, array in tensors.items()})
     write_adapter(base, matrices(QUERY, 12, 12))
     origin = read_model(base).origin
     assert (origin["dtype"], origin["other_dtypes"]) == ("float32", {})
@@ -157,5 +157,5 @@ def test_logits_equal_those_of_peft(base, tmp_path, case):
     with torch.no_grad():
         expected = adapted(input_ids=torch.tensor(tokens).long()).logits.numpy()
     found = read_model(tmp_path / "adapter", ReadOptions(base=base))
-    ours = outputs(found, tokens, np.zeros_like(tokens), np.ones(tokens.shape, bool))
+    ours = model_outputs(found, tokens, np.zeros_like(tokens), np.ones(tokens.shape, bool))
     np.testing.assert_allclose(ours["logits"], expected, atol=1e-5)

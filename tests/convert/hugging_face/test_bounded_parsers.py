@@ -15,7 +15,7 @@ from bert_jax.convert.hugging_face import torch_archive, torch_pickle, weight_fi
 from bert_jax.convert.hugging_face.torch_pickle import torch_places
 from bert_jax.convert.hugging_face.weight_files import open_weights
 from bert_jax.convert.tensorflow import sstable
-from bert_jax.convert.tensorflow.sstable import Damaged, read_table, table_bytes, varint
+from bert_jax.convert.tensorflow.sstable import Damaged, read_sstable, sstable_bytes, varint
 from bert_jax.errors import UserError
 
 SECONDS = 20  # of a machine that does much else; unbounded they took 40 and more
@@ -94,7 +94,7 @@ def test_a_name_as_long_as_the_header_is_clipped(tmp_path):
 def test_many_entries_of_a_table_are_refused():
     items = ((number.to_bytes(4, "big"), b"") for number in range(sstable.MAX_ENTRIES + 1))
     with pytest.raises(Damaged, match="more than 131072 entries"):
-        list(read_table(table_bytes(items)))
+        list(read_sstable(sstable_bytes(items)))
 
 
 def test_blocks_that_are_read_twice_are_refused():
@@ -117,4 +117,4 @@ def test_blocks_that_are_read_twice_are_refused():
     handles = meta + append(entries)
     out.write(handles.ljust(sstable.FOOTER_BYTES - len(sstable.MAGIC), b"\0") + sstable.MAGIC)
     with pytest.raises(Damaged, match="begins within the one before it"):
-        list(read_table(out.getvalue()))
+        list(read_sstable(out.getvalue()))

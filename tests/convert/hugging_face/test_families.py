@@ -6,7 +6,7 @@ import pytest
 from bert_jax.convert.hugging_face.families import FAMILIES
 from bert_jax.convert.hugging_face.model_folder import read_huggingface, write_huggingface
 from bert_jax.convert.hugging_face.weight_files import open_weights
-from bert_jax.convert.named_outputs import outputs
+from bert_jax.convert.named_outputs import model_outputs
 from bert_jax.convert.proof import compare, require_close, transformers_outputs
 from bert_jax.convert.proof_batches import random_batch
 from bert_jax.pretrained import module_of
@@ -80,7 +80,7 @@ def test_outputs_equal_and_tensors_come_back_bit_for_bit(tmp_path, family, head)
     batch = random_batch(model, length=11)
     assert not batch.mask.all() and batch.segments.any() == (model.model.segments > 1)
     expected = transformers_outputs(model, tmp_path / "theirs", batch)
-    require_close(compare(outputs(model, batch.tokens, batch.segments, batch.mask), expected, batch.mask))
+    require_close(compare(model_outputs(model, batch.tokens, batch.segments, batch.mask), expected, batch.mask))
     (tmp_path / "back").mkdir()
     write_huggingface(model, tmp_path / "back")
     before, after = open_weights(tmp_path / "theirs"), open_weights(tmp_path / "back")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from foreign import WORDS, changed_config, changed_tensors, write_foreign, write_other
+from foreign import WORDS, edit_config, edit_tensors, write_hf_model, write_tiny_bert
 from tiny import MODERNBERT, ROBERTA, TINY
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -21,7 +21,7 @@ from bert_jax.text import load_tokenizer
 
 @pytest.fixture
 def pretrained(tmp_path):
-    write_foreign(tmp_path / "hf", "pretrain")
+    write_tiny_bert(tmp_path / "hf", "pretrain")
     return tmp_path / "hf"
 
 
@@ -31,17 +31,17 @@ def run(*words: object) -> int:
 
 @pytest.mark.parametrize("architectures", [..., ["BertForMaskedLM"]])
 def test_a_configuration_without_model_type_is_told_by_its_class_or_its_tensors(pretrained, architectures):
-    changed_config(pretrained, model_type=..., architectures=architectures)
+    edit_config(pretrained, model_type=..., architectures=architectures)
     assert read_model(pretrained).kind == "pretrain"
-    changed_config(pretrained, architectures=["GPT2Model"])
+    edit_config(pretrained, architectures=["GPT2Model"])
     with pytest.raises(UserError, match="unknown model_type None"):
         read_model(pretrained)
 
 
 def test_a_pooler_that_the_head_passes_over_is_left_out(tmp_path):
-    written = write_other(tmp_path / "mnli", ROBERTA, "sequence", ("no", "perhaps", "yes"))
+    written = write_hf_model(tmp_path / "mnli", ROBERTA, "sequence", ("no", "perhaps", "yes"))
     pooler = {"roberta.pooler.dense.weight": np.ones((12, 12), np.float32), "roberta.pooler.dense.bias": np.ones(12)}
-    changed_tensors(tmp_path / "mnli", lambda tensors: {**tensors, **pooler})
+    edit_tensors(tmp_path / "mnli", lambda tensors: {**tensors, **pooler})
     found = read_model(tmp_path / "mnli").params
     assert found.keys() == written.params.keys()
     assert all(np.array_equal(found[name], written.params[name]) for name in found)
@@ -53,7 +53,7 @@ def test_a_tied_tensor_may_be_kept_under_its_other_name_only(pretrained):
         "bert.embeddings.word_embeddings.weight": "cls.predictions.decoder.weight",
         "cls.predictions.bias": "cls.predictions.decoder.bias",
     }
-    changed_tensors(pretrained, lambda tensors: {others.get(name, name): array for name, array in tensors.items()})
+    edit_tensors(pretrained, lambda tensors: {others.get(name, name): array for name, array in tensors.items()})
     found = read_model(pretrained).params
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
@@ -62,7 +62,7 @@ def test_each_tensor_comes_back_in_its_own_type(pretrained, tmp_path):
     def change(tensors):
         return {name: array.astype(np.float16) if array.ndim > 1 else array for name, array in tensors.items()}
 
-    changed_tensors(pretrained, change)
+    edit_tensors(pretrained, change)
     (tmp_path / "back").mkdir()
     write_huggingface(read_model(pretrained), tmp_path / "back")
     before, after = open_weights(pretrained), open_weights(tmp_path / "back")
@@ -72,13 +72,13 @@ def test_each_tensor_comes_back_in_its_own_type(pretrained, tmp_path):
 
 def test_whole_numbers_are_not_taken_for_weights(pretrained):
     name = "bert.encoder.layer.0.attention.self.query.weight"
-    changed_tensors(pretrained, lambda tensors: {**tensors, name: np.ones((12, 12), np.int8)})
+    edit_tensors(pretrained, lambda tensors: {**tensors, name: np.ones((12, 12), np.int8)})
     with pytest.raises(UserError, match=f"{name} is of whole numbers"):
         read_model(pretrained)
 
 
 def test_a_number_to_predict_goes_out_and_comes_back(tmp_path):
-    written = write_other(tmp_path / "score", TINY, "sequence", problem=REGRESSION)
+    written = write_hf_model(tmp_path / "score", TINY, "sequence", problem=REGRESSION)
     found = read_huggingface(tmp_path / "score")
     assert (found.problem, found.outputs) == (REGRESSION, 1)
     assert np.array_equal(found.params["classifier/kernel"], written.params["classifier/kernel"])
@@ -86,7 +86,7 @@ def test_a_number_to_predict_goes_out_and_comes_back(tmp_path):
 
 def test_the_padding_that_positions_are_counted_from_stays(pretrained, tmp_path):
     tokenizer = load_tokenizer(pretrained)  # its padding is 0
-    write_other(tmp_path / "roberta", ROBERTA, "masked_lm", tokenizer=tokenizer)
+    write_hf_model(tmp_path / "roberta", ROBERTA, "masked_lm", tokenizer=tokenizer)
     assert read_model(tmp_path / "roberta").model == ROBERTA
 
 
@@ -103,7 +103,7 @@ def test_the_padding_that_positions_are_counted_from_stays(pretrained, tmp_path)
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_odd_configurations_end_in_one_line(pretrained, capsys, changes, says):
-    changed_config(pretrained, **changes)
+    edit_config(pretrained, **changes)
     assert run("inspect", pretrained) == 1
     text = capsys.readouterr().err
     assert says in text and text.count("\n") == 1 and str(pretrained) in text
@@ -120,24 +120,24 @@ def test_odd_configurations_end_in_one_line(pretrained, capsys, changes, says):
     ids=str,
 )
 def test_odd_labels_end_in_one_line(tmp_path, changes, says):
-    write_other(tmp_path / "hf", TINY, "sequence", ("a", "b"))
-    changed_config(tmp_path / "hf", **changes)
+    write_hf_model(tmp_path / "hf", TINY, "sequence", ("a", "b"))
+    edit_config(tmp_path / "hf", **changes)
     with pytest.raises(UserError) as caught:
         read_model(tmp_path / "hf")
     assert says in str(caught.value)
 
 
 def test_odd_rotary_positions_end_in_one_line(tmp_path):
-    write_other(tmp_path / "hf", MODERNBERT, "masked_lm")
+    write_hf_model(tmp_path / "hf", MODERNBERT, "masked_lm")
     assert read_model(tmp_path / "hf").model == MODERNBERT
     for value in ([1], {"full_attention": "plain"}):
-        changed_config(tmp_path / "hf", rope_parameters=value)
+        edit_config(tmp_path / "hf", rope_parameters=value)
         with pytest.raises(UserError, match="an object is expected"):
             read_model(tmp_path / "hf")
 
 
 def test_configuration_weights_and_vocabulary_are_in_one_report(pretrained, capsys):
-    changed_config(pretrained, is_decoder=True)
+    edit_config(pretrained, is_decoder=True)
     (pretrained / "model.safetensors").write_bytes(b"123")
     (pretrained / "tokenizer.json").write_text("{")
     assert run("inspect", pretrained) == 1
@@ -209,7 +209,7 @@ def test_the_mask_takes_the_blanks_before_it(tmp_path):
         vocab_size=len(entries), width=12, depth=1, heads=2, mlp_width=20, max_length=17, segments=1, first_position=2
     )
     folder = tmp_path / "roberta"
-    write_other(folder, model, "masked_lm")
+    write_hf_model(folder, model, "masked_lm")
     whole.save(str(folder / "tokenizer.json"))
     settings = {"mask_token": "<mask>", "pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "sep_token": "</s>", "eos_token": "</s>"}))
@@ -248,7 +248,7 @@ def test_a_cased_tokenizer_does_not_stand_in_for_do_lower_case(pretrained, tmp_p
 def test_an_onnx_file_of_others_beside_the_weights_is_passed_over(tmp_path):
     import bert_jax
 
-    write_foreign(tmp_path / "hf", "sequence", ("a", "b"))
+    write_tiny_bert(tmp_path / "hf", "sequence", ("a", "b"))
     (tmp_path / "hf" / "model.onnx").write_bytes(b"not ours")
     assert bert_jax.load(tmp_path / "hf").labels == ["a", "b"]
 
@@ -257,7 +257,7 @@ def test_what_cannot_be_is_said_before_the_work_and_nothing_is_left(pretrained, 
     (tmp_path / "link").symlink_to(tmp_path / "texts.txt")
     output = tmp_path / "nowhere" / "vectors.npy"
     (tmp_path / "texts.txt").write_text("word1\n")
-    write_other(tmp_path / "roberta", ROBERTA, "masked_lm")
+    write_hf_model(tmp_path / "roberta", ROBERTA, "masked_lm")
     for words, says in (
         (("convert", pretrained, tmp_path / "link"), "exists and is not a folder"),
         (("convert", pretrained, tmp_path / "out", "--to", "hf", "--int8"), "--int8 is for --to onnx"),

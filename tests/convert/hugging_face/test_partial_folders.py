@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from foreign import changed_config, changed_tensors, write_foreign, write_other
+from foreign import edit_config, edit_tensors, write_hf_model, write_tiny_bert
 from tiny import MODERNBERT, ROBERTA
 
 from bert_jax import cli
@@ -20,7 +20,7 @@ IGNORE = ReadOptions(ignore_extra=True)
 
 @pytest.fixture
 def pretrained(tmp_path):
-    write_foreign(tmp_path / "hf", "pretrain")
+    write_tiny_bert(tmp_path / "hf", "pretrain")
     return tmp_path / "hf"
 
 
@@ -53,15 +53,15 @@ def inner(params):
     ],
 )
 def test_a_class_is_known_by_what_its_name_ends_with(pretrained, named, kind):
-    changed_config(pretrained, architectures=[named])
+    edit_config(pretrained, architectures=[named])
     assert read_model(pretrained).kind == kind
 
 
 @pytest.mark.parametrize("named", ["BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification", "BertX"])
 def test_a_bare_encoder_is_read_whatever_head_is_named(pretrained, named, capsys):
     expected = inner(read_model(pretrained).params)
-    changed_config(pretrained, architectures=[named])
-    changed_tensors(pretrained, without("cls."))
+    edit_config(pretrained, architectures=[named])
+    edit_tensors(pretrained, without("cls."))
     found = read_model(pretrained)
     assert found.kind == "encoder" and same(found.params, expected)
     told = capsys.readouterr().err
@@ -72,19 +72,19 @@ def test_a_bare_encoder_is_read_whatever_head_is_named(pretrained, named, capsys
     ("lost", "kind"), [(("cls.seq_relationship",), "masked_lm"), (("cls.predictions",), "encoder")]
 )
 def test_of_two_heads_the_one_that_is_there_is_read(pretrained, lost, kind, capsys):
-    changed_tensors(pretrained, without(*lost))
+    edit_tensors(pretrained, without(*lost))
     assert read_model(pretrained).kind == kind
     assert "cls." in capsys.readouterr().err
 
 
 def test_of_a_head_in_part_the_rest_is_missing(pretrained):
-    changed_tensors(pretrained, without("cls.predictions.transform.dense"))
+    edit_tensors(pretrained, without("cls.predictions.transform.dense"))
     with pytest.raises(UserError, match=r"2 of 46 tensors did not fit: missing cls\.predictions\.transform\.dense\.w"):
         read_model(pretrained)
 
 
 def test_a_masked_lm_under_the_name_of_a_classifier_is_one(pretrained, capsys):
-    changed_config(pretrained, architectures=["BertForTokenClassification"])
+    edit_config(pretrained, architectures=["BertForTokenClassification"])
     assert read_model(pretrained).kind == "pretrain"
     assert "nothing of its classifier.bias, classifier.weight is there" in capsys.readouterr().err
 
@@ -92,7 +92,7 @@ def test_a_masked_lm_under_the_name_of_a_classifier_is_one(pretrained, capsys):
 def test_extra_tensors_are_left_out_only_where_that_is_asked_for(pretrained, tmp_path, capsys):
     expected = read_model(pretrained).params
     strange = {f"species.{i}.weight": np.ones((2, 12), np.float32) for i in (0, 2, 10)}
-    changed_tensors(pretrained, lambda tensors: {**tensors, **strange})
+    edit_tensors(pretrained, lambda tensors: {**tensors, **strange})
     with pytest.raises(UserError, match=r"extra species\.0\.weight, species\.2\.weight, species\.10\.weight\. .*--ign"):
         read_model(pretrained)
     assert same(read_model(pretrained, IGNORE).params, expected)
@@ -106,29 +106,29 @@ def test_extra_tensors_are_left_out_only_where_that_is_asked_for(pretrained, tmp
 @pytest.mark.parametrize("wrapper", ["model.", "module.", "net.encoder."])
 def test_a_wrapper_before_all_names_is_taken_away(pretrained, wrapper, capsys):
     expected = read_model(pretrained).params
-    changed_tensors(pretrained, renamed(lambda name: wrapper + name))
+    edit_tensors(pretrained, renamed(lambda name: wrapper + name))
     assert same(read_model(pretrained).params, expected)
     assert f"`{wrapper}` before all names was taken away" in capsys.readouterr().err
 
 
 def test_a_wrapper_around_a_bare_encoder_is_taken_away(tmp_path, pretrained):
     expected = inner(read_model(pretrained).params)
-    changed_tensors(pretrained, without("cls."))
-    changed_tensors(pretrained, renamed(lambda name: name.replace("bert.", "0.auto_model.", 1)))
+    edit_tensors(pretrained, without("cls."))
+    edit_tensors(pretrained, renamed(lambda name: name.replace("bert.", "0.auto_model.", 1)))
     assert same(read_model(pretrained).params, expected)
 
 
 def test_the_prefix_of_modernbert_is_no_wrapper(tmp_path):
-    written = write_other(tmp_path / "hf", MODERNBERT, "masked_lm")
+    written = write_hf_model(tmp_path / "hf", MODERNBERT, "masked_lm")
     assert same(read_model(tmp_path / "hf").params, written.params)
-    changed_tensors(tmp_path / "hf", renamed(lambda name: f"model.{name}"))
+    edit_tensors(tmp_path / "hf", renamed(lambda name: f"model.{name}"))
     assert same(read_model(tmp_path / "hf").params, written.params)
 
 
 def test_a_class_of_its_own_is_refused_in_one_short_line(pretrained, capsys):
-    changed_tensors(pretrained, without("cls."))
+    edit_tensors(pretrained, without("cls."))
     heads = {f"heads.{i}.weight": np.ones((2, 12), np.float32) for i in range(300)}
-    changed_tensors(pretrained, lambda tensors: {f"backbone.{name}": array for name, array in tensors.items()} | heads)
+    edit_tensors(pretrained, lambda tensors: {f"backbone.{name}": array for name, array in tensors.items()} | heads)
     assert cli.main(["inspect", str(pretrained)]) == 1
     told = capsys.readouterr().err
     assert "begin with `backbone.`, 300 others do not" in told and told.count("\n") == 1 and len(told) < 600
@@ -136,15 +136,15 @@ def test_a_class_of_its_own_is_refused_in_one_short_line(pretrained, capsys):
 
 
 def test_tensors_of_another_family_are_not_taken_for_a_wrapper(tmp_path):
-    write_other(tmp_path / "hf", ROBERTA, "masked_lm")
-    changed_tensors(tmp_path / "hf", without("lm_head."))
-    changed_config(tmp_path / "hf", model_type="bert", vocab_size=37, type_vocab_size=1)
+    write_hf_model(tmp_path / "hf", ROBERTA, "masked_lm")
+    edit_tensors(tmp_path / "hf", without("lm_head."))
+    edit_config(tmp_path / "hf", model_type="bert", vocab_size=37, type_vocab_size=1)
     with pytest.raises(UserError, match=r"tensors of roberta, named `roberta\.`, where config.json says bert"):
         read_model(tmp_path / "hf")
 
 
 def test_a_refusal_of_many_tensors_is_short(pretrained):
-    changed_tensors(pretrained, renamed(lambda name: f"{name}{'x' * 5000}"))
+    edit_tensors(pretrained, renamed(lambda name: f"{name}{'x' * 5000}"))
     with pytest.raises(UserError) as caught:
         read_model(pretrained)
     assert len(str(caught.value)) < 3000 and "and 41 more" in str(caught.value)
@@ -156,7 +156,7 @@ def test_numbers_that_are_none_are_said(pretrained, value):
         tensors["bert.encoder.layer.1.output.dense.bias"][3] = value
         return tensors
 
-    changed_tensors(pretrained, broken)
+    edit_tensors(pretrained, broken)
     with pytest.raises(
         UserError, match=r"NaN or infinity in 1 of 46 tensors: bert\.encoder\.layer\.1\.output\.dense\.b"
     ):
@@ -174,7 +174,7 @@ def test_numbers_that_are_none_are_said(pretrained, value):
     ],
 )
 def test_what_is_quantised_is_refused_by_name(pretrained, about, says):
-    changed_config(pretrained, quantization_config=about)
+    edit_config(pretrained, quantization_config=about)
     with pytest.raises(UserError, match=says):
         read_model(pretrained)
 
@@ -191,27 +191,25 @@ def test_every_class_of_every_family_has_a_kind(family):
 def test_the_masked_lm_head_has_its_own_activation_where_the_family_says_so(tmp_path):
     for model, theirs in ((ROBERTA, "hidden_act"), (MODERNBERT, "hidden_activation")):
         folder = tmp_path / theirs
-        write_other(folder, model, "masked_lm")
-        changed_config(folder, **{theirs: "relu"})
+        write_hf_model(folder, model, "masked_lm")
+        edit_config(folder, **{theirs: "relu"})
         found = read_model(folder).model
         assert (found.activation, found.masked_lm_activation) == ("relu", "gelu")
-        changed_config(folder, **{theirs: "gelu"})
+        edit_config(folder, **{theirs: "gelu"})
         assert read_model(folder).model == model
-    write_foreign(tmp_path / "bert", "masked_lm")
-    changed_config(tmp_path / "bert", hidden_act="relu")
+    write_tiny_bert(tmp_path / "bert", "masked_lm")
+    edit_config(tmp_path / "bert", hidden_act="relu")
     assert read_model(tmp_path / "bert").model.masked_lm_activation is None
 
 
 def test_a_null_local_base_is_the_global_one(tmp_path):
-    write_other(tmp_path / "hf", MODERNBERT, "masked_lm")
-    changed_config(tmp_path / "hf", rope_parameters=..., global_rope_theta=80_000.0, local_rope_theta=None)
+    write_hf_model(tmp_path / "hf", MODERNBERT, "masked_lm")
+    edit_config(tmp_path / "hf", rope_parameters=..., global_rope_theta=80_000.0, local_rope_theta=None)
     found = read_model(tmp_path / "hf").model
     assert (found.rotary_base, found.local_rotary_base) == (80_000.0, 80_000.0)
-    changed_config(tmp_path / "hf", local_rope_theta=...)
+    edit_config(tmp_path / "hf", local_rope_theta=...)
     assert read_model(tmp_path / "hf").model.local_rotary_base == 10_000.0
-    changed_config(
-        tmp_path / "hf", rope_parameters={"full_attention": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}
-    )
+    edit_config(tmp_path / "hf", rope_parameters={"full_attention": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}})
     with pytest.raises(UserError, match="only plain ones"):
         read_model(tmp_path / "hf")
 
@@ -245,7 +243,7 @@ def test_what_lies_where_no_model_can_be_read_is_said(tmp_path, pretrained, caps
 
 
 def test_inspect_says_of_what_type_the_numbers_are(pretrained, capsys):
-    changed_tensors(
+    edit_tensors(
         pretrained,
         lambda tensors: {name: value.astype("f2" if value.ndim == 2 else "f4") for name, value in tensors.items()},
     )

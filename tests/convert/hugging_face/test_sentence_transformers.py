@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign import changed_config, write_foreign
+from foreign import edit_config, write_tiny_bert
 
 from bert_jax import load_embedder
 from bert_jax.cli import main
@@ -30,7 +30,7 @@ ASKED = VectorConfig(
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """An embedder as an old version saved it: the mean, nothing else said."""
-    model = write_foreign(tmp_path / "hf", "encoder")
+    model = write_tiny_bert(tmp_path / "hf", "encoder")
     (tmp_path / "st").mkdir()
     write_sentence_transformers(model, tmp_path / "st")
     return tmp_path / "st"
@@ -113,7 +113,7 @@ def test_modules_of_other_code_are_not_taken_for_the_library_s(folder):
 
 
 def test_a_cross_encoder_of_version_6_is_its_classifier(tmp_path, folder):
-    write_foreign(tmp_path / "classifier", "sequence", ("a", "b"))
+    write_tiny_bert(tmp_path / "classifier", "sequence", ("a", "b"))
     cross = tmp_path / "classifier"
     entry = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"}
     (cross / "modules.json").write_text(json.dumps([entry]))
@@ -136,10 +136,10 @@ def test_a_cross_encoder_of_version_6_is_its_classifier(tmp_path, folder):
 
 def test_the_activation_of_a_cross_encoder_of_version_6_goes_before_the_model_s(tmp_path):
     cross = tmp_path / "scores"
-    write_foreign(cross, "sequence")
+    write_tiny_bert(cross, "sequence")
     entry = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.base.modules.transformer.Transformer"}
     (cross / "modules.json").write_text(json.dumps([entry]))
-    changed_config(cross, problem_type=...)
+    edit_config(cross, problem_type=...)
     for name, activation in (("linear.Identity", "identity"), ("activation.Sigmoid", "sigmoid"), (None, "sigmoid")):
         named = name and f"torch.nn.modules.{name}"
         says(cross / "config_sentence_transformers.json", model_type="CrossEncoder", activation_fn=named)
@@ -147,7 +147,7 @@ def test_the_activation_of_a_cross_encoder_of_version_6_goes_before_the_model_s(
 
 
 def test_lower_casing_that_the_tokenizer_does_not_do_names_the_way_out(tmp_path):
-    model = write_foreign(tmp_path / "hf", "encoder")
+    model = write_tiny_bert(tmp_path / "hf", "encoder")
     cased = tmp_path / "cased"
     cased.mkdir()
     tokenizer = WordPieceTokenizer([*model.tokenizer.vocab[:-2], "A", "a"], WordPieceRules(lowercase=False))
@@ -169,7 +169,7 @@ def test_lower_casing_that_the_tokenizer_does_not_do_names_the_way_out(tmp_path)
     ids=str,
 )
 def test_vectors_as_the_first_version_wrote_them_down_are_checked(tmp_path, early, told):
-    model = write_foreign(tmp_path / "hf", "encoder")
+    model = write_tiny_bert(tmp_path / "hf", "encoder")
     (tmp_path / "run").mkdir()
     write_run(
         model.changed(origin={**model.origin, "embedding": early}), tmp_path / "run", ConvertConfig(Path(), Path())

@@ -13,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bert_jax.convert.hugging_face.weight_files import DTYPES, open_weights, write_safetensors, write_weights
+from bert_jax.convert.hugging_face.weight_files import (
+    SAFETENSORS_DTYPES,
+    open_weights,
+    write_safetensors,
+    write_weights,
+)
 from bert_jax.errors import UserError
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 440449768\n"
@@ -56,7 +61,7 @@ def same(one, other):
 
 def some_tensors():
     rng = np.random.default_rng(0)
-    tensors = {kind: rng.integers(0, 2, (3, 5)).astype(dtype) for kind, dtype in DTYPES.items()}
+    tensors = {kind: rng.integers(0, 2, (3, 5)).astype(dtype) for kind, dtype in SAFETENSORS_DTYPES.items()}
     return tensors | {
         "schön/scalar": np.array(1.5, np.float32),
         "none": np.zeros((0, 3), ml_dtypes.bfloat16),
@@ -64,7 +69,7 @@ def some_tensors():
     }
 
 
-any_array = st.sampled_from(list(DTYPES.values())).flatmap(
+any_array = st.sampled_from(list(SAFETENSORS_DTYPES.values())).flatmap(
     lambda dtype: hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5).flatmap(
         lambda shape: st.randoms(use_true_random=False).map(
             lambda random: (
@@ -88,7 +93,7 @@ def test_any_tensors_come_back_as_they_were(tmp_path_factory, tensors, limit):
 
 def test_the_library_reads_and_writes_the_same_bytes(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
-    tensors = {name: value for name, value in some_tensors().items() if value.dtype != DTYPES["BF16"]}
+    tensors = {name: value for name, value in some_tensors().items() if value.dtype != SAFETENSORS_DTYPES["BF16"]}
     write_safetensors(tmp_path / "model.safetensors", tensors)
     assert same(library.load_file(tmp_path / "model.safetensors"), tensors)
     assert (tmp_path / "model.safetensors").read_bytes() == library.save(tensors, {"format": "pt"})

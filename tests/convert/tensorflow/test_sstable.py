@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bert_jax.convert.tensorflow import sstable
-from bert_jax.convert.tensorflow.sstable import Damaged, read_table, sealed, table_bytes, unsnappy, varint
+from bert_jax.convert.tensorflow.sstable import Damaged, read_sstable, sstable_bytes, unsnappy, varint, with_trailer
 
 
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=60), max_size=90), st.sampled_from([1, 100, 1 << 18]))
 def test_any_table_comes_back_from_blocks_of_any_size(items, block_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sstable, "BLOCK_BYTES", block_bytes)
-        assert list(read_table(table_bytes(sorted(items.items())))) == sorted(items.items())
+        assert list(read_sstable(sstable_bytes(sorted(items.items())))) == sorted(items.items())
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4), st.integers(0, 2))
@@ -22,9 +22,9 @@ def test_nonsense_under_a_right_checksum_is_damaged_or_a_table(blocks, compressi
     content = handles = b""
     for block in blocks:
         handles += varint(len(content)) + varint(len(block))
-        content += sealed(block, compression)
+        content += with_trailer(block, compression)
     try:
-        found = list(read_table(content + handles[:40].ljust(40, b"\0") + sstable.MAGIC))
+        found = list(read_sstable(content + handles[:40].ljust(40, b"\0") + sstable.MAGIC))
     except Damaged as error:
         assert "\n" not in str(error)
     else:

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bert_jax.convert.tensorflow import bundle_index, sstable
-from bert_jax.convert.tensorflow.sstable import Damaged, sealed, table_bytes, varint
-from bert_jax.convert.tensorflow.tensor_bundle import find_prefix, read_index, read_tensors, write_tensors
+from bert_jax.convert.tensorflow.sstable import Damaged, sstable_bytes, varint, with_trailer
+from bert_jax.convert.tensorflow.tensor_bundle import find_prefix, read_bundle, read_index, write_bundle
 from bert_jax.errors import UserError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "tensor_bundle"
@@ -40,13 +40,13 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 def prefix(tmp_path: Path) -> Path:
     """A sound checkpoint with TENSORS."""
     path = tmp_path / "model.ckpt"
-    write_tensors(path, TENSORS)
+    write_bundle(path, TENSORS)
     return path
 
 
 def write_index(prefix: Path, *entries: tuple[bytes, bytes], header: bytes | None = None) -> None:
     items = [(b"", bundle_index.header_bytes() if header is None else header), *entries]
-    Path(f"{prefix}.index").write_bytes(table_bytes(items))
+    Path(f"{prefix}.index").write_bytes(sstable_bytes(items))
 
 
 def entry(shape: tuple[int, ...], size: int, *, offset: int = 0) -> bytes:
@@ -55,13 +55,13 @@ def entry(shape: tuple[int, ...], size: int, *, offset: int = 0) -> bytes:
 
 def complaint(path: Path, names: list[str] | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        read_tensors(path, names)
+        read_bundle(path, names)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_round_trip_is_exact(prefix):
-    assert same(read_tensors(prefix), {name: TENSORS[name] for name in sorted(TENSORS)})
+    assert same(read_bundle(prefix), {name: TENSORS[name] for name in sorted(TENSORS)})
     assert sorted(path.name for path in prefix.parent.iterdir()) == ["model.ckpt" + SHARD, "model.ckpt.index"]
 
 
@@ -71,14 +71,14 @@ def test_only_the_named_tensors_are_read_in_the_order_named(prefix):
     data = bytearray(lost.shard.read_bytes())
     data[lost.offset] ^= 1
     lost.shard.write_bytes(data)
-    assert same(read_tensors(prefix, wanted), {name: TENSORS[name] for name in wanted})
+    assert same(read_bundle(prefix, wanted), {name: TENSORS[name] for name in wanted})
     assert "checksum of tensor 'half'" in complaint(prefix)
 
 
 def test_the_same_tensors_give_the_same_bytes(prefix, tmp_path):
     other = tmp_path / "other.ckpt"
     swapped = TENSORS["bert/a"].astype(">f4").transpose(2, 1, 0).copy().transpose(2, 1, 0)
-    write_tensors(other, {name: TENSORS[name] for name in reversed(TENSORS)} | {"bert/a": swapped})
+    write_bundle(other, {name: TENSORS[name] for name in reversed(TENSORS)} | {"bert/a": swapped})
     for suffix in (".index", SHARD):
         assert Path(f"{prefix}{suffix}").read_bytes() == Path(f"{other}{suffix}").read_bytes()
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_is_found_by_any_of_its_files(prefix, suffix):
 
 def test_a_checkpoint_is_found_by_its_folder_if_it_is_the_only_one(prefix):
     assert find_prefix(prefix.parent) == prefix
-    write_tensors(prefix.with_name("second.ckpt"), {})
+    write_bundle(prefix.with_name("second.ckpt"), {})
     assert "2 checkpoints are here (model.ckpt.index, second.ckpt.index)" in complaint(prefix.parent)
 
 
@@ -124,7 +124,7 @@ def test_a_name_that_is_not_there_gets_the_nearest(prefix):
 
 
 def test_what_tensorflow_wrote_is_read_and_written_back_to_the_same_bytes(tmp_path):
-    tensors = read_tensors(GOLDEN / "small.ckpt")
+    tensors = read_bundle(GOLDEN / "small.ckpt")
     numbers = np.arange(200) * 37 % 101 - 50
     assert np.array_equal(tensors["bert/embeddings/word_embeddings"], numbers[:65].reshape(13, 5) / 8)
     assert np.array_equal(tensors["types/bfloat16"].astype(int), numbers[:6].reshape(2, 3))
@@ -134,14 +134,14 @@ def test_what_tensorflow_wrote_is_read_and_written_back_to_the_same_bytes(tmp_pa
     assert tensors["types/bool"].tolist() == [True, False, True]
     assert tensors["global_step"] == 1234567890123
     assert tensors["empty"].shape == (0, 3)
-    write_tensors(tmp_path / "small.ckpt", tensors)
+    write_bundle(tmp_path / "small.ckpt", tensors)
     for suffix in (".index", SHARD):
         assert (tmp_path / f"small.ckpt{suffix}").read_bytes() == (GOLDEN / f"small.ckpt{suffix}").read_bytes()
 
 
 def test_two_data_files_read_as_one():
     assert {found.shard.name[-5:] for found in read_index(GOLDEN / "two.ckpt").values()} == {"00002"}
-    assert same(read_tensors(GOLDEN / "two.ckpt"), read_tensors(GOLDEN / "small.ckpt"))
+    assert same(read_bundle(GOLDEN / "two.ckpt"), read_bundle(GOLDEN / "small.ckpt"))
 
 
 def test_what_cannot_be_read_is_named_and_can_be_left_out():
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_named_and_can_be_left_out():
     assert "tensor 'text' holds strings" in complaint(odd, ["whole", "text"])
     assert "tensor 'part' was saved in parts" in complaint(odd)
     assert "tensor 'small' is of TensorFlow's type number 4" in complaint(odd, ["small"])
-    assert read_tensors(odd, ["whole"])["whole"].tolist() == [1, 1]
+    assert read_bundle(odd, ["whole"])["whole"].tolist() == [1, 1]
 
 
 def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
@@ -157,7 +157,7 @@ def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
     prefix = tmp_path / "ours.ckpt"
     many = {f"layer_{i}/{'weights' * (i % 7)}/kernel": np.full((i % 3, 2), i, np.float32) for i in range(9000)}
     tensors = TENSORS | many  # enough for several blocks
-    write_tensors(prefix, tensors)
+    write_bundle(prefix, tensors)
     reader = tf.train.load_checkpoint(str(prefix))
     assert set(reader.get_variable_to_shape_map()) == set(tensors)
     assert same({name: np.asarray(reader.get_tensor(name)) for name in tensors}, tensors)
@@ -166,7 +166,7 @@ def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
     values = [tf.constant(tensors[name]) for name in names]
     theirs = tmp_path / "theirs.ckpt"
     tf.raw_ops.SaveV2(prefix=str(theirs), tensor_names=names, shape_and_slices=[""] * len(names), tensors=values)
-    assert same(read_tensors(theirs, list(tensors)), tensors)
+    assert same(read_bundle(theirs, list(tensors)), tensors)
     for suffix in (".index", SHARD):
         assert Path(f"{theirs}{suffix}").read_bytes() == Path(f"{prefix}{suffix}").read_bytes()
 
@@ -175,19 +175,19 @@ def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
         variables = [tf.compat.v1.get_variable(name, initializer=tensors[name]) for name in ("bert/a", "z")]
         session.run(tf.compat.v1.global_variables_initializer())
         tf.compat.v1.train.Saver(variables).save(session, str(saved.parent / "model.ckpt"), global_step=7)
-    assert same(read_tensors(saved.parent), {name: tensors[name] for name in ("bert/a", "z")})
+    assert same(read_bundle(saved.parent), {name: tensors[name] for name in ("bert/a", "z")})
 
 
 def test_every_changed_byte_of_the_index_is_found_or_harmless(prefix):
     index = Path(f"{prefix}.index")
     sound = index.read_bytes()
-    expected = read_tensors(prefix)
+    expected = read_bundle(prefix)
     harmless = 0
     for i in range(len(sound)):
         for flip in (1, 4, 32, 128, 255):
             index.write_bytes(sound[:i] + bytes([sound[i] ^ flip]) + sound[i + 1 :])
             try:
-                assert same(read_tensors(prefix), expected)
+                assert same(read_bundle(prefix), expected)
                 harmless += 1
             except UserError as error:
                 assert str(index) in str(error) and "\n" not in str(error)
@@ -223,13 +223,13 @@ def test_a_claim_of_terabytes_is_refused_before_anything_is_allocated(prefix):
         return block + handles.ljust(40, b"\0") + sstable.MAGIC
 
     write_index(prefix, (b"big", entry((1 << 38,), 1 << 40)))
-    compressed = sealed(varint(1 << 45), sstable.SNAPPY)
+    compressed = with_trailer(varint(1 << 45), sstable.SNAPPY)
     handle = varint(0) + varint(len(compressed) - sstable.TRAILER_BYTES)
     claims = {
         "tensor 'big' ends at byte 1099511627776": Path(f"{prefix}.index").read_bytes(),
         "claims 35184372088832 bytes": index_of_one(compressed, handle * 2),
         "does not fit": index_of_one(compressed, (varint(1 << 60) + varint(1 << 61)) * 2),
-        "shorter than it says": index_of_one(sealed(b"\xff\xff\xff\xff"), b"\0\4" * 2),
+        "shorter than it says": index_of_one(with_trailer(b"\xff\xff\xff\xff"), b"\0\4" * 2),
     }
     for expected, content in claims.items():
         Path(f"{prefix}.index").write_bytes(content)
@@ -270,7 +270,7 @@ def test_an_index_that_cannot_be_true_is_refused(prefix):
     assert "a key has 1025 bytes" in complaint(prefix)
     write_index(prefix, (b"\xff", entry((2,), 8)))
     assert "is not UTF-8" in complaint(prefix)
-    Path(f"{prefix}.index").write_bytes(table_bytes([]))
+    Path(f"{prefix}.index").write_bytes(sstable_bytes([]))
     assert "no header" in complaint(prefix)
     write_index(prefix, header=b"")
     assert "0 data files" in complaint(prefix)
@@ -286,7 +286,7 @@ def test_an_index_that_cannot_be_true_is_refused(prefix):
 @given(st.dictionaries(st.binary(max_size=5), st.binary(max_size=40)))
 @example({b"\x00\x80": b""})  # a name that is no text, among those that are passed over
 def test_nonsense_in_a_right_table_is_damaged_or_an_index(items):
-    content = table_bytes(sorted(({b"": bundle_index.header_bytes()} | items).items()))
+    content = sstable_bytes(sorted(({b"": bundle_index.header_bytes()} | items).items()))
     try:
         found = bundle_index.parse_index(content, Path("x"))
     except (Damaged, UserError) as error:
@@ -313,18 +313,18 @@ def test_any_tensors_come_back(tmp_path_factory, recipes):
     tensors = {}
     for name, (dtype, shape, seed) in recipes.items():
         values = np.random.default_rng(seed).integers(0, 2 if dtype == "bool" else 256, size=shape)
-        tensors[name] = values.astype(bundle_index.DTYPES[bundle_index.DTYPE_CODES[dtype]])
+        tensors[name] = values.astype(bundle_index.TF_DTYPES[bundle_index.DTYPE_CODES[dtype]])
     path = tmp_path_factory.mktemp("any") / "a.ckpt"
-    write_tensors(path, tensors)
-    assert same(read_tensors(path, list(tensors)), tensors)
+    write_bundle(path, tensors)
+    assert same(read_bundle(path, list(tensors)), tensors)
 
 
 def test_compressed_blocks_are_read(prefix):
     def compressed(block: bytes) -> bytes:
         literal = bytes([61 << 2]) + (len(block) - 1).to_bytes(2, "little") + block
-        return sealed(varint(len(block)) + literal, sstable.SNAPPY)
+        return with_trailer(varint(len(block)) + literal, sstable.SNAPPY)
 
-    expected = read_tensors(prefix)
+    expected = read_bundle(prefix)
     content = Path(f"{prefix}.index").read_bytes()
     footer, at, handles = content[-48:], 0, []
     for _ in range(2):
@@ -339,7 +339,7 @@ def test_compressed_blocks_are_read(prefix):
     starts = [0, len(blocks[0]), len(blocks[0]) + len(blocks[1])]
     places = b"".join(varint(starts[i]) + varint(len(blocks[i]) - sstable.TRAILER_BYTES) for i in (1, 2))
     Path(f"{prefix}.index").write_bytes(b"".join(blocks) + places.ljust(40, b"\0") + sstable.MAGIC)
-    assert same(read_tensors(prefix), expected)
+    assert same(read_bundle(prefix), expected)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_compressed_blocks_are_read(prefix):
 )
 def test_what_cannot_be_written_leaves_no_file(tmp_path, name, tensor, expected):
     with pytest.raises(UserError, match=expected):
-        write_tensors(tmp_path / "a.ckpt", {"ok": np.zeros(3, np.float32), name: tensor})
+        write_bundle(tmp_path / "a.ckpt", {"ok": np.zeros(3, np.float32), name: tensor})
     assert not list(tmp_path.iterdir())
 
 
@@ -371,28 +371,28 @@ def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch, error, ren
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
-        write_tensors(tmp_path / "a.ckpt", TENSORS)
+        write_bundle(tmp_path / "a.ckpt", TENSORS)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_is_never_overwritten(prefix):
     before = Path(f"{prefix}.index").read_bytes()
     with pytest.raises(UserError, match="already there"):
-        write_tensors(prefix, {})
+        write_bundle(prefix, {})
     with pytest.raises(UserError, match="a folder"):
-        write_tensors(prefix.parent, {})
+        write_bundle(prefix.parent, {})
     with pytest.raises(UserError, match=r"File exists|Not a directory"):
-        write_tensors(Path(f"{prefix}.index") / "a.ckpt", {})
+        write_bundle(Path(f"{prefix}.index") / "a.ckpt", {})
     assert Path(f"{prefix}.index").read_bytes() == before
 
 
 def test_a_large_tensor_is_in_memory_once(tmp_path):
     large = np.ones((4096, 2048), np.float32)  # 32 MiB
     tracemalloc.start()
-    write_tensors(tmp_path / "a.ckpt", {"large": large})
+    write_bundle(tmp_path / "a.ckpt", {"large": large})
     written = tracemalloc.get_traced_memory()[1]
     tracemalloc.reset_peak()
-    read = read_tensors(tmp_path / "a.ckpt")["large"]
+    read = read_bundle(tmp_path / "a.ckpt")["large"]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert np.array_equal(read, large)

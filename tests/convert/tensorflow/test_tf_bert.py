@@ -7,8 +7,8 @@ import pytest
 from tiny import TINY
 
 from bert_jax.convert.source import read_model
-from bert_jax.convert.tensorflow.tensor_bundle import read_tensors, write_tensors
-from bert_jax.convert.tensorflow.tf_bert import CONFIG, PREFIX, write_tf_bert
+from bert_jax.convert.tensorflow.tensor_bundle import read_bundle, write_bundle
+from bert_jax.convert.tensorflow.tf_bert import BERT_CONFIG, CHECKPOINT_PREFIX, write_tf_bert
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained, shapes_of
 from bert_jax.trees import unflatten
@@ -22,7 +22,7 @@ def random_model(kind: str, *, pooler: bool = True, labels: tuple[str, ...] | No
     params["encoder/embeddings/tokens"][TINY.vocab_size :] = 0.0
     if "masked_lm/bias" in params:
         params["masked_lm/bias"][TINY.vocab_size :] = 0.0
-    return Pretrained("here", kind, TINY, None, params, labels)
+    return Pretrained(where="here", kind=kind, model=TINY, tokenizer=None, params=params, labels=labels)
 
 
 CASES = [("encoder", None), ("masked_lm", None), ("pretrain", None), ("span", None), ("sequence", ("a", "b", "c"))]
@@ -38,7 +38,7 @@ def folder(tmp_path):
 def test_a_round_trip_is_exact(folder, tmp_path, kind, labels):
     model = random_model(kind, labels=labels)
     write_tf_bert(model, folder)
-    for path in (folder, folder / PREFIX):
+    for path in (folder, folder / CHECKPOINT_PREFIX):
         again = read_model(path)
         assert (again.kind, again.outputs) == (kind, model.outputs)
         assert again.params.keys() == model.params.keys()
@@ -51,7 +51,7 @@ def test_a_round_trip_is_exact(folder, tmp_path, kind, labels):
 
 def test_the_names_are_the_original_ones(folder):
     write_tf_bert(random_model("pretrain"), folder)
-    tensors = read_tensors(folder / PREFIX)
+    tensors = read_bundle(folder / CHECKPOINT_PREFIX)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     assert len(shapes) == 2 * 16 + 5 + 2 + 7
     expected = {
@@ -72,24 +72,24 @@ def test_the_names_are_the_original_ones(folder):
 def test_what_the_optimizer_left_is_passed_over(folder):
     model = random_model("pretrain")
     write_tf_bert(model, folder)
-    tensors = read_tensors(folder / PREFIX)
-    for path in folder.glob(f"{PREFIX}*"):
+    tensors = read_bundle(folder / CHECKPOINT_PREFIX)
+    for path in folder.glob(f"{CHECKPOINT_PREFIX}*"):
         path.unlink()
     slots = {f"{name}/adam_{part}": value for name, value in tensors.items() for part in "mv"}
-    write_tensors(folder / PREFIX, {**tensors, **slots, "global_step": np.int64(7)})
+    write_bundle(folder / CHECKPOINT_PREFIX, {**tensors, **slots, "global_step": np.int64(7)})
     again = read_model(folder)
     assert all(np.array_equal(again.params[name], model.params[name]) for name in model.params)
 
 
 def test_every_difference_is_listed_at_once(folder):
     write_tf_bert(random_model("pretrain"), folder)
-    tensors = read_tensors(folder / PREFIX)
-    for path in folder.glob(f"{PREFIX}*"):
+    tensors = read_bundle(folder / CHECKPOINT_PREFIX)
+    for path in folder.glob(f"{CHECKPOINT_PREFIX}*"):
         path.unlink()
     del tensors["bert/pooler/dense/bias"]
     tensors["bert/embeddings/position_embeddings"] = tensors["bert/embeddings/position_embeddings"][:5]
     tensors["bert/stranger"] = np.zeros(3, np.float32)
-    write_tensors(folder / PREFIX, tensors)
+    write_bundle(folder / CHECKPOINT_PREFIX, tensors)
     with pytest.raises(UserError) as error:
         read_model(folder)
     text = str(error.value)
@@ -100,11 +100,11 @@ def test_every_difference_is_listed_at_once(folder):
 
 def test_a_configuration_that_is_missing_or_of_another_kind_is_named(folder):
     write_tf_bert(random_model("encoder"), folder)
-    table = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps({**table, "hidden_act": "swoosh", "hidden_size": "wide"}))
+    table = json.loads((folder / BERT_CONFIG).read_text())
+    (folder / BERT_CONFIG).write_text(json.dumps({**table, "hidden_act": "swoosh", "hidden_size": "wide"}))
     with pytest.raises(UserError, match=r"hidden_size is 'wide', int is expected; activation 'swoosh' is not among"):
         read_model(folder)
-    (folder / CONFIG).unlink()
+    (folder / BERT_CONFIG).unlink()
     with pytest.raises(UserError, match=r"bert_config\.json: no such file"):
         read_model(folder)
 
