@@ -18,6 +18,10 @@ class UserError(OneLine):
     """A mistake the user can mend: one line that names the file, the line, the value and the way out. Exit code 1."""
 
 
+class NotAModel(UserError):
+    """A path where no format of models is recognised."""
+
+
 class Diverged(UserError):
     """A loss that is no number any more. Of several runs the others go on."""
 

@@ -1,7 +1,7 @@
-"""Readers and writers of every format of models.
+"""Readers and writers of all model formats.
 
-As `bert_jax.convert(source, target, to="hf")` this package is also the function of its name. Python binds a package's
-modules to names of the package, and so whatever had imported one of these would hide a function of that name.
+The package is also the function `bert_jax.convert(source, target, to="hf")`. Importing one of its modules binds the
+package to the name `bert_jax.convert` and would hide a plain function there, so the package itself is callable.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Callable(types.ModuleType):
-    """This package where it is called. The signature and the description are the function's."""
+    """A module that can be called. Its signature and documentation are those of the function."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return _function()(*arguments, **keywords)

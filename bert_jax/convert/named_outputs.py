@@ -1,4 +1,4 @@
-"""What a model gives for a batch, under the names that Hugging Face's models use."""
+"""The outputs of a model for a batch, named as in Hugging Face's models."""
 
 from typing import Any
 
@@ -16,19 +16,21 @@ NamedOutputs = dict[str, np.ndarray]
 def head_outputs(
     pretrained: Pretrained, module: Any, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"]
 ) -> dict[str, jax.Array]:
-    """What the head makes of the hidden states.
+    """Return the outputs of the head by name.
 
-    pooler_output (B D) of a bare encoder that has one, and sentence_embedding (B E) of one that says how its vectors
-    are made; prediction_logits (B L V) and seq_relationship_logits (B 2) of a pre-training model; start_logits and
-    end_logits (B L) of a span model; else logits. Vocabulary scores are of every position, and end where the vocabulary
-    ends.
+    bare encoder   pooler_output (B D) with a pooler, sentence_embedding (B E) with a vector configuration
+    pretrain       prediction_logits (B L V) and seq_relationship_logits (B 2)
+    span           start_logits and end_logits (B L)
+    other kinds    logits
+
+    Vocabulary scores are given for every position and without the padding of the token table.
     """
     match pretrained.kind:
         case "encoder":
-            found = {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
+            pooled = {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
             if (vectors := pretrained.vectors) and vectors.pools_whole_rows:
-                found["sentence_embedding"] = vectors.of(hidden, mask)
-            return found
+                pooled["sentence_embedding"] = vectors.of(hidden, mask)
+            return pooled
         case "masked_lm" | "pretrain":
             scores = module.masked_lm(hidden, module.encoder.embeddings.tokens[...])
             scores = scores[..., : pretrained.model.vocab_size]
@@ -45,16 +47,15 @@ def head_outputs(
 def model_outputs(
     pretrained: Pretrained, tokens: Int[np.ndarray, "B L"], segments: Int[np.ndarray, "B L"], mask: np.ndarray
 ) -> NamedOutputs:
-    """last_hidden_state (B L D), and what the head makes of it; `mask` is True where there is a token."""
-
+    """Return last_hidden_state (B L D) and the outputs of the head. `mask` is True where there is a token."""
     params = unflatten(pretrained.params)
 
     def encode(params: Any) -> jax.Array:
         return module_of(pretrained, params).encoder(tokens, segments, mask)
 
-    def read(params: Any, hidden: jax.Array) -> dict[str, jax.Array]:
+    def apply_head(params: Any, hidden: jax.Array) -> dict[str, jax.Array]:
         return head_outputs(pretrained, module_of(pretrained, params), hidden, jnp.asarray(mask))
 
-    hidden = jax.jit(encode)(params)  # apart, so that models that differ in their head share what is compiled
-    found = {"last_hidden_state": hidden, **jax.jit(read)(params, hidden)}
-    return {name: np.asarray(value) for name, value in found.items()}
+    hidden = jax.jit(encode)(params)  # compiled apart: models that differ only in their head share this program
+    outputs = {"last_hidden_state": hidden, **jax.jit(apply_head)(params, hidden)}
+    return {name: np.asarray(value) for name, value in outputs.items()}

@@ -1,4 +1,4 @@
-"""Both sides run on the same texts and tokens: how far their numbers lie apart."""
+"""Run both sides of a conversion on the same texts and tokens, and compare their outputs."""
 
 import contextlib
 import dataclasses
@@ -29,14 +29,15 @@ from bert_jax.text.tokenizer import Tokenizer
 
 T = TypeVar("T")
 
-EXPORTED_LIMIT = 1e-4  # of other programs' kernels
 BATCH_SHAPES = ((1, 1), (1, 9), (3, 7), (2, 17), (3, 160))  # batch and length
-LIMIT = 2e-5  # of float32, absolute where the largest value is below 1, else relative to it
+# Largest difference of float32 values: absolute where the largest value is below 1, else relative to it.
+LIMIT = 2e-5
+EXPORTED_LIMIT = 1e-4  # for the kernels of other runtimes
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputDifference:
-    """The largest absolute difference in one output, and the largest absolute value there."""
+    """The largest absolute difference between two sides in one output, and the largest absolute value of the output."""
 
     name: str
     difference: float
@@ -45,28 +46,32 @@ class OutputDifference:
 
     @property
     def passed(self) -> bool:
-        return self.difference <= self.limit * max(1.0, self.largest)  # so that NaN does not
+        return self.difference <= self.limit * max(1.0, self.largest)  # False for NaN
 
 
 def compare(ours: NamedOutputs, theirs: NamedOutputs, mask: np.ndarray, limit: float = LIMIT) -> list[OutputDifference]:
-    """Output by output; what stands at padding is nobody's. Raises UserError where the outputs are not the same."""
+    """Return the difference of each output. Values at padding are ignored.
+
+    Raises UserError where one side has an output that the other lacks.
+    """
     if ours.keys() != theirs.keys():
         raise UserError(f"the outputs are not the same: {', '.join(ours)} here, {', '.join(theirs)} there")
-    found = []
-    for name, value in ours.items():
-        other = np.asarray(theirs[name], np.float32).reshape(value.shape)
-        if value.ndim > 1 and value.shape[:2] == mask.shape:
-            value, other = value[mask], other[mask]
-        apart = float(np.max(np.abs(value - other), initial=0.0))
-        found.append(OutputDifference(name, apart, float(np.max(np.abs(other), initial=0.0)), limit))
-    return found
+    differences = []
+    for name, our_values in ours.items():
+        their_values = np.asarray(theirs[name], np.float32).reshape(our_values.shape)
+        if our_values.ndim > 1 and our_values.shape[:2] == mask.shape:
+            our_values, their_values = our_values[mask], their_values[mask]
+        difference = float(np.max(np.abs(our_values - their_values), initial=0.0))
+        largest = float(np.max(np.abs(their_values), initial=0.0))
+        differences.append(OutputDifference(name=name, difference=difference, largest=largest, limit=limit))
+    return differences
 
 
 def against_transformers(pretrained: Pretrained, folder: Path) -> list[OutputDifference] | None:
-    """Return how far `pretrained` here is from the model that transformers opens in `folder`; None without that.
+    """Compare `pretrained` with the model that transformers opens in `folder`; None where it is not installed.
 
-    Of each output, the farthest over random tokens, and texts and pairs that each side encodes by its own tokenizer.
-    Raises UserError for a difference over the limit.
+    Returns the largest difference of each output over random tokens, and over texts and pairs that each side encodes
+    with its own tokenizer. Raises UserError for a difference over the limit.
     """
     if not (importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")):
         return None
@@ -75,71 +80,72 @@ def against_transformers(pretrained: Pretrained, folder: Path) -> list[OutputDif
         theirs = _run(lambda: transformers_encodings(folder, rows), folder, "does not open its tokenizer")
         batches.append(batch_of(pretrained, require_same_encodings(pretrained, rows, theirs, str(folder))))
     model = _run(lambda: open_transformers(pretrained, folder), folder, "does not open it")
-    found = []
+    differences = []
     for batch in batches:
-        expected = _run(functools.partial(model, batch), folder, "does not run it")
-        found += compare(model_outputs(pretrained, batch.tokens, batch.segments, batch.mask), expected, batch.mask)
-    return require_close(farthest(found))
+        theirs = _run(functools.partial(model, batch), folder, "does not run it")
+        ours = model_outputs(pretrained, batch.tokens, batch.segments, batch.mask)
+        differences += compare(ours, theirs, batch.mask)
+    return require_close(farthest(differences))
 
 
-def _run(step: Callable[[], T], folder: Path, fails: str) -> T:
-    """Return what transformers gives; whatever its version makes of a folder becomes a UserError."""
+def _run(step: Callable[[], T], folder: Path, failure: str) -> T:
+    """Return the result of a step in transformers; any exception of any of its versions becomes a UserError."""
     try:
         return step()
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder}: transformers {fails}: {reason}. Nothing was left behind") from None
+        raise UserError(f"{folder}: transformers {failure}: {reason}. Nothing was left behind") from None
 
 
 class Exported(Protocol):
-    """A model in a form that another program runs."""
+    """A model that another runtime runs."""
 
     def outputs(self, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> NamedOutputs: ...
 
 
 def against_exported(pretrained: Pretrained, exported: Exported, tokenizer: Tokenizer | None) -> list[OutputDifference]:
-    """Return how far an exported model is from `pretrained` here: of each output, the farthest over several batches.
+    """Compare `pretrained` with an exported model. Returns the largest difference of each output over several batches.
 
-    Five are of random tokens, one of texts and pairs, which each side encodes by its own tokenizer: that of the export
-    is `tokenizer`. Raises UserError for a difference over the limit.
+    Five batches are random tokens. One is texts and pairs that each side encodes with its own tokenizer; `tokenizer`
+    is the export's. Raises UserError for a difference over the limit.
     """
     batches = [random_batch(pretrained, rows, length) for rows, length in BATCH_SHAPES]
     if tokenizer is not None and (rows := proof_rows(pretrained)):
         encoded = require_same_encodings(pretrained, rows, encode_text_pairs(tokenizer, rows), "the export")
         batches.append(batch_of(pretrained, encoded))
-    found = []
+    differences = []
     for batch in batches:
         ours = model_outputs(pretrained, batch.tokens, batch.segments, batch.mask)
         theirs = exported.outputs(batch.tokens, batch.segments, batch.mask)
-        known = {name: value for name, value in ours.items() if name in theirs}
-        found += compare(known, theirs, batch.mask, EXPORTED_LIMIT)
-    return require_close(farthest(found))
+        shared = {name: value for name, value in ours.items() if name in theirs}
+        differences += compare(shared, theirs, batch.mask, EXPORTED_LIMIT)
+    return require_close(farthest(differences))
 
 
 def farthest(differences: Iterable[OutputDifference]) -> list[OutputDifference]:
-    """Return the largest difference of each output; NaN is the largest of all."""
-    known: dict[str, OutputDifference] = {}
-    for found in differences:
-        if found.name not in known or not found.difference <= known[found.name].difference:
-            known[found.name] = found
-    return list(known.values())
+    """Return the largest difference of each output. NaN counts as larger than any number."""
+    largest: dict[str, OutputDifference] = {}
+    for item in differences:
+        if item.name not in largest or not item.difference <= largest[item.name].difference:
+            largest[item.name] = item
+    return list(largest.values())
 
 
 def require_close(differences: list[OutputDifference]) -> list[OutputDifference]:
-    """The differences, where all are within their limits. Raises UserError that names those that are not."""
-    if far := [found for found in differences if not found.passed]:
-        told = ", ".join(f"{found.name} by {found.difference:.2e} (values to {found.largest:.3g})" for found in far)
-        raise UserError(f"the two sides do not agree: {told}; {far[0].limit:g} is the limit. Nothing was left behind")
+    """Return `differences`. Raises UserError that names each one over its limit."""
+    if far := [item for item in differences if not item.passed]:
+        named = ", ".join(f"{item.name} by {item.difference:.2e} (values to {item.largest:.3g})" for item in far)
+        raise UserError(f"the two sides do not agree: {named}; {far[0].limit:g} is the limit. Nothing was left behind")
     return differences
 
 
 def transformers_outputs(pretrained: Pretrained, folder: Path, batch: ProofBatch) -> NamedOutputs:
-    """Return what the library's own model gives for the batch, float32."""
+    """Return the outputs of transformers' own model for the batch, float32."""
     return open_transformers(pretrained, folder)(batch)
 
 
 def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[ProofBatch], NamedOutputs]:
-    """Return the library's own model of a folder, from a batch to its outputs, float32."""
+    """Open a folder in transformers. Returns a function from a batch to the model's outputs, float32."""
     import torch
     import transformers
 
@@ -158,32 +164,35 @@ def open_transformers(pretrained: Pretrained, folder: Path) -> Callable[[ProofBa
             inputs = {key: value[:, None] for key, value in inputs.items()}
         with torch.no_grad():
             tensors = {key: torch.tensor(value).long() for key, value in inputs.items()}
-            found = model.eval()(**tensors, output_hidden_states=True)
-        named = {key: value.numpy() for key, value in found.items() if key != "hidden_states" and value is not None}
+            result = model.eval()(**tensors, output_hidden_states=True)
+        outputs = {key: value.numpy() for key, value in result.items() if key != "hidden_states" and value is not None}
         if not pretrained.pooler:
-            named.pop("pooler_output", None)  # of weights that are not in the folder
-        named["last_hidden_state"] = found.hidden_states[-1].numpy()
-        return named
+            outputs.pop("pooler_output", None)  # computed from random weights: the folder has none for the pooler
+        outputs["last_hidden_state"] = result.hidden_states[-1].numpy()
+        return outputs
 
     return run
 
 
 def transformers_encodings(folder: Path, rows: Sequence[TextPair]) -> list[EncodedText]:
-    """Return the rows, uncut, as the library's own tokenizer of `folder` encodes them.
+    """Encode the rows, uncut, with transformers' own tokenizer of `folder`.
 
-    Where it gives no segments its models take 0 for all tokens.
+    Segments are 0 where it gives none, as its models take them.
     """
     import transformers
 
     with _quiet():
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        found = [dict(tokenizer(*(text for text in row if text is not None))) for row in rows]
-    return [EncodedText(row["input_ids"], row.get("token_type_ids") or [0] * len(row["input_ids"])) for row in found]
+        encodings = [dict(tokenizer(*(text for text in row if text is not None))) for row in rows]
+    return [
+        EncodedText(encoding["input_ids"], encoding.get("token_type_ids") or [0] * len(encoding["input_ids"]))
+        for encoding in encodings
+    ]
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and reports."""
+    """Silence transformers' progress bars and reports."""
     import transformers
 
     logger = logging.getLogger("transformers")

@@ -1,6 +1,6 @@
-"""How the tensors of another library become our parameters, and back: a table of names, and one way to apply it.
+"""Rules that map the tensors of another library to our parameters, applied in both directions.
 
-Dense kernels stand there as (out, in), here as (in, out). Some libraries keep several of our matrices in one.
+Their dense kernels are stored as (out, in), ours as (in, out). Some libraries join several of our matrices in one.
 """
 
 import dataclasses
@@ -19,10 +19,12 @@ TOKEN_TABLE = "encoder/embeddings/tokens"  # path of the parameter
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One tensor of theirs, and ours that it holds, one after the other along its first axis.
+    """One of their tensors and our parameters in it, joined along its first axis.
 
-    transpose  a dense kernel that stands there as (out, in)
-    rows       the first axis is the vocabulary, which here is padded
+    theirs     name of the tensor
+    ours       paths of the parameters
+    transpose  True for a dense kernel stored as (out, in)
+    rows       True where the first axis is the vocabulary, which is padded in our parameters
     """
 
     theirs: str
@@ -42,63 +44,77 @@ class TensorSource(Protocol):
 
 
 def dense(theirs: str, *ours: str, bias: bool = True) -> list[Rule]:
-    """A dense layer of theirs: one of ours, or several that stand there as one."""
+    """Return the rules of one of their dense layers, which holds one or several of ours."""
     rules = [Rule(f"{theirs}.weight", tuple(f"{name}/kernel" for name in ours), transpose=True)]
-    return rules + [Rule(f"{theirs}.bias", tuple(f"{name}/bias" for name in ours))] * bias
+    if bias:
+        rules.append(Rule(f"{theirs}.bias", tuple(f"{name}/bias" for name in ours)))
+    return rules
 
 
 def norm(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
-    return [Rule(f"{theirs}.weight", (f"{ours}/scale",))] + [Rule(f"{theirs}.bias", (f"{ours}/bias",))] * bias
+    """Return the rules of a LayerNorm."""
+    rules = [Rule(f"{theirs}.weight", (f"{ours}/scale",))]
+    if bias:
+        rules.append(Rule(f"{theirs}.bias", (f"{ours}/bias",)))
+    return rules
 
 
 def read_with_rules(
     rules: Sequence[Rule], source: TensorSource, shapes: Mapping[str, Shape], *, vocab_size: int, where: str
 ) -> Flat:
-    """Return our parameters, float32, by the rules: every tensor on both sides used once.
+    """Return our parameters, float32, by the rules. Every tensor and every parameter is used exactly once.
 
-    Raises one UserError that lists what is missing, extra or of another shape; and one for numbers that are none.
+    Raises one UserError that lists all missing, extra and misshapen tensors, or one that lists those with NaN or
+    infinity.
     """
-    there = set(source.names())
-    missing = [rule.theirs for rule in rules if rule.theirs not in there]
+    names = set(source.names())
+    missing = [rule.theirs for rule in rules if rule.theirs not in names]
     extra = extra_tensors(rules, source)
-    other = []
+    misshapen = []
     for rule in rules:
-        if rule.theirs in there:
-            found, expected = tuple(source.shape(rule.theirs)), their_shape(rule, shapes, vocab_size)
-            if found != expected:
-                other.append(f"{rule.theirs} {found} against {expected}")
-    if problems := len(missing) + len(extra) + len(other):
-        told = [f"missing {listed(missing)}"] * bool(missing) + [f"extra {listed(extra)}"] * bool(extra)
-        told += [listed(other)] * bool(other)
-        way = ". `bert-jax convert` leaves extra ones out with --ignore-extra" if problems == len(extra) else ""
-        raise UserError(f"{where}: {problems} of {counted(len(rules), 'tensor')} did not fit: {'; '.join(told)}{way}")
-    ours: Flat = {}
-    broken = []
-    for rule in rules:
-        found_here = to_ours(rule, source.read(rule.theirs), shapes)
-        if not all(np.isfinite(array).all() for array in found_here.values()):
-            broken.append(rule.theirs)
-        ours |= found_here
-    if broken:
+        if rule.theirs in names:
+            shape, expected = tuple(source.shape(rule.theirs)), their_shape(rule, shapes, vocab_size)
+            if shape != expected:
+                misshapen.append(f"{rule.theirs} {shape} against {expected}")
+    if count := len(missing) + len(extra) + len(misshapen):
+        problems = []
+        if missing:
+            problems.append(f"missing {listed(missing)}")
+        if extra:
+            problems.append(f"extra {listed(extra)}")
+        if misshapen:
+            problems.append(listed(misshapen))
+        way_out = ". `bert-jax convert` leaves extra ones out with --ignore-extra" if count == len(extra) else ""
         raise UserError(
-            f"{where}: NaN or infinity in {len(broken)} of {counted(len(rules), 'tensor')}: {listed(broken)}. "
+            f"{where}: {count} of {counted(len(rules), 'tensor')} did not fit: {'; '.join(problems)}{way_out}"
+        )
+    params: Flat = {}
+    not_finite = []
+    for rule in rules:
+        arrays = to_ours(rule, source.read(rule.theirs), shapes)
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            not_finite.append(rule.theirs)
+        params |= arrays
+    if not_finite:
+        raise UserError(
+            f"{where}: NaN or infinity in {len(not_finite)} of {counted(len(rules), 'tensor')}: {listed(not_finite)}. "
             "Such a model answers NaN; its training diverged, or the file is damaged"
         )
-    assert ours.keys() == shapes.keys(), ours.keys() ^ shapes.keys()
-    return ours
+    assert params.keys() == shapes.keys(), params.keys() ^ shapes.keys()
+    return params
 
 
 def extra_tensors(rules: Sequence[Rule], source: TensorSource) -> list[str]:
     """Return the names in `source` that no rule names, layer 2 before layer 10."""
-    return sorted(set(source.names()) - {rule.theirs for rule in rules}, key=_in_order)
+    return sorted(set(source.names()) - {rule.theirs for rule in rules}, key=_natural_order)
 
 
-def _in_order(name: str) -> list[tuple[int, str]]:
+def _natural_order(name: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() and len(part) < 9 else -1, part) for part in name.split(".")]
 
 
 def to_ours(rule: Rule, array: np.ndarray, shapes: Mapping[str, Shape]) -> Flat:
-    """What one tensor of theirs holds."""
+    """Return the parameters that one of their tensors holds, float32."""
     parts = np.split(np.asarray(array, np.float32), len(rule.ours))
     if rule.transpose:
         parts = [part.T for part in parts]
@@ -109,14 +125,14 @@ def to_ours(rule: Rule, array: np.ndarray, shapes: Mapping[str, Shape]) -> Flat:
 
 
 def to_theirs(rule: Rule, ours: Mapping[str, np.ndarray], vocab_size: int) -> np.ndarray:
-    """Their tensor, put together from ours."""
+    """Return their tensor, joined from our parameters."""
     parts = [ours[name][:vocab_size] if rule.rows else ours[name] for name in rule.ours]
     parts = [part.T if rule.transpose else part for part in parts]
     return np.ascontiguousarray(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def their_shape(rule: Rule, shapes: Mapping[str, Shape], vocab_size: int) -> Shape:
-    """The shape that their tensor has to have."""
+    """Return the shape that their tensor must have."""
     first, *rest = shapes[rule.ours[0]]
     shape = (*rest, first) if rule.transpose else ((vocab_size if rule.rows else first), *rest)
     return (shape[0] * len(rule.ours), *shape[1:])

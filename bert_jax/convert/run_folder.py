@@ -1,4 +1,4 @@
-"""Our own run folders as one more format to read from and write to."""
+"""Read a model from a run folder, and write one as a run folder."""
 
 import collections
 import json
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bert_jax.config import LARGEST_LENGTH, ModelConfig, check_types, from_table
+from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import KINDS, REGRESSION, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
@@ -18,13 +19,13 @@ from bert_jax.trees import Flat, flatten, unflatten
 
 
 def read_run(path: Path) -> Pretrained:
-    """The model of a run folder (its best checkpoint), or of one folder in its checkpoints/, verified."""
+    """Return the model of a run folder's best checkpoint, or of one folder in its checkpoints/, verified."""
     run, checkpoint = resolve_checkpoint(path)
     about, model = run.about(), run.model()
     params = flatten(read_params(checkpoint, run.owner()))
     _clear_padding(params, model.vocab_size)
     task = TaskRecord.from_dict(about["task"], f"{run.path / 'run.json'}")
-    threshold = ((run.result() or {}).get("dev") or {}).get("threshold")  # on dev, above which no answer is given
+    threshold = ((run.result() or {}).get("dev") or {}).get("threshold")  # tuned on dev; above it: no answer
     if threshold is not None and "threshold" not in task.keys:
         task = task.changed(threshold=threshold)
     kind = task.head or ("sequence" if about["kind"] == "finetune" else "pretrain")
@@ -48,7 +49,7 @@ def read_run(path: Path) -> Pretrained:
 
 
 def _vectors(task: TaskRecord, early: dict[str, Any] | None, where: str) -> VectorConfig | None:
-    """Return how vectors are made; `early` is what the first version wrote down of it."""
+    """Return the vector configuration of a run; `early` is the table that the first version wrote in its place."""
     table = dict(task.vectors) if "vectors" in task.keys else None
     if table is None and early is not None:
         check_types({"embedding": early}, {"embedding": dict}, where)
@@ -62,29 +63,29 @@ def _vectors(task: TaskRecord, early: dict[str, Any] | None, where: str) -> Vect
 
 
 def _require_known(kind: str, task: TaskRecord, path: Path) -> None:
-    """Raise UserError where run.json names a head that there is not, a length out of range, or a label twice."""
+    """Raise UserError where run.json names an unknown head, a length out of range, or a label twice."""
     if kind not in KINDS:
         raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(KINDS)}. Put the run's own back")
     if "max_length" in task.keys and not 1 <= task.max_length <= LARGEST_LENGTH:
         raise UserError(f"{path}: run.json: max_length {task.max_length} must lie between 1 and {LARGEST_LENGTH}")
     doubled = [label for label, count in collections.Counter(task.labels or ()).items() if count > 1]
     if doubled:
-        raise UserError(f"{path}: run.json: label {doubled[0]!r} is there twice, its outputs can't be told apart")
+        raise UserError(f"{path}: run.json: label {doubled[0]!r} is listed twice, its outputs can't be told apart")
 
 
 def _clear_padding(params: Flat, vocab_size: int) -> None:
-    """Rows of the token table beyond the vocabulary become zero: no other format holds them, and nothing reads them."""
-    name = "encoder/embeddings/tokens"
-    if name in params:
-        params[name] = np.where(np.arange(len(params[name]))[:, None] < vocab_size, params[name], np.float32(0))
+    """Set rows of the token table beyond the vocabulary to zero: nothing reads them and no other format holds them."""
+    if TOKEN_TABLE in params:
+        table = params[TOKEN_TABLE]
+        params[TOKEN_TABLE] = np.where(np.arange(len(table))[:, None] < vocab_size, table, np.float32(0))
 
 
 def _require_described(params: Flat, kind: str, model: ModelConfig, labels: tuple[str, ...] | None, path: Path) -> None:
-    """Raises UserError where model.toml describes other parameters than the checkpoint has."""
+    """Raise UserError where model.toml describes other parameters than the checkpoint has."""
     outputs = outputs_of(kind, labels)
     shapes = shapes_of(kind, model, outputs=outputs, pooler="encoder/pooler/dense/kernel" in params)
-    found = {name: tuple(value.shape) for name, value in params.items()}
-    wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+    saved = {name: tuple(value.shape) for name, value in params.items()}
+    wrong = sorted(name for name in shapes.keys() | saved.keys() if shapes.get(name) != saved.get(name))
     if wrong:
         raise UserError(
             f"{path}: model.toml describes other parameters than the checkpoint has: {', '.join(wrong[:4])}"
@@ -93,12 +94,12 @@ def _require_described(params: Flat, kind: str, model: ModelConfig, labels: tupl
 
 
 def vector_record(pretrained: Pretrained | None) -> dict[str, Any]:
-    """Return what the record of a run's task says of the vectors of the model that it begins with."""
+    """Return the entry of a run's task record for the vector configuration of its initial model."""
     return {"vectors": pretrained.vectors.as_table()} if pretrained and pretrained.vectors else {}
 
 
 def write_run(pretrained: Pretrained, folder: Path, settings: Any) -> None:
-    """Leaves a run folder with one checkpoint, of step 0, in `folder`, which is there and empty."""
+    """Write a run folder with one checkpoint, of step 0, into `folder`, which must exist and be empty."""
     if pretrained.tokenizer is None:
         raise UserError(f"{pretrained.where}: no tokenizer, and a run needs one. Put its files beside the weights")
     params = unflatten(pretrained.params)

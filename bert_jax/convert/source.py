@@ -1,4 +1,4 @@
-"""A path to a model, whatever lies there."""
+"""Read a model from a path, whatever its format."""
 
 import dataclasses
 from pathlib import Path
@@ -7,20 +7,22 @@ from bert_jax.convert.hugging_face.model_folder import is_huggingface, read_hugg
 from bert_jax.convert.hugging_face.sentence_transformers import is_sentence_transformers, read_sentence_transformers
 from bert_jax.convert.run_folder import read_run
 from bert_jax.convert.tensorflow.tf_bert import is_tf_bert, read_tf_bert
-from bert_jax.convert.unreadable import what_it_needs
-from bert_jax.errors import UserError
+from bert_jax.convert.unreadable import advice
+from bert_jax.errors import NotAModel, UserError
 from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.train.run import is_run
 
 
 def read_model(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
-    """Return the model at `path`: a run folder or a checkpoint of it, a folder of Hugging Face or
-    sentence-transformers, or a TensorFlow 1 checkpoint.
+    """Return the model at `path`.
 
-    Raises UserError with all that is wrong with it. Nothing that lies there is executed.
+    `path` is a run folder or one of its checkpoints, a folder of Hugging Face or sentence-transformers, or a
+    TensorFlow 1 checkpoint. Nothing in it is executed.
+
+    Raises NotAModel where no format is recognised, and one UserError with all faults of a model.
     """
     if is_run(path):
-        _require_none(path, options)
+        _reject_base_and_extra(path, options)
         if options.lowercase is not None:
             raise UserError(f"{path}: its tokenizer is as the run was trained. Leave out --[no-]lowercase")
         return read_run(path)
@@ -29,20 +31,20 @@ def read_model(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
     if path.is_dir() and is_huggingface(path):
         return read_huggingface(path, options)
     if is_tf_bert(path):
-        _require_none(path, dataclasses.replace(options, ignore_extra=False))
+        _reject_base_and_extra(path, dataclasses.replace(options, ignore_extra=False))
         return read_tf_bert(path, options)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder. A model of the Hugging Face Hub has to be downloaded first")
-    if told := what_it_needs(path):
-        raise UserError(f"{path}: {told}")
-    raise UserError(
+    if text := advice(path):
+        raise UserError(f"{path}: {text}")
+    raise NotAModel(
         f"{path}: not a model: no run folder (run.toml), no Hugging Face folder (config.json or modules.json), "
         "no TensorFlow 1 checkpoint (bert_config.json and *.ckpt.index)"
     )
 
 
-def _require_none(path: Path, options: ReadOptions) -> None:
-    """Raise UserError where there is an option that nothing at `path` is to be read with."""
+def _reject_base_and_extra(path: Path, options: ReadOptions) -> None:
+    """Raise UserError for options that only a Hugging Face folder is read with."""
     if options.base is not None:
         raise UserError(f"{path}: no adapter, so there is nothing to merge into --base {options.base}")
     if options.ignore_extra:

@@ -122,7 +122,7 @@ def test_a_run_with_a_label_twice_is_refused(classifier, tmp_path):
     (tmp_path / "run").mkdir()
     doubled = dataclasses.replace(read_model(classifier), labels=("calm", "mild", "calm"))
     write_run(doubled, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))
-    with pytest.raises(UserError, match=r"run\.json: label 'calm' is there twice"):
+    with pytest.raises(UserError, match=r"run\.json: label 'calm' is listed twice"):
         read_model(tmp_path / "run")
 
 

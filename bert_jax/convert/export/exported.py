@@ -1,4 +1,4 @@
-"""What an exported model, of whatever format, says of itself, takes and gives."""
+"""The description beside an exported model, and the outputs that all export formats share."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ from bert_jax.pretrained import KINDS, SINGLE_LABEL, Activation, Pretrained
 from bert_jax.task_record import TaskRecord
 
 DESCRIPTION = "bert_jax.json"
-# Of a fine-tuned run, what predicting and scoring need.
-KEPT = (
+# Entries of a run's task record that prediction and scoring need.
+KEPT_TASK_FIELDS = (
     "name",
     "pair",
     "columns",
@@ -36,7 +36,7 @@ KEPT = (
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """All that predicting needs beside the program, the weights and the tokenizer. The fields are Pretrained's."""
+    """What prediction needs besides the program, the weights and the tokenizer. The fields are those of Pretrained."""
 
     kind: str
     model: ModelConfig
@@ -48,13 +48,13 @@ class Description:
     activation: Activation = "identity"
 
     def to_json(self) -> str:
-        """As a JSON object; None is left out."""
+        """Return the description as a JSON object, without fields that are None."""
         return json.dumps(
             _without_none({**dataclasses.asdict(self), "task": self.task.as_dict()}), indent=2, ensure_ascii=False
         )
 
     def check_batch(self, tokens: np.ndarray, where: str) -> None:
-        """Raises UserError where the model cannot read such a batch."""
+        """Raise UserError where the model cannot read a batch of these tokens."""
         if tokens.ndim != 2 or not tokens.size:
             raise UserError(f"{where}: tokens of shape {tokens.shape}; (batch, length) is expected, neither of them 0")
         if tokens.shape[1] > self.model.max_length:
@@ -71,21 +71,21 @@ class Description:
 
 
 def description_of(pretrained: Pretrained) -> Description:
-    """What is to be kept of a model."""
+    """Return the description of a model."""
     return Description(
-        pretrained.kind,
-        pretrained.model,
-        pretrained.labels,
-        pretrained.problem,
-        pretrained.max_length,
-        pretrained.task.only(KEPT),
-        pretrained.vectors,
-        pretrained.activation,
+        kind=pretrained.kind,
+        model=pretrained.model,
+        labels=pretrained.labels,
+        problem=pretrained.problem,
+        max_length=pretrained.max_length,
+        task=pretrained.task.only(KEPT_TASK_FIELDS),
+        vectors=pretrained.vectors,
+        activation=pretrained.activation,
     )
 
 
 def write_beside(pretrained: Pretrained, folder: Path) -> None:
-    """`folder` is there, with the description and the tokenizer, if the model has one."""
+    """Write the description, and the tokenizer if the model has one, to `folder`, which is made where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DESCRIPTION).write_text(description_of(pretrained).to_json() + "\n", encoding="utf-8")
     if pretrained.tokenizer is not None:
@@ -93,7 +93,7 @@ def write_beside(pretrained: Pretrained, folder: Path) -> None:
 
 
 def read_description(folder: Path) -> Description:
-    """The description in a folder that an export left."""
+    """Return the description in the folder of an exported model."""
     path = folder / DESCRIPTION
     try:
         text = read_text(path, limit=SETTINGS_BYTES)
@@ -103,14 +103,14 @@ def read_description(folder: Path) -> Description:
 
 
 def parse_description(text: str, where: str) -> Description:
-    """The description that a JSON object spells out; `where` names its source in errors."""
+    """Parse a description from JSON; `where` names its source in errors."""
     table = parse_json(text, where)
     check_types(table, {"task": dict}, where)
     task = TaskRecord.from_dict(table.pop("task", {}), where)
-    found = dataclasses.replace(from_table(Description, table, where), task=task)
-    if found.kind not in KINDS:
-        raise UserError(f"{where}: kind {found.kind!r} is not among {', '.join(KINDS)}")
-    return found
+    description = dataclasses.replace(from_table(Description, table, where), task=task)
+    if description.kind not in KINDS:
+        raise UserError(f"{where}: kind {description.kind!r} is not among {', '.join(KINDS)}")
+    return description
 
 
 def exported_outputs(
@@ -120,7 +120,7 @@ def exported_outputs(
     segments: Int[Array, "B L"],
     mask: Bool[Array, "B L"],
 ) -> dict[str, jax.Array]:
-    """All that the module says of a batch, under the names it has in every exported model."""
+    """Return the outputs of the module for a batch, under the names that they have in every exported model."""
     hidden = module.encoder(tokens, segments, mask)
     bare = {"last_hidden_state": hidden} if pretrained.kind == "encoder" else {}
     return {**bare, **head_outputs(pretrained, module, hidden, mask)}

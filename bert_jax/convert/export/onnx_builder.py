@@ -1,4 +1,4 @@
-"""A small builder of ONNX graphs: nodes one after the other, each weight stored once, and the layers of the encoder."""
+"""A small builder of ONNX graphs with the layers of the encoder. Each weight is stored once."""
 
 import math
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from bert_jax.trees import Flat, Shape
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-OPSET = 17  # the first with LayerNormalization, so that runtimes from 2022 on read the file
-IR_VERSION = 8  # what came with it
+OPSET = 17  # the first with LayerNormalization; runtimes from 2022 on read it
+IR_VERSION = 8  # released with opset 17
 Dims = tuple[int | str, ...]
 
 
 def onnx_package() -> Any:
-    """The onnx package, imported only now. Raises UserError where it is not installed."""
+    """Import and return the onnx package. Raises UserError where it is not installed."""
     try:
         import onnx
         import onnx.checker
@@ -30,7 +30,7 @@ def onnx_package() -> Any:
 
 
 class GraphBuilder:
-    """A graph under construction. Values are known by their names; a weight by its path in `params`."""
+    """An ONNX graph under construction. Values are referred to by name, weights by their path in `params`."""
 
     def __init__(self, params: Flat) -> None:
         self._onnx = onnx_package()
@@ -42,18 +42,18 @@ class GraphBuilder:
         self._outputs: list[ValueInfoProto] = []
 
     def input(self, name: str, shape: Dims) -> str:
-        """A whole number input of the graph."""
+        """Add an int64 input to the graph and return its name."""
         kind = self._onnx.TensorProto.INT64
         self._inputs.append(self._onnx.helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def output(self, name: str, value: str, shape: Dims) -> None:
-        """The graph gives `value`, float32, under this name."""
+        """Make `value`, float32, an output of the graph called `name`."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=f"output/{name}"))
         self._outputs.append(self._onnx.helper.make_tensor_value_info(name, self._onnx.TensorProto.FLOAT, shape))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """What an operator of the standard set makes of the inputs."""
+        """Add a node with an operator of the standard set and return the name of its output."""
         name = f"{kind}_{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
@@ -62,22 +62,22 @@ class GraphBuilder:
         return path in self._params
 
     def weight(self, path: str, rows: int | None = None) -> str:
-        """The parameter at `path`, or its first rows: stored once, however often it is asked for."""
+        """Store the parameter at `path`, or its first rows, on the first call, and return its name."""
         if path not in self._weights:
             array = np.ascontiguousarray(self._params[path][:rows], np.float32)
             self._weights[path] = self._onnx.numpy_helper.from_array(array, path)
         return path
 
     def number(self, value: float) -> str:
-        """A scalar constant: int64 from an int, float32 from a float."""
+        """Return the name of a scalar constant: int64 for an int, float32 for a float."""
         return self.constant(np.array(value, np.int64 if isinstance(value, int) else np.float32))
 
     def ints(self, *values: int) -> str:
-        """A vector of whole numbers, as shapes and axes are given."""
+        """Return the name of an int64 vector, the form of shapes and axes."""
         return self.constant(np.array(values, np.int64))
 
     def constant(self, value: np.ndarray) -> str:
-        """A constant of the graph; equal ones are one."""
+        """Return the name of a constant. Equal constants are stored once."""
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._constants:
             name = f"constant_{len(self._constants)}"
@@ -86,7 +86,7 @@ class GraphBuilder:
         return self._constants[key]
 
     def model(self, name: str, metadata: dict[str, str]) -> "ModelProto":
-        """The finished model."""
+        """Return the finished model with a graph of this name and these metadata properties."""
         helper = self._onnx.helper
         weights = list(self._weights.values())
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, weights)
@@ -95,17 +95,18 @@ class GraphBuilder:
         helper.set_model_props(model, metadata)
         return model
 
-    def dense(self, x: str, at: str) -> str:
-        """A dense layer, with a bias where there is one."""
-        x = self.op("MatMul", x, self.weight(f"{at}/kernel"))
-        return self.op("Add", x, self.weight(f"{at}/bias")) if self.has(f"{at}/bias") else x
+    def dense(self, x: str, path: str) -> str:
+        """Apply the dense layer at `path`, with a bias where the parameters have one."""
+        x = self.op("MatMul", x, self.weight(f"{path}/kernel"))
+        return self.op("Add", x, self.weight(f"{path}/bias")) if self.has(f"{path}/bias") else x
 
-    def norm(self, x: str, at: str, epsilon: float) -> str:
-        bias = [self.weight(f"{at}/bias")] if self.has(f"{at}/bias") else []
-        return self.op("LayerNormalization", x, self.weight(f"{at}/scale"), *bias, axis=-1, epsilon=epsilon)
+    def norm(self, x: str, path: str, epsilon: float) -> str:
+        """Apply the LayerNorm at `path` over the last axis."""
+        bias = [self.weight(f"{path}/bias")] if self.has(f"{path}/bias") else []
+        return self.op("LayerNormalization", x, self.weight(f"{path}/scale"), *bias, axis=-1, epsilon=epsilon)
 
     def cast(self, x: str, kind: str) -> str:
-        """x in another type, FLOAT or BOOL or what else TensorProto lists."""
+        """Cast x to another type of TensorProto, such as FLOAT or BOOL."""
         return self.op("Cast", x, to=getattr(self._onnx.TensorProto, kind))
 
     def slice(self, x: str, start: int, end: int, axis: int) -> str:
@@ -113,16 +114,17 @@ class GraphBuilder:
 
 
 def onnx_gelu(g: GraphBuilder, x: str) -> str:
-    """In the order of nodes that runtimes know and run as one."""
-    turned = g.op("Erf", g.op("Div", x, g.number(math.sqrt(2.0))))
-    return g.op("Mul", g.op("Mul", x, g.op("Add", turned, g.number(1.0))), g.number(0.5))
+    """Apply GELU by erf, in the order of nodes that runtimes recognise and fuse."""
+    erf = g.op("Erf", g.op("Div", x, g.number(math.sqrt(2.0))))
+    return g.op("Mul", g.op("Mul", x, g.op("Add", erf, g.number(1.0))), g.number(0.5))
 
 
 def onnx_gelu_tanh(g: GraphBuilder, x: str) -> str:
+    """Apply GELU by its tanh approximation."""
     cube = g.op("Mul", g.op("Mul", x, x), x)
     inner = g.op("Add", x, g.op("Mul", cube, g.number(0.044715)))
-    turned = g.op("Tanh", g.op("Mul", inner, g.number(math.sqrt(2.0 / math.pi))))
-    return g.op("Mul", g.op("Mul", x, g.op("Add", turned, g.number(1.0))), g.number(0.5))
+    tanh = g.op("Tanh", g.op("Mul", inner, g.number(math.sqrt(2.0 / math.pi))))
+    return g.op("Mul", g.op("Mul", x, g.op("Add", tanh, g.number(1.0))), g.number(0.5))
 
 
 def onnx_silu(g: GraphBuilder, x: str) -> str:

@@ -1,11 +1,11 @@
-"""One vector a text as ONNX operators: model/vectors.py once more."""
+"""The vectors of texts in ONNX operators, a second implementation of model/vectors.py."""
 
 from bert_jax.convert.export.onnx_builder import GraphBuilder
 from bert_jax.model.vectors import VectorConfig
 
 
 class PoolingGraph:
-    """The poolings of a graph: the value of each, (batch, width), over hidden states (batch, length, width)."""
+    """Poolings of hidden states (batch, length, width) in a graph. Each method returns a value (batch, width)."""
 
     def __init__(self, g: GraphBuilder, hidden: str) -> None:
         self.g, self.hidden = g, hidden
@@ -18,9 +18,9 @@ class PoolingGraph:
         return self._at(self.g.op("ArgMax", self.present, axis=1, keepdims=1, select_last_index=1))
 
     def max(self) -> str:
-        there = self.g.op("Unsqueeze", self.g.cast("attention_mask", "BOOL"), self.g.ints(2))  # B L 1
-        seen = self.g.op("Where", there, self.hidden, self.g.number(float("-inf")))
-        return self.g.op("ReduceMax", seen, axes=[1], keepdims=0)
+        mask = self.g.op("Unsqueeze", self.g.cast("attention_mask", "BOOL"), self.g.ints(2))  # B L 1
+        masked = self.g.op("Where", mask, self.hidden, self.g.number(float("-inf")))
+        return self.g.op("ReduceMax", masked, axes=[1], keepdims=0)
 
     def mean(self) -> str:
         total, weight = self._sums(self.present)
@@ -32,13 +32,13 @@ class PoolingGraph:
 
     def weightedmean(self) -> str:
         end = self.g.op("Add", self.g.op("Shape", "attention_mask", start=1, end=2), self.g.ints(1))
-        place = self.g.op("Range", self.g.number(1), self.g.op("Squeeze", end), self.g.number(1))
-        total, weight = self._sums(self.g.op("Mul", self.present, self.g.cast(place, "FLOAT")))
+        positions = self.g.op("Range", self.g.number(1), self.g.op("Squeeze", end), self.g.number(1))
+        total, weight = self._sums(self.g.op("Mul", self.present, self.g.cast(positions, "FLOAT")))
         return self.g.op("Div", total, weight)
 
-    def _at(self, place: str) -> str:
-        """Return the token at one place of each row: B 1 to B D."""
-        return self.g.op("GatherND", self.hidden, place, batch_dims=1)
+    def _at(self, position: str) -> str:
+        """Return the hidden state at one position of each row: B 1 to B D."""
+        return self.g.op("GatherND", self.hidden, position, batch_dims=1)
 
     def _sums(self, weight: str) -> tuple[str, str]:
         """Return the weighted sum over the tokens and the sum of the weights, at least 1: B D and B 1."""
@@ -49,7 +49,7 @@ class PoolingGraph:
 
 
 def add_vectors(g: GraphBuilder, vectors: VectorConfig, hidden: str) -> str:
-    """Return the vectors of texts: (batch, entries)."""
+    """Add the vectors of texts to the graph and return their value (batch, entries)."""
     pooler = PoolingGraph(g, hidden)
     value = g.op("Concat", *(getattr(pooler, name)() for name in vectors.pooling), axis=-1)
     if vectors.normalize:

@@ -1,7 +1,7 @@
-"""A model as a StableHLO program of any batch and length, for every platform of JAX: jax.export.
+"""Export a model with jax.export as a StableHLO program for any batch size and length and all of JAX's platforms.
 
-The program takes the weights as its first argument; they lie beside it as safetensors. As constants within, those of
-bert-base make exporting six times as slow and compiling too, and take three times the memory.
+The weights are the first argument of the program and are stored beside it as safetensors. As constants of the program,
+the weights of bert-base made export and compilation six times slower and took three times the memory.
 """
 
 from pathlib import Path
@@ -23,10 +23,11 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def write_stablehlo(pretrained: Pretrained, folder: Path) -> Path:
-    """`folder` has the program, its weights (model.safetensors), tokenizer and description. Returns the program's path.
+    """Write the program, its weights (model.safetensors), tokenizer and description to `folder`.
 
-    jax.export.deserialize reads it; its arguments are the weights by name, float32, then tokens and segments, int32,
-    and the mask, bool, each (batch, length). JAX promises to read it for six months after the version that wrote it.
+    Returns the program's path. jax.export.deserialize reads it. Its arguments are a dict of the weights, float32, then
+    tokens and segments, int32, and the mask, bool, each (batch, length). JAX guarantees to read it for six months after
+    the version that wrote it.
     """
 
     def apply(
@@ -48,10 +49,10 @@ def write_stablehlo(pretrained: Pretrained, folder: Path) -> Path:
 
 
 class StableHLOModel:
-    """A program read back, ready to run on JAX's devices; each new shape of batch is compiled once."""
+    """An exported program, ready to run on JAX's devices. Each new batch shape is compiled once."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is the program, or the folder it lies in."""
+        """Open `path`, the program or its folder."""
         self.path = path / PROGRAM if path.is_dir() else path
         try:
             program = read_bytes(self.path)
@@ -59,7 +60,7 @@ class StableHLOModel:
             raise UserError(f"{error}. `write_stablehlo` makes one") from None
         try:
             self._exported = export.deserialize(bytearray(program))
-        except Exception as error:  # whatever the bytes lead its reader to
+        except Exception as error:  # its reader raises many types on damaged bytes
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f"{self.path}: this version of JAX does not read it: {reason}. Export again") from None
         folder = self.path.parent
@@ -70,19 +71,20 @@ class StableHLOModel:
         self._call = jax.jit(self._exported.call)
 
     def outputs(self, tokens: np.ndarray, segments: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs by name, float32, of one batch. `mask` is True where there is a token."""
+        """Return all outputs of one batch by name, float32. `mask` is True where there is a token."""
         self.description.check_batch(tokens, str(self.path))
         numbers = (np.asarray(tokens, np.int32), np.asarray(segments, np.int32))
-        found = self._call(self._params, *numbers, np.asarray(mask, bool))
-        return {name: np.asarray(value) for name, value in found.items()}
+        outputs = self._call(self._params, *numbers, np.asarray(mask, bool))
+        return {name: np.asarray(value) for name, value in outputs.items()}
 
-    def _check_weights(self, there: set[str], where: str) -> None:
+    def _check_weights(self, names: set[str], where: str) -> None:
+        """Raise UserError where the program takes other weights than the file beside it has."""
         arguments, _ = jax.tree.unflatten(self._exported.in_tree, self._exported.in_avals)
-        missing = sorted(arguments[0].keys() ^ there)
-        if missing:
-            raise UserError(f"{where}: not the weights of {self.path.name}: {', '.join(missing[:5])}. Export again")
+        differing = sorted(arguments[0].keys() ^ names)
+        if differing:
+            raise UserError(f"{where}: not the weights of {self.path.name}: {', '.join(differing[:5])}. Export again")
 
 
 def read_stablehlo(path: Path) -> StableHLOModel:
-    """The program at `path`, ready to run."""
+    """Open the program at `path`."""
     return StableHLOModel(path)

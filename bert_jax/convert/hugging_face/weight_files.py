@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bert_jax.convert.hugging_face.torch_pickle import BFLOAT16, TensorPlace, c_strides, impossible_shape, torch_places
-from bert_jax.convert.unreadable import lone_files
+from bert_jax.convert.unreadable import file_advice
 from bert_jax.errors import UserError, listed, shown
 from bert_jax.wording import agreeing, counted
 
@@ -111,7 +111,7 @@ def open_weights(folder: Path) -> Weights:
             f"{folder}: {listed([path.name for path in others])}; which one? Name it {SAFETENSORS} or leave it alone"
         )
     if not others:
-        told = lone_files(folder)
+        told = file_advice(folder)
         raise UserError(
             f"{folder}: no weights here; {SAFETENSORS} or {TORCH}, or one of them{INDEX}, is expected"
             f"{'; ' * bool(told)}{told}"

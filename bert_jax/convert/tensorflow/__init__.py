@@ -1,1 +1,1 @@
-"""The checkpoints of google-research/bert, read and written without TensorFlow."""
+"""Read and write the checkpoints of google-research/bert without TensorFlow."""

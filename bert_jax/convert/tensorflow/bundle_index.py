@@ -1,6 +1,6 @@
-"""What the index of TensorFlow's V2 checkpoints says: protobuf messages to entries and back. No TensorFlow, no JAX.
+"""The entries in the index of a TensorFlow V2 checkpoint, parsed and serialised. No TensorFlow, no JAX.
 
-Under the empty key a BundleHeaderProto, under each tensor's name a BundleEntryProto:
+The index holds a BundleHeaderProto under the empty key and a BundleEntryProto under the name of each tensor:
 https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/tensor_bundle.proto
 """
 
@@ -31,7 +31,7 @@ DTYPE_CODES = {dtype.name: code for code, dtype in TF_DTYPES.items()}
 STRING = 7
 FORMAT_VERSION = 1
 
-# What a real checkpoint stays far below. A damaged one must not fill the memory.
+# Limits far above any real checkpoint, so that a damaged one can't fill the memory.
 MAX_INDEX_TENSORS = 1 << 16
 MAX_RANK = 64  # NumPy's
 
@@ -40,11 +40,13 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
 @dataclasses.dataclass(frozen=True)
 class TensorEntry:
-    """Where the bytes of one tensor lie and what they are.
+    """The place and type of one tensor.
 
-    dtype       None where it is none of DTYPES
+    dtype       None where it is not among TF_DTYPES
+    shard       the data file
+    offset      of the first byte
     size        in bytes
-    unreadable  why the values cannot be read here; empty where they can
+    unreadable  the reason why the values cannot be read; empty where they can
     """
 
     dtype: np.dtype | None
@@ -65,7 +67,7 @@ def shard_of(prefix: Path, shard: int, shards: int) -> Path:
 
 
 def old_format(path: Path) -> UserError:
-    """What to say of a V1 checkpoint."""
+    """Return the error for a V1 checkpoint."""
     return UserError(
         f"{path}: an older V1 checkpoint. Load it in TensorFlow and save it with "
         "tf.compat.v1.train.Saver(write_version=tf.compat.v1.train.SaverDef.V2)"
@@ -73,7 +75,7 @@ def old_format(path: Path) -> UserError:
 
 
 def parse_index(content: bytes, prefix: Path) -> dict[str, TensorEntry]:
-    """What the index file `content` of the checkpoint `prefix` lists, by name, in the order of the names.
+    """Return the entries in the index file `content` of the checkpoint `prefix`, ordered by name.
 
     Raises Damaged where a check fails, UserError where the file is sound but of a kind that is not read.
     """
@@ -85,7 +87,7 @@ def parse_index(content: bytes, prefix: Path) -> dict[str, TensorEntry]:
     entries: dict[str, TensorEntry] = {}
     for key, value in table:
         if key.startswith(b"\0"):
-            continue  # a part of a tensor; the tensor has an entry that tells its parts
+            continue  # a slice of a partitioned tensor, which has an entry of its own
         if len(entries) == MAX_INDEX_TENSORS:
             raise Damaged(f"more than {MAX_INDEX_TENSORS} tensors")
         try:
@@ -101,8 +103,8 @@ def parse_index(content: bytes, prefix: Path) -> dict[str, TensorEntry]:
 
 
 def _read_header(message: bytes, index: Path) -> int:
-    """The number of data files."""
-    if message[:1] == b"\x0a":  # where the number of data files should be, V1 has a message
+    """Return the number of data files."""
+    if message[:1] == b"\x0a":  # V1 has a message where V2 has the number of data files
         raise old_format(index)
     fields = _read_message(message, {1: VARINT, 2: VARINT, 3: BYTES})
     if fields.get(2, 0):
@@ -143,19 +145,18 @@ def _read_entry(message: bytes, prefix: Path, shards: int) -> TensorEntry:
 
 
 def _read_shape(message: bytes) -> tuple[int, ...]:
-    """TensorShapeProto: dimensions, each a message with its size."""
+    """Parse a TensorShapeProto, which has a message with the size of each dimension."""
     dims = [_read_message(dim, {1: VARINT}).get(1, 0) for dim in _repeated(message, 2)]
     if len(dims) > MAX_RANK:
         raise Damaged(f"{len(dims)} dimensions")
-    if (
-        math.prod(max(dim, 1) for dim in dims) >= 1 << 59
-    ):  # NumPy counts bytes in 63 bits, even where one dimension is 0
+    # NumPy counts bytes in 63 bits, even where one dimension is 0.
+    if math.prod(max(dim, 1) for dim in dims) >= 1 << 59:
         raise Damaged(f"the shape {tuple(dims)}")
     return tuple(dims)
 
 
 def _read_message(message: bytes, wires: Mapping[int, int]) -> dict[int, Any]:
-    """Value by number of the fields in `wires`, which gives each its wire type; of several, the last one counts."""
+    """Return the value of each field in `wires`, which maps numbers to wire types. The last of several counts."""
     fields: dict[int, Any] = {}
     for number, wire, value in _fields(message):
         if number in wires:
@@ -166,56 +167,56 @@ def _read_message(message: bytes, wires: Mapping[int, int]) -> dict[int, Any]:
 
 
 def _repeated(message: bytes, number: int) -> list[bytes]:
-    """Every value of a field that is a message and may come many times."""
-    return [value for found, wire, value in _fields(message) if found == number and wire == BYTES]
+    """Return all values of a repeated field that is a message."""
+    return [value for field, wire, value in _fields(message) if field == number and wire == BYTES]
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int, Any]]:
-    """Number, wire type and value of each field; messages inside are left as bytes."""
-    at = 0
+    """Yield the number, wire type and value of each field. Nested messages are left as bytes."""
+    offset = 0
     value: int | bytes
-    while at < len(message):
-        tag, at = read_varint(message, at)
+    while offset < len(message):
+        tag, offset = read_varint(message, offset)
         number, wire = tag >> 3, tag & 7
         if wire == VARINT:
-            value, at = read_varint(message, at)
+            value, offset = read_varint(message, offset)
             yield number, wire, value
             continue
         if wire == BYTES:
-            size, at = read_varint(message, at)
+            size, offset = read_varint(message, offset)
         elif wire in (FIXED32, FIXED64):
             size = 4 if wire == FIXED32 else 8
         else:
             raise Damaged(f"a message has a field of the unknown kind {wire}")
-        if at + size > len(message):
+        if offset + size > len(message):
             raise Damaged("a message is cut off")
-        value = message[at : at + size]
-        at += size
+        value = message[offset : offset + size]
+        offset += size
         yield number, wire, value if wire == BYTES else int.from_bytes(value, "little")
 
 
 def _check_overlaps(entries: Mapping[str, TensorEntry]) -> None:
-    """Raises Damaged where two tensors share bytes: read, they could take more memory than the files have bytes."""
-    in_place = sorted((entry.shard, entry.offset, entry.size, name) for name, entry in entries.items() if entry.size)
-    for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in itertools.pairwise(in_place):
+    """Raise Damaged where two tensors share bytes, because they could take more memory than the files have bytes."""
+    ordered = sorted((entry.shard, entry.offset, entry.size, name) for name, entry in entries.items() if entry.size)
+    for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in itertools.pairwise(ordered):
         if shard == next_shard and offset + size > next_offset:
             raise Damaged(f"tensors {shown(name)} and {shown(next_name)} overlap at byte {next_offset} of {shard.name}")
 
 
 def header_bytes() -> bytes:
-    """The header of a little-endian checkpoint with one data file."""
+    """Return the header of a little-endian checkpoint with one data file."""
     return _number(1, 1) + _bytes(3, _number(1, FORMAT_VERSION))
 
 
 def entry_bytes(dtype: np.dtype, shape: tuple[int, ...], offset: int, size: int, crc: int) -> bytes:
-    """What the index says of a tensor whose `size` bytes with CRC-32C `crc` are at `offset` of the one data file."""
+    """Return the entry of a tensor whose `size` bytes, of CRC-32C `crc`, begin at `offset` of the single data file."""
     dims = b"".join(_bytes(2, _number(1, dim)) for dim in shape)
     message = _number(1, DTYPE_CODES[dtype.name]) + _bytes(2, dims) + _number(4, offset) + _number(5, size)
     return message + varint(6 << 3 | FIXED32) + mask_crc(crc).to_bytes(4, "little")
 
 
 def _number(field: int, value: int) -> bytes:
-    return varint(field << 3 | VARINT) + varint(value) if value else b""  # 0 is what a missing field means
+    return varint(field << 3 | VARINT) + varint(value) if value else b""  # a missing field means 0
 
 
 def _bytes(field: int, value: bytes) -> bytes:

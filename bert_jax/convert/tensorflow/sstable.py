@@ -1,7 +1,8 @@
-"""LevelDB's sorted table of keys and values, which TensorFlow's checkpoint index is. No TensorFlow, no JAX.
+"""LevelDB's sorted table of keys and values, the file format of a TensorFlow checkpoint index. No TensorFlow, no JAX.
 
-Blocks of ascending keys, each followed by one byte for its compression and the masked CRC-32C of both; an index block
-with the place of each; a footer of 48 bytes. https://github.com/google/leveldb/blob/main/doc/table_format.md
+A file is a sequence of blocks of ascending keys, an index block with the place of each block, and a footer of 48 bytes.
+Each block is followed by one byte for its compression and the masked CRC-32C of both.
+https://github.com/google/leveldb/blob/main/doc/table_format.md
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,10 @@ FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 TRAILER_BYTES = 5  # compression, CRC
 UNCOMPRESSED, SNAPPY = 0, 1
-BLOCK_BYTES = 1 << 18  # these two as in TensorFlow, so that the bytes are the same
+BLOCK_BYTES = 1 << 18  # this and RESTART_INTERVAL as in TensorFlow, for equal bytes
 RESTART_INTERVAL = 16
 
-# What a real index stays far below. A damaged one must not fill the memory.
+# Limits far above any real index, so that a damaged one can't fill the memory.
 MAX_BLOCK_BYTES = 1 << 22
 MAX_TABLE_BYTES = 1 << 23  # of all blocks, uncompressed
 MAX_ENTRIES = 1 << 17
@@ -25,34 +26,34 @@ MAX_KEY_BYTES = 1 << 10
 
 
 class Damaged(Exception):
-    """The bytes are not what was written. Says what is wrong, not in which file: whoever knows the file adds it."""
+    """Bytes that are not as they were written. The message lacks the file, which the caller adds."""
 
 
 def mask_crc(crc: int) -> int:
-    """The CRC as it is stored: rotated and shifted, so that a CRC over bytes that hold CRCs keeps its strength."""
+    """Return the stored form of a CRC, rotated and shifted, so that a CRC over stored CRCs keeps its strength."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def unmask_crc(masked: int) -> int:
-    """The CRC that `mask_crc` was given."""
+    """Return the CRC that `mask_crc` turned into `masked`."""
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
 
 
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The unsigned 64-bit number at byte `at`, seven bits a byte, and where the next byte is."""
+def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+    """Return the unsigned 64-bit number at `offset`, stored seven bits a byte, and the offset behind it."""
     number = 0
-    for shift, byte in enumerate(data[at : at + 10]):
+    for shift, byte in enumerate(data[offset : offset + 10]):
         number |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
             if number >> 64:
                 break
-            return number, at + shift + 1
+            return number, offset + shift + 1
     raise Damaged("a number in it is cut off or too long")
 
 
 def varint(number: int) -> bytes:
-    """The bytes that `read_varint` reads as `number`, 0 or more."""
+    """Return the bytes that `read_varint` reads as `number`, which is 0 or more."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -62,13 +63,13 @@ def varint(number: int) -> bytes:
 
 
 def read_sstable(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields each key and value of the file `data` in the order of the keys; raises Damaged where a check fails."""
+    """Yield each key and value of the file `data`, ascending by key. Raises Damaged where a check fails."""
     if len(data) < FOOTER_BYTES or not data.endswith(MAGIC):
         raise Damaged("it does not end as an index does: cut off, or a file of another kind")
     footer = data[-FOOTER_BYTES : -len(MAGIC)]
-    metaindex, at = _read_handle(footer, 0)
-    index, _ = _read_handle(footer, at)
-    _read_block(data, metaindex)  # holds nothing for us, but damage is damage
+    metaindex, offset = _read_handle(footer, 0)
+    index, _ = _read_handle(footer, offset)
+    _read_block(data, metaindex)  # only checked for damage: it holds nothing that is used here
     last = None
     entries = end = total = 0
     for _, handle in _block_entries(_read_block(data, index)):
@@ -90,11 +91,11 @@ def read_sstable(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, value
 
 
-def _read_handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """A block's first byte and size, and where the next byte of `data` is."""
-    start, at = read_varint(data, at)
-    size, at = read_varint(data, at)
-    return (start, size), at
+def _read_handle(data: bytes, offset: int) -> tuple[tuple[int, int], int]:
+    """Return the first byte and the size of a block, and the offset behind the handle."""
+    start, offset = read_varint(data, offset)
+    size, offset = read_varint(data, offset)
+    return (start, size), offset
 
 
 def _read_block(data: bytes, handle: tuple[int, int]) -> bytes:
@@ -113,53 +114,53 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> bytes:
 
 
 def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Each key is stored as how much of the one before it keeps, and the rest."""
-    restarts = int.from_bytes(block[-4:], "little")  # where keys are stored whole: for searching, which we do not
+    """Yield the keys and values of a block. A key is stored as the length shared with the key before, and the rest."""
+    restarts = int.from_bytes(block[-4:], "little")  # places of keys stored in full, for a binary search
     end = len(block) - 4 - 4 * restarts
     if end < 0:
         raise Damaged("a block is shorter than it says")
-    at, key = 0, b""
-    while at < end:
-        shared, at = read_varint(block, at)
-        rest, at = read_varint(block, at)
-        size, at = read_varint(block, at)
-        if shared > len(key) or at + rest + size > end:
+    offset, key = 0, b""
+    while offset < end:
+        shared, offset = read_varint(block, offset)
+        rest, offset = read_varint(block, offset)
+        size, offset = read_varint(block, offset)
+        if shared > len(key) or offset + rest + size > end:
             raise Damaged("an entry of a block goes beyond it")
         if shared + rest > MAX_KEY_BYTES:
             raise Damaged(f"a key has {shared + rest} bytes; the limit is {MAX_KEY_BYTES}")
-        key = key[:shared] + block[at : at + rest]
-        yield key, block[at + rest : at + rest + size]
-        at += rest + size
+        key = key[:shared] + block[offset : offset + rest]
+        yield key, block[offset + rest : offset + rest + size]
+        offset += rest + size
 
 
 def unsnappy(data: bytes) -> bytes:
-    """The bytes that were compressed. https://github.com/google/snappy/blob/main/format_description.txt"""
-    size, at = read_varint(data, 0)
+    """Return the uncompressed bytes. https://github.com/google/snappy/blob/main/format_description.txt"""
+    size, offset = read_varint(data, 0)
     if size > MAX_BLOCK_BYTES:
         raise Damaged(f"a compressed block claims {size} bytes; the limit is {MAX_BLOCK_BYTES}")
     out = bytearray()
-    while at < len(data):
-        kind, length = data[at] & 3, (data[at] >> 2) + 1
-        if kind == 0:  # bytes as they are; above 60 the length follows, less one
+    while offset < len(data):
+        kind, length = data[offset] & 3, (data[offset] >> 2) + 1
+        if kind == 0:  # a literal; a length above 60 is stored, less one, in the next bytes
             width = max(length - 60, 0)
             if width:
-                length = int.from_bytes(data[at + 1 : at + 1 + width], "little") + 1
-            at += 1 + width
-            piece = data[at : at + length]
-            at += length
-            if at > len(data):
+                length = int.from_bytes(data[offset + 1 : offset + 1 + width], "little") + 1
+            offset += 1 + width
+            piece = data[offset : offset + length]
+            offset += length
+            if offset > len(data):
                 raise Damaged("a compressed block is cut off")
-        else:  # a copy of what lies `back` bytes back
+        else:  # a copy from `back` bytes before the end of the output
             width = (1, 2, 4)[kind - 1]
-            back = int.from_bytes(data[at + 1 : at + 1 + width], "little")
+            back = int.from_bytes(data[offset + 1 : offset + 1 + width], "little")
             if kind == 1:
-                length, back = (data[at] >> 2 & 7) + 4, back | data[at] >> 5 << 8
-            at += 1 + width
-            if at > len(data) or not 0 < back <= len(out):
+                length, back = (data[offset] >> 2 & 7) + 4, back | data[offset] >> 5 << 8
+            offset += 1 + width
+            if offset > len(data) or not 0 < back <= len(out):
                 raise Damaged("a compressed block copies from outside of it")
             start = len(out) - back
             piece = bytes(out[start : start + length])
-            piece = (piece * (length // len(piece) + 1))[:length]  # it may go on into what it is writing
+            piece = (piece * (length // len(piece) + 1))[:length]  # a copy may overlap its own output
         out += piece
         if len(out) > size:
             break
@@ -169,10 +170,11 @@ def unsnappy(data: bytes) -> bytes:
 
 
 def sstable_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The file of a table with `items`, which ascend by key; the same bytes that TensorFlow writes, uncompressed."""
+    """Return the bytes of a table with `items`, which must ascend by key. TensorFlow writes the same bytes."""
     out = bytearray()
     block, index = _Block(RESTART_INTERVAL), _Block(1)
-    last, pending = b"", b""  # the handle of a block waits for the next key, to be entered under a short one
+    # The handle of a block is pending until the next key is known: a short key between both is its key in the index.
+    last, pending = b"", b""
     for key, value in items:
         if pending:
             index.add(_separator(last, key), pending)
@@ -190,13 +192,13 @@ def sstable_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def with_trailer(block: bytes, compression: int = UNCOMPRESSED) -> bytes:
-    """A block with its trailer."""
+    """Return a block followed by its trailer."""
     block += bytes([compression])
     return block + mask_crc(google_crc32c.value(block)).to_bytes(4, "little")
 
 
 class _Block:
-    """A block that grows by `add`."""
+    """A block under construction."""
 
     def __init__(self, interval: int) -> None:
         self.interval, self.entries, self.last = interval, 0, b""
@@ -221,7 +223,7 @@ class _Block:
 
 
 def _append(out: bytearray, block: _Block) -> bytes:
-    """The handle of `block`, which is now in `out`."""
+    """Append `block` to `out` and return its handle."""
     content = block.finished()
     handle = varint(len(out)) + varint(len(content))
     out += with_trailer(content)
@@ -234,7 +236,7 @@ def _common_prefix(a: bytes, b: bytes) -> int:
 
 
 def _separator(before: bytes, after: bytes) -> bytes:
-    """A short key from `before` up to but without `after`."""
+    """Return a short key that is at least `before` and less than `after`."""
     i = _common_prefix(before, after)
     if i < len(before) and before[i] + 1 < after[i]:
         return before[:i] + bytes([before[i] + 1])
@@ -242,6 +244,6 @@ def _separator(before: bytes, after: bytes) -> bytes:
 
 
 def _successor(key: bytes) -> bytes:
-    """A short key that is `key` or beyond it."""
+    """Return a short key that is at least `key`."""
     i = next((i for i, byte in enumerate(key) if byte < 0xFF), None)
     return key if i is None else key[:i] + bytes([key[i] + 1])

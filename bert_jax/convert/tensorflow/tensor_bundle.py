@@ -1,7 +1,7 @@
-"""TensorFlow's V2 checkpoints: `PREFIX.index` and `PREFIX.data-00000-of-00001`. No TensorFlow, no JAX.
+"""Read and write TensorFlow V2 checkpoints, `PREFIX.index` and `PREFIX.data-00000-of-00001`. No TensorFlow, no JAX.
 
-The index (bundle_index.py, in the file format of sstable.py) says where in the data files the little-endian bytes of
-each tensor lie.
+The index (bundle_index.py, in the file format of sstable.py) has the place of each tensor's little-endian bytes in the
+data files.
 """
 
 import contextlib
@@ -30,27 +30,30 @@ from bert_jax.convert.tensorflow.bundle_index import (
 from bert_jax.convert.tensorflow.sstable import MAGIC, MAX_KEY_BYTES, Damaged, sstable_bytes
 from bert_jax.errors import UserError
 
-MAX_INDEX_BYTES = 1 << 23  # a tensor takes some fifty
-CHUNK_BYTES = 1 << 20  # small enough to stay in the cache between copy and checksum
-AGAIN = "Is the copy whole? Fetch it again"
+MAX_INDEX_BYTES = 1 << 23  # a tensor takes about 50
+CHUNK_BYTES = 1 << 20  # stays in the CPU's cache between copy and checksum
+FETCH_AGAIN = "Is the copy whole? Fetch it again"
 
 
 def find_prefix(path: Path) -> Path:
-    """What all file names of the checkpoint start with: `path` is that, or one of its files, or the folder it is in."""
+    """Return the prefix that all file names of a checkpoint start with.
+
+    `path` is the prefix, one of the checkpoint's files, or its folder.
+    """
     with _disk_errors(path):
         if index_of(path).is_file():
             return path
         if path.is_dir():
-            found = sorted(path.glob("*.ckpt.index")) or sorted(path.glob("*.ckpt-*.index"))
-            if len(found) == 1:
-                return found[0].with_suffix("")
-            if found:
-                names = ", ".join(file.name for file in found[:5]) + (", ..." if len(found) > 5 else "")
-                raise UserError(f"{path}: {len(found)} checkpoints are here ({names}). Which one? Give the file")
+            indexes = sorted(path.glob("*.ckpt.index")) or sorted(path.glob("*.ckpt-*.index"))
+            if len(indexes) == 1:
+                return indexes[0].with_suffix("")
+            if indexes:
+                names = ", ".join(file.name for file in indexes[:5]) + (", ..." if len(indexes) > 5 else "")
+                raise UserError(f"{path}: {len(indexes)} checkpoints are here ({names}). Which one? Give the file")
             raise UserError(f"{path}: no *.ckpt.index in this folder, so no TensorFlow checkpoint")
-        named = re.fullmatch(r"(.+)\.(index|meta|data-\d{5}-of-\d{5})", path.name)
-        if named:
-            path = path.with_name(named[1])
+        match = re.fullmatch(r"(.+)\.(index|meta|data-\d{5}-of-\d{5})", path.name)
+        if match:
+            path = path.with_name(match[1])
             if index_of(path).is_file():
                 return path
         elif path.is_file():
@@ -61,9 +64,10 @@ def find_prefix(path: Path) -> Path:
 
 
 def read_index(prefix: Path) -> dict[str, TensorEntry]:
-    """What the checkpoint holds by name, in the order of the names; only the index is read, and all of it is checked.
+    """Return the entries of a checkpoint by name, in the order of the names. Reads and checks the whole index only.
 
-    Takes what `find_prefix` takes. Raises UserError where the index is missing, damaged or of another format.
+    `prefix` is any path that `find_prefix` takes. Raises UserError where the index is missing, damaged or of another
+    format.
     """
     prefix = find_prefix(prefix)
     index = index_of(prefix)
@@ -75,14 +79,14 @@ def read_index(prefix: Path) -> dict[str, TensorEntry]:
     try:
         return parse_index(content, prefix)
     except Damaged as error:
-        raise UserError(f"{index}: damaged: {error}. {AGAIN}") from None
+        raise UserError(f"{index}: damaged: {error}. {FETCH_AGAIN}") from None
 
 
 def read_bundle(prefix: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The named tensors in the order named, or all of them; each is checked against its CRC-32C, no others are read.
+    """Return the tensors in `names`, in that order, or all tensors. Each is checked against its CRC-32C.
 
-    Takes what `find_prefix` takes. Raises UserError with the file and the tensor for what is missing or damaged, and
-    for a tensor of strings, of a type not in DTYPES, or saved in parts.
+    `prefix` is any path that `find_prefix` takes. Raises UserError with the file and the tensor where one is missing or
+    damaged, holds strings, has a type not in TF_DTYPES, or was saved in parts.
     """
     prefix = find_prefix(prefix)
     entries = read_index(prefix)
@@ -95,10 +99,10 @@ def read_bundle(prefix: Path, names: Iterable[str] | None = None) -> dict[str, n
         if entries[name].unreadable:
             raise UserError(f"{index_of(prefix)}: tensor {name!r} {entries[name].unreadable}")
     tensors: dict[str, np.ndarray] = {}
-    in_place = sorted(chosen, key=lambda name: (entries[name].shard, entries[name].offset))
+    ordered = sorted(chosen, key=lambda name: (entries[name].shard, entries[name].offset))
     with _disk_errors(prefix):
-        _check_extents({name: entries[name] for name in in_place}, index_of(prefix))
-        for shard, group in itertools.groupby(in_place, key=lambda name: entries[name].shard):
+        _check_extents({name: entries[name] for name in ordered}, index_of(prefix))
+        for shard, group in itertools.groupby(ordered, key=lambda name: entries[name].shard):
             with shard.open("rb") as file:
                 for name in group:
                     tensors[name] = _read_tensor(file, name, entries[name])
@@ -106,10 +110,10 @@ def read_bundle(prefix: Path, names: Iterable[str] | None = None) -> dict[str, n
 
 
 def write_bundle(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """`prefix`.index and `prefix`.data-00000-of-00001 hold `tensors`, as TensorFlow itself would have written them.
+    """Write `tensors` to `prefix`.index and `prefix`.data-00000-of-00001, with the same bytes as TensorFlow.
 
-    Both get their names when both are complete, the index last; a failure leaves neither. The same tensors give the
-    same bytes. Raises UserError for a name or type the format does not take, and where there is such a file already.
+    Both files get their names when both are complete, the index last; a failure leaves neither. Raises UserError for a
+    name or type that the format does not allow, and where one of the files exists.
     """
     index, data = index_of(prefix), shard_of(prefix, 0, 1)
     partial_index, partial_data = (path.with_name(path.name + ".partial") for path in (index, data))
@@ -117,7 +121,7 @@ def write_bundle(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
     items = [(b"", header_bytes())]
     with _disk_errors(prefix):
         if prefix.is_dir():
-            raise UserError(f"{prefix}: a folder. Say what the files are to be named, as {prefix / 'bert_model.ckpt'}")
+            raise UserError(f"{prefix}: a folder. Give the prefix of the files, such as {prefix / 'bert_model.ckpt'}")
         for path in (index, data):
             if path.exists():
                 raise UserError(f"{path}: already there. Remove it, or choose another name")
@@ -143,7 +147,7 @@ def write_bundle(prefix: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 @contextlib.contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Whatever the operating system refuses becomes one line with the file."""
+    """Turn errors of the operating system into a UserError with the file."""
     try:
         yield
     except OSError as error:
@@ -151,7 +155,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def _not_v2(path: Path) -> UserError:
-    """What to say of a file that is not part of a V2 checkpoint. A V1 checkpoint is one file, a table as well."""
+    """Return the error for a file that is not part of a V2 checkpoint. A V1 checkpoint is a single table file."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - len(MAGIC), 0))
         if file.read() == MAGIC:
@@ -160,39 +164,40 @@ def _not_v2(path: Path) -> UserError:
 
 
 def _check_extents(entries: Mapping[str, TensorEntry], index: Path) -> None:
-    """Raises UserError unless every data file needed is there and long enough, before anything is allocated."""
+    """Raise UserError unless every data file exists and is long enough. Called before anything is allocated."""
     sizes: dict[Path, int] = {}
     for name, entry in entries.items():
         if entry.shard not in sizes:
             if not entry.shard.is_file():
-                raise UserError(f"{entry.shard}: no such file; tensor {name!r} is in it. Put it beside {index.name}")
+                raise UserError(f"{entry.shard}: no such file; it holds tensor {name!r}. Put it beside {index.name}")
             sizes[entry.shard] = entry.shard.stat().st_size
         end = entry.offset + entry.size
         if end > sizes[entry.shard]:
             raise UserError(
-                f"{entry.shard}: cut off: tensor {name!r} ends at byte {end}, the file at {sizes[entry.shard]}. {AGAIN}"
+                f"{entry.shard}: cut off: tensor {name!r} ends at byte {end}, the file at {sizes[entry.shard]}. "
+                f"{FETCH_AGAIN}"
             )
 
 
 def _read_tensor(file: BinaryIO, name: str, entry: TensorEntry) -> np.ndarray:
     raw = np.empty(entry.size, np.uint8)
     file.seek(entry.offset)
-    at = crc = 0
-    while at < entry.size:
-        chunk = file.read(min(CHUNK_BYTES, entry.size - at))
+    position = crc = 0
+    while position < entry.size:
+        chunk = file.read(min(CHUNK_BYTES, entry.size - position))
         if not chunk:
             raise UserError(f"{entry.shard}: cut off while tensor {name!r} was being read")
-        raw[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        raw[position : position + len(chunk)] = np.frombuffer(chunk, np.uint8)
         crc = google_crc32c.extend(crc, chunk)
-        at += len(chunk)
+        position += len(chunk)
     if crc != entry.crc32c:
-        raise UserError(f"{entry.shard}: damaged: the checksum of tensor {name!r} is wrong. {AGAIN}")
-    assert entry.dtype is not None  # or it were unreadable
+        raise UserError(f"{entry.shard}: damaged: the checksum of tensor {name!r} is wrong. {FETCH_AGAIN}")
+    assert entry.dtype is not None  # unreadable entries are refused before
     return raw.view(entry.dtype).reshape(entry.shape)
 
 
 def _key_of(name: str, tensor: np.ndarray, prefix: Path) -> bytes:
-    """The name as the index has it; raises UserError where it or the type of the tensor cannot be written."""
+    """Return the key of a tensor in the index. Raises UserError where its name or its type cannot be written."""
     try:
         key = name.encode()
     except UnicodeEncodeError:
@@ -206,13 +211,13 @@ def _key_of(name: str, tensor: np.ndarray, prefix: Path) -> bytes:
 
 
 def _write_tensor(file: BinaryIO, tensor: np.ndarray) -> bytes:
-    """The entry for `tensor`, whose bytes are now at the end of `file`; it is copied only if not already as on disk."""
+    """Append the bytes of `tensor` to `file` and return its entry. Copies only what is not little-endian in C order."""
     offset = file.tell()
     dtype = TF_DTYPES[DTYPE_CODES[tensor.dtype.name]]
     raw = np.ascontiguousarray(tensor, dtype).reshape(-1).view(np.uint8)
     crc = 0
-    for at in range(0, raw.size, CHUNK_BYTES):
-        chunk = raw[at : at + CHUNK_BYTES].tobytes()
+    for start in range(0, raw.size, CHUNK_BYTES):
+        chunk = raw[start : start + CHUNK_BYTES].tobytes()
         crc = google_crc32c.extend(crc, chunk)
         file.write(chunk)
     return entry_bytes(dtype, tensor.shape, offset, raw.size, crc)

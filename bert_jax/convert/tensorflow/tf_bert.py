@@ -1,4 +1,4 @@
-"""The checkpoints of google-research/bert: bert_config.json, vocab.txt, bert_model.ckpt. Without TensorFlow."""
+"""Read and write google-research/bert's checkpoints: bert_config.json, vocab.txt, bert_model.ckpt. No TensorFlow."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.hugging_face.families import BERT_FAMILY
 from bert_jax.convert.hugging_face.family import ConfigTable
 from bert_jax.convert.hugging_face.model_folder import read_config
-from bert_jax.convert.rules import MAX_NOTED_TENSORS, Rule, extra_tensors, read_with_rules, to_theirs
+from bert_jax.convert.rules import MAX_NOTED_TENSORS, TOKEN_TABLE, Rule, extra_tensors, read_with_rules, to_theirs
 from bert_jax.convert.tensorflow.tensor_bundle import TensorEntry, find_prefix, read_bundle, read_index, write_bundle
 from bert_jax.errors import UserError, listed
 from bert_jax.pretrained import (
@@ -30,11 +30,11 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.trees import Shape
 
 BERT_CONFIG, VOCAB_FILE, CHECKPOINT_PREFIX = "bert_config.json", "vocab.txt", "bert_model.ckpt"
-# what training leaves beside the weights: moments, counters, the state of loss scaling
+# Training state beside the weights: moments, counters, loss scaling.
 SLOTS = re.compile(
     r"(^|/)(adam_[mv]|lamb_[mv]|Adam(_1)?|Momentum|global_step|beta[12]_power|good_steps|loss_scale|current_loss_scale)$"
 )
-KIND_BY_TENSOR = {  # a name that only a model of this kind has
+KIND_BY_TENSOR = {  # a tensor that only a model of the kind has
     "cls/seq_relationship/output_weights": "pretrain",
     "cls/predictions/output_bias": "masked_lm",
     "cls/squad/output_weights": "span",
@@ -43,16 +43,17 @@ KIND_BY_TENSOR = {  # a name that only a model of this kind has
 
 
 def is_tf_bert(path: Path) -> bool:
-    """Whether `path` is a folder with a TensorFlow checkpoint, or the prefix of one."""
+    """Return whether `path` is a folder with a TensorFlow checkpoint, or the prefix of one."""
     folder = path if path.is_dir() else path.parent
     prefix = path.name.removesuffix(".index")
     return any(folder.glob("*.ckpt*.index")) if path.is_dir() else (folder / f"{prefix}.index").is_file()
 
 
 def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
-    """The model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt; optimizer slots passed over.
+    """Return the model of a TensorFlow 1 checkpoint: its folder, or the path that ends in .ckpt.
 
-    A fine-tuned classifier's classes have no names there: they come out as LABEL_0 and so on. One output is a score.
+    Optimizer slots are ignored. The format has no names of classes: they become LABEL_0 and so on. A classifier with
+    one output is a regression.
     """
     prefix = find_prefix(path)
     table = read_config(prefix.parent / BERT_CONFIG)
@@ -64,7 +65,7 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
     problem = SINGLE_LABEL
     if kind == "sequence":
         (outputs,) = source.shape("output_weights")[:1] or (1,)
-        if outputs == 1:  # as for STS-B
+        if outputs == 1:  # such as STS-B
             problem = REGRESSION
         else:
             labels = tuple(f"LABEL_{i}" for i in range(outputs))
@@ -75,8 +76,8 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
         source.drop(extra)
         note(f"{prefix}: left out: {listed(extra, MAX_NOTED_TENSORS)}")
     params = read_with_rules(rules, source, shapes, vocab_size=model.vocab_size, where=where)
-    said = read_flag(table, "do_lower_case", prefix.parent / BERT_CONFIG)
-    lowercase = said if options.lowercase is None else options.lowercase
+    configured = read_flag(table, "do_lower_case", prefix.parent / BERT_CONFIG)
+    lowercase = configured if options.lowercase is None else options.lowercase
     tokenizer = _read_tokenizer(prefix.parent, lowercase)
     if tokenizer is not None:
         check_vocabulary(tokenizer, model.vocab_size, str(prefix.parent))
@@ -95,14 +96,14 @@ def read_tf_bert(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained
 
 
 def _read_tokenizer(folder: Path, lowercase: bool | None) -> Tokenizer | None:
-    """The tokenizer that we left beside a checkpoint, or that of its vocabulary; None where there is none."""
+    """Return the tokenizer.json beside a checkpoint, else the tokenizer of its vocabulary, else None."""
     if (folder / TOKENIZER).is_file():
         return load_tokenizer(folder, lowercase=lowercase)
     return load_tokenizer(folder / VOCAB_FILE, lowercase=lowercase) if (folder / VOCAB_FILE).is_file() else None
 
 
 def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:
-    """Leaves bert_config.json, bert_model.ckpt.* and vocab.txt in `folder`, which is there and empty."""
+    """Write bert_config.json, bert_model.ckpt.* and vocab.txt to `folder`, which must exist and be empty."""
     model = pretrained.model
     if not BERT_FAMILY.holds(model):
         raise UserError(f"{pretrained.where}: the original code computes BERT only; convert it --to hf")
@@ -110,24 +111,24 @@ def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:
         raise UserError(f"{pretrained.where}: the original code has no {pretrained.kind} head; convert it --to hf")
     rules = tf_rules(model, pretrained.kind, pooler=pretrained.pooler)
     tensors = {rule.theirs: to_theirs(rule, pretrained.params, model.vocab_size) for rule in rules}
-    known = pretrained.origin.get("config", {}) if pretrained.origin.get("format") == "tf" else {}
-    (folder / BERT_CONFIG).write_text(json.dumps({**known, **tf_config_table(model)}, indent=2) + "\n")
+    original = pretrained.origin.get("config", {}) if pretrained.origin.get("format") == "tf" else {}
+    (folder / BERT_CONFIG).write_text(json.dumps({**original, **tf_config_table(model)}, indent=2) + "\n")
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
     write_bundle(folder / CHECKPOINT_PREFIX, tensors)
 
 
 def tf_config_table(model: ModelConfig) -> ConfigTable:
-    """bert_config.json, with the keys that the original code reads."""
+    """Return the bert_config.json of a model, with the keys that the original code reads."""
     table = {**BERT_FAMILY.write(model), "attention_probs_dropout_prob": model.dropout}
     return {key: value for key, value in table.items() if key not in ("model_type", "layer_norm_eps")}
 
 
 def tf_rules(model: ModelConfig, kind: str, *, pooler: bool) -> list[Rule]:
-    """Every variable of a model of this kind. Kernels stand there as here; output_weights as (out, in)."""
+    """Return the rules for all variables of a kind of model. Kernels are (in, out), output_weights are (out, in)."""
     tables = "bert/embeddings"
     rules = [
-        Rule(f"{tables}/word_embeddings", ("encoder/embeddings/tokens",), rows=True),
+        Rule(f"{tables}/word_embeddings", (TOKEN_TABLE,), rows=True),
         Rule(f"{tables}/position_embeddings", ("encoder/embeddings/positions",)),
         Rule(f"{tables}/token_type_embeddings", ("encoder/embeddings/segments",)),
         *_norm(tables, "encoder/embeddings/norm"),
@@ -169,7 +170,7 @@ def _norm(theirs: str, ours: str) -> list[Rule]:
 
 
 class _Bundle:
-    """The variables of a checkpoint that are weights."""
+    """The variables of a checkpoint without its training state."""
 
     def __init__(self, prefix: Path) -> None:
         self.prefix = prefix
@@ -179,7 +180,7 @@ class _Bundle:
         }
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in self.entries:
             raise UserError(
-                f"{prefix}: a TensorFlow 2 checkpoint, of objects; the original BERT's, of variables, are read. "
+                f"{prefix}: a TensorFlow 2 checkpoint, of objects; only the original BERT's, of variables, are read. "
                 "Load it in transformers and save it from there"
             )
 
