@@ -215,7 +215,7 @@ def test_a_file_cut_off_anywhere_is_found(prefix, suffix):
 
 def test_a_missing_data_file_is_named_with_its_tensor(prefix):
     Path(f"{prefix}{SHARD}").unlink()
-    assert f"{prefix}{SHARD}: no such file; tensor 'bert/a' is in it" in complaint(prefix)
+    assert f"{prefix}{SHARD}: no such file; it holds tensor 'bert/a'" in complaint(prefix)
 
 
 def test_a_claim_of_terabytes_is_refused_before_anything_is_allocated(prefix):
