@@ -115,7 +115,7 @@ def test_activations_of_classes_are_ignored(tmp_path, key):
     assert read_huggingface(tmp_path / "hf").problem == "single_label"
     for function in ("torch.nn.modules.activation.Sigmoid", "my.Softplus"):
         changed(tmp_path / "hf", **named(function))
-        with pytest.raises(UserError, match=f"activation_fn '{function}' is not read; it is Identity, of a classifier"):
+        with pytest.raises(UserError, match=f"activation_fn '{function}' is not read; Identity for a classifier"):
             read_huggingface(tmp_path / "hf")
 
 

@@ -1,4 +1,4 @@
-"""The families of Hugging Face that are read and written: what their config.json says of our ModelConfig, and back."""
+"""The families of Hugging Face that are read and written, and the mapping of config.json to ModelConfig and back."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ BERT_FIELDS = {
 
 
 def _roberta_positions(fields: ConfigTable, table: ConfigTable) -> None:
-    """Positions are counted from the id of the padding, plus one. Hugging Face's create_position_ids_from_input_ids."""
+    """Count positions from the id of padding plus one, as Hugging Face's create_position_ids_from_input_ids does."""
     pad = table.get("pad_token_id", 1)
     if type(pad) is not int or not 0 <= pad < fields["max_length"]:
         raise UserError(f"pad_token_id is {shown(pad)}, where positions are counted from it")
@@ -34,19 +34,19 @@ def _roberta_positions(fields: ConfigTable, table: ConfigTable) -> None:
     fields["max_length"] -= fields["first_position"]
 
 
-def _roberta_table(config: ModelConfig, table: ConfigTable) -> None:
+def _write_roberta(config: ModelConfig, table: ConfigTable) -> None:
     table["max_position_embeddings"] = config.position_rows
     table["pad_token_id"] = config.first_position - 1
 
 
-def _electra_tables(fields: ConfigTable, table: ConfigTable) -> None:
+def _electra_table_width(fields: ConfigTable, table: ConfigTable) -> None:
     width = table.get("embedding_size", 128)
     if type(width) is not int:
         raise UserError(f"embedding_size is {shown(width)}, int is expected")
     fields["embedding_width"] = None if width == fields["width"] else width
 
 
-def _electra_table(config: ModelConfig, table: ConfigTable) -> None:
+def _write_electra(config: ModelConfig, table: ConfigTable) -> None:
     table["embedding_size"] = config.table_width
 
 
@@ -59,20 +59,20 @@ def _modernbert_attention(fields: ConfigTable, table: ConfigTable) -> None:
             f"global_attn_every_n_layers {shown(every)}, local_attention {shown(window)}, pooling {shown(pooling)}"
         )
     kinds = table.get("layer_types")
-    rotary = _table(table, "rope_parameters")
-    full, local = _table(rotary, "full_attention"), _table(rotary, "sliding_attention")
+    rotary = _nested_table(table, "rope_parameters")
+    full, local = _nested_table(rotary, "full_attention"), _nested_table(rotary, "sliding_attention")
     scaled = [
         part for part in (full, local) if part.get("rope_type", "default") != "default" or part.keys() - ROPE_KEYS
     ]
     if scaled or table.get("rope_scaling"):
-        told = shown(scaled[0] if scaled else table["rope_scaling"])
-        raise UserError(f"rotary positions {told}; only plain ones, of rope_theta alone, are supported")
+        scaling = shown(scaled[0] if scaled else table["rope_scaling"])
+        raise UserError(f"rotary positions {scaling}; only plain ones, of rope_theta alone, are supported")
     if kinds is not None:
         if not isinstance(kinds, list):
             raise UserError(f"layer_types is {shown(kinds)}, a list is expected")
-        globally = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
-        every = globally[1] - globally[0] if len(globally) > 1 else max(len(kinds), 1)
-        if globally != list(range(0, fields["depth"], every)) or len(kinds) != fields["depth"]:
+        global_layers = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
+        every = global_layers[1] - global_layers[0] if len(global_layers) > 1 else max(len(kinds), 1)
+        if global_layers != list(range(0, fields["depth"], every)) or len(kinds) != fields["depth"]:
             raise UserError(
                 f"layer_types {shown(kinds)}: full attention in every n-th layer from the first is supported"
             )
@@ -82,7 +82,7 @@ def _modernbert_attention(fields: ConfigTable, table: ConfigTable) -> None:
         "global_every": every,
         "local_window": window // 2,
         "rotary_base": base,
-        "local_rotary_base": base if local_base is None else _number(local_base),  # as ModernBERT's own code has it
+        "local_rotary_base": base if local_base is None else _number(local_base),  # as in ModernBERT's own code
         "pool_from": {"cls": "first", "mean": "mean"}[pooling],
     }
 
@@ -90,7 +90,7 @@ def _modernbert_attention(fields: ConfigTable, table: ConfigTable) -> None:
 ROPE_KEYS = {"rope_type", "rope_theta"}
 
 
-def _table(table: ConfigTable, key: str) -> ConfigTable:
+def _nested_table(table: ConfigTable, key: str) -> ConfigTable:
     value = table.get(key) or {}
     if not isinstance(value, dict):
         raise UserError(f"{key} is {shown(value)}, an object is expected")
@@ -103,7 +103,7 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _modernbert_table(config: ModelConfig, table: ConfigTable) -> None:
+def _write_modernbert(config: ModelConfig, table: ConfigTable) -> None:
     bases = {"full_attention": config.rotary_base, "sliding_attention": config.local_rotary_base}
     table |= {
         "embedding_dropout": config.dropout,
@@ -138,8 +138,8 @@ ROBERTA_FAMILY = dataclasses.replace(
     tied=tensor_names.ROBERTA_TIED,
     fields={**BERT_FIELDS, "vocab_size": ("vocab_size", 50265)},
     masked_lm_activation="gelu",
-    finish=_roberta_positions,
-    start=_roberta_table,
+    after_read=_roberta_positions,
+    after_write=_write_roberta,
 )
 DISTILBERT_FAMILY = Family(
     name="distilbert",
@@ -180,8 +180,8 @@ ELECTRA_FAMILY = dataclasses.replace(
     },
     shape={"pooler": "gelu"},
     masked_lm_activation="gelu",
-    finish=_electra_tables,
-    start=_electra_table,
+    after_read=_electra_table_width,
+    after_write=_write_electra,
 )
 MODERNBERT_FAMILY = Family(
     name="modernbert",
@@ -219,9 +219,9 @@ MODERNBERT_FAMILY = Family(
         "bias": False,
         "pooler": "gelu_norm",
     },
-    masked_lm_activation="gelu",  # classifier_activation: one module for this head and the others
-    finish=_modernbert_attention,
-    start=_modernbert_table,
+    masked_lm_activation="gelu",  # classifier_activation: all heads share one module
+    after_read=_modernbert_attention,
+    after_write=_write_modernbert,
 )
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -238,27 +238,29 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_named(model_type: Any, where: str) -> Family:
+    """Return the family of a `model_type`. Raises UserError where it is unknown."""
     if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise UserError(f"{where}: unknown model_type {shown(model_type)}; known are {', '.join(FAMILIES)}")
     return FAMILIES[model_type]
 
 
 def family_without_name(architectures: Any, tensors: Iterable[str]) -> Family | None:
-    """The family of an early folder whose config.json has no `model_type` (SciBERT): by its class, else its tensors."""
-    named = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    """Return the family of an early folder without `model_type` (SciBERT), by its class, else by its tensors."""
+    class_name = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     for family in FAMILIES.values():
-        if named in (f"{family.classes}{suffix}" for suffix in (*ARCHITECTURES, *OTHER_ARCHITECTURES)):
+        if class_name in (f"{family.classes}{suffix}" for suffix in (*ARCHITECTURES, *OTHER_ARCHITECTURES)):
             return family
-    if named:
+    if class_name:
         return None
     parts = {name.partition(".")[0] for name in tensors}
-    told_apart = (BERT_FAMILY, ROBERTA_FAMILY, DISTILBERT_FAMILY, ELECTRA_FAMILY)  # "model." is anyone's
-    return next((family for family in told_apart if family.prefix.removesuffix(".") in parts), None)
+    # Not ModernBERT, whose prefix "model." is that of many other models.
+    distinct = (BERT_FAMILY, ROBERTA_FAMILY, DISTILBERT_FAMILY, ELECTRA_FAMILY)
+    return next((family for family in distinct if family.prefix.removesuffix(".") in parts), None)
 
 
 def family_of(config: ModelConfig) -> Family:
-    """The first family that can write this model down. Raises UserError where none can."""
+    """Return the first family that can express the model. Raises UserError where none can."""
     for family in FAMILIES.values():
         if family.holds(config):
             return family
-    raise UserError(f"no family at Hugging Face computes what this model does: {config}")
+    raise UserError(f"no family of Hugging Face computes this model: {config}")

@@ -1,4 +1,4 @@
-"""How one `model_type` of Hugging Face writes a model down: its keys in config.json, its tensors, its classes."""
+"""The layout of one `model_type` of Hugging Face: keys in config.json, names of tensors and classes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from bert_jax.convert.rules import Rule
 from bert_jax.errors import UserError, shown
 
 ConfigTable = dict[str, Any]
-MOST_BLOCKS = 512  # a config.json that says more is not believed
+MAX_BLOCKS = 512  # more layers in a config.json are an error
 
-HF_ACTIVATIONS = {
+HF_ACTIVATIONS = {  # their names and ours
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -22,7 +22,7 @@ HF_ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-ARCHITECTURES = {
+ARCHITECTURES = {  # what a class is called after its family, and the kind of model it is
     "Model": "encoder",
     "ForMaskedLM": "masked_lm",
     "ForPreTraining": "pretrain",
@@ -31,7 +31,7 @@ ARCHITECTURES = {
     "ForQuestionAnswering": "span",
     "ForMultipleChoice": "choice",
 }
-OTHER_ARCHITECTURES = {  # a causal LM that is no decoder computes what a masked LM does
+OTHER_ARCHITECTURES = {  # read, never written; a causal LM that is no decoder computes what a masked LM does
     "LMHeadModel": "masked_lm",
     "ForCausalLM": "masked_lm",
     "ForNextSentencePrediction": "encoder",
@@ -39,7 +39,7 @@ OTHER_ARCHITECTURES = {  # a causal LM that is no decoder computes what a masked
 
 
 def heads_of(kind: str) -> list[str]:
-    """Return the heads, as the keys of a family's, that a model of a kind has beside its encoder."""
+    """Return the heads of a kind of model, as keys of `Family.heads`."""
     return {"encoder": [], "pretrain": ["masked_lm", "next_sentence"]}.get(kind, [kind])
 
 
@@ -47,13 +47,18 @@ def heads_of(kind: str) -> list[str]:
 class Family:
     """The layout in which one `model_type` stores a model.
 
-    prefix    of the encoder's tensors in a model with a head
-    classes   what its classes' names begin with
-    token_table  its name in the bare encoder
-    fields    our field: (their key, its value where config.json does not say)
-    fixed     their key: the one value that our encoder computes
-    shape     our fields that the family always has
-    masked_lm_activation  what the masked LM head computes, whatever the encoder does; None: what the encoder does
+    prefix       prefix of the encoder's tensors in a model with a head
+    classes      prefix of the names of its classes
+    encoder      the rules of the encoder
+    heads        the rules of each head
+    tied         tensors that repeat another tensor
+    token_table  name of the token table in the bare encoder
+    fields       our field: (their key, default where config.json lacks it)
+    fixed        their key: the only value that our encoder computes
+    shape        our fields that are the same in all models of the family
+    masked_lm_activation  activation of the masked LM head; None: that of the encoder
+    after_read   sets further fields of ours from config.json, given as (fields, table)
+    after_write  sets further keys of config.json from our fields, given as (config, table)
     """
 
     name: str
@@ -67,11 +72,11 @@ class Family:
     fixed: Mapping[str, Any]
     shape: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     masked_lm_activation: str | None = None
-    finish: Callable[[ConfigTable, ConfigTable], None] = lambda fields, table: None
-    start: Callable[[ModelConfig, ConfigTable], None] = lambda config, table: None
+    after_read: Callable[[ConfigTable, ConfigTable], None] = lambda fields, table: None
+    after_write: Callable[[ModelConfig, ConfigTable], None] = lambda config, table: None
 
     def read(self, table: ConfigTable, where: str) -> ModelConfig:
-        """The model that config.json describes. Raises UserError that lists all it asks for that we do not compute."""
+        """Return the model that config.json describes. Raises one UserError that lists all that is not supported."""
         problems = [
             f"{key} is {shown(table[key])}, only {value!r} is supported"
             for key, value in self.fixed.items()
@@ -90,13 +95,13 @@ class Family:
         if isinstance(activation, str) and activation not in HF_ACTIVATIONS:
             problems.append(f"activation {shown(activation)} is not among {', '.join(HF_ACTIVATIONS)}")
         if not problems:
-            if fields["depth"] > MOST_BLOCKS:
-                problems.append(f"{fields['depth']} layers, more than {MOST_BLOCKS}")
+            if fields["depth"] > MAX_BLOCKS:
+                problems.append(f"{fields['depth']} layers, more than {MAX_BLOCKS}")
             fields["activation"] = HF_ACTIVATIONS[activation]
             if self.masked_lm_activation not in (None, fields["activation"]):
                 fields["masked_lm_activation"] = self.masked_lm_activation
             try:
-                self.finish(fields, table)
+                self.after_read(fields, table)
                 if not problems:
                     return ModelConfig(**fields)
             except UserError as error:
@@ -104,13 +109,13 @@ class Family:
         raise UserError(f"{where}: {'; '.join(problems)}")
 
     def write(self, config: ModelConfig) -> ConfigTable:
-        """The part of config.json that describes the model."""
+        """Return the part of config.json that describes the model."""
         table: ConfigTable = {"model_type": self.name}
         for ours, (theirs, _) in self.fields.items():
             table[theirs] = getattr(config, ours)
         key = self.fields["activation"][0]
         table[key] = "gelu_new" if config.activation == "gelu_tanh" else config.activation
-        self.start(config, table)
+        self.after_write(config, table)
         return table
 
     def holds(self, config: ModelConfig) -> bool:
@@ -120,24 +125,27 @@ class Family:
         except UserError:
             return False
 
-    def rules(self, config: ModelConfig, kind: str, *, pooler: bool, at: str) -> list[Rule]:
-        """Every tensor of a model of this kind; `pooler` is whether the bare encoder's own is there."""
+    def rules(self, config: ModelConfig, kind: str, *, pooler: bool, prefix: str) -> list[Rule]:
+        """Return the rules for all tensors of a kind of model.
+
+        `pooler` is True where the tensors include the pooler of the bare encoder. `prefix` begins the encoder's names.
+        """
         heads = heads_of(kind)
         if missing := [head for head in heads if head not in self.heads]:
             raise UserError(f"{self.name} models have no {' nor '.join(missing)} head at Hugging Face")
-        rules = [rule for head in heads for rule in self.heads[head](at)]
+        rules = [rule for head in heads for rule in self.heads[head](prefix)]
         if pooler and not any(name.startswith(tensor_names.POOLER) for rule in rules for name in rule.ours):
             if "pooler" not in self.heads:
                 raise UserError(f"{self.name} models have no pooler beside the encoder at Hugging Face")
-            rules = [*self.heads["pooler"](at), *rules]
-        return self.encoder(config, at) + rules
+            rules = [*self.heads["pooler"](prefix), *rules]
+        return self.encoder(config, prefix) + rules
 
-    def head_tensors(self, at: str) -> list[str]:
-        """Return the names of the tensors of all heads, tied ones included."""
-        rules = [rule.theirs for head in self.heads.values() for rule in head(at)]
-        return list(dict.fromkeys([*rules, *self.tied]))
+    def head_tensors(self, prefix: str) -> list[str]:
+        """Return the names of the tensors of all heads, including tied ones."""
+        names = [rule.theirs for head in self.heads.values() for rule in head(prefix)]
+        return list(dict.fromkeys([*names, *self.tied]))
 
     def architecture(self, kind: str) -> str:
-        """The name of their class for a kind of model."""
+        """Return the name of their class for a kind of model."""
         kind = {"discriminator": "pretrain"}.get(kind, kind)
-        return self.classes + next(suffix for suffix, known in ARCHITECTURES.items() if known == kind)
+        return self.classes + next(suffix for suffix, class_kind in ARCHITECTURES.items() if class_kind == kind)

@@ -1,4 +1,4 @@
-"""What a Hugging Face folder holds: the class that its config.json names, held against the tensors that are there."""
+"""Decide the kind of a Hugging Face model from the class in its config.json and the tensors in its folder."""
 
 import dataclasses
 import re
@@ -13,8 +13,8 @@ _CLASS = re.compile(
     rf"(?:TF|Flax)?(?:{'|'.join(family.classes for family in FAMILIES.values())})"
     rf"(?P<suffix>{'|'.join([*ARCHITECTURES, *OTHER_ARCHITECTURES])})"
 )
-TELLING = ("masked_lm", "discriminator", "span")  # heads whose tensors are named like those of no other
-TOLD = {
+DISTINCT_HEADS = ("masked_lm", "discriminator", "span")  # no other head has tensors of the same names
+KIND_NAMES = {
     "encoder": "the bare encoder",
     "masked_lm": "a masked LM",
     "pretrain": "a masked LM with next sentence prediction",
@@ -25,74 +25,83 @@ TOLD = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind:
-    """The kind of model in a folder; `leftover` are tensors of a head that no kind has, `notes` what was decided."""
+    """The kind of model in a folder, and how it was decided.
+
+    leftover  tensors of a head that no kind of model has alone
+    notes     decisions that the user should know
+    """
 
     kind: str
     leftover: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def kind_of(family: Family, table: Mapping[str, Any], there: Collection[str], at: str, where: str) -> ModelKind:
-    """Return what the class in config.json and the tensors say together; `at` is the prefix of the encoder's names.
+def kind_of(family: Family, table: Mapping[str, Any], names: Collection[str], prefix: str, where: str) -> ModelKind:
+    """Return the kind of model by the class in config.json and the names of the tensors.
 
-    A head of which nothing is there is not missed, and said. Of one that is there in part the rest is missing: that is
-    for whoever reads the tensors to say.
+    `prefix` begins the names of the encoder's tensors. A head without any tensor is dropped with a note. A head with
+    some of its tensors is kept; reading the tensors then reports the missing ones.
     """
-    named = class_named(family, table, where)
-    kind = _kind_named(family, named)
+    class_name = class_named(family, table, where)
+    kind = _kind_of_class(family, class_name)
     if kind is None:
-        kind = _by_its_tensors(family, there, at, TELLING)
-        return ModelKind(kind, notes=(f"of the class {shown(named)}, which is not known, {TOLD[kind]} is read",))
+        kind = _kind_of_tensors(family, names, prefix, DISTINCT_HEADS)
+        return ModelKind(
+            kind, notes=(f"of the class {shown(class_name)}, which is not known, {KIND_NAMES[kind]} is read",)
+        )
     if kind in ("encoder", "masked_lm"):
-        fuller = _by_its_tensors(family, there, at, ("masked_lm", "discriminator"))
+        fuller = _kind_of_tensors(family, names, prefix, ("masked_lm", "discriminator"))
         kind = kind if fuller == "encoder" else fuller
-    absent = [head for head in heads_of(kind) if not _of_head(family, head, at) & set(there)]
+    absent = [head for head in heads_of(kind) if not _head_tensors(family, head, prefix) & set(names)]
     if absent == ["next_sentence"]:
         kind = "masked_lm"
     elif absent:
-        kind = _by_its_tensors(family, there, at, TELLING)
+        kind = _kind_of_tensors(family, names, prefix, DISTINCT_HEADS)
     notes = []
     if absent:
-        missing = sorted(name for head in absent for name in _of_head(family, head, at))
-        notes = [f"{named} is named, and nothing of its {listed(missing)} is there: {TOLD[kind]} is read"]
+        missing = sorted(name for head in absent for name in _head_tensors(family, head, prefix))
+        notes.append(
+            f"the class is {class_name}, but nothing of its {listed(missing)} is there: {KIND_NAMES[kind]} is read"
+        )
     leftover: tuple[str, ...] = ()
     if kind == "encoder":
-        leftover = tuple(sorted(_of_head(family, "next_sentence", at) & set(there)))
-        notes += [f"{listed(leftover)}: left out, no kind of model has this head alone"] * bool(leftover)
+        leftover = tuple(sorted(_head_tensors(family, "next_sentence", prefix) & set(names)))
+        if leftover:
+            notes.append(f"{listed(leftover)}: left out, no kind of model has this head alone")
     return ModelKind(kind, leftover, tuple(notes))
 
 
 def class_named(family: Family, table: Mapping[str, Any], where: str) -> str:
-    """Return the first class of `architectures`; the family's bare encoder where none is named."""
-    named = table.get("architectures") or [f"{family.classes}Model"]
-    if not isinstance(named, list) or not isinstance(named[0], str):
-        raise UserError(f"{where}: architectures is {shown(named)}, a list of one name is expected")
-    return named[0]
+    """Return the first class of `architectures`, or the family's bare encoder where none is named."""
+    classes = table.get("architectures") or [f"{family.classes}Model"]
+    if not isinstance(classes, list) or not isinstance(classes[0], str):
+        raise UserError(f"{where}: architectures is {shown(classes)}, a list of one name is expected")
+    return classes[0]
 
 
-def _kind_named(family: Family, name: str) -> str | None:
-    """The kind that a class is by what its name ends with: AutoModel, too, goes by the model_type for the rest."""
-    found = _CLASS.fullmatch(name)
-    if not found:
+def _kind_of_class(family: Family, name: str) -> str | None:
+    """Return the kind of a class by the end of its name, as AutoModel does; None where the class is unknown."""
+    match = _CLASS.fullmatch(name)
+    if not match:
         return None
-    kind = {**ARCHITECTURES, **OTHER_ARCHITECTURES}[found["suffix"]]
+    kind = {**ARCHITECTURES, **OTHER_ARCHITECTURES}[match["suffix"]]
     if kind == "pretrain" and "next_sentence" not in family.heads:
         return "discriminator" if "discriminator" in family.heads else "masked_lm"
     return kind
 
 
-def _by_its_tensors(family: Family, there: Collection[str], at: str, heads: Collection[str]) -> str:
-    """The first kind of which the whole head is there, "encoder" where there is none."""
+def _kind_of_tensors(family: Family, names: Collection[str], prefix: str, heads: Collection[str]) -> str:
+    """Return the first kind in `heads` whose head is complete, or "encoder"."""
 
     def has(head: str) -> bool:
-        own = _of_head(family, head, at)
-        return bool(own) and own <= set(there)
+        expected = _head_tensors(family, head, prefix)
+        return bool(expected) and expected <= set(names)
 
     head = next((head for head in heads if has(head)), "encoder")
     return "pretrain" if head == "masked_lm" and has("next_sentence") else head
 
 
-def _of_head(family: Family, head: str, at: str) -> set[str]:
-    """Names of the tensors that only a model with this head has: not a pooler's, which a bare encoder has, too."""
-    rules = family.heads[head](at) if head in family.heads else []
+def _head_tensors(family: Family, head: str, prefix: str) -> set[str]:
+    """Return the names of a head's tensors, without those of a pooler, which a bare encoder may have, too."""
+    rules = family.heads[head](prefix) if head in family.heads else []
     return {rule.theirs for rule in rules if not rule.ours[0].startswith("encoder/pooler/")}

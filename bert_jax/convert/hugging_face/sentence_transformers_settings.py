@@ -1,6 +1,6 @@
-"""The settings files of sentence-transformers, versions 1 to 6: read strictly, and written.
+"""Read and write the settings files of sentence-transformers, versions 1 to 6.
 
-Each key is used, known to change no number, or refused by its name.
+Each key is used, known to change no number, or refused by name.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +15,8 @@ from bert_jax.terminal import note
 
 MODEL_SETTINGS, TRANSFORMER_SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
 EARLY_FAMILIES = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-EARLY_NAMES = tuple(f"sentence_{family}_config.json" for family in EARLY_FAMILIES)  # of TRANSFORMER
-POOLING_FLAGS = {  # of a pooling's older files, in the order in which several are put side by side
+EARLY_NAMES = tuple(f"sentence_{family}_config.json" for family in EARLY_FAMILIES)  # of TRANSFORMER_SETTINGS
+POOLING_FLAGS = {  # keys of older pooling settings, in the order in which several poolings are concatenated
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -24,7 +24,7 @@ POOLING_FLAGS = {  # of a pooling's older files, in the order in which several a
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-OFFERED = ("query", "document")  # prompts that every embedder has, empty where its files do not say them
+DEFAULT_PROMPTS = ("query", "document")  # prompts of every embedder, empty where its files lack them
 EMBEDDER, CROSS_ENCODER = "SentenceTransformer", "CrossEncoder"
 
 Accepts = Callable[[Any], bool]
@@ -43,7 +43,7 @@ def _flag(value: Any) -> bool:
 
 
 def _one_of(*values: Any) -> Accepts:
-    return lambda value: any(value == known and type(value) is type(known) for known in values)
+    return lambda value: any(value == choice and type(value) is type(choice) for choice in values)
 
 
 def _names(value: Any) -> bool:
@@ -52,8 +52,8 @@ def _names(value: Any) -> bool:
 
 def _harmless_arguments(value: Any) -> bool:
     """Return whether arguments for Hugging Face's loaders change nothing but the precision of the vectors."""
-    known = ("trust_remote_code", "torch_dtype", "dtype", "attn_implementation", "add_pooling_layer", "use_cache")
-    return value is None or (isinstance(value, dict) and value.keys() <= set(known))
+    harmless = {"trust_remote_code", "torch_dtype", "dtype", "attn_implementation", "add_pooling_layer", "use_cache"}
+    return value is None or (isinstance(value, dict) and value.keys() <= harmless)
 
 
 def _reads_text_alone(value: Any) -> bool:
@@ -86,7 +86,7 @@ TRANSFORMER_KEYS: Mapping[str, Accepts] = {
     **dict.fromkeys(("tokenizer_args", "processor_kwargs"), _harmless_arguments),
 }
 POOLING_KEYS: Mapping[str, Accepts] = {
-    **dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), _anything),  # the model's width, said again
+    **dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), _anything),  # the model's width, once more
     **dict.fromkeys(POOLING_FLAGS, _flag),
     "pooling_mode": _names,
     "include_prompt": _flag,
@@ -96,7 +96,7 @@ NORMALIZE_KEYS: Mapping[str, Accepts] = dict.fromkeys(
 )
 MODULE_KEYS: Mapping[str, Accepts] = {
     **dict.fromkeys(("idx", "name", "path", "type"), _anything),
-    "kwargs": _empty,  # names of arguments that are handed on to the module
+    "kwargs": _empty,  # names of arguments that are passed on to the module
 }
 # The settings of the module Transformer in each kind of model: task, output of the model, output of the module.
 TRANSFORMER_TASKS = {
@@ -118,7 +118,7 @@ def check_keys(table: ConfigTable, known: Mapping[str, Accepts], where: str) -> 
 
 
 def read_model_settings(folder: Path) -> tuple[str, ConfigTable]:
-    """Return the kind of model that a folder says it is, and what else the file about it says, checked."""
+    """Return the kind of model in a folder and its other settings, checked."""
     path = folder / MODEL_SETTINGS
     table = read_config(path) if path.is_file() else {}
     kind = table.get("model_type", EMBEDDER)
@@ -128,21 +128,21 @@ def read_model_settings(folder: Path) -> tuple[str, ConfigTable]:
     return kind, table
 
 
-def prompts_of(about: ConfigTable, path: Path) -> dict[str, str]:
-    """Return the prompts by name. Raises UserError for one that is no text, and for a default that is not there."""
-    prompts = dict.fromkeys(OFFERED, "")
-    for name, text in (about.get("prompts") or {}).items():
+def prompts_of(model_settings: ConfigTable, path: Path) -> dict[str, str]:
+    """Return the prompts by name. Raises UserError for a prompt that is no text, and for an unknown default prompt."""
+    prompts = dict.fromkeys(DEFAULT_PROMPTS, "")
+    for name, text in (model_settings.get("prompts") or {}).items():
         if not isinstance(text, str | None):
             raise UserError(f"{path}: the prompt {name!r} is {text!r}, a text is expected")
         prompts[name] = text or ""
-    name = about.get("default_prompt_name")
+    name = model_settings.get("default_prompt_name")
     if name is not None and name not in prompts:
         raise UserError(f"{path}: default_prompt_name {name!r} is not among its prompts")
     return prompts
 
 
 def read_transformer(folder: Path, kind: str) -> tuple[ConfigTable, Path]:
-    """Return the settings of the module Transformer in the encoder's folder, checked, and the file they are in."""
+    """Return the settings of the module Transformer in the encoder's folder, checked, and their file."""
     paths = [folder / name for name in (TRANSFORMER_SETTINGS, *EARLY_NAMES) if (folder / name).is_file()]
     table, path = next(
         ((table, path) for path in paths if (table := read_config(path))), ({}, folder / TRANSFORMER_SETTINGS)
@@ -151,10 +151,10 @@ def read_transformer(folder: Path, kind: str) -> tuple[ConfigTable, Path]:
     task, output, name = TRANSFORMER_TASKS[kind]
     expected = {"transformer_task": task, "module_output_name": name}
     if wrong := next((key for key, value in expected.items() if table.get(key, value) != value), None):
-        raise UserError(f"{path}: {wrong} is {table[wrong]!r}; of a {kind} {expected[wrong]!r} is supported")
-    reads = {"method": "forward", "method_output_name": output}
-    if "modality_config" in table and table["modality_config"]["text"] != reads:
-        raise UserError(f"{path}: text is read by {table['modality_config']['text']!r}; {reads!r} is supported")
+        raise UserError(f"{path}: {wrong} is {table[wrong]!r}; {expected[wrong]!r} is supported for a {kind}")
+    method = {"method": "forward", "method_output_name": output}
+    if "modality_config" in table and table["modality_config"]["text"] != method:
+        raise UserError(f"{path}: text is read by {table['modality_config']['text']!r}; {method!r} is supported")
     return table, path
 
 
@@ -162,10 +162,10 @@ def read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
     """Return the poolings, in order, and whether the tokens of a prompt are pooled."""
     table = read_config(path)
     check_keys(table, POOLING_KEYS, str(path))
-    named = table.get("pooling_mode", [name for flag, name in POOLING_FLAGS.items() if table.get(flag)])
-    names = (named,) if isinstance(named, str) else tuple(named)
+    mode = table.get("pooling_mode", [name for flag, name in POOLING_FLAGS.items() if table.get(flag)])
+    names = (mode,) if isinstance(mode, str) else tuple(mode)
     if not names:
-        note(f"{path} names no pooling; the mean over the tokens is taken, as sentence-transformers takes it")
+        note(f"{path} names no pooling; the mean over the tokens is taken, as in sentence-transformers")
         names = ("mean",)
     try:
         return VectorConfig(names).pooling, table.get("include_prompt") is not False
@@ -174,18 +174,18 @@ def read_pooling(path: Path) -> tuple[tuple[str, ...], bool]:
 
 
 def pooling_table(vectors: VectorConfig, width: int) -> ConfigTable:
-    """Return the settings of a pooling: as all versions read them, where those can say it, else as version 6 does."""
+    """Return the settings of a pooling: in the form that all versions read, else in that of version 6."""
     in_order = [name for name in POOLING_FLAGS.values() if name in vectors.pooling]
-    said: ConfigTable = {"word_embedding_dimension": width}
     if tuple(in_order) == vectors.pooling:
-        said |= {flag: name in vectors.pooling for flag, name in POOLING_FLAGS.items()}
+        table: ConfigTable = {"word_embedding_dimension": width}
+        table |= {flag: name in vectors.pooling for flag, name in POOLING_FLAGS.items()}
     else:
-        said = {"embedding_dimension": width, "pooling_mode": list(vectors.pooling)}
-    return {**said, "include_prompt": vectors.include_prompt}
+        table = {"embedding_dimension": width, "pooling_mode": list(vectors.pooling)}
+    return {**table, "include_prompt": vectors.include_prompt}
 
 
 def model_settings_table(vectors: VectorConfig) -> ConfigTable:
-    """Return what the file about an embedder says."""
+    """Return config_sentence_transformers.json of an embedder."""
     table = {
         "prompts": vectors.prompts,
         "default_prompt_name": vectors.prompt,

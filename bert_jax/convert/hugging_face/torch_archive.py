@@ -1,4 +1,4 @@
-"""The zip archive that torch.save writes: where in the file its pickle and the numbers of its storages are."""
+"""Locate the pickle and the storages in the zip archive that torch.save writes."""
 
 import struct
 import zipfile
@@ -7,23 +7,23 @@ from typing import Any, BinaryIO, cast
 
 MAX_RECORDS = 1 << 16  # storages of an archive
 MAX_PICKLE_BYTES = 8 << 20  # a tensor takes about 200
-_ENTRY = b"PK\x03\x04"  # begins an entry of a zip archive
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # _ENTRY, length of the name and of the extra field
+_ENTRY = b"PK\x03\x04"  # the first bytes of an entry of a zip archive
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # _ENTRY, length of the name, length of the extra field
 
 
 class RefusedError(Exception):
-    """Completes the sentence that the path begins."""
+    """A file that is not read. The message is the predicate of a sentence whose subject is the path."""
 
 
 def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """Return data.pkl, and the first byte and the size of each record beside it."""
+    """Return the content of data.pkl, and the first byte and the size of each other record by name."""
     with path.open("rb") as file:
         if file.read(len(_ENTRY)) != _ENTRY:
             raise RefusedError("is not a torch weight file: it is not a zip archive. Download it again")
         try:
             archive = zipfile.ZipFile(cast(BinaryIO, _Bounded(file)))
             entries = archive.infolist()
-        except Exception as error:  # zipfile raises many types where the directory is damaged
+        except Exception as error:  # zipfile raises many types for a damaged directory
             raise RefusedError(f"is damaged or cut short: {short_line(error)}. Download it again") from None
         if len(entries) > MAX_RECORDS:
             raise RefusedError(f"has {len(entries):,} records; {MAX_RECORDS:,} are the most that are read")
@@ -59,7 +59,7 @@ def open_archive(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
 
 
 def _content_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
-    """Return the offset of an entry's bytes, or None where its own header is missing."""
+    """Return the offset of an entry's content, or None where its local header is missing."""
     try:
         file.seek(entry.header_offset)
         signature, *lengths = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
@@ -69,7 +69,7 @@ def _content_offset(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
 
 
 class _Bounded:
-    """A file of which no more is read at once than a directory or a pickle may have: zipfile asks for all of it."""
+    """A file whose `read` returns at most MAX_PICKLE_BYTES, because zipfile asks for a directory of any size."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -85,7 +85,7 @@ class _Bounded:
 
 
 def short_line(value: object) -> str:
-    """On one line and short, whatever the file says."""
+    """Return the value as text on one line of at most 100 characters."""
     text = str(value)
     text = text if text.isprintable() else repr(text)
     return text if len(text) <= 100 else f"{text[:100]}..."

@@ -1,7 +1,7 @@
-"""Where the tensors of a torch file are, without torch and with no pickle run: zip, or what came before torch 1.6.
+"""Locate the tensors of a torch file without torch, in a zip archive or in the format before torch 1.6.
 
-The pickle is interpreted here, opcode by opcode: numbers, texts, lists, dicts and the few names a state dict needs,
-each of which has one fixed meaning. No Python object is ever looked up by a name in the file: there is nothing to run.
+The pickle is interpreted here opcode by opcode: numbers, texts, lists, dicts, and the few names that a state dict
+needs, each with one fixed meaning. No Python object is looked up by a name in the file, so nothing in it can run.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ from bert_jax.errors import UserError
 from bert_jax.wording import article
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-MAX_OPCODES = 200_000  # a tensor takes about 40; so many are read in a second
+MAX_OPCODES = 200_000  # read in about a second; a tensor takes about 40
 MAX_DIMENSIONS = 64  # NumPy's
 
-_OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the magic number of torch 1.5 and before, pickled
-_COUNT = struct.Struct("<q")  # begins a storage of the old format
+_OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled magic number of torch up to 1.5
+_COUNT = struct.Struct("<q")  # the number of elements, before each storage of the old format
 
 _STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -38,7 +38,7 @@ _STORAGES = {
     "torch.CharStorage": np.dtype("i1"),
     "torch.ByteStorage": np.dtype("u1"),
     "torch.BoolStorage": np.dtype("?"),
-    "torch.storage.UntypedStorage": np.dtype("u1"),  # the tensor on it says its own type
+    "torch.storage.UntypedStorage": np.dtype("u1"),  # the type is that of the tensor on it
 }
 _DTYPES = {f"torch.{name}": np.dtype(name) for name in ("uint16", "uint32", "uint64")}
 _ORDERED_DICT = "collections.OrderedDict"
@@ -59,7 +59,12 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class TensorPlace:
-    """Where a tensor's numbers are, checked against the file: little-endian from byte `offset`, strides in elements."""
+    """The place of a tensor's numbers in a file, checked against its size.
+
+    dtype    little-endian
+    strides  in elements
+    offset   of the first byte
+    """
 
     path: Path
     dtype: np.dtype
@@ -69,7 +74,7 @@ class TensorPlace:
 
     @property
     def span(self) -> int:
-        """Bytes from the first element to the end of the last."""
+        """The bytes from the first element to the end of the last."""
         if 0 in self.shape:
             return 0
         last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
@@ -78,7 +83,7 @@ class TensorPlace:
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """One of `_KNOWN`, for which the pickle asked."""
+    """A name among `_KNOWN` that the pickle refers to."""
 
     name: str
 
@@ -91,10 +96,10 @@ class _Storage:
 
 
 def torch_places(path: Path) -> dict[str, TensorPlace]:
-    """The place of each tensor of the state dict that `torch.save` wrote to `path`, in its order.
+    """Return the place of each tensor of the state dict that `torch.save` wrote to `path`, in its order.
 
-    Tied tensors have the same place under several names; a view has its strides. Raises UserError for what is not a
-    flat dict of dense tensors, and for a pickle that asks for anything else.
+    Tied tensors have the same place under several names, and views keep their strides. Raises UserError where the file
+    is no flat dict of dense tensors, or its pickle asks for anything else.
     """
     try:
         pickle, records = _open_old(path) if _is_old(path) else open_archive(path)
@@ -104,7 +109,7 @@ def torch_places(path: Path) -> dict[str, TensorPlace]:
 
 
 def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides in elements of an array of this shape whose last axis is contiguous."""
+    """Return the strides, in elements, of an array of this shape in C order."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
@@ -114,32 +119,32 @@ def _is_old(path: Path) -> bool:
 
 
 def _open_old(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """The same of a file from before torch 1.6.
+    """Return the pickle, and the first byte and the size of each record, of a file from before torch 1.6.
 
-    Five pickles, one after the other: a magic number, a version, the machine, the tensors, the keys of their storages.
-    Then storage by storage, in the order of the keys: how many numbers, eight bytes, and the numbers.
+    Such a file has five pickles (a magic number, a version, the machine, the tensors, the keys of their storages), then
+    the storages in the order of the keys, each as the number of its elements in eight bytes and the elements.
     """
     with path.open("rb") as file:
         start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
         _, _, machine, pickle, keys = (_next_pickle(start) for _ in range(5))
-        if _of(dict, _Interpreter(path, {}).run(machine)).get("little_endian") is not True:
+        if _require(dict, _Interpreter(path, {}).run(machine)).get("little_endian") is not True:
             raise RefusedError("was written on a big-endian machine; re-save it there as safetensors")
-        first = _Interpreter(path, None)  # says how large each storage is
-        first.run(pickle)
+        sizes = _Interpreter(path, None)  # collects the size of each storage
+        sizes.run(pickle)
         offset, size = start.tell(), path.stat().st_size
         records: dict[str, tuple[int, int]] = {}
-        for key in _of(list, _Interpreter(path, {}).run(keys)):
-            count, promised = first.promised.get(_of(str, key), (-1, 0))
+        for key in _require(list, _Interpreter(path, {}).run(keys)):
+            count, storage_bytes = sizes.promised.get(_require(str, key), (-1, 0))
             file.seek(offset)
-            if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + promised > size:
+            if file.read(_COUNT.size) != _COUNT.pack(count) or offset + _COUNT.size + storage_bytes > size:
                 raise RefusedError(f"is damaged or cut short at the storage {short_line(key)}. Download it again")
-            records[f"data/{key}"] = (offset + _COUNT.size, promised)
-            offset += _COUNT.size + promised
+            records[f"data/{key}"] = (offset + _COUNT.size, storage_bytes)
+            offset += _COUNT.size + storage_bytes
     return pickle, records
 
 
 def _next_pickle(file: io.BytesIO) -> bytes:
-    """The bytes of the pickle that begins here; the file stands at its end."""
+    """Read the bytes of one pickle from the current position of `file`."""
     begin = file.tell()
     try:
         for _ in _opcodes(file):
@@ -164,7 +169,7 @@ def _checked_state(state: object) -> dict[str, TensorPlace]:
 
 
 def _opcodes(pickle: bytes | BinaryIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]:
-    """Yield opcode, argument and place as pickletools does. Raises RefusedError for more than a state dict has."""
+    """Yield opcode, argument and position as pickletools does. Raises RefusedError for more opcodes than the limit."""
     for number, step in enumerate(pickletools.genops(pickle)):
         if number == MAX_OPCODES:
             raise RefusedError(f"has a pickle of more than {MAX_OPCODES:,} opcodes, more than weights need; refused")
@@ -175,20 +180,25 @@ class _Interpreter:
     """A stack machine for the part of the pickle language that `torch.save` uses for tensors in dicts."""
 
     def __init__(self, path: Path, records: dict[str, tuple[int, int]] | None) -> None:
-        """`records` None: `promised` has what each storage should be afterwards, and no place is to be relied on."""
+        """`records` has the first byte and the size of each record of the file.
+
+        With None, a run only collects in `promised` the elements and bytes that each storage should have, and the
+        places that it returns are wrong.
+        """
         self.path, self.records = path, records
-        self.promised: dict[str, tuple[int, int]] = {}  # numbers and bytes
+        self.promised: dict[str, tuple[int, int]] = {}
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
 
     def run(self, pickle: bytes) -> object:
+        """Return the object that the pickle describes. Raises RefusedError for anything unexpected in it."""
         try:
             for opcode, argument, _ in _opcodes(pickle):
                 if opcode.name == "STOP":
                     return self.stack.pop()
                 self._step(opcode.name, argument)
-        except (ValueError, IndexError, KeyError) as error:  # ends early, an empty stack, an unknown memo
+        except (ValueError, IndexError, KeyError) as error:  # an early end, an empty stack, an unknown memo
             raise RefusedError(
                 f"is damaged: its pickle cannot be read ({short_line(error)}). Download it again"
             ) from None
@@ -216,23 +226,24 @@ class _Interpreter:
             stack.append(tuple(self._since_mark()))
         elif opcode in ("APPEND", "APPENDS"):
             values = [stack.pop()] if opcode == "APPEND" else self._since_mark()
-            _of(list, stack[-1]).extend(values)
+            _require(list, stack[-1]).extend(values)
         elif opcode in ("SETITEM", "SETITEMS"):
             values = [stack.pop(), stack.pop()][::-1] if opcode == "SETITEM" else self._since_mark()
-            _of(dict, stack[-1]).update((_of(str, key), v) for key, v in zip(values[::2], values[1::2], strict=True))
+            pairs = zip(values[::2], values[1::2], strict=True)
+            _require(dict, stack[-1]).update((_require(str, key), value) for key, value in pairs)
         elif opcode in ("GLOBAL", "INST"):
-            stack.append(_known(argument.replace(" ", ".", 1)))
+            stack.append(_require_known(argument.replace(" ", ".", 1)))
         elif opcode == "STACK_GLOBAL":
-            name, module = _of(str, stack.pop()), _of(str, stack.pop())
-            stack.append(_known(f"{module}.{name}"))
+            name, module = _require(str, stack.pop()), _require(str, stack.pop())
+            stack.append(_require_known(f"{module}.{name}"))
         elif opcode == "BINPERSID":
             stack.append(self._storage(stack.pop()))
         elif opcode == "REDUCE":
             arguments, function = stack.pop(), stack.pop()
-            stack.append(self._call(_of(_Name, function).name, _of(tuple, arguments)))
+            stack.append(self._call(_require(_Name, function).name, _require(tuple, arguments)))
         elif opcode == "BUILD":
-            stack.pop()  # the attributes of a state dict: versions of its modules
-            _of(dict, stack[-1])
+            stack.pop()  # attributes of a state dict, such as the versions of its modules
+            _require(dict, stack[-1])
         else:
             raise RefusedError(f"has a pickle with the opcode {opcode}, which a state dict never needs; refused")
 
@@ -248,16 +259,17 @@ class _Interpreter:
                 [],
                 [None],
             ):
+                expected = count * _STORAGES[name].itemsize  # bytes
                 if self.records is None:
-                    said = self.promised.setdefault(key, (count, count * _STORAGES[name].itemsize))
-                    if count < 0 or count >= 1 << 63 or said != (count, count * _STORAGES[name].itemsize):
+                    promised = self.promised.setdefault(key, (count, expected))
+                    if count < 0 or count >= 1 << 63 or promised != (count, expected):
                         raise RefusedError(f"is damaged: storage {short_line(key)} of {short_line(count)} numbers")
-                    return _Storage(_STORAGES[name], 0, said[1])
+                    return _Storage(_STORAGES[name], 0, expected)
                 offset, size = self.records.get(f"data/{key}", (0, None))
-                if size is None or size != count * _STORAGES[name].itemsize:
-                    found = "is missing" if size is None else f"has {size} bytes"
+                if size is None or size != expected:
+                    state = "is missing" if size is None else f"has {size} bytes"
                     raise RefusedError(
-                        f"is damaged: data/{short_line(key)} {found}, {short_line(count)} of {name} were promised"
+                        f"is damaged: data/{short_line(key)} {state}, {short_line(count)} of {name} were promised"
                     )
                 return _Storage(_STORAGES[name], offset, size)
         raise RefusedError("has a pickle that asks for something other than a storage; refused")
@@ -269,7 +281,7 @@ class _Interpreter:
             case (TensorPlace() as place, bool(), dict()) if name == _PARAMETER:
                 return place
             case (_Storage() as storage, int(), tuple(), tuple(), bool(), _, *more) if name == _TENSOR:
-                if not any(more):  # conjugated and negated views would say so here
+                if not any(more):  # further arguments mark conjugated and negated views
                     return self._place(storage, storage.dtype, *arguments[1:4])
             case (_Storage() as storage, int(), tuple(), tuple(), bool(), _, _Name(dtype), *more) if (
                 name == _TYPED_TENSOR and dtype in _DTYPES
@@ -281,17 +293,15 @@ class _Interpreter:
     def _place(
         self, storage: _Storage, dtype: np.dtype, start: int, shape: tuple[Any, ...], strides: tuple[Any, ...]
     ) -> TensorPlace:
-        numbers = (start, *shape, *strides)
-        if not all(
-            type(number) is int and number >= 0 for number in numbers
-        ):  # unprinted: a tuple may hold itself twice
+        # The message leaves out the numbers: a nested tuple may repeat itself to any length.
+        if not all(type(number) is int and number >= 0 for number in (start, *shape, *strides)):
             raise RefusedError("is damaged: a shape, strides or an offset that are not whole numbers from 0")
         if len(shape) != len(strides):
             raise RefusedError(f"is damaged: {len(strides)} strides for the {len(shape)} axes of a tensor")
         if problem := impossible_shape(shape, dtype):
             raise RefusedError(f"is damaged: it has a tensor of {problem}")
         strides = c_strides(shape) if 0 in shape else strides
-        strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # 1: unused
+        strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # unused: 1
         place = TensorPlace(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
         where = (
             f"a tensor of shape {short_line(shape)}, strides {short_line(strides)}, from element {short_line(start)}"
@@ -304,7 +314,7 @@ class _Interpreter:
 
 
 def impossible_shape(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
-    """What NumPy cannot hold about it, whatever memory there is: too many axes, or too long beside a 0."""
+    """Return why no NumPy array can have this shape (too many axes or bytes), or None where one can."""
     if len(shape) > MAX_DIMENSIONS:
         return f"{len(shape)} axes; {MAX_DIMENSIONS} are the most"
     if math.prod(size for size in shape if size) * dtype.itemsize >= 1 << 63:
@@ -312,7 +322,8 @@ def impossible_shape(shape: tuple[int, ...], dtype: np.dtype) -> str | None:
     return None
 
 
-def _known(name: str) -> _Name:
+def _require_known(name: str) -> _Name:
+    """Return the name as one of `_KNOWN`. Raises RefusedError where it is not."""
     if name not in _KNOWN:
         raise RefusedError(
             f"is a pickle that wants to run {short_line(name)}; refused. Weights need no such thing: save "
@@ -321,7 +332,8 @@ def _known(name: str) -> _Name:
     return _Name(name)
 
 
-def _of(kind: type, value: Any) -> Any:
+def _require(kind: type, value: Any) -> Any:
+    """Return `value`. Raises RefusedError where it is not of this type."""
     if not isinstance(value, kind):
         raise RefusedError(
             f"has a pickle with {article(_kind(value))} where a {kind.__name__.strip('_')} belongs; refused"

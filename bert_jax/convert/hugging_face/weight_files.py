@@ -1,8 +1,7 @@
-"""The weight files of a Hugging Face folder, read and written without torch. NumPy only.
+"""Read and write the weight files of a Hugging Face folder without torch. NumPy only.
 
-Opening reads headers alone, and checks them against the sizes of the files before anything is allocated: a file that
-is cut short, damaged or made to harm ends in one UserError. The safetensors library would do for most of it, but its
-NumPy side has no bfloat16.
+Opening a file reads its header and checks it against the size of the file before anything is allocated. A truncated,
+damaged or malicious file ends in one UserError. The safetensors library is not used: its NumPy side has no bfloat16.
 """
 
 import contextlib
@@ -26,12 +25,12 @@ SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 ADAPTER, ADAPTER_TORCH = "adapter_model.safetensors", "adapter_model.bin"
 INDEX = ".index.json"
 MAX_HEADER_BYTES = 16_000_000  # a tensor takes about 120; the format's own limit is 100 MB
-MAX_MODEL_TENSORS = 1 << 16  # the largest encoders have some thousand
+MAX_MODEL_TENSORS = 1 << 16  # the largest encoders have about a thousand
 MAX_SHARDS = 1000
 MAX_SHARD_BYTES = 5_000_000_000
-FILE_METADATA: Mapping[str, str] = {"format": "pt"}  # transformers asks for it
+FILE_METADATA: Mapping[str, str] = {"format": "pt"}  # transformers requires it
 
-# in the order of the format's library: files begin with the last, so that the data of each are aligned
+# In the order of the safetensors library. Files begin with tensors of the last type, so that all data are aligned.
 SAFETENSORS_DTYPES = {
     "BOOL": np.dtype("?"),
     "U8": np.dtype("u1"),
@@ -54,7 +53,7 @@ _SHARD = re.compile(r".+-\d{5}-of-\d{5}\.safetensors")
 
 
 class Weights(Mapping[str, TensorPlace]):
-    """Tensors by name: each one's `shape` and `dtype` at once, its numbers when `read`."""
+    """The places of tensors by name, with their `shape` and `dtype`. `read` returns the numbers of one."""
 
     def __init__(self, source: Path, places: dict[str, TensorPlace]) -> None:
         self.source, self._places = source, places
@@ -69,16 +68,16 @@ class Weights(Mapping[str, TensorPlace]):
         return len(self._places)
 
     def read(self, name: str) -> np.ndarray:
-        """The tensor as a new array in C order. Of the file, only the bytes from its first to its last element."""
+        """Return the tensor as a new array in C order. Reads only the bytes from its first to its last element."""
         place = self._places[name]
         raw = np.empty(place.span, np.uint8)
         try:
             with place.path.open("rb") as file:
                 file.seek(place.offset)
-                found = file.readinto(memoryview(raw))
+                bytes_read = file.readinto(memoryview(raw))
         except OSError as error:
             raise UserError(f"{place.path}: {error.strerror}") from None
-        if found != raw.size:
+        if bytes_read != raw.size:
             raise UserError(f"{place.path}: ended while {shown(name)} was read; is it still being written?")
         if place.dtype == np.bool_ and raw.size and raw.max() > 1:
             raise UserError(
@@ -86,47 +85,45 @@ class Weights(Mapping[str, TensorPlace]):
             )
         strides = [stride * place.dtype.itemsize for stride in place.strides]
         array = np.lib.stride_tricks.as_strided(raw.view(place.dtype), place.shape, strides)
-        return np.ascontiguousarray(array).reshape(place.shape)  # the former makes a scalar a vector
+        return np.ascontiguousarray(array).reshape(place.shape)  # ascontiguousarray turns a scalar into a vector
 
 
 def open_weights(folder: Path) -> Weights:
-    """The tensors of a folder's weight file or shards: safetensors before torch's, one file before shards.
+    """Open the weights of a folder: safetensors rather than torch's files, one file rather than shards.
 
-    Where none has its usual name, the only *.safetensors file. Nothing but headers is read, and no pickle run.
+    Falls back to the only *.safetensors file where none has its usual name. Reads headers only and runs no pickle.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. A Hugging Face folder with {SAFETENSORS} is expected")
     for name, places in ((SAFETENSORS, safetensors_places), (TORCH, torch_places)):
         path, index = folder / name, folder / f"{name}{INDEX}"
-        if path.exists() or path.is_symlink():  # also one that leads nowhere: better named than passed over
+        if path.exists() or path.is_symlink():  # a broken link is reported, not ignored
             return Weights(path, _file_places(path, places))
         if index.exists() or index.is_symlink():
             return Weights(index, _sharded_places(index, places))
     others = _other_safetensors(folder)
     shards = [path.name for path in others if _SHARD.fullmatch(path.name)]
     if shards:
-        raise UserError(f"{folder}: {shards[0]} is one of several, and {SAFETENSORS}{INDEX} is missing. Copy it too")
+        raise UserError(f"{folder}: {shards[0]} is one of several, but {SAFETENSORS}{INDEX} is missing. Copy it too")
     if len(others) > 1:
-        raise UserError(
-            f"{folder}: {listed([path.name for path in others])}; which one? Name it {SAFETENSORS} or leave it alone"
-        )
+        raise UserError(f"{folder}: {listed([path.name for path in others])}; which one? Rename it to {SAFETENSORS}")
     if not others:
-        told = file_advice(folder)
+        advice = file_advice(folder)
         raise UserError(
             f"{folder}: no weights here; {SAFETENSORS} or {TORCH}, or one of them{INDEX}, is expected"
-            f"{'; ' * bool(told)}{told}"
+            f"{f'; {advice}' if advice else ''}"
         )
     return Weights(others[0], _file_places(others[0], safetensors_places))
 
 
 def has_weights(folder: Path) -> bool:
-    """Return whether a whole model's weights are there, by their usual name or as the only *.safetensors file."""
-    usual = (f"{name}{index}" for name in (SAFETENSORS, TORCH) for index in ("", INDEX))
-    return any((folder / name).exists() for name in usual) or bool(_other_safetensors(folder))
+    """Return whether the folder has the weights of a whole model, under a usual name or in other *.safetensors."""
+    usual_names = (f"{name}{index}" for name in (SAFETENSORS, TORCH) for index in ("", INDEX))
+    return any((folder / name).exists() for name in usual_names) or bool(_other_safetensors(folder))
 
 
 def open_adapter_weights(folder: Path) -> Weights:
-    """The tensors of an adapter beside its adapter_config.json."""
+    """Open the weights of an adapter."""
     for name, places in ((ADAPTER, safetensors_places), (ADAPTER_TORCH, torch_places)):
         if os.path.lexists(folder / name):
             return Weights(folder / name, _file_places(folder / name, places))
@@ -138,7 +135,7 @@ def _other_safetensors(folder: Path) -> list[Path]:
 
 
 def safetensors_places(path: Path) -> dict[str, TensorPlace]:
-    """The place of each tensor of a safetensors file, in the order of its header, which is checked in full."""
+    """Return the place of each tensor of a safetensors file, in the order of its header, which is fully checked."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_LENGTH.size)
@@ -153,7 +150,7 @@ def safetensors_places(path: Path) -> dict[str, TensorPlace]:
     header = _json_object(path, content, "its header")
     if len(header) > MAX_MODEL_TENSORS:
         raise UserError(f"{path}: {len(header):,} tensors; {MAX_MODEL_TENSORS:,} are the most that are read")
-    _texts(header.pop("__metadata__", {}), path, "__metadata__")
+    _require_texts(header.pop("__metadata__", {}), path, "__metadata__")
     data = size - _LENGTH.size - length
     places, ranges = {}, []
     for name, entry in header.items():
@@ -181,8 +178,8 @@ def safetensors_places(path: Path) -> dict[str, TensorPlace]:
     covered = 0
     for begin, end, name in sorted(ranges):
         if begin != covered:
-            how = "overlaps the tensor before it" if begin < covered else f"leaves {begin - covered} bytes unused"
-            _damaged(path, f"{shown(name)} begins at byte {begin}, which {how}")
+            fault = "overlaps the tensor before it" if begin < covered else f"leaves {begin - covered} bytes unused"
+            _damaged(path, f"{shown(name)} begins at byte {begin}, which {fault}")
         covered = end
     if covered != data:
         _damaged(path, f"the last {data - covered} bytes belong to no tensor")
@@ -198,11 +195,11 @@ def _file_places(path: Path, places: Callable[[Path], dict[str, TensorPlace]]) -
 
 
 def _sharded_places(index: Path, places: Callable[[Path], dict[str, TensorPlace]]) -> dict[str, TensorPlace]:
-    """The places of all shards; each tensor is in one of them, and in the one that the index says."""
+    """Return the places of the tensors of all shards. Each tensor must be in exactly the shard that the index names."""
     _require_content(index)
     if index.stat().st_size > MAX_HEADER_BYTES:
         _damaged(index, f"{index.stat().st_size} bytes, {MAX_HEADER_BYTES} are the most")
-    shard_of = _texts(_json_object(index, index.read_bytes(), "it").get("weight_map"), index, "weight_map")
+    shard_of = _require_texts(_json_object(index, index.read_bytes(), "it").get("weight_map"), index, "weight_map")
     promised: dict[str, list[str]] = {}
     for name, shard in shard_of.items():
         promised.setdefault(shard, []).append(name)
@@ -218,21 +215,21 @@ def _sharded_places(index: Path, places: Callable[[Path], dict[str, TensorPlace]
             f"{index}: {len(missing)} of {counted(len(shards), 'shard')} {agreeing(len(missing), 'is', 'are')} "
             f"missing: {listed(missing)}. Copy them too"
         )
-    found: dict[str, TensorPlace] = {}
+    all_places: dict[str, TensorPlace] = {}
     for shard in shards:
-        here = _file_places(index.parent / shard, places)
-        for name in here:
-            if name in found:
+        shard_places = _file_places(index.parent / shard, places)
+        for name in shard_places:
+            if name in all_places:
                 raise UserError(
-                    f"{index}: {shown(name)} is in both {found[name].path.name} and {shard}; download them again"
+                    f"{index}: {shown(name)} is in both {all_places[name].path.name} and {shard}; download them again"
                 )
-        lacking = [name for name in promised[shard] if name not in here]
+        lacking = [name for name in promised[shard] if name not in shard_places]
         if lacking:
             raise UserError(f"{index.parent / shard} lacks {listed(lacking)}, which {index.name} says are there")
-        if len(found) + len(here) > MAX_MODEL_TENSORS:
+        if len(all_places) + len(shard_places) > MAX_MODEL_TENSORS:
             raise UserError(f"{index}: more than {MAX_MODEL_TENSORS:,} tensors, the most that are read")
-        found.update(here)
-    return found
+        all_places.update(shard_places)
+    return all_places
 
 
 def _require_content(path: Path) -> None:
@@ -249,40 +246,42 @@ def _require_content(path: Path) -> None:
         raise UserError(f"{path}: this is a Git LFS pointer, not the weights: run `git lfs pull`")
 
 
-def _json_object(path: Path, content: bytes, what: str) -> dict[str, Any]:
+def _json_object(path: Path, content: bytes, subject: str) -> dict[str, Any]:
+    """Parse a JSON object with distinct, printable names. `subject` names the content in errors."""
+
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        table: dict[str, Any] = {}
         for name, value in pairs:
-            if name in found or not name.isprintable():
-                raise ValueError(f"{shown(name)} is {'there twice' if name in found else 'not a name'}")
-            found[name] = value
-        return found
+            if name in table or not name.isprintable():
+                raise ValueError(f"{shown(name)} is {'there twice' if name in table else 'not a name'}")
+            table[name] = value
+        return table
 
     try:
         value = json.loads(content.decode("utf-8"), object_pairs_hook=members)
     except (ValueError, RecursionError) as error:
-        _damaged(path, f"{what} is not JSON: {error}")
+        _damaged(path, f"{subject} is not JSON: {error}")
     if not isinstance(value, dict):
-        _damaged(path, f"{what} is not a JSON object")
+        _damaged(path, f"{subject} is not a JSON object")
     return value
 
 
-def _texts(value: Any, path: Path, what: str) -> dict[str, str]:
+def _require_texts(value: Any, path: Path, subject: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        _damaged(path, f"{what} is not an object of texts")
+        _damaged(path, f"{subject} is not an object of texts")
     return value
 
 
 def _damaged(path: Path, why: str) -> NoReturn:
-    why = why if len(why) <= 300 else f"{why[:300]}..."  # names may be as long as the header
+    why = why if len(why) <= 300 else f"{why[:300]}..."  # a name may be as long as the header
     raise UserError(f"{path}: damaged or cut short: {why}. Download it again")
 
 
 def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
-    """`folder` has these weights as safetensors, and no other safetensors of the same model.
+    """Write tensors to `folder` as safetensors, and remove other safetensors of the same model.
 
-    One file where they fit `max_shard_bytes`; else shards in the order of `tensors`, with an index. A tensor that is
-    larger has a shard for itself. A write that was cut short is not taken for the whole.
+    Writes one file where they fit into `max_shard_bytes`, else shards in the order of `tensors`, with an index. A
+    larger tensor gets a shard of its own. An interrupted write does not leave a folder that looks complete.
     """
     shards: list[list[str]] = [[]]
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
@@ -299,7 +298,7 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], *, max_shard_
         files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)  # it would join shards old and new
+        index.unlink(missing_ok=True)  # it would mix old and new shards
         for file, names in zip(files, shards, strict=True):
             write_safetensors(folder / file, {name: tensors[name] for name in names})
         if len(shards) > 1:
@@ -318,11 +317,11 @@ def write_weights(folder: Path, tensors: Mapping[str, np.ndarray], *, max_shard_
 def write_safetensors(
     path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] = FILE_METADATA
 ) -> None:
-    """`path` has these tensors, whole or not at all; the same tensors and metadata give the same bytes."""
+    """Write a safetensors file, whole or not at all. The same tensors and metadata give the same bytes."""
     kinds = {dtype: number for number, dtype in enumerate(SAFETENSORS_DTYPES.values())}
     for name, tensor in tensors.items():
         if tensor.dtype.newbyteorder("<") not in kinds or name == "__metadata__" or not name.isprintable():
-            raise UserError(f"{path}: {name!r} of dtype {tensor.dtype} has no place in a safetensors file")
+            raise UserError(f"{path}: {name!r} of dtype {tensor.dtype} can't be stored in a safetensors file")
     names = sorted(tensors, key=lambda name: (-kinds[tensors[name].dtype.newbyteorder("<")], name))
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     codes = list(SAFETENSORS_DTYPES)
@@ -333,12 +332,12 @@ def write_safetensors(
         kind = codes[kinds[tensor.dtype.newbyteorder("<")]]
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
     content = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    content += b" " * (-len(content) % _LENGTH.size)  # the data begin at a multiple of 8
+    content += b" " * (-len(content) % _LENGTH.size)  # data begin at a multiple of 8
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(_LENGTH.pack(len(content)) + content)
-            for name in names:  # one copy at a time, where one is needed at all
+            for name in names:  # copied one at a time, and only where needed
                 array = np.ascontiguousarray(tensors[name], tensors[name].dtype.newbyteorder("<"))
                 file.write(memoryview(array.reshape(-1).view(np.uint8)))
             file.flush()
@@ -347,5 +346,5 @@ def write_safetensors(
     except OSError as error:
         raise UserError(f"{path}: could not be written: {error.strerror}") from None
     finally:
-        with contextlib.suppress(OSError):  # not there where all went well
+        with contextlib.suppress(OSError):  # renamed, unless the write failed
             temporary.unlink()

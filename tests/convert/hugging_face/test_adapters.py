@@ -46,7 +46,7 @@ def test_an_adapter_beside_the_weights_is_merged_on_reading(base, capsys):
     name = "encoder/blocks/1/attention/query/kernel"
     np.testing.assert_allclose(found.params[name], before[name] + 2 * (b @ a).T, atol=1e-6)
     assert all(np.array_equal(found.params[other], before[other]) for other in before if other != name)
-    assert "1 of the matrices changed" in capsys.readouterr().err
+    assert "1 weight changed" in capsys.readouterr().err
 
 
 def test_an_adapter_alone_names_its_base_and_is_merged_by_convert(base, tmp_path, capsys):

@@ -108,7 +108,7 @@ def test_a_wrapper_before_all_names_is_taken_away(pretrained, wrapper, capsys):
     expected = read_model(pretrained).params
     edit_tensors(pretrained, renamed(lambda name: wrapper + name))
     assert same(read_model(pretrained).params, expected)
-    assert f"`{wrapper}` before all names was taken away" in capsys.readouterr().err
+    assert f"the prefix `{wrapper}` of all names was removed" in capsys.readouterr().err
 
 
 def test_a_wrapper_around_a_bare_encoder_is_taken_away(tmp_path, pretrained):
@@ -170,7 +170,7 @@ def test_numbers_that_are_none_are_said(pretrained, value):
         ({"quant_method": "awq", "bits": 4, "zero_point": True}, "quantised by 'awq', to 4 bits"),
         ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "quantised by 'bitsandbytes', to 4 bits"),
         ({"_load_in_8bit": True}, "quantised by 'bitsandbytes', to 8 bits"),
-        ({}, "quantised, by what it does not say"),
+        ({}, "quantised by a method that it does not name"),
     ],
 )
 def test_what_is_quantised_is_refused_by_name(pretrained, about, says):

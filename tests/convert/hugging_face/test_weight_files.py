@@ -183,7 +183,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
     assert "no weights here; model.safetensors or pytorch_model.bin" in refusal(tmp_path)
     assert "no such folder" in refusal(tmp_path / "none")
     write_safetensors(tmp_path / "model-00001-of-00002.safetensors", {"a": np.ones(1)})
-    assert "is one of several, and model.safetensors.index.json is missing" in refusal(tmp_path)
+    assert "is one of several, but model.safetensors.index.json is missing" in refusal(tmp_path)
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
     assert refusal(tmp_path, "model.safetensors").endswith("no such file")
 
