@@ -13,10 +13,10 @@ ModelFormat = Literal["run", "hf", "tf", "sentence-transformers", "onnx", "stabl
 
 @dataclasses.dataclass(frozen=True)
 class ConvertConfig:
-    """Convert a model: a run folder, a Hugging Face folder, or a TensorFlow 1 checkpoint, in any direction.
+    """Convert a model between run folders, Hugging Face folders and TensorFlow 1 checkpoints, or export it.
 
-    Ends by running both sides on the same batch, where the other library is installed, and prints how far apart they
-    are. Every other verb takes a foreign folder directly; it need not be converted first.
+    Runs both sides on the same batch at the end, where the other library is installed, and prints the differences.
+    Every other verb takes a foreign folder directly; it need not be converted first.
 
     bert-jax convert downloads/bert-base-uncased runs/base
     bert-jax convert runs/tickets exported/tickets --to hf
@@ -27,18 +27,18 @@ class ConvertConfig:
     target: tyro.conf.Positional[Path]
     """Folder to make."""
     to: ModelFormat | None = None
-    """hf is Hugging Face, tf the original BERT code. Where not said: hf for a run, run for everything else."""
+    """Format of the target: hf is Hugging Face, tf the original BERT code. Default: hf for a run, else run."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, in place of what its
-    files say or it looks like."""
+    """--lowercase or --no-lowercase: whether texts are lower-cased for a WordPiece vocabulary, whatever its files or
+    its entries suggest."""
     pooling: tuple[Pooling, ...] = ()
-    """For sentence-transformers: how a vector is made of the tokens, by several side by side. The model's own where not
-    said, else mean."""
+    """For sentence-transformers: how one vector is made of the tokens; several poolings are concatenated. Default: the
+    model's own, else mean."""
     normalize: bool = False
-    """For sentence-transformers: vectors of length 1."""
+    """For sentence-transformers: scale vectors to length 1."""
     ignore_extra: bool = False
-    """Leave out tensors that the model does not have, as heads of its authors' own; a note lists them."""
+    """Leave out tensors that the model does not have, such as custom heads; a note lists them."""
     base: Path | None = None
     """For a LoRA adapter: the Hugging Face folder of the model that it was trained on, to merge it into."""
     int8: bool = False
-    """For onnx: a second file with the matrices in eight bits; what that costs is printed."""
+    """For onnx: write a second file with the matrices in eight bits, and print the loss."""

@@ -8,11 +8,11 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class InspectConfig:
-    """Say what a folder is: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, ONNX, shards, tokenizer.
+    """Describe a folder: run, checkpoint, Hugging Face folder, TensorFlow 1 checkpoint, ONNX, shards, tokenizer.
 
     bert-jax inspect runs/mini
     """
 
     path: tyro.conf.Positional[Path]
     json: bool = False
-    """As JSON."""
+    """Print the facts as JSON."""

@@ -1,4 +1,4 @@
-"""bert-jax convert: a model from one format to another, and the proof that nothing changed on the way."""
+"""bert-jax convert: convert a model from one format to another and compare both sides."""
 
 import dataclasses
 import tempfile
@@ -25,10 +25,45 @@ from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run
 from bert_jax.wording import article
 
+# The files that a folder is recognised by. They are moved into the target last.
+LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")
+MAX_NOTED_LABELS = 8
+FORMATS_WITHOUT_VECTORS = ("hf", "tf")
+FORMATS_WITHOUT_TASK = ("hf", "tf", "stablehlo")
+FORMATS_READ_BACK = ("run", "hf", "tf", "sentence-transformers")
+WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
+    "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
+    "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),
+    "sentence-transformers": lambda pretrained, folder, config: write_sentence_transformers(pretrained, folder),
+    "tf": lambda pretrained, folder, config: write_tf_bert(pretrained, folder),
+    "onnx": lambda pretrained, folder, config: _write_onnx(pretrained, folder, config.int8),
+    "stablehlo": lambda pretrained, folder, config: _write_stablehlo(pretrained, folder),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """The outcome of a conversion.
+
+    pretrained   the model as it was read from the source
+    differences  the largest difference of each output; None where no library here runs the other side
+    """
+
+    pretrained: Pretrained
+    differences: list[OutputDifference] | None
+
+
+def convert(config: ConvertConfig) -> list[OutputDifference] | None:
+    """Convert a model, and return the largest difference of each output between both sides.
+
+    Makes the target completely or not at all. Returns None where no library here runs the other side.
+    """
+    return run_conversion(config).differences
+
 
 @out_of_memory_told("A conversion holds the model two or three times: use a machine with more memory")
-def convert(config: ConvertConfig) -> list[OutputDifference] | None:
-    """Makes the target, whole or not at all. Returns how far the two sides lie apart, None where that was not run."""
+def run_conversion(config: ConvertConfig) -> Conversion:
+    """Convert a model. Makes the target completely or not at all."""
     check_new_folder(config.target, flag="target")
     if config.int8 and config.to != "onnx":
         raise UserError("--int8 is for --to onnx")
@@ -39,51 +74,29 @@ def convert(config: ConvertConfig) -> list[OutputDifference] | None:
         return _convert(config, progress)
 
 
-def _convert(config: ConvertConfig, progress: Progress) -> list[OutputDifference] | None:
+def _convert(config: ConvertConfig, progress: Progress) -> Conversion:
     with progress.doing_now("reading the model"):
-        pretrained = _with_asked(read_model(config.source, _options(config)), config)
+        options = ReadOptions(ignore_extra=config.ignore_extra, base=config.base, lowercase=config.lowercase)
+        pretrained = _with_vectors(read_model(config.source, options), config)
     to = config.to or ("run" if pretrained.origin.get("format") and not is_run(config.source) else "hf")
-    with whole_folder(config.target, last=LAST, flag="target") as making:
+    with whole_folder(config.target, last=LAST, flag="target") as folder:
         with progress.doing_now("writing"):
-            WRITERS[to](pretrained, making, config)
-        kept = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
-        if to in READ_BACK:
+            WRITERS[to](pretrained, folder, config)
+        written = as_encoder(pretrained) if to == "sentence-transformers" else pretrained
+        if to in FORMATS_READ_BACK:
             with progress.doing_now("reading back"):
-                again = read_model(making)
-                _require_same(kept, again)
-            if again.tokenizer is not None and (rows := proof_rows(kept)):
-                require_same_encodings(kept, rows, encode_text_pairs(again.tokenizer, rows), f"{config.target} ({to})")
+                read_back = read_model(folder)
+                _require_same_parameters(written, read_back)
+            if read_back.tokenizer is not None and (rows := proof_rows(written)):
+                encoded = encode_text_pairs(read_back.tokenizer, rows)
+                require_same_encodings(written, rows, encoded, f"{config.target} ({to})")
         with progress.doing_now("comparing both sides"):
-            differences = _prove(kept, to, config.source, making)
-    if to in LOSE_THE_TASK and pretrained.task.threshold is not None:
-        note(
-            f"{to} has no place for the threshold {pretrained.task.threshold:.4f}, above which a question has "
-            "no answer: who reads the export compares the score of [CLS] with it",
-        )
+            differences = _compare(written, to, config.source, folder)
+    _note_lost_task(pretrained, to)
     _note_lost_vectors(pretrained, to, config.target)
     _note_lost_head(pretrained, to)
-    way = pretrained.task.long_texts or "cut"
-    if to in LOSE_THE_TASK and way != "cut":
-        note(
-            f"{to} has no place for how long texts are read, {way!r} here: who reads the export sees their first "
-            f"{pretrained.max_length} tokens only, as --long-texts cut. A run folder and onnx keep it",
-        )
-    return differences
-
-
-LAST = ("modules.json", "config.json", "bert_config.json", "bert_jax.json", "run.toml")  # by which a model is known
-MAX_NOTED_LABELS = 8  # labels in a note
-WITHOUT_VECTORS = ("hf", "tf")
-LOSE_THE_TASK = ("hf", "tf", "stablehlo")
-WRITERS: dict[str, Callable[[Pretrained, Path, ConvertConfig], None]] = {
-    "run": lambda pretrained, folder, config: write_run(pretrained, folder, config),
-    "hf": lambda pretrained, folder, config: write_huggingface(pretrained, folder),
-    "sentence-transformers": lambda pretrained, folder, config: write_sentence_transformers(pretrained, folder),
-    "tf": lambda pretrained, folder, config: write_tf_bert(pretrained, folder),
-    "onnx": lambda pretrained, folder, config: _write_onnx(pretrained, folder, config.int8),
-    "stablehlo": lambda pretrained, folder, config: _write_stablehlo(pretrained, folder),
-}
-READ_BACK = ("run", "hf", "tf", "sentence-transformers")
+    _note_lost_segments(pretrained, to)
+    return Conversion(pretrained, differences)
 
 
 def _write_onnx(pretrained: Pretrained, folder: Path, int8: bool) -> None:
@@ -100,13 +113,8 @@ def _write_stablehlo(pretrained: Pretrained, folder: Path) -> None:
     write_stablehlo(pretrained, folder)
 
 
-def _options(config: ConvertConfig) -> ReadOptions:
-    """Return how the source is to be read."""
-    return ReadOptions(config.ignore_extra, config.base, config.lowercase)
-
-
-def _with_asked(pretrained: Pretrained, config: ConvertConfig) -> Pretrained:
-    """Return the model with its vectors made as the command asks for."""
+def _with_vectors(pretrained: Pretrained, config: ConvertConfig) -> Pretrained:
+    """Return the model with the vector configuration that the command asks for."""
     if not (config.pooling or config.normalize):
         return pretrained
     vectors = pretrained.vectors or VectorConfig()
@@ -114,27 +122,43 @@ def _with_asked(pretrained: Pretrained, config: ConvertConfig) -> Pretrained:
     return pretrained.changed(vectors=dataclasses.replace(vectors, pooling=pooling, normalize=normalize))
 
 
+def _note_lost_task(pretrained: Pretrained, to: str) -> None:
+    """Note what the target cannot hold of a fine-tuned run's task."""
+    if to not in FORMATS_WITHOUT_TASK:
+        return
+    threshold = pretrained.task.threshold
+    if threshold is not None:
+        note(
+            f"{to} has no place for the threshold {threshold:.4f}, above which a question has no answer: whoever reads "
+            "the export must compare the score of [CLS] with it"
+        )
+    long_texts = pretrained.task.long_texts or "cut"
+    if long_texts != "cut":
+        note(
+            f"{to} has no place for how long texts are read, {long_texts!r} here: whoever reads the export sees their "
+            f"first {pretrained.max_length} tokens only, as --long-texts cut. A run folder and onnx keep it"
+        )
+
+
 def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
-    """Say what the target cannot hold of how vectors are made, or what it had to be told without being asked."""
+    """Note what the target cannot hold of the vector configuration, or what was chosen where there is none."""
     vectors = pretrained.vectors
     if vectors is None:
         if to == "sentence-transformers":
-            note(f"{pretrained.where} does not say how vectors are made; {target} says: the mean over the tokens")
+            note(f"{pretrained.where} does not say how vectors are made; {target} takes the mean over the tokens")
         return
-    if to in WITHOUT_VECTORS:
-        prompts = ", ".join(repr(name) for name, text in vectors.prompts.items() if text)
-        lost = [vectors.told(), f"prompts {prompts}" * bool(prompts)]
-        lost += [f"texts cut to {pretrained.vector_length} tokens"] * (to == "tf")
-        keep = "sentence-transformers, onnx, stablehlo" if pretrained.kind == "encoder" else "sentence-transformers"
-        note(
-            f"{to} has no place for how vectors are made: {', '.join(filter(None, lost))}. {keep} and run folders keep "
-            "it"
-        )
+    if to in FORMATS_WITHOUT_VECTORS:
+        lost = [vectors.told()]
+        if prompts := ", ".join(repr(name) for name, text in vectors.prompts.items() if text):
+            lost.append(f"prompts {prompts}")
+        if to == "tf":
+            lost.append(f"texts cut to {pretrained.vector_length} tokens")
+        others = "sentence-transformers, onnx, stablehlo" if pretrained.kind == "encoder" else "sentence-transformers"
+        note(f"{to} has no place for how vectors are made: {', '.join(lost)}. {others} and run folders keep it")
     elif to in ("onnx", "stablehlo") and pretrained.kind != "encoder":
         note(
-            f"{to} of {article(pretrained.kind)} model gives what its head gives, and no vectors; "
-            "sentence-transformers "
-            "and run folders give them"
+            f"{to} of {article(pretrained.kind)} model has the outputs of its head, and no vectors; "
+            "sentence-transformers and run folders give them"
         )
     elif to in ("onnx", "stablehlo") and not vectors.pools_whole_rows:
         note(
@@ -144,30 +168,42 @@ def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
 
 
 def _note_lost_head(pretrained: Pretrained, to: str) -> None:
-    """Say what the target cannot hold of the head."""
+    """Note what the target cannot hold of the head."""
     if to == "sentence-transformers" and pretrained.kind != "encoder":
         note(f"{to} holds the encoder alone: the {pretrained.kind} head of {pretrained.where} is left out. hf keeps it")
     if to != "tf" or pretrained.kind != "sequence":
         return
-    problem = REGRESSION if pretrained.outputs == 1 else SINGLE_LABEL  # as tf is read
-    numbered = tuple(f"LABEL_{i}" for i in range(pretrained.outputs))
-    lost = [
-        f"the problem, {pretrained.problem}" * (pretrained.problem != problem),
-        f"the activation, {pretrained.activation}" * (pretrained.activation != "identity"),
-        f"the names {listed(pretrained.labels or (), MAX_NOTED_LABELS)}" * (pretrained.labels not in (None, numbered)),
-    ]
-    if any(lost):
-        note(f"tf has no place for {'; '.join(filter(None, lost))}. hf and run folders keep it")
+    lost = []
+    # A TensorFlow checkpoint is read back with these.
+    problem = REGRESSION if pretrained.outputs == 1 else SINGLE_LABEL
+    labels = tuple(f"LABEL_{i}" for i in range(pretrained.outputs))
+    if pretrained.problem != problem:
+        lost.append(f"the problem, {pretrained.problem}")
+    if pretrained.activation != "identity":
+        lost.append(f"the activation, {pretrained.activation}")
+    if pretrained.labels not in (None, labels):
+        lost.append(f"the names {listed(pretrained.labels or (), MAX_NOTED_LABELS)}")
+    if lost:
+        note(f"tf has no place for {'; '.join(lost)}. hf and run folders keep it")
 
 
-def _require_same(before: Pretrained, after: Pretrained) -> None:
-    """Raises UserError where reading the target again does not give the same parameters, bit for bit."""
+def _note_lost_segments(pretrained: Pretrained, to: str) -> None:
+    """Note that the original code gives pairs two segments where the model's tokenizer gives them one."""
+    if to == "tf" and pretrained.tokenizer is not None and pretrained.tokenizer.segments == 1:
+        note(
+            "tf has no place for a tokenizer with one segment: the original code gives the second text of a pair "
+            "segment 1, this model was trained with 0 for both. hf and run folders keep it"
+        )
+
+
+def _require_same_parameters(before: Pretrained, after: Pretrained) -> None:
+    """Raise UserError where the target does not read back with the same parameters, bit for bit."""
     if parameter_hash(dict(before.params)) != parameter_hash(dict(after.params)):
         raise UserError("what was written does not read back as it was; is the disk sound? Nothing was left behind")
 
 
-def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[OutputDifference] | None:
-    """Against the library whose folder is on one of the two sides."""
+def _compare(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[OutputDifference] | None:
+    """Compare the model with the library whose format is on one of the two sides; None where neither has one."""
     if to in ("onnx", "stablehlo"):
         return against_exported(pretrained, _open_exported(to, target), read_tokenizer(target))
     if to in ("hf", "sentence-transformers"):
@@ -176,7 +212,8 @@ def _prove(pretrained: Pretrained, to: str, source: Path, target: Path) -> list[
         model = pretrained.changed(vectors=None)
         if pretrained.origin.get("plain", True):
             return against_transformers(model, encoder_folder(source))
-        with tempfile.TemporaryDirectory(dir=target) as folder:  # as read: merged, or of the casing asked for
+        # transformers would read the source otherwise: unmerged, or with another casing. So it reads a copy.
+        with tempfile.TemporaryDirectory(dir=target) as folder:
             write_huggingface(model, Path(folder))
             return against_transformers(model, Path(folder))
     return None
@@ -192,28 +229,28 @@ def _open_exported(to: str, folder: Path) -> Exported:
     return read_stablehlo(folder)
 
 
-def _say_int8(pretrained: Pretrained, folder: Path) -> None:
-    """Prints what eight bits cost on random tokens."""
+def _print_int8_loss(pretrained: Pretrained, folder: Path) -> None:
+    """Print the loss by eight-bit weights on random tokens."""
     from bert_jax.convert.export.onnx_file import ONNX_INT8_MODEL, ONNX_MODEL, OnnxModel, compare_onnx
 
     batch = random_batch(pretrained)
-    pair = OnnxModel(folder / ONNX_MODEL), OnnxModel(folder / ONNX_INT8_MODEL)
-    sizes = [(folder / name).stat().st_size / 1e6 for name in (ONNX_MODEL, ONNX_INT8_MODEL)]
-    say(f"{folder / ONNX_INT8_MODEL}: {sizes[1]:.1f} MB for {sizes[0]:.1f}; on random tokens, against {ONNX_MODEL}:")
-    for name, lost in compare_onnx(*pair, batch.tokens, batch.segments, batch.mask).items():
-        same = "" if lost.same_argmax is None else f"   same decision {lost.same_argmax:.1%}"
-        say(f"  {name:24} largest difference {lost.largest:.2e}   mean {lost.mean:.2e}{same}")
+    models = OnnxModel(folder / ONNX_MODEL), OnnxModel(folder / ONNX_INT8_MODEL)
+    full, small = ((folder / name).stat().st_size / 1e6 for name in (ONNX_MODEL, ONNX_INT8_MODEL))
+    say(f"{folder / ONNX_INT8_MODEL}: {small:.1f} MB for {full:.1f}; on random tokens, against {ONNX_MODEL}:")
+    for name, loss in compare_onnx(*models, batch.tokens, batch.segments, batch.mask).items():
+        same = "" if loss.same_argmax is None else f"   same decision {loss.same_argmax:.1%}"
+        say(f"  {name:24} largest difference {loss.largest:.2e}   mean {loss.mean:.2e}{same}")
     say("  Score both on your own rows before you serve it: `bert-jax evaluate --model` takes either file.")
 
 
 def main(config: ConvertConfig) -> int:
-    """Convert a model and print how far both sides lie apart; return the exit code."""
-    differences = convert(config)
+    """Convert a model and print the differences between both sides; return the exit code."""
+    conversion = run_conversion(config)
     say(f"{config.target}: written and read back")
-    if differences is None:
+    if conversion.differences is None:
         say("not run on both sides: no other library here runs this. pip install 'bert_jax[parity]' compares with HF")
-    for found in differences or ():
-        say(f"  {found.name:24} largest difference {found.difference:.2e}   (values to {found.largest:.3g})")
-    if config.int8 and config.to == "onnx":
-        _say_int8(read_model(config.source, _options(config)), config.target)
+    for item in conversion.differences or ():
+        say(f"  {item.name:24} largest difference {item.difference:.2e}   (values to {item.largest:.3g})")
+    if config.int8:
+        _print_int8_loss(conversion.pretrained, config.target)
     return 0

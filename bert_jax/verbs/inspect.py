@@ -1,4 +1,4 @@
-"""bert-jax inspect: what a folder is, and what can be done with it."""
+"""bert-jax inspect: describe a folder and the verbs that take it."""
 
 import json
 from collections import Counter
@@ -9,9 +9,10 @@ from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, read_adapter
 from bert_jax.convert.hugging_face.families import family_of
 from bert_jax.convert.hugging_face.weight_files import has_weights
+from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining.record import MANIFEST, read_manifest
-from bert_jax.errors import UserError, shown
+from bert_jax.errors import NotAModel, UserError, shown
 from bert_jax.inference.loading import ANSWERERS, is_onnx
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import Pretrained
@@ -22,7 +23,8 @@ from bert_jax.text.tokenizer_classes import has_tokenizer
 from bert_jax.wording import counted
 
 FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
-HEADS = {
+MAX_SHOWN_LABELS = 20
+HEAD_NAMES = {
     "encoder": "no head",
     "masked_lm": "masked LM",
     "pretrain": "masked LM and next sentence prediction",
@@ -32,19 +34,19 @@ HEADS = {
     "span": "start and end of an answer",
     "choice": "one score a choice",
 }
-ANSWERS = ("predict", "evaluate", "finetune", "embed", "convert")
-USES = {
-    "sequence": ANSWERS,
-    "token": ANSWERS,
-    "span": ANSWERS,
-    "choice": ANSWERS,
-    "masked_lm": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
-    "pretrain": ("fill-mask", "pretrain", "finetune", "embed", "convert"),
+TASK_VERBS = ("predict", "evaluate", "finetune", "embed", "convert")
+MASKED_LM_VERBS = ("fill-mask", "pretrain", "finetune", "embed", "convert")
+ENCODER_VERBS = ("pretrain", "finetune", "embed", "convert")
+KIND_VERBS = {  # that take a kind of model; ENCODER_VERBS for all others
+    **dict.fromkeys(("sequence", "token", "span", "choice"), TASK_VERBS),
+    **dict.fromkeys(("masked_lm", "pretrain"), MASKED_LM_VERBS),
 }
 
+Facts = dict[str, str | int | list[str]]
 
-def inspect(path: Path) -> dict[str, str | int | list[str]]:
-    """What there is to say, by name. Raises UserError where the path is nothing of ours, or damaged."""
+
+def inspect(path: Path) -> Facts:
+    """Return the facts about a folder by name. Raises UserError where it is of no known kind, or damaged."""
     if not path.exists() and not path.with_name(f"{path.name}.index").exists():
         raise UserError(f"{path}: no such file or folder")
     if (path / MANIFEST).is_file():
@@ -64,9 +66,8 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
         return describe_adapter(read_adapter(path))
     try:
         return describe_model(read_model(path))
-    except UserError as error:
-        if "not a model" not in str(error):
-            raise
+    except NotAModel:
+        pass  # perhaps a tokenizer
     try:
         tokenizer = load_tokenizer(path)
     except UserError:
@@ -82,23 +83,23 @@ def inspect(path: Path) -> dict[str, str | int | list[str]]:
     }
 
 
-def describe_model(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
-    """A model by its family, sizes, parameters and head."""
+def describe_model(pretrained: Pretrained) -> Facts:
+    """Describe a model by its family, sizes, parameters and head."""
     model, tokenizer = pretrained.model, pretrained.tokenizer
-    table = pretrained.params["encoder/embeddings/tokens"]
+    table = pretrained.params[TOKEN_TABLE]
     padding = (len(table) - model.vocab_size) * table.shape[1]
     parameters = {
-        part: sum(value.size for name, value in pretrained.params.items() if name.startswith("encoder/") == inside)
-        for part, inside in (("encoder", True), ("head", False))
+        part: sum(value.size for name, value in pretrained.params.items() if name.startswith("encoder/") == in_encoder)
+        for part, in_encoder in (("encoder", True), ("head", False))
     }
     try:
         family = pretrained.origin.get("family") or family_of(model).name
     except UserError:
         family = "of its own"
-    found: dict[str, str | int | list[str]] = {
+    facts: Facts = {
         "what": _format(pretrained),
         "family": family,
-        "head": HEADS[pretrained.kind],
+        "head": HEAD_NAMES[pretrained.kind],
         "layers": model.depth,
         "width": model.width,
         "heads": model.heads,
@@ -109,43 +110,43 @@ def describe_model(pretrained: Pretrained) -> dict[str, str | int | list[str]]:
         "with head": f"{parameters['encoder'] + parameters['head'] - padding:,} parameters",
         "numbers": _numbers(pretrained),
         "tokenizer": "none" if tokenizer is None else f"{type(tokenizer).__name__}, {tokenizer.vocab_size} entries",
-        **_described_vectors(pretrained.vectors, pretrained.max_length),
+        **_vector_facts(pretrained.vectors, pretrained.max_length),
     }
     if pretrained.labels is not None:
-        found["labels"] = _shown(pretrained.labels)
-    found["can"] = list(USES.get(pretrained.kind, ("pretrain", "finetune", "embed", "convert")))
-    return found
+        facts["labels"] = _first_labels(pretrained.labels)
+    facts["can"] = list(KIND_VERBS.get(pretrained.kind, ENCODER_VERBS))
+    return facts
 
 
-def describe_adapter(adapter: Adapter) -> dict[str, str | int | list[str]]:
-    """An adapter that waits for its base, by what it says of itself."""
+def describe_adapter(adapter: Adapter) -> Facts:
+    """Describe an adapter without its base by its settings."""
     kind = adapter.kind
     return {
         "what": "LoRA adapter, without the model that it changes",
         "base": adapter.base,
-        "head": HEADS[kind] if kind else "its base's",
+        "head": HEAD_NAMES[kind] if kind else "that of its base",
         "rank": shown(adapter.table.get("r", 8)),
         "can": ["convert --base FOLDER"],
     }
 
 
-def describe_onnx(model: OnnxModel) -> dict[str, str | int | list[str]]:
-    """An exported model by what it says of itself."""
-    said = model.description
-    found: dict[str, str | int | list[str]] = {
+def describe_onnx(model: OnnxModel) -> Facts:
+    """Describe an exported model by its description."""
+    description = model.description
+    facts: Facts = {
         "what": "ONNX model",
-        "head": HEADS[said.kind],
-        "layers": said.model.depth,
-        "width": said.model.width,
-        "longest text": f"{said.max_length} tokens",
-        "vocabulary": said.model.vocab_size,
-        **_described_vectors(said.vectors, said.max_length),
+        "head": HEAD_NAMES[description.kind],
+        "layers": description.model.depth,
+        "width": description.model.width,
+        "longest text": f"{description.max_length} tokens",
+        "vocabulary": description.model.vocab_size,
+        **_vector_facts(description.vectors, description.max_length),
     }
-    if said.labels is not None:
-        found["labels"] = _shown(said.labels)
+    if description.labels is not None:
+        facts["labels"] = _first_labels(description.labels)
     embeds = ["embed"] if "last_hidden_state" in model.shapes else []
-    found["can"] = ["predict", "evaluate"] if said.kind in ANSWERERS else embeds
-    return found
+    facts["can"] = ["predict", "evaluate"] if description.kind in ANSWERERS else embeds
+    return facts
 
 
 def _format(pretrained: Pretrained) -> str:
@@ -156,10 +157,10 @@ def _format(pretrained: Pretrained) -> str:
     return FORMAT_NAMES.get(pretrained.origin.get("format"), "run")
 
 
-def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[str, str | int | list[str]]:
+def _vector_facts(vectors: VectorConfig | None, max_length: int) -> Facts:
     """Describe how a text becomes one vector, and the prompts that may precede it."""
     if vectors is None:
-        return {"vectors": "not said; the mean of the tokens is taken"}
+        return {"vectors": "not specified; the mean of the tokens is taken"}
     prompts = [
         f"{name}{' (default)' if name == vectors.prompt else ''} {text!r}"
         for name, text in vectors.prompts.items()
@@ -170,7 +171,7 @@ def _described_vectors(vectors: VectorConfig | None, max_length: int) -> dict[st
 
 
 def _numbers(pretrained: Pretrained) -> str:
-    """Return the type of the numbers in the file, of most tensors and of the others; a run holds float32."""
+    """Return the type of the numbers in the file and the exceptions to it. A run holds float32."""
     origin = {} if pretrained.task.name else pretrained.origin
     others = Counter(origin.get("other_dtypes", {}).values())
     return ", ".join(
@@ -178,16 +179,17 @@ def _numbers(pretrained: Pretrained) -> str:
     )
 
 
-def _shown(labels: Sequence[str]) -> list[str]:
-    return [*labels[:20], *([f"... {len(labels)} in all"] if len(labels) > 20 else [])]
+def _first_labels(labels: Sequence[str]) -> list[str]:
+    more = [f"... {len(labels)} in all"] if len(labels) > MAX_SHOWN_LABELS else []
+    return [*labels[:MAX_SHOWN_LABELS], *more]
 
 
 def main(config: InspectConfig) -> int:
-    """Print what a folder is; return the exit code."""
-    found = inspect(config.path)
+    """Print the facts about a folder; return the exit code."""
+    facts = inspect(config.path)
     if config.json:
-        say(json.dumps(found, indent=2, ensure_ascii=False))
+        say(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
-    for name, value in found.items():
+    for name, value in facts.items():
         say(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
     return 0

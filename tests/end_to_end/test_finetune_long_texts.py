@@ -129,7 +129,7 @@ def test_an_export_that_loses_the_way_prints_a_note(ended, tmp_path, capsys):
         assert main(["convert", str(ended / way), str(tmp_path / way), "--to", "tf"]) == 0
         err = capsys.readouterr().err
         assert ("their first 16 tokens only, as --long-texts cut" in err) == told
-    assert "hf" in verb.LOSE_THE_TASK and "onnx" not in verb.LOSE_THE_TASK
+    assert "hf" in verb.FORMATS_WITHOUT_TASK and "onnx" not in verb.FORMATS_WITHOUT_TASK
     assert read_model(ended / "mean").task.long_texts == "mean"
 
 

@@ -282,4 +282,4 @@ def test_a_head_that_an_export_gives_in_place_of_vectors_is_said(classifier, tmp
     model = dataclasses.replace(read_model(classifier), vectors=VectorConfig())
     write_run(model, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))
     assert run("convert", tmp_path / "run", tmp_path / "program", "--to", "stablehlo") == 0
-    assert "stablehlo of a sequence model gives what its head gives, and no vectors" in capsys.readouterr().err
+    assert "stablehlo of a sequence model has the outputs of its head, and no vectors" in capsys.readouterr().err
