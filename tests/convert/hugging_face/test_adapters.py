@@ -80,7 +80,7 @@ def test_a_base_is_for_adapters_only(base, tmp_path):
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"peft_type": "IA3"}, "an adapter of type 'IA3'; LoRA is merged"),
+        ({"peft_type": "IA3"}, "an adapter of type 'IA3'; only LoRA is merged"),
         ({"peft_type": None}, "an adapter that names no peft_type"),
         ({"init_lora_weights": "pissa"}, "not plain LoRA: init_lora_weights 'pissa'"),
         ({"trainable_token_indices": [3]}, r"not plain LoRA: trainable_token_indices \[3\]"),

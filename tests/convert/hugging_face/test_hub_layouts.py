@@ -241,7 +241,7 @@ def test_a_cased_tokenizer_does_not_stand_in_for_do_lower_case(pretrained, tmp_p
     (folder / "tokenizer.json").unlink()
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "A", *WORDS[1:]]) + "\n")
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
-    with pytest.raises(UserError, match="the tokenizer itself does not"):
+    with pytest.raises(UserError, match="the tokenizer itself is cased"):
         read_model(folder)
 
 

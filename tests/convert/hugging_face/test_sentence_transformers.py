@@ -153,7 +153,7 @@ def test_lower_casing_that_the_tokenizer_does_not_do_names_the_way_out(tmp_path)
     tokenizer = WordPieceTokenizer([*model.tokenizer.vocab[:-2], "A", "a"], WordPieceRules(lowercase=False))
     write_sentence_transformers(model.changed(tokenizer=tokenizer), cased)
     says(cased / "sentence_bert_config.json", max_seq_length=9, do_lower_case=True)
-    with pytest.raises(UserError, match=r"do_lower_case, and the tokenizer itself does not.*--lowercase takes it as"):
+    with pytest.raises(UserError, match=r"do_lower_case, but the tokenizer itself is cased.*--lowercase takes it as"):
         read_model(cased)
     assert read_model(cased, ReadOptions(lowercase=True)).max_length == 9
 
