@@ -1,4 +1,4 @@
-"""Pairs are read alike here and in transformers, and the proof of a conversion sees where they are not."""
+"""Pairs are encoded as in transformers, and the comparison after a conversion detects where they are not."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ WITHOUT, WITH = ["input_ids", "attention_mask"], ["input_ids", "token_type_ids",
 
 
 def write_model(folder, tokenizer, **shape):
-    """A classifier of random weights, whose segments matter."""
+    """Write a classifier of random weights with large segment embeddings."""
     model = dataclasses.replace(TINY, **shape)
     rng = np.random.default_rng(0)
     params = {
@@ -90,15 +90,15 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_pairs_have_the_probabilities_of_transformers(tmp_path, name):
+def test_pairs_get_the_probabilities_of_transformers(tmp_path, name):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     make, segments = FOLDERS[name]
     folder = make(tmp_path / "theirs")
     assert load_tokenizer(folder).segments == segments
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    found = bert_jax.load(folder).predict([a for a, _ in PAIRS], [b for _, b in PAIRS])
-    for (a, b), prediction in zip(PAIRS, found, strict=True):
+    predictions = bert_jax.load(folder).predict([a for a, _ in PAIRS], [b for _, b in PAIRS])
+    for (a, b), prediction in zip(PAIRS, predictions, strict=True):
         with torch.no_grad():
             expected = model(**tokenizer(a, b, return_tensors="pt")).logits.softmax(-1)[0].tolist()
         assert [prediction.probabilities[label] for label in LABELS] == pytest.approx(expected, abs=1e-5)
@@ -113,29 +113,29 @@ def test_conversions_keep_the_segments(tmp_path, name, capsys):
             continue
         target = tmp_path / to
         assert cli.main(["convert", str(folder), str(target), "--to", to]) == 0, capsys.readouterr().err
-        found = bert_jax.load(target).predict(list(texts), list(pairs))
-        for one, other in zip(found, expected, strict=True):
-            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        predictions = bert_jax.load(target).predict(list(texts), list(pairs))
+        for prediction, original in zip(predictions, expected, strict=True):
+            assert prediction.probabilities == pytest.approx(original.probabilities, abs=1e-5)
 
 
-def test_the_proof_sees_tokenizers_that_differ(tmp_path):
+def test_comparison_detects_another_tokenizer(tmp_path):
     pytest.importorskip("torch"), pytest.importorskip("transformers")
     folder = bert(tmp_path / "theirs")
     pretrained = read_huggingface(folder)
     assert against_transformers(pretrained, folder) is not None
     path = folder / "tokenizer_config.json"
-    whole = path.read_text()
-    path.write_text(json.dumps({**json.loads(whole), "model_input_names": WITHOUT}))
+    settings = path.read_text()
+    path.write_text(json.dumps({**json.loads(settings), "model_input_names": WITHOUT}))
     with pytest.raises(UserError, match=r"the segments of .* are 0 0 0 .* there, 0 0 0 .* 1 1"):
         against_transformers(pretrained, folder)
-    path.write_text(whole)
-    moved = pretrained.changed(tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], WordPieceRules(lowercase=True)))
+    path.write_text(settings)
+    reordered = pretrained.changed(tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], WordPieceRules(lowercase=True)))
     with pytest.raises(UserError, match="its tokenizer makes"):
-        against_transformers(moved, folder)
+        against_transformers(reordered, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["theirs"]
 
 
-def test_rows_of_the_proof_fit_and_have_words_of_the_vocabulary(tmp_path):
+def test_compared_texts_fit_and_have_words_of_the_vocabulary(tmp_path):
     pretrained = read_huggingface(bert(tmp_path / "theirs"))
     rows = proof_rows(pretrained)
     encoded = encode_text_pairs(pretrained.tokenizer, rows)

@@ -1,4 +1,4 @@
-"""Exported models: onnxruntime and JAX's own format give what our modules give, for every family and kind."""
+"""Exported models: ONNX and StableHLO have the outputs of our modules, for every family and kind."""
 
 import dataclasses
 import functools
@@ -17,8 +17,8 @@ from bert_jax.errors import UserError
 from bert_jax.pretrained import MULTI_LABEL, Pretrained, module_of, outputs_of, shapes_of
 from bert_jax.trees import unflatten
 
-onnx = pytest.importorskip("onnx", reason="what is written is an ONNX file")
-pytest.importorskip("onnxruntime", reason="what is written is run")
+onnx = pytest.importorskip("onnx", reason="ONNX is an extra")
+pytest.importorskip("onnxruntime", reason="ONNX is an extra")
 
 from bert_jax.convert.export.onnx_file import (  # noqa: E402
     ONNX_INT8_MODEL,
@@ -85,7 +85,7 @@ def pretrained(name: str, kind: str, *, pooler: bool = True) -> Pretrained:
 
 
 def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, segments and a mask that ends elsewhere in each row."""
+    """Return tokens, segments and a mask of another length in each row."""
     rng = np.random.default_rng(rows * 100 + length)
     mask = np.arange(length) < np.maximum(length - 3 * np.arange(rows), 1)[:, None]
     return rng.integers(0, 37, (rows, length), np.int32), rng.integers(0, 2, (rows, length), np.int32) * mask, mask
@@ -93,44 +93,44 @@ def batch(rows: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache
 def compiled(name: str, kind: str, pooler: bool) -> Callable[..., dict[str, jax.Array]]:
-    made = pretrained(name, kind, pooler=pooler)
-    apply = jax.jit(lambda params, *inputs: exported_outputs(made, module_of(made, params), *inputs))
-    return functools.partial(apply, unflatten(made.params))
+    model = pretrained(name, kind, pooler=pooler)
+    apply = jax.jit(lambda params, *inputs: exported_outputs(model, module_of(model, params), *inputs))
+    return functools.partial(apply, unflatten(model.params))
 
 
-def differences(name: str, kind: str, exported, *, pooler: bool = True, sizes=SIZES) -> float:
-    """The largest difference of any output at any of the sizes, from what our module says.
+def largest_difference(name: str, kind: str, exported, *, pooler: bool = True, sizes=SIZES) -> float:
+    """Return the largest difference between the exported model and our module, over all outputs and sizes.
 
-    Our module has the batch padded to the largest size, so that it is compiled but once: it ignores padding.
+    Batches of our module are padded to the largest size, so that it is compiled once. It ignores padding.
     """
     largest = 0.0
     for rows, length in sizes:
         inputs = batch(rows, length)
         mask = inputs[2]
-        room = ((0, LARGEST[0] - rows), (0, LARGEST[1] - length))
-        expected = compiled(name, kind, pooler)(*(np.pad(array, room) for array in inputs))
-        found = exported.outputs(*inputs)
-        assert expected.keys() == found.keys()
+        padding = ((0, LARGEST[0] - rows), (0, LARGEST[1] - length))
+        expected = compiled(name, kind, pooler)(*(np.pad(array, padding) for array in inputs))
+        outputs = exported.outputs(*inputs)
+        assert expected.keys() == outputs.keys()
         for output, shape in OUTPUTS[kind].items():
-            if output in found:
-                one, other = found[output], np.asarray(expected[output])[:rows]
-                assert one.dtype == np.float32
-                assert list(one.shape) == [{"batch": rows, "length": length}.get(axis, axis) for axis in shape]
-                apart = np.abs(one[mask] - other[:, :length][mask]) if "length" in shape else np.abs(one - other)
-                largest = max(largest, float(apart.max()))
+            if output in outputs:
+                theirs, ours = outputs[output], np.asarray(expected[output])[:rows]
+                assert theirs.dtype == np.float32
+                assert list(theirs.shape) == [{"batch": rows, "length": length}.get(axis, axis) for axis in shape]
+                difference = theirs[mask] - ours[:, :length][mask] if "length" in shape else theirs - ours
+                largest = max(largest, float(np.abs(difference).max()))
     return largest
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES, ids=str)
 def test_onnxruntime_agrees_at_every_size(tmp_path, name, kind):
     write_onnx(pretrained(name, kind), tmp_path)
-    difference = differences(name, kind, OnnxModel(tmp_path))
+    difference = largest_difference(name, kind, OnnxModel(tmp_path))
     print(f"{name} {kind}: {difference:.1e}")
     assert difference < 1e-4
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_family_writes_every_kind_under_the_names_of_hugging_face(tmp_path, name):
+def test_exported_outputs_have_the_names_and_shapes_of_hugging_face(tmp_path, name):
     for kind in KINDS:
         model = onnx.load(write_onnx(pretrained(name, kind), tmp_path))
         inputs = {entry.name: dimensions(entry) for entry in model.graph.input}
@@ -144,25 +144,25 @@ def dimensions(entry) -> list[str | int]:
     return [axis.dim_param or axis.dim_value for axis in entry.type.tensor_type.shape.dim]
 
 
-def test_an_encoder_without_pooler_has_one_output(tmp_path):
+def test_encoder_without_pooler_has_one_output(tmp_path):
     write_onnx(pretrained("bert", "encoder", pooler=False), tmp_path)
-    assert differences("bert", "encoder", OnnxModel(tmp_path), pooler=False, sizes=((3, 7),)) < 1e-4
+    assert largest_difference("bert", "encoder", OnnxModel(tmp_path), pooler=False, sizes=((3, 7),)) < 1e-4
     assert list(OnnxModel(tmp_path).shapes) == ["last_hidden_state"]
 
 
-def test_a_tied_table_is_stored_once(tmp_path):
+def test_tied_token_table_is_stored_once(tmp_path):
     graph = onnx.load(write_onnx(pretrained("bert", "masked_lm"), tmp_path)).graph
     assert [list(weight.dims) for weight in graph.initializer if 37 in weight.dims] == [[37, 12], [37]]
 
 
-def test_description_comes_back_from_the_folder_and_from_the_file(tmp_path):
-    made = dataclasses.replace(pretrained("electra", "sequence"), problem=MULTI_LABEL)
-    path = write_onnx(made, tmp_path)
-    assert read_description(tmp_path) == OnnxModel(path).description == description_of(made)
+def test_description_is_read_from_the_folder_and_from_the_file(tmp_path):
+    model = dataclasses.replace(pretrained("electra", "sequence"), problem=MULTI_LABEL)
+    path = write_onnx(model, tmp_path)
+    assert read_description(tmp_path) == OnnxModel(path).description == description_of(model)
     (tmp_path / DESCRIPTION).write_text('{"kind": "poem", "model": {}}')
     with pytest.raises(UserError, match=r"bert_jax\.json: model: missing vocab_size"):
         read_description(tmp_path)
-    table = json.loads(description_of(made).to_json())
+    table = json.loads(description_of(model).to_json())
     (tmp_path / DESCRIPTION).write_text(json.dumps({**table, "task": {"overlap": "5"}}))
     with pytest.raises(UserError, match=r"bert_jax\.json: task: overlap is '5', int is expected"):
         read_description(tmp_path)
@@ -172,33 +172,33 @@ def test_description_comes_back_from_the_folder_and_from_the_file(tmp_path):
         read_description(tmp_path)
 
 
-def test_weights_beyond_the_limit_lie_beside_the_model(tmp_path):
-    for _ in range(2):  # written twice, the weights are there once
+def test_weights_over_the_limit_are_stored_beside_the_model(tmp_path):
+    for _ in range(2):  # the second write replaces the weights
         write_onnx(pretrained("bert", "masked_lm"), tmp_path, max_bytes=1000)
-    beside = tmp_path / f"{ONNX_MODEL}.data"
-    assert beside.stat().st_size == 37 * 12 * 4  # the token table; onnx leaves below 1024 bytes where they are
-    assert differences("bert", "masked_lm", OnnxModel(tmp_path), sizes=((3, 7),)) < 1e-4
+    data = tmp_path / f"{ONNX_MODEL}.data"
+    assert data.stat().st_size == 37 * 12 * 4  # the token table; onnx keeps tensors below 1024 bytes in the model
+    assert largest_difference("bert", "masked_lm", OnnxModel(tmp_path), sizes=((3, 7),)) < 1e-4
     quantize_onnx(tmp_path)
     assert OnnxModel(tmp_path / ONNX_INT8_MODEL).outputs(*batch(3, 7))["logits"].shape == (3, 7, 37)
     write_onnx(pretrained("bert", "masked_lm"), tmp_path)
-    assert not beside.exists()
+    assert not data.exists()
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("bert", "masked_lm"), ("modernbert", "span"), ("electra", "discriminator"), ("bert", "encoder")]
 )
-def test_eight_bits_stay_close(tmp_path, name, kind, caplog):
+def test_int8_outputs_stay_close(tmp_path, name, kind, caplog):
     write_onnx(pretrained(name, kind), tmp_path)
-    assert quantize_onnx(tmp_path) > 0  # of so small a model, more is names than weights
+    assert quantize_onnx(tmp_path) > 0  # names take more than weights in so small a model
     assert not caplog.records
-    small = OnnxModel(tmp_path / ONNX_INT8_MODEL)
-    assert small.description == description_of(pretrained(name, kind))
-    found = compare_onnx(OnnxModel(tmp_path), small, *batch(3, 7))
-    assert found.keys() == OUTPUTS[kind].keys()
-    for output, difference in found.items():
-        print(f"{name} {kind} {output}: {difference}")
-        assert 0 < difference.mean <= difference.largest < 1.5
-        assert (difference.same_argmax is None) == (kind == "encoder")
+    quantized = OnnxModel(tmp_path / ONNX_INT8_MODEL)
+    assert quantized.description == description_of(pretrained(name, kind))
+    losses = compare_onnx(OnnxModel(tmp_path), quantized, *batch(3, 7))
+    assert losses.keys() == OUTPUTS[kind].keys()
+    for output, loss in losses.items():
+        print(f"{name} {kind} {output}: {loss}")
+        assert 0 < loss.mean <= loss.largest < 1.5
+        assert (loss.same_argmax is None) == (kind == "encoder")
     tables = [weight for weight in onnx.load(tmp_path / ONNX_INT8_MODEL).graph.initializer if 37 in weight.dims]
     assert sum(len(weight.dims) > 1 for weight in tables) == 1
 
@@ -206,11 +206,11 @@ def test_eight_bits_stay_close(tmp_path, name, kind, caplog):
 @pytest.mark.parametrize(("name", "kind"), [("bert", "pretrain"), ("modernbert", "token")])
 def test_stablehlo_agrees_at_every_size(tmp_path, name, kind):
     write_stablehlo(pretrained(name, kind), tmp_path)
-    assert differences(name, kind, read_stablehlo(tmp_path / PROGRAM), sizes=SIZES[:2]) < 1e-5
+    assert largest_difference(name, kind, read_stablehlo(tmp_path / PROGRAM), sizes=SIZES[:2]) < 1e-5
 
 
 @pytest.mark.parametrize("write", [write_onnx, write_stablehlo], ids=["onnx", "stablehlo"])
-def test_wrong_batches_and_files_end_in_one_line(tmp_path, write):
+def test_wrong_batches_and_damaged_files_are_refused(tmp_path, write):
     read = OnnxModel if write is write_onnx else read_stablehlo
     with pytest.raises(UserError, match="makes one"):
         read(tmp_path / "model")

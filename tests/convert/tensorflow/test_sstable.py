@@ -1,4 +1,4 @@
-"""LevelDB's tables come back as they were written, and nonsense never passes for one."""
+"""LevelDB tables are read as they were written, and random bytes never pass for one."""
 
 import contextlib
 
@@ -11,27 +11,27 @@ from bert_jax.convert.tensorflow.sstable import Damaged, read_sstable, sstable_b
 
 
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=60), max_size=90), st.sampled_from([1, 100, 1 << 18]))
-def test_any_table_comes_back_from_blocks_of_any_size(items, block_bytes):
+def test_round_trip_is_exact_for_blocks_of_any_size(items, block_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sstable, "BLOCK_BYTES", block_bytes)
         assert list(read_sstable(sstable_bytes(sorted(items.items())))) == sorted(items.items())
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4), st.integers(0, 2))
-def test_nonsense_under_a_right_checksum_is_damaged_or_a_table(blocks, compression):
+def test_random_blocks_with_right_checksums_are_damaged_or_a_table(blocks, compression):
     content = handles = b""
     for block in blocks:
         handles += varint(len(content)) + varint(len(block))
         content += with_trailer(block, compression)
     try:
-        found = list(read_sstable(content + handles[:40].ljust(40, b"\0") + sstable.MAGIC))
+        items = list(read_sstable(content + handles[:40].ljust(40, b"\0") + sstable.MAGIC))
     except Damaged as error:
         assert "\n" not in str(error)
     else:
-        assert all(type(part) is bytes for item in found for part in item)
+        assert all(type(part) is bytes for item in items for part in item)
 
 
-def test_what_snappy_compressed_is_expanded():
+def test_stream_of_the_snappy_library_is_expanded():
     stream = bytes.fromhex(  # from the Snappy library
         "b801c0626572742f656e636f6465722f6c617965725f302f617474656e74696f6e2f73656c662f71756572792f6b65726e656c204a31"
         "0000313e3100086b6579112f0061fe01005a0100"
@@ -41,7 +41,7 @@ def test_what_snappy_compressed_is_expanded():
 
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=70), st.tuples(st.integers(1, 64), st.integers(1, 3000)))))
-def test_any_snappy_stream_is_expanded(pieces):
+def test_every_valid_snappy_stream_is_expanded(pieces):
     stream, expected = b"", b""
     for piece in pieces:
         if isinstance(piece, bytes):
@@ -61,11 +61,11 @@ def test_any_snappy_stream_is_expanded(pieces):
 
 
 @given(st.binary(max_size=40), st.integers(0, 300))
-def test_a_broken_snappy_stream_is_refused_or_has_its_length(stream, size):
+def test_random_snappy_stream_is_refused_or_has_its_length(stream, size):
     with contextlib.suppress(Damaged):
         assert len(unsnappy(varint(size) + stream)) == size
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_a_masked_checksum_unmasks(crc):
+def test_unmasking_inverts_masking(crc):
     assert sstable.unmask_crc(sstable.mask_crc(crc)) == crc

@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints are read and written as TensorFlow does, and damage never passes for data."""
+"""TensorFlow checkpoints are read and written as by TensorFlow itself, and damage never passes for data."""
 
 import tracemalloc
 from pathlib import Path
@@ -29,7 +29,7 @@ TENSORS = {
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
-    """Names in the same order, types, shapes and bytes."""
+    """Return whether both have the same names in the same order, types, shapes and bytes."""
     return list(a) == list(b) and all(
         (a[name].dtype, a[name].shape, a[name].tobytes()) == (b[name].dtype, b[name].shape, b[name].tobytes())
         for name in a
@@ -38,7 +38,7 @@ def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """A sound checkpoint with TENSORS."""
+    """Write an intact checkpoint with TENSORS."""
     path = tmp_path / "model.ckpt"
     write_bundle(path, TENSORS)
     return path
@@ -53,7 +53,7 @@ def entry(shape: tuple[int, ...], size: int, *, offset: int = 0) -> bytes:
     return bundle_index.entry_bytes(np.dtype(np.float32), shape, offset, size, 0)
 
 
-def complaint(path: Path, names: list[str] | None = None) -> str:
+def error_of(path: Path, names: list[str] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         read_bundle(path, names)
     assert "\n" not in str(caught.value)
@@ -65,17 +65,17 @@ def test_round_trip_is_exact(prefix):
     assert sorted(path.name for path in prefix.parent.iterdir()) == ["model.ckpt" + SHARD, "model.ckpt.index"]
 
 
-def test_only_the_named_tensors_are_read_in_the_order_named(prefix):
-    wanted = ["z", "bert/a"]
-    lost = read_index(prefix)["half"]
-    data = bytearray(lost.shard.read_bytes())
-    data[lost.offset] ^= 1
-    lost.shard.write_bytes(data)
-    assert same(read_bundle(prefix, wanted), {name: TENSORS[name] for name in wanted})
-    assert "checksum of tensor 'half'" in complaint(prefix)
+def test_only_named_tensors_are_read_in_the_order_of_the_names(prefix):
+    names = ["z", "bert/a"]
+    half = read_index(prefix)["half"]
+    data = bytearray(half.shard.read_bytes())
+    data[half.offset] ^= 1
+    half.shard.write_bytes(data)
+    assert same(read_bundle(prefix, names), {name: TENSORS[name] for name in names})
+    assert "checksum of tensor 'half'" in error_of(prefix)
 
 
-def test_the_same_tensors_give_the_same_bytes(prefix, tmp_path):
+def test_same_tensors_give_the_same_bytes(prefix, tmp_path):
     other = tmp_path / "other.ckpt"
     swapped = TENSORS["bert/a"].astype(">f4").transpose(2, 1, 0).copy().transpose(2, 1, 0)
     write_bundle(other, {name: TENSORS[name] for name in reversed(TENSORS)} | {"bert/a": swapped})
@@ -83,47 +83,44 @@ def test_the_same_tensors_give_the_same_bytes(prefix, tmp_path):
         assert Path(f"{prefix}{suffix}").read_bytes() == Path(f"{other}{suffix}").read_bytes()
 
 
-def test_index_tells_where_each_tensor_lies(prefix):
+def test_index_has_the_place_of_each_tensor(prefix):
     entries = read_index(prefix)
     assert list(entries) == sorted(TENSORS)
-    for name, found in entries.items():
-        assert (found.dtype, found.shape, found.size) == (
-            TENSORS[name].dtype,
-            TENSORS[name].shape,
-            TENSORS[name].nbytes,
-        )
-        content = found.shard.read_bytes()[found.offset : found.offset + found.size]
-        assert google_crc32c.value(content) == found.crc32c
+    for name, place in entries.items():
+        tensor = TENSORS[name]
+        assert (place.dtype, place.shape, place.size) == (tensor.dtype, tensor.shape, tensor.nbytes)
+        content = place.shard.read_bytes()[place.offset : place.offset + place.size]
+        assert google_crc32c.value(content) == place.crc32c
 
 
 @pytest.mark.parametrize("suffix", ["", ".index", SHARD, ".meta"])
-def test_a_checkpoint_is_found_by_any_of_its_files(prefix, suffix):
+def test_checkpoint_is_found_by_any_of_its_files(prefix, suffix):
     assert find_prefix(Path(f"{prefix}{suffix}")) == prefix
 
 
-def test_a_checkpoint_is_found_by_its_folder_if_it_is_the_only_one(prefix):
+def test_checkpoint_is_found_by_its_folder_if_it_is_the_only_one(prefix):
     assert find_prefix(prefix.parent) == prefix
     write_bundle(prefix.with_name("second.ckpt"), {})
-    assert "2 checkpoints are here (model.ckpt.index, second.ckpt.index)" in complaint(prefix.parent)
+    assert "2 checkpoints are here (model.ckpt.index, second.ckpt.index)" in error_of(prefix.parent)
 
 
-def test_what_is_no_checkpoint_is_told_apart(prefix, tmp_path):
+def test_paths_that_are_no_checkpoint_are_refused_by_kind(prefix, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "sub").mkdir()
-    assert "model.ckpz.index: no such file" in complaint(tmp_path / "model.ckpz")
-    assert "no TensorFlow checkpoint" in complaint(tmp_path / "notes.txt")
-    assert "no *.ckpt.index in this folder" in complaint(tmp_path / "sub")
-    assert "older V1 checkpoint" in complaint(GOLDEN / "v1.ckpt")
+    assert "model.ckpz.index: no such file" in error_of(tmp_path / "model.ckpz")
+    assert "no TensorFlow checkpoint" in error_of(tmp_path / "notes.txt")
+    assert "no *.ckpt.index in this folder" in error_of(tmp_path / "sub")
+    assert "older V1 checkpoint" in error_of(GOLDEN / "v1.ckpt")
     Path(f"{prefix}.index").write_bytes((GOLDEN / "v1.ckpt").read_bytes())
-    assert "older V1 checkpoint" in complaint(prefix)
-    assert "File name too long" in complaint(tmp_path / ("n" * 300))
+    assert "older V1 checkpoint" in error_of(prefix)
+    assert "File name too long" in error_of(tmp_path / ("n" * 300))
 
 
-def test_a_name_that_is_not_there_gets_the_nearest(prefix):
-    assert "no tensor 'bert/aa'; did you mean 'bert/a" in complaint(prefix, ["bert/aa"])
+def test_unknown_tensor_name_gets_the_closest_one_as_a_hint(prefix):
+    assert "no tensor 'bert/aa'; did you mean 'bert/a" in error_of(prefix, ["bert/aa"])
 
 
-def test_what_tensorflow_wrote_is_read_and_written_back_to_the_same_bytes(tmp_path):
+def test_checkpoint_by_tensorflow_is_read_and_written_to_the_same_bytes(tmp_path):
     tensors = read_bundle(GOLDEN / "small.ckpt")
     numbers = np.arange(200) * 37 % 101 - 50
     assert np.array_equal(tensors["bert/embeddings/word_embeddings"], numbers[:65].reshape(13, 5) / 8)
@@ -139,20 +136,20 @@ def test_what_tensorflow_wrote_is_read_and_written_back_to_the_same_bytes(tmp_pa
         assert (tmp_path / f"small.ckpt{suffix}").read_bytes() == (GOLDEN / f"small.ckpt{suffix}").read_bytes()
 
 
-def test_two_data_files_read_as_one():
-    assert {found.shard.name[-5:] for found in read_index(GOLDEN / "two.ckpt").values()} == {"00002"}
+def test_two_data_files_are_read_as_one():
+    assert {place.shard.name[-5:] for place in read_index(GOLDEN / "two.ckpt").values()} == {"00002"}
     assert same(read_bundle(GOLDEN / "two.ckpt"), read_bundle(GOLDEN / "small.ckpt"))
 
 
-def test_what_cannot_be_read_is_named_and_can_be_left_out():
+def test_unreadable_tensors_are_named_and_can_be_left_out():
     odd = GOLDEN / "odd.ckpt"
-    assert "tensor 'text' holds strings" in complaint(odd, ["whole", "text"])
-    assert "tensor 'part' was saved in parts" in complaint(odd)
-    assert "tensor 'small' is of TensorFlow's type number 4" in complaint(odd, ["small"])
+    assert "tensor 'text' holds strings" in error_of(odd, ["whole", "text"])
+    assert "tensor 'part' was saved in parts" in error_of(odd)
+    assert "tensor 'small' is of TensorFlow's type number 4" in error_of(odd, ["small"])
     assert read_bundle(odd, ["whole"])["whole"].tolist() == [1, 1]
 
 
-def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
+def test_tensorflow_and_we_read_and_write_the_same_files(tmp_path):
     tf = pytest.importorskip("tensorflow", minversion="2.0")  # the folder of these tests has the name, but no version
     prefix = tmp_path / "ours.ckpt"
     many = {f"layer_{i}/{'weights' * (i % 7)}/kernel": np.full((i % 3, 2), i, np.float32) for i in range(9000)}
@@ -178,14 +175,14 @@ def test_tensorflow_reads_what_we_write_and_we_what_it_writes(tmp_path):
     assert same(read_bundle(saved.parent), {name: tensors[name] for name in ("bert/a", "z")})
 
 
-def test_every_changed_byte_of_the_index_is_found_or_harmless(prefix):
+def test_changed_byte_of_the_index_is_detected_or_harmless(prefix):
     index = Path(f"{prefix}.index")
-    sound = index.read_bytes()
+    intact = index.read_bytes()
     expected = read_bundle(prefix)
     harmless = 0
-    for i in range(len(sound)):
+    for i in range(len(intact)):
         for flip in (1, 4, 32, 128, 255):
-            index.write_bytes(sound[:i] + bytes([sound[i] ^ flip]) + sound[i + 1 :])
+            index.write_bytes(intact[:i] + bytes([intact[i] ^ flip]) + intact[i + 1 :])
             try:
                 assert same(read_bundle(prefix), expected)
                 harmless += 1
@@ -194,31 +191,31 @@ def test_every_changed_byte_of_the_index_is_found_or_harmless(prefix):
     assert harmless <= 5 * 40  # the padding of the footer
 
 
-def test_every_changed_byte_of_the_data_is_found(prefix):
+def test_changed_byte_of_the_data_is_detected(prefix):
     data = Path(f"{prefix}{SHARD}")
-    sound = data.read_bytes()
-    for i in range(len(sound)):
+    intact = data.read_bytes()
+    for i in range(len(intact)):
         for flip in (1, 128, 255):
-            data.write_bytes(sound[:i] + bytes([sound[i] ^ flip]) + sound[i + 1 :])
-            assert f"{data}: damaged: the checksum of tensor" in complaint(prefix)
+            data.write_bytes(intact[:i] + bytes([intact[i] ^ flip]) + intact[i + 1 :])
+            assert f"{data}: damaged: the checksum of tensor" in error_of(prefix)
 
 
 @pytest.mark.parametrize("suffix", [".index", SHARD])
-def test_a_file_cut_off_anywhere_is_found(prefix, suffix):
+def test_truncated_file_is_detected(prefix, suffix):
     path = Path(f"{prefix}{suffix}")
-    sound = path.read_bytes()
-    for length in range(len(sound)):
-        path.write_bytes(sound[:length])
-        message = complaint(prefix)
+    intact = path.read_bytes()
+    for length in range(len(intact)):
+        path.write_bytes(intact[:length])
+        message = error_of(prefix)
         assert str(path) in message and "cut off" in message
 
 
-def test_a_missing_data_file_is_named_with_its_tensor(prefix):
+def test_missing_data_file_is_named_with_its_tensor(prefix):
     Path(f"{prefix}{SHARD}").unlink()
-    assert f"{prefix}{SHARD}: no such file; it holds tensor 'bert/a'" in complaint(prefix)
+    assert f"{prefix}{SHARD}: no such file; it holds tensor 'bert/a'" in error_of(prefix)
 
 
-def test_a_claim_of_terabytes_is_refused_before_anything_is_allocated(prefix):
+def test_claimed_terabytes_are_refused_before_allocation(prefix):
     def index_of_one(block: bytes, handles: bytes) -> bytes:
         return block + handles.ljust(40, b"\0") + sstable.MAGIC
 
@@ -234,7 +231,7 @@ def test_a_claim_of_terabytes_is_refused_before_anything_is_allocated(prefix):
     for expected, content in claims.items():
         Path(f"{prefix}.index").write_bytes(content)
         tracemalloc.start()
-        assert expected in complaint(prefix)
+        assert expected in error_of(prefix)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 1 << 20
@@ -255,47 +252,45 @@ def test_a_claim_of_terabytes_is_refused_before_anything_is_allocated(prefix):
         (entry((2,), 8, offset=1 << 40), "ends at byte"),
     ],
 )
-def test_an_entry_that_cannot_be_true_is_refused(prefix, value, expected):
+def test_impossible_entry_is_refused(prefix, value, expected):
     write_index(prefix, (b"bert/x", value))
-    message = complaint(prefix)
+    message = error_of(prefix)
     assert expected in message and "'bert/x'" in message
 
 
-def test_an_index_that_cannot_be_true_is_refused(prefix):
+def test_impossible_index_is_refused(prefix):
     write_index(prefix, (b"a", entry((2,), 8)), (b"b", entry((2,), 8, offset=4)))
-    assert "tensors 'a' and 'b' overlap at byte 4" in complaint(prefix)
+    assert "tensors 'a' and 'b' overlap at byte 4" in error_of(prefix)
     write_index(prefix, (b"b", entry((2,), 8)), (b"a", entry((2,), 8, offset=8)))
-    assert "the key b'a' comes after b'b'" in complaint(prefix)
+    assert "the key b'a' comes after b'b'" in error_of(prefix)
     write_index(prefix, (b"n" * 1025, entry((2,), 8)))
-    assert "a key has 1025 bytes" in complaint(prefix)
+    assert "a key has 1025 bytes" in error_of(prefix)
     write_index(prefix, (b"\xff", entry((2,), 8)))
-    assert "is not UTF-8" in complaint(prefix)
+    assert "is not UTF-8" in error_of(prefix)
     Path(f"{prefix}.index").write_bytes(sstable_bytes([]))
-    assert "no header" in complaint(prefix)
+    assert "no header" in error_of(prefix)
     write_index(prefix, header=b"")
-    assert "0 data files" in complaint(prefix)
+    assert "0 data files" in error_of(prefix)
     write_index(prefix, header=b"\x08\x01\x10\x01")
-    assert "big-endian" in complaint(prefix)
+    assert "big-endian" in error_of(prefix)
     write_index(prefix, header=b"\x08\x01\x1a\x04\x08\x02\x10\x02")
-    assert "of format 2; up to 1 is read" in complaint(prefix)
+    assert "of format 2; up to 1 is read" in error_of(prefix)
     with Path(f"{prefix}.index").open("wb") as file:
         file.truncate(1 << 30)
-    assert "1073741824 bytes" in complaint(prefix)
+    assert "1073741824 bytes" in error_of(prefix)
 
 
 @given(st.dictionaries(st.binary(max_size=5), st.binary(max_size=40)))
-@example({b"\x00\x80": b""})  # a name that is no text, among those that are passed over
-def test_nonsense_in_a_right_table_is_damaged_or_an_index(items):
+@example({b"\x00\x80": b""})  # a key that is no text, among the ignored slices of partitioned tensors
+def test_random_entries_are_damaged_or_an_index(items):
     content = sstable_bytes(sorted(({b"": bundle_index.header_bytes()} | items).items()))
     try:
-        found = bundle_index.parse_index(content, Path("x"))
+        entries = bundle_index.parse_index(content, Path("x"))
     except (Damaged, UserError) as error:
         assert "\n" not in str(error)
     else:
-        assert {name.encode() for name in found} <= items.keys()
-        assert all(
-            entry.offset >= 0 and entry.size >= 0 and min(entry.shape, default=0) >= 0 for entry in found.values()
-        )
+        assert {name.encode() for name in entries} <= items.keys()
+        assert all(min(entry.offset, entry.size, *entry.shape) >= 0 for entry in entries.values())
 
 
 @given(
@@ -309,7 +304,7 @@ def test_nonsense_in_a_right_table_is_damaged_or_an_index(items):
         max_size=40,
     )
 )
-def test_any_tensors_come_back(tmp_path_factory, recipes):
+def test_round_trip_is_exact_for_any_tensors(tmp_path_factory, recipes):
     tensors = {}
     for name, (dtype, shape, seed) in recipes.items():
         values = np.random.default_rng(seed).integers(0, 2 if dtype == "bool" else 256, size=shape)
@@ -326,10 +321,10 @@ def test_compressed_blocks_are_read(prefix):
 
     expected = read_bundle(prefix)
     content = Path(f"{prefix}.index").read_bytes()
-    footer, at, handles = content[-48:], 0, []
+    footer, offset, handles = content[-48:], 0, []
     for _ in range(2):
-        start, at = sstable.read_varint(footer, at)
-        size, at = sstable.read_varint(footer, at)
+        start, offset = sstable.read_varint(footer, offset)
+        size, offset = sstable.read_varint(footer, offset)
         handles.append((start, size))
     (meta_start, meta_size), _ = handles
     data_block = content[: meta_start - sstable.TRAILER_BYTES]
@@ -353,7 +348,7 @@ def test_compressed_blocks_are_read(prefix):
         ("a", np.zeros(1, np.complex64), "tensor 'a' is complex64"),
     ],
 )
-def test_what_cannot_be_written_leaves_no_file(tmp_path, name, tensor, expected):
+def test_refused_tensor_leaves_no_file(tmp_path, name, tensor, expected):
     with pytest.raises(UserError, match=expected):
         write_bundle(tmp_path / "a.ckpt", {"ok": np.zeros(3, np.float32), name: tensor})
     assert not list(tmp_path.iterdir())
@@ -361,7 +356,7 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path, name, tensor, expected)
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("renames", [0, 1])
-def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch, error, renames):
+def test_failed_write_leaves_no_file(tmp_path, monkeypatch, error, renames):
     rename = Path.rename
 
     def fail(path: Path, target: Path) -> Path:
@@ -375,7 +370,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path, monkeypatch, error, ren
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_is_never_overwritten(prefix):
+def test_checkpoint_is_never_overwritten(prefix):
     before = Path(f"{prefix}.index").read_bytes()
     with pytest.raises(UserError, match="already there"):
         write_bundle(prefix, {})
@@ -386,7 +381,7 @@ def test_a_checkpoint_is_never_overwritten(prefix):
     assert Path(f"{prefix}.index").read_bytes() == before
 
 
-def test_a_large_tensor_is_in_memory_once(tmp_path):
+def test_large_tensor_is_in_memory_once(tmp_path):
     large = np.ones((4096, 2048), np.float32)  # 32 MiB
     tracemalloc.start()
     write_bundle(tmp_path / "a.ckpt", {"large": large})

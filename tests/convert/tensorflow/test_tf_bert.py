@@ -1,4 +1,4 @@
-"""Checkpoints of google-research/bert: what is written is read back bit for bit, under the original names."""
+"""Checkpoints of google-research/bert are read back bit for bit and have the original names."""
 
 import json
 
@@ -35,21 +35,21 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "labels"), CASES, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_round_trip_is_exact(folder, tmp_path, kind, labels):
+def test_round_trip_is_exact(folder, tmp_path, kind, labels):
     model = random_model(kind, labels=labels)
     write_tf_bert(model, folder)
     for path in (folder, folder / CHECKPOINT_PREFIX):
-        again = read_model(path)
-        assert (again.kind, again.outputs) == (kind, model.outputs)
-        assert again.params.keys() == model.params.keys()
-        assert all(np.array_equal(again.params[name], model.params[name]) for name in model.params)
+        read_back = read_model(path)
+        assert (read_back.kind, read_back.outputs) == (kind, model.outputs)
+        assert read_back.params.keys() == model.params.keys()
+        assert all(np.array_equal(read_back.params[name], model.params[name]) for name in model.params)
     (tmp_path / "again").mkdir()
-    write_tf_bert(read_model(folder), tmp_path / "again")
+    write_tf_bert(read_model(folder), tmp_path / "read_back")
     for path in sorted(folder.iterdir()):
-        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+        assert path.read_bytes() == (tmp_path / "read_back" / path.name).read_bytes()
 
 
-def test_the_names_are_the_original_ones(folder):
+def test_tensors_have_the_original_names(folder):
     write_tf_bert(random_model("pretrain"), folder)
     tensors = read_bundle(folder / CHECKPOINT_PREFIX)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
@@ -69,7 +69,7 @@ def test_the_names_are_the_original_ones(folder):
     assert expected.items() <= shapes.items()
 
 
-def test_what_the_optimizer_left_is_passed_over(folder):
+def test_optimizer_slots_are_ignored(folder):
     model = random_model("pretrain")
     write_tf_bert(model, folder)
     tensors = read_bundle(folder / CHECKPOINT_PREFIX)
@@ -77,11 +77,11 @@ def test_what_the_optimizer_left_is_passed_over(folder):
         path.unlink()
     slots = {f"{name}/adam_{part}": value for name, value in tensors.items() for part in "mv"}
     write_bundle(folder / CHECKPOINT_PREFIX, {**tensors, **slots, "global_step": np.int64(7)})
-    again = read_model(folder)
-    assert all(np.array_equal(again.params[name], model.params[name]) for name in model.params)
+    read_back = read_model(folder)
+    assert all(np.array_equal(read_back.params[name], model.params[name]) for name in model.params)
 
 
-def test_every_difference_is_listed_at_once(folder):
+def test_all_tensors_that_do_not_fit_are_in_one_error(folder):
     write_tf_bert(random_model("pretrain"), folder)
     tensors = read_bundle(folder / CHECKPOINT_PREFIX)
     for path in folder.glob(f"{CHECKPOINT_PREFIX}*"):
@@ -98,7 +98,7 @@ def test_every_difference_is_listed_at_once(folder):
     assert "bert/embeddings/position_embeddings (5, 12) against (17, 12)" in text
 
 
-def test_a_configuration_that_is_missing_or_of_another_kind_is_named(folder):
+def test_missing_and_unsupported_configurations_are_refused(folder):
     write_tf_bert(random_model("encoder"), folder)
     table = json.loads((folder / BERT_CONFIG).read_text())
     (folder / BERT_CONFIG).write_text(json.dumps({**table, "hidden_act": "swoosh", "hidden_size": "wide"}))
@@ -109,7 +109,7 @@ def test_a_configuration_that_is_missing_or_of_another_kind_is_named(folder):
         read_model(folder)
 
 
-def test_only_bert_can_be_written(folder):
+def test_only_bert_is_written(folder):
     import dataclasses
 
     model = dataclasses.replace(random_model("encoder"), model=dataclasses.replace(TINY, positions="rotary"))
@@ -118,7 +118,7 @@ def test_only_bert_can_be_written(folder):
     assert unflatten({"a/1/b": 2, "a/0/b": 1}) == {"a": {1: {"b": 2}, 0: {"b": 1}}}
 
 
-def test_a_classifier_of_one_output_gives_a_score(folder):
+def test_classifier_with_one_output_is_a_regression(folder):
     write_tf_bert(random_model("sequence").changed(problem="regression"), folder)
-    again = read_model(folder)
-    assert (again.kind, again.problem, again.labels) == ("sequence", "regression", None)
+    read_back = read_model(folder)
+    assert (read_back.kind, read_back.problem, read_back.labels) == ("sequence", "regression", None)

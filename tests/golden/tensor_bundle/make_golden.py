@@ -1,4 +1,4 @@
-"""Writes the checkpoints of this folder with TensorFlow: python make_golden.py (see README.md)."""
+"""Write the checkpoints of this folder with TensorFlow: python make_golden.py (see README.md)."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def values(*shape: int) -> np.ndarray:
-    """-50 to 50 in no plain order."""
+    """Return numbers from -50 to 50, shuffled."""
     return (np.arange(np.prod(shape, dtype=int)) * 37 % 101 - 50).reshape(shape)
 
 
