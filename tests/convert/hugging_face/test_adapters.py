@@ -1,4 +1,4 @@
-"""LoRA adapters: merged as peft merges them, or refused by name."""
+"""LoRA adapters are merged as by peft, or refused by name."""
 
 import json
 
@@ -14,19 +14,22 @@ from bert_jax.errors import UserError
 from bert_jax.pretrained import ReadOptions
 
 QUERY = "bert.encoder.layer.1.attention.self.query"
-BEFORE = "base_model.model."
+PEFT_PREFIX = "base_model.model."
 RNG = np.random.default_rng(1)
 
 
 def matrices(module, rows, columns, rank=3):
     a, b = RNG.normal(size=(rank, columns)), RNG.normal(size=(rows, rank))
-    return {f"{BEFORE}{module}.lora_A.weight": a.astype("f4"), f"{BEFORE}{module}.lora_B.weight": b.astype("f4")}
+    return {
+        f"{PEFT_PREFIX}{module}.lora_A.weight": a.astype("f4"),
+        f"{PEFT_PREFIX}{module}.lora_B.weight": b.astype("f4"),
+    }
 
 
 def write_adapter(folder, tensors, **table):
     folder.mkdir(exist_ok=True)
-    said = {"peft_type": "LORA", "base_model_name_or_path": "someone/small", "r": 3, "lora_alpha": 6, **table}
-    (folder / "adapter_config.json").write_text(json.dumps(said))
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "someone/small", "r": 3, "lora_alpha": 6, **table}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
     write_safetensors(folder / "adapter_model.safetensors", tensors)
     return folder
 
@@ -37,39 +40,42 @@ def base(tmp_path):
     return tmp_path / "base"
 
 
-def test_an_adapter_beside_the_weights_is_merged_on_reading(base, capsys):
+def test_adapter_beside_the_weights_is_merged_when_read(base, capsys):
     before = read_model(base).params
     parts = matrices(QUERY, 12, 12)
     write_adapter(base, parts)
-    found = read_model(base)
+    merged = read_model(base).params
     a, b = parts.values()
-    name = "encoder/blocks/1/attention/query/kernel"
-    np.testing.assert_allclose(found.params[name], before[name] + 2 * (b @ a).T, atol=1e-6)
-    assert all(np.array_equal(found.params[other], before[other]) for other in before if other != name)
+    query = "encoder/blocks/1/attention/query/kernel"
+    np.testing.assert_allclose(merged[query], before[query] + 2 * (b @ a).T, atol=1e-6)
+    assert all(np.array_equal(merged[name], before[name]) for name in before if name != query)
     assert "1 weight changed" in capsys.readouterr().err
 
 
-def test_an_adapter_alone_names_its_base_and_is_merged_by_convert(base, tmp_path, capsys):
-    head = {f"{BEFORE}classifier.weight": np.ones((5, 12), "f4"), f"{BEFORE}classifier.bias": np.ones(5, "f4")}
+def test_adapter_alone_names_its_base_and_is_merged_by_convert(base, tmp_path, capsys):
+    head = {
+        f"{PEFT_PREFIX}classifier.weight": np.ones((5, 12), "f4"),
+        f"{PEFT_PREFIX}classifier.bias": np.ones(5, "f4"),
+    }
     parts = {**matrices(QUERY, 12, 12), **head}
     adapter = write_adapter(tmp_path / "adapter", parts, task_type="SEQ_CLS", modules_to_save=["classifier"])
     assert cli.main(["inspect", str(adapter)]) == 0
     assert "someone/small" in capsys.readouterr().out
     for words in (["predict", "--model", adapter, "--input", "a", "--output", "b"], ["convert", adapter, "c"]):
         assert cli.main([str(word) for word in words]) == 1
-        told = capsys.readouterr().err
-        assert "a LoRA adapter alone, for the base 'someone/small'" in told and "--base FOLDER" in told
+        error = capsys.readouterr().err
+        assert "a LoRA adapter alone, for the base 'someone/small'" in error and "--base FOLDER" in error
     assert cli.main(["convert", str(adapter), str(tmp_path / "run"), "--base", str(base)]) == 0
-    told = capsys.readouterr().err
-    assert "left out: cls.predictions" in told and "LABEL_0 and so on" in told
-    found = read_model(tmp_path / "run")
-    assert (found.kind, found.labels) == ("sequence", tuple(f"LABEL_{i}" for i in range(5)))
-    assert np.array_equal(found.params["classifier/kernel"], np.ones((12, 5)))
+    notes = capsys.readouterr().err
+    assert "left out: cls.predictions" in notes and "LABEL_0 and so on" in notes
+    model = read_model(tmp_path / "run")
+    assert (model.kind, model.labels) == ("sequence", tuple(f"LABEL_{i}" for i in range(5)))
+    assert np.array_equal(model.params["classifier/kernel"], np.ones((12, 5)))
     assert cli.main(["convert", str(tmp_path / "run"), str(tmp_path / "back"), "--to", "hf"]) == 0
     assert "bert.pooler.dense.weight" in open_weights(tmp_path / "back")
 
 
-def test_a_base_is_for_adapters_only(base, tmp_path):
+def test_base_without_adapter_is_refused(base, tmp_path):
     with pytest.raises(UserError, match="no adapter, so there is nothing to merge"):
         read_model(base, ReadOptions(base=base))
     adapter = write_adapter(tmp_path / "adapter", matrices(QUERY, 12, 12))
@@ -78,7 +84,7 @@ def test_a_base_is_for_adapters_only(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("table", "says"),
+    ("table", "message"),
     [
         ({"peft_type": "IA3"}, "an adapter of type 'IA3'; only LoRA is merged"),
         ({"peft_type": None}, "an adapter that names no peft_type"),
@@ -92,32 +98,35 @@ def test_a_base_is_for_adapters_only(base, tmp_path):
     ],
     ids=str,
 )
-def test_what_is_not_plain_lora_is_refused_by_name(base, table, says):
+def test_settings_other_than_plain_lora_are_refused_by_name(base, table, message):
     write_adapter(base, matrices(QUERY, 12, 12), **table)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         read_model(base)
 
 
 @pytest.mark.parametrize(
-    ("tensors", "says"),
+    ("tensors", "message"),
     [
         (matrices(QUERY, 20, 12), "does not fit"),
         (matrices("roberta.encoder.layer.0.attention.self.query", 12, 12), "the base has no"),
-        ({f"{BEFORE}{QUERY}.lora_A.weight": np.ones((3, 12), "f4")}, "one matrix A and one B are expected"),
-        ({f"{BEFORE}{QUERY}.lora_C.weight": np.ones((3, 12), "f4")}, "no part of LoRA"),
+        ({f"{PEFT_PREFIX}{QUERY}.lora_A.weight": np.ones((3, 12), "f4")}, "one matrix A and one B are expected"),
+        ({f"{PEFT_PREFIX}{QUERY}.lora_C.weight": np.ones((3, 12), "f4")}, "no part of LoRA"),
         ({"stranger": np.ones(3, "f4")}, "no part of LoRA: stranger"),
-        ({f"{BEFORE}stranger.weight": np.ones(3, "f4")}, r"extra bert\.stranger\.weight"),
-        ({f"{BEFORE}bert.embeddings.word_embeddings.weight": np.ones((37, 12), "f4")}, "the output layer tied to it"),
+        ({f"{PEFT_PREFIX}stranger.weight": np.ones(3, "f4")}, r"extra bert\.stranger\.weight"),
+        (
+            {f"{PEFT_PREFIX}bert.embeddings.word_embeddings.weight": np.ones((37, 12), "f4")},
+            "the output layer tied to it",
+        ),
     ],
     ids=["shape", "family", "half", "other", "prefix", "extra", "tied"],
 )
-def test_an_adapter_of_another_model_is_refused(base, tensors, says):
+def test_adapter_of_another_model_is_refused(base, tensors, message):
     write_adapter(base, tensors)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         read_model(base)
 
 
-def test_merged_numbers_are_float32_whatever_the_base_has(base):
+def test_merged_weights_are_float32_whatever_the_type_of_the_base(base):
     edit_tensors(base, lambda tensors: {name: array.astype("f2") for name, array in tensors.items()})
     write_adapter(base, matrices(QUERY, 12, 12))
     origin = read_model(base).origin
@@ -156,6 +165,6 @@ def test_logits_equal_those_of_peft(base, tmp_path, case):
     tokens = np.arange(5, 19, dtype=np.int32).reshape(2, 7)
     with torch.no_grad():
         expected = adapted(input_ids=torch.tensor(tokens).long()).logits.numpy()
-    found = read_model(tmp_path / "adapter", ReadOptions(base=base))
-    ours = model_outputs(found, tokens, np.zeros_like(tokens), np.ones(tokens.shape, bool))
+    merged = read_model(tmp_path / "adapter", ReadOptions(base=base))
+    ours = model_outputs(merged, tokens, np.zeros_like(tokens), np.ones(tokens.shape, bool))
     np.testing.assert_allclose(ours["logits"], expected, atol=1e-5)

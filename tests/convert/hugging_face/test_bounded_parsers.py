@@ -1,4 +1,4 @@
-"""Weight files that are small and would take minutes: refused within seconds, in one short line."""
+"""Small weight files that would take minutes to parse are refused within seconds, with a short message."""
 
 import io
 import itertools
@@ -18,7 +18,7 @@ from bert_jax.convert.tensorflow import sstable
 from bert_jax.convert.tensorflow.sstable import Damaged, read_sstable, sstable_bytes, varint
 from bert_jax.errors import UserError
 
-SECONDS = 20  # of a machine that does much else; unbounded they took 40 and more
+SECONDS = 20  # generous for a busy machine; without limits they took 40 and more
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_millions_of_opcodes_are_refused(tmp_path, step):
     assert len(str(caught.value)) < 400
 
 
-def test_a_real_state_dict_is_far_below_the_limit():
+def test_state_dict_of_a_large_model_is_far_below_the_limit():
     names = [f"bert.encoder.layer.{i}.output.dense.weight" for i in range(400)]
     state = {name: ("storage", "torch.FloatStorage", str(i), "cpu", 12, (12,), (1,)) for i, name in enumerate(names)}
     content = pickle.dumps(state, protocol=2)
@@ -67,11 +67,11 @@ def safetensors_file(path, header):
     path.write_bytes(struct.pack("<Q", len(content)) + content)
 
 
-def test_a_million_empty_tensors_are_refused(tmp_path):
+def test_million_empty_tensors_are_refused(tmp_path):
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    for count, says in ((200_000, "200,000 tensors"), (1_000_000, "a header of")):
+    for count, message in ((200_000, "200,000 tensors"), (1_000_000, "a header of")):
         safetensors_file(tmp_path / "model.safetensors", {str(i): entry for i in range(count)})
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             open_weights(tmp_path)
 
 
@@ -82,7 +82,7 @@ def test_many_shards_are_refused(tmp_path):
         open_weights(tmp_path)
 
 
-def test_a_name_as_long_as_the_header_is_clipped(tmp_path):
+def test_name_as_long_as_the_header_is_clipped(tmp_path):
     safetensors_file(
         tmp_path / "model.safetensors", {"x" * 1_000_000: {"dtype": "F99", "shape": [], "data_offsets": [0, 0]}}
     )
@@ -91,14 +91,14 @@ def test_a_name_as_long_as_the_header_is_clipped(tmp_path):
     assert len(str(caught.value)) < 600 and "F99" in str(caught.value)
 
 
-def test_many_entries_of_a_table_are_refused():
+def test_many_table_entries_are_refused():
     items = ((number.to_bytes(4, "big"), b"") for number in range(sstable.MAX_ENTRIES + 1))
     with pytest.raises(Damaged, match="more than 131072 entries"):
         list(read_sstable(sstable_bytes(items)))
 
 
-def test_blocks_that_are_read_twice_are_refused():
-    """An index may name the same block of no entries any number of times; each time its checksum is worked out."""
+def test_repeated_blocks_are_refused():
+    """An index could name one empty block any number of times, and its checksum would be computed each time."""
     out = io.BytesIO()
 
     def append(block, restarts=1):

@@ -1,4 +1,4 @@
-"""Every family and head of Hugging Face: the same numbers here, and the same tensors back."""
+"""Every family and head of Hugging Face gives the same outputs and is written with the same tensors."""
 
 import numpy as np
 import pytest
@@ -53,16 +53,16 @@ CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuesti
 HEADS = ("Model", "ForMaskedLM", "ForPreTraining", *CLASSIFIERS)
 CASES = [(family, head) for family in SMALL for head in HEADS if hasattr(transformers, FAMILIES[family].classes + head)]
 
-# where it lay, what version 4 called dtype, and what version 4 reads of ModernBERT in place of layer_types
+# The folder, version 4's name for dtype, and version 4's ModernBERT key in place of layer_types.
 NOT_COMPARED = ("_name_or_path", "torch_dtype", "global_attn_every_n_layers")
 
 
-def made(family: str, head: str, folder, **settings) -> "torch.nn.Module":
-    """A model of theirs with every weight random, saved."""
+def save_random_model(family: str, head: str, folder, **settings) -> "torch.nn.Module":
+    """Save a transformers model with random weights and return it."""
     torch.manual_seed(0)
     labels = {i: f"class {i}" for i in range(3)} if "Classification" in head else {0: "a", 1: "b"}
-    described = {**SMALL[family], "id2label": labels, "label2id": {v: k for k, v in labels.items()}, **settings}
-    config = transformers.AutoConfig.for_model(family, **described)
+    table = {**SMALL[family], "id2label": labels, "label2id": {v: k for k, v in labels.items()}, **settings}
+    config = transformers.AutoConfig.for_model(family, **table)
     config._attn_implementation = "eager"
     model = getattr(transformers, FAMILIES[family].classes + head)(config).eval()
     with torch.no_grad():
@@ -74,8 +74,8 @@ def made(family: str, head: str, folder, **settings) -> "torch.nn.Module":
 
 
 @pytest.mark.parametrize(("family", "head"), CASES, ids=lambda value: str(value))
-def test_outputs_equal_and_tensors_come_back_bit_for_bit(tmp_path, family, head):
-    reference = made(family, head, tmp_path / "theirs")
+def test_outputs_agree_and_tensors_round_trip_bit_for_bit(tmp_path, family, head):
+    reference = save_random_model(family, head, tmp_path / "theirs")
     model = read_huggingface(tmp_path / "theirs")
     batch = random_batch(model, length=11)
     assert not batch.mask.all() and batch.segments.any() == (model.model.segments > 1)
@@ -88,12 +88,12 @@ def test_outputs_equal_and_tensors_come_back_bit_for_bit(tmp_path, family, head)
     for name in before:
         assert before[name].dtype == after[name].dtype
         assert before.read(name).tobytes() == after.read(name).tobytes()
-    assert described(reference, tmp_path / "back") == described(reference, tmp_path / "theirs")
+    assert config_of(reference, tmp_path / "back") == config_of(reference, tmp_path / "theirs")
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_the_states_of_every_layer_are_the_hidden_states_there(tmp_path, family):
-    reference = made(family, "Model", tmp_path / "theirs")
+def test_states_of_every_layer_agree(tmp_path, family):
+    reference = save_random_model(family, "Model", tmp_path / "theirs")
     model = read_huggingface(tmp_path / "theirs")
     batch = random_batch(model, length=11)
     names = {"input_ids": batch.tokens, "attention_mask": batch.mask, "token_type_ids": batch.segments}
@@ -108,6 +108,6 @@ def test_the_states_of_every_layer_are_the_hidden_states_there(tmp_path, family)
         np.testing.assert_allclose(ours[batch.mask], theirs.numpy()[batch.mask], atol=2e-5)
 
 
-def described(model: "torch.nn.Module", folder) -> dict:
+def config_of(model: "torch.nn.Module", folder) -> dict:
     table = type(model).from_pretrained(folder).config.to_dict()
     return {name: value for name, value in table.items() if name not in NOT_COMPARED}

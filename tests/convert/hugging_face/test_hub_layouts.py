@@ -1,4 +1,4 @@
-"""Folders as they lie on the Hub: early, untidy, or wrong in ways that a description of the format does not mention."""
+"""Folders as found on the Hub: early, untidy, or wrong in ways that no description of the format mentions."""
 
 import json
 
@@ -30,7 +30,7 @@ def run(*words: object) -> int:
 
 
 @pytest.mark.parametrize("architectures", [..., ["BertForMaskedLM"]])
-def test_a_configuration_without_model_type_is_told_by_its_class_or_its_tensors(pretrained, architectures):
+def test_family_without_model_type_is_found_by_class_or_tensors(pretrained, architectures):
     edit_config(pretrained, model_type=..., architectures=architectures)
     assert read_model(pretrained).kind == "pretrain"
     edit_config(pretrained, architectures=["GPT2Model"])
@@ -38,27 +38,27 @@ def test_a_configuration_without_model_type_is_told_by_its_class_or_its_tensors(
         read_model(pretrained)
 
 
-def test_a_pooler_that_the_head_passes_over_is_left_out(tmp_path):
+def test_pooler_that_the_head_does_not_use_is_left_out(tmp_path):
     written = write_hf_model(tmp_path / "mnli", ROBERTA, "sequence", ("no", "perhaps", "yes"))
     pooler = {"roberta.pooler.dense.weight": np.ones((12, 12), np.float32), "roberta.pooler.dense.bias": np.ones(12)}
     edit_tensors(tmp_path / "mnli", lambda tensors: {**tensors, **pooler})
-    found = read_model(tmp_path / "mnli").params
-    assert found.keys() == written.params.keys()
-    assert all(np.array_equal(found[name], written.params[name]) for name in found)
+    params = read_model(tmp_path / "mnli").params
+    assert params.keys() == written.params.keys()
+    assert all(np.array_equal(params[name], written.params[name]) for name in params)
 
 
-def test_a_tied_tensor_may_be_kept_under_its_other_name_only(pretrained):
+def test_tied_tensor_is_read_under_either_name(pretrained):
     expected = read_model(pretrained).params
-    others = {
+    other_names = {
         "bert.embeddings.word_embeddings.weight": "cls.predictions.decoder.weight",
         "cls.predictions.bias": "cls.predictions.decoder.bias",
     }
-    edit_tensors(pretrained, lambda tensors: {others.get(name, name): array for name, array in tensors.items()})
-    found = read_model(pretrained).params
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    edit_tensors(pretrained, lambda tensors: {other_names.get(name, name): array for name, array in tensors.items()})
+    params = read_model(pretrained).params
+    assert all(np.array_equal(params[name], expected[name]) for name in expected)
 
 
-def test_each_tensor_comes_back_in_its_own_type(pretrained, tmp_path):
+def test_each_tensor_keeps_its_type(pretrained, tmp_path):
     def change(tensors):
         return {name: array.astype(np.float16) if array.ndim > 1 else array for name, array in tensors.items()}
 
@@ -70,28 +70,28 @@ def test_each_tensor_comes_back_in_its_own_type(pretrained, tmp_path):
     assert all(before.read(name).tobytes() == after.read(name).tobytes() for name in before)
 
 
-def test_whole_numbers_are_not_taken_for_weights(pretrained):
+def test_integer_tensors_are_refused(pretrained):
     name = "bert.encoder.layer.0.attention.self.query.weight"
     edit_tensors(pretrained, lambda tensors: {**tensors, name: np.ones((12, 12), np.int8)})
-    with pytest.raises(UserError, match=f"{name} is of whole numbers"):
+    with pytest.raises(UserError, match=f"{name} is of tokenizer numbers"):
         read_model(pretrained)
 
 
-def test_a_number_to_predict_goes_out_and_comes_back(tmp_path):
+def test_regression_round_trips(tmp_path):
     written = write_hf_model(tmp_path / "score", TINY, "sequence", problem=REGRESSION)
-    found = read_huggingface(tmp_path / "score")
-    assert (found.problem, found.outputs) == (REGRESSION, 1)
-    assert np.array_equal(found.params["classifier/kernel"], written.params["classifier/kernel"])
+    model = read_huggingface(tmp_path / "score")
+    assert (model.problem, model.outputs) == (REGRESSION, 1)
+    assert np.array_equal(model.params["classifier/kernel"], written.params["classifier/kernel"])
 
 
-def test_the_padding_that_positions_are_counted_from_stays(pretrained, tmp_path):
+def test_padding_that_positions_are_counted_from_is_kept(pretrained, tmp_path):
     tokenizer = load_tokenizer(pretrained)  # its padding is 0
     write_hf_model(tmp_path / "roberta", ROBERTA, "masked_lm", tokenizer=tokenizer)
     assert read_model(tmp_path / "roberta").model == ROBERTA
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"model_type": ["bert"]}, "unknown model_type ['bert']"),
         ({"hidden_act": ["gelu"]}, "hidden_act is ['gelu'], str is expected"),
@@ -102,15 +102,15 @@ def test_the_padding_that_positions_are_counted_from_stays(pretrained, tmp_path)
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_odd_configurations_end_in_one_line(pretrained, capsys, changes, says):
+def test_invalid_configurations_are_refused_in_one_line(pretrained, capsys, changes, message):
     edit_config(pretrained, **changes)
     assert run("inspect", pretrained) == 1
     text = capsys.readouterr().err
-    assert says in text and text.count("\n") == 1 and str(pretrained) in text
+    assert message in text and text.count("\n") == 1 and str(pretrained) in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"num_labels": "3", "id2label": ...}, "num_labels is '3'"),
         ({"num_labels": 10**12, "id2label": ...}, "num_labels is 1000000000000"),
@@ -119,15 +119,15 @@ def test_odd_configurations_end_in_one_line(pretrained, capsys, changes, says):
     ],
     ids=str,
 )
-def test_odd_labels_end_in_one_line(tmp_path, changes, says):
+def test_invalid_labels_are_refused(tmp_path, changes, message):
     write_hf_model(tmp_path / "hf", TINY, "sequence", ("a", "b"))
     edit_config(tmp_path / "hf", **changes)
     with pytest.raises(UserError) as caught:
         read_model(tmp_path / "hf")
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_odd_rotary_positions_end_in_one_line(tmp_path):
+def test_invalid_rotary_positions_are_refused(tmp_path):
     write_hf_model(tmp_path / "hf", MODERNBERT, "masked_lm")
     assert read_model(tmp_path / "hf").model == MODERNBERT
     for value in ([1], {"full_attention": "plain"}):
@@ -136,17 +136,19 @@ def test_odd_rotary_positions_end_in_one_line(tmp_path):
             read_model(tmp_path / "hf")
 
 
-def test_configuration_weights_and_vocabulary_are_in_one_report(pretrained, capsys):
+def test_faults_of_configuration_weights_and_vocabulary_are_in_one_error(pretrained, capsys):
     edit_config(pretrained, is_decoder=True)
     (pretrained / "model.safetensors").write_bytes(b"123")
     (pretrained / "tokenizer.json").write_text("{")
     assert run("inspect", pretrained) == 1
     text = capsys.readouterr().err
-    assert all(says in text for says in ("is_decoder is True", "damaged or cut short", "tokenizer.json: not JSON"))
+    assert all(
+        message in text for message in ("is_decoder is True", "damaged or cut short", "tokenizer.json: not JSON")
+    )
     assert text.count("\n") == 1
 
 
-def test_old_files_of_other_tokenizers_are_not_taken_for_bert_s(pretrained):
+def test_old_files_of_other_tokenizers_are_refused(pretrained):
     (pretrained / "tokenizer.json").unlink()
     settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
     (pretrained / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -154,7 +156,7 @@ def test_old_files_of_other_tokenizers_are_not_taken_for_bert_s(pretrained):
         read_model(pretrained)
 
 
-def test_tokens_that_were_added_to_a_tokenizer_go_with_its_model(pretrained, tmp_path, capsys):
+def test_added_tokens_are_read_and_written(pretrained, tmp_path, capsys):
     rows = TINY.vocab_size
     (pretrained / "tokenizer.json").unlink()
     vocab = (pretrained / "vocab.txt").read_text().split("\n")[: rows - 2]
@@ -183,7 +185,7 @@ def test_tokens_that_were_added_to_a_tokenizer_go_with_its_model(pretrained, tmp
     assert read_model(pretrained).tokenizer.vocab_size == rows + 2  # of which two are blank and need no row
 
 
-def test_a_flag_says_whether_a_vocabulary_is_cased(pretrained, tmp_path, capsys):
+def test_lowercase_flag_overrides_the_vocabulary(pretrained, tmp_path, capsys):
     (pretrained / "tokenizer.json").unlink()
     (pretrained / "tokenizer_config.json").unlink()
     assert read_model(pretrained).tokenizer.rules.lowercase
@@ -196,28 +198,28 @@ def test_a_flag_says_whether_a_vocabulary_is_cased(pretrained, tmp_path, capsys)
     assert "its tokenizer is as the run was trained" in capsys.readouterr().err
 
 
-def test_the_mask_takes_the_blanks_before_it(tmp_path):
+def test_mask_token_includes_the_blanks_before_it(tmp_path):
     from bert_jax import load_mask_filler
 
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     entries = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet()), "Ġa"]
-    whole = Tokenizer(models.BPE({entry: i for i, entry in enumerate(entries)}, [("Ġ", "a")]))
-    whole.pre_tokenizer, whole.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    whole.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    whole.add_special_tokens([AddedToken(name, lstrip=name == "<mask>", normalized=False) for name in specials])
+    tokenizer = Tokenizer(models.BPE({entry: i for i, entry in enumerate(entries)}, [("Ġ", "a")]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.add_special_tokens([AddedToken(name, lstrip=name == "<mask>", normalized=False) for name in specials])
     model = ModelConfig(
         vocab_size=len(entries), width=12, depth=1, heads=2, mlp_width=20, max_length=17, segments=1, first_position=2
     )
     folder = tmp_path / "roberta"
     write_hf_model(folder, model, "masked_lm")
-    whole.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"mask_token": "<mask>", "pad_token": "<pad>", "unk_token": "<unk>", "cls_token": "<s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "sep_token": "</s>", "eos_token": "</s>"}))
     filler = load_mask_filler(folder)
     assert filler.fill("b <mask> a") == filler.fill("b<mask> a") != filler.fill("ba<mask> a")
 
 
-def test_a_sentence_transformers_folder_may_say_again_what_its_tokenizer_does(pretrained, tmp_path):
+def test_do_lower_case_of_an_uncased_tokenizer_is_accepted(pretrained, tmp_path):
     from bert_jax import load_embedder
 
     folder = tmp_path / "bge"
@@ -233,7 +235,7 @@ def test_a_sentence_transformers_folder_may_say_again_what_its_tokenizer_does(pr
         read_model(folder)
 
 
-def test_a_cased_tokenizer_does_not_stand_in_for_do_lower_case(pretrained, tmp_path):
+def test_do_lower_case_of_a_cased_tokenizer_is_refused(pretrained, tmp_path):
     folder = tmp_path / "cased"
     folder.mkdir()
     write_sentence_transformers(read_model(pretrained), folder)
@@ -245,7 +247,7 @@ def test_a_cased_tokenizer_does_not_stand_in_for_do_lower_case(pretrained, tmp_p
         read_model(folder)
 
 
-def test_an_onnx_file_of_others_beside_the_weights_is_passed_over(tmp_path):
+def test_foreign_onnx_file_beside_the_weights_is_ignored(tmp_path):
     import bert_jax
 
     write_tiny_bert(tmp_path / "hf", "sequence", ("a", "b"))
@@ -253,12 +255,12 @@ def test_an_onnx_file_of_others_beside_the_weights_is_passed_over(tmp_path):
     assert bert_jax.load(tmp_path / "hf").labels == ["a", "b"]
 
 
-def test_what_cannot_be_is_said_before_the_work_and_nothing_is_left(pretrained, tmp_path, capsys):
+def test_impossible_conversions_are_refused_and_leave_nothing(pretrained, tmp_path, capsys):
     (tmp_path / "link").symlink_to(tmp_path / "texts.txt")
     output = tmp_path / "nowhere" / "vectors.npy"
     (tmp_path / "texts.txt").write_text("word1\n")
     write_hf_model(tmp_path / "roberta", ROBERTA, "masked_lm")
-    for words, says in (
+    for words, message in (
         (("convert", pretrained, tmp_path / "link"), "exists and is not a folder"),
         (("convert", pretrained, tmp_path / "out", "--to", "hf", "--int8"), "--int8 is for --to onnx"),
         (("convert", pretrained, tmp_path / "out", "--pooling", "cls"), "for --to sentence-transformers"),
@@ -269,13 +271,13 @@ def test_what_cannot_be_is_said_before_the_work_and_nothing_is_left(pretrained, 
         ),
     ):
         assert run(*words) == 1
-        assert says in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "link", "roberta", "texts.txt", "vocab.txt"]
 
 
 @pytest.mark.parametrize("place", ["empty", "link", "dangling"])
-def test_a_target_that_cannot_be_renamed_over_is_filled(pretrained, tmp_path, place):
-    """What a container mounts is there already, and what a link leads to is meant."""
+def test_empty_folder_or_link_as_target_is_filled(pretrained, tmp_path, place):
+    """A mount point exists before the conversion, and a link stands for its target."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     (tmp_path / "dangling").symlink_to(tmp_path / "made")
