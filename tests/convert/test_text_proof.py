@@ -129,7 +129,9 @@ def test_comparison_detects_another_tokenizer(tmp_path):
     with pytest.raises(UserError, match=r"the segments of .* are 0 0 0 .* there, 0 0 0 .* 1 1"):
         against_transformers(pretrained, folder)
     path.write_text(settings)
-    reordered = pretrained.changed(tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], WordPieceRules(lowercase=True)))
+    reordered = pretrained.changed(
+        tokenizer=WordPieceTokenizer([*CONTROL, *WORDS[::-1]], WordPieceRules(lowercase=True))
+    )
     with pytest.raises(UserError, match="its tokenizer makes"):
         against_transformers(reordered, folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["theirs"]

@@ -38,12 +38,11 @@ from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
 from bert_jax.text.folder_files import SETTINGS, TOKENIZER
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.text.tokenizer_classes import has_tokenizer
+from bert_jax.text.tokenizer_classes import MODEL_CONFIG, has_tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
 
 T = TypeVar("T")
 
-MODEL_CONFIG = "config.json"
 MAX_CONFIG_BYTES = 50_000_000
 MAX_LEVELS = 32  # of objects and lists in a config.json
 MAX_LABELS = 1 << 16
