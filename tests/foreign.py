@@ -1,4 +1,4 @@
-"""Folders of Hugging Face with a small model of random weights, as if downloaded."""
+"""Write and edit Hugging Face folders of small models with random weights."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ WORDS = [f"word{i}" for i in range(TINY.vocab_size - 5)]
 
 
 def write_tiny_bert(folder: Path, kind: str, labels: tuple[str, ...] | None = None) -> Pretrained:
-    """A Hugging Face folder with random weights and a tokenizer of 37 words; what is read from it."""
+    """Write a folder with random weights and a tokenizer of 37 entries. Returns the model read from it."""
     (folder.parent / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
     rng = np.random.default_rng(0)
     shapes = shapes_of(kind, TINY, outputs=outputs_of(kind, labels), pooler=kind == "encoder")
@@ -35,7 +35,7 @@ def write_tiny_bert(folder: Path, kind: str, labels: tuple[str, ...] | None = No
 
 
 def write_hf_model(folder, model, kind, labels=None, tokenizer=None, **more):
-    """A folder of another family; what it was written from."""
+    """Write a folder with random weights of any family. Returns the model that was written."""
     rng = np.random.default_rng(0)
     shapes = shapes_of(kind, model, outputs=outputs_of(kind, labels), pooler=False)
     params = {name: rng.normal(size=shape).astype(np.float32) * 0.2 for name, shape in shapes.items()}
@@ -43,7 +43,7 @@ def write_hf_model(folder, model, kind, labels=None, tokenizer=None, **more):
         if shapes[name][0] == model.padded_vocab_size:
             params[name][model.vocab_size :] = 0.0
     folder.mkdir()
-    written = Pretrained(
+    pretrained = Pretrained(
         where="here",
         kind=kind,
         model=model,
@@ -53,16 +53,18 @@ def write_hf_model(folder, model, kind, labels=None, tokenizer=None, **more):
         max_length=17,
         **more,
     )
-    write_huggingface(written, folder)
-    return written
+    write_huggingface(pretrained, folder)
+    return pretrained
 
 
 def edit_config(folder, **changes):
+    """Change keys of config.json; the value ... removes a key."""
     path = folder / "config.json"
     table = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in table.items() if value is not ...}))
 
 
 def edit_tensors(folder, change):
+    """Replace the tensors of a folder by those that `change` returns for them, by name."""
     weights = open_weights(folder)
     write_weights(folder, change({name: weights.read(name) for name in weights}))

@@ -42,17 +42,17 @@ def weights_of(folder: Path) -> dict[str, bytes]:
     return {name: weights.read(name).tobytes() for name in weights}
 
 
-@pytest.mark.parametrize("between", ["run", "tf"])
-def test_a_model_comes_back_bit_for_bit(pretrained, tmp_path, capsys, between):
-    assert run("convert", pretrained, tmp_path / "there", "--to", between) == 0
-    assert run("convert", tmp_path / "there", tmp_path / "back", "--to", "hf") == 0
+@pytest.mark.parametrize("middle", ["run", "tf"])
+def test_round_trip_is_exact(pretrained, tmp_path, capsys, middle):
+    assert run("convert", pretrained, tmp_path / "middle", "--to", middle) == 0
+    assert run("convert", tmp_path / "middle", tmp_path / "back", "--to", "hf") == 0
     assert weights_of(pretrained) == weights_of(tmp_path / "back")
-    assert read_model(tmp_path / "there").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
+    assert read_model(tmp_path / "middle").tokenizer.fingerprint == read_model(pretrained).tokenizer.fingerprint
     assert "written and read back" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "hf", "there", "vocab.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "hf", "middle", "vocab.txt"]
 
 
-def test_what_is_asked_of_a_foreign_folder_is_answered(pretrained, tmp_path, capsys):
+def test_verbs_take_a_foreign_folder(pretrained, tmp_path, capsys):
     assert run("fill-mask", "--model", pretrained, "word1 [MASK] word3", "--best", 3) == 0
     lines = capsys.readouterr().out.splitlines()
     shares = [float(line.split()[0].rstrip("%")) for line in lines]
@@ -67,29 +67,29 @@ def test_what_is_asked_of_a_foreign_folder_is_answered(pretrained, tmp_path, cap
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
     capsys.readouterr()
     assert run("inspect", pretrained, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["family"], found["layers"], found["vocabulary"]) == ("bert", 2, 37)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["family"], facts["layers"], facts["vocabulary"]) == ("bert", 2, 37)
     assert run("inspect", tmp_path / "vocab.txt") == 0
     assert "37" in capsys.readouterr().out
 
 
-def test_a_mask_is_filled_as_the_model_itself_scores_it(pretrained):
+def test_fill_mask_gives_the_probabilities_of_the_model(pretrained):
     from bert_jax import load_mask_filler
     from bert_jax.convert.named_outputs import model_outputs
 
     filler = load_mask_filler(pretrained, best=TINY.vocab_size)
     tokens = np.array([[2, 6, 4, 8, 3]])
     scores = model_outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["prediction_logits"][0, 2]
-    shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-    found = {filling.token: filling.probability for filling in filler.fill("word1 [MASK] word3")}
-    assert len(found) == TINY.vocab_size
-    assert found["word7"] == pytest.approx(shares[12], abs=1e-6)
+    probabilities = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    fillings = {filling.token: filling.probability for filling in filler.fill("word1 [MASK] word3")}
+    assert len(fillings) == TINY.vocab_size
+    assert fillings["word7"] == pytest.approx(probabilities[12], abs=1e-6)
     for text in ("word1", "[MASK] [MASK]"):
         with pytest.raises(UserError, match="masks; one"):
             filler.fill(text)
 
 
-def test_embeddings_pool_the_tokens_and_nothing_else(pretrained):
+def test_embeddings_pool_the_tokens_without_padding(pretrained):
     from bert_jax import load_embedder
     from bert_jax.convert.named_outputs import model_outputs
 
@@ -97,11 +97,11 @@ def test_embeddings_pool_the_tokens_and_nothing_else(pretrained):
     hidden = model_outputs(read_model(pretrained), tokens, np.zeros_like(tokens), tokens > 0)["last_hidden_state"][0]
     expected = {"mean": hidden.mean(0), "cls": hidden[0], "max": hidden.max(0), "mean_sqrt_len": hidden.sum(0) / 2.0}
     for pooling, vector in expected.items():
-        found = load_embedder(pretrained, pooling=pooling).embed(["word1 word2", "word3 word4 word5 word6"])
-        np.testing.assert_allclose(found[0], vector, atol=1e-5)
+        vectors = load_embedder(pretrained, pooling=pooling).embed(["word1 word2", "word3 word4 word5 word6"])
+        np.testing.assert_allclose(vectors[0], vector, atol=1e-5)
 
 
-def test_a_foreign_classifier_predicts_by_its_own_labels_as_onnx_too(classifier, tmp_path, capsys):
+def test_foreign_classifier_and_its_onnx_predict_the_same_labels(classifier, tmp_path, capsys):
     import bert_jax
 
     texts = ["word1 word2 word3", "word9", "word4 word5 word6 word7 word8"]
@@ -112,13 +112,34 @@ def test_a_foreign_classifier_predicts_by_its_own_labels_as_onnx_too(classifier,
     assert run("convert", classifier, tmp_path / "onnx", "--to", "onnx", "--int8") == 0
     assert "same decision" in capsys.readouterr().out
     for path in (tmp_path / "onnx", tmp_path / "onnx" / "model.onnx"):
-        found = bert_jax.load(path).predict(texts)
-        assert [one.label for one in found] == [one.label for one in expected]
-        for one, other in zip(found, expected, strict=True):
-            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        predictions = bert_jax.load(path).predict(texts)
+        assert [prediction.label for prediction in predictions] == [prediction.label for prediction in expected]
+        for prediction, original in zip(predictions, expected, strict=True):
+            assert prediction.probabilities == pytest.approx(original.probabilities, abs=1e-5)
 
 
-def test_a_run_with_a_label_twice_is_refused(classifier, tmp_path):
+def test_int8_reads_the_source_once(classifier, tmp_path, capsys):
+    pytest.importorskip("onnx", reason="ONNX is an extra")
+    pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (classifier / name).unlink()
+    assert run("convert", classifier, tmp_path / "onnx", "--to", "onnx", "--int8") == 0
+    output = capsys.readouterr()
+    assert output.err.count("taken as uncased") == 1 and "same decision" in output.out
+
+
+@pytest.mark.parametrize("segments", [1, 2])
+def test_tf_notes_a_tokenizer_with_one_segment(classifier, tmp_path, capsys, segments):
+    if segments == 1:
+        path = classifier / "tokenizer_config.json"
+        settings = {**json.loads(path.read_text()), "model_input_names": ["input_ids", "attention_mask"]}
+        path.write_text(json.dumps(settings))
+    assert read_model(classifier).tokenizer.segments == segments
+    assert run("convert", classifier, tmp_path / "tf", "--to", "tf") == 0
+    assert ("tf has no place for a tokenizer with one segment" in capsys.readouterr().err) == (segments == 1)
+
+
+def test_run_with_a_repeated_label_is_refused(classifier, tmp_path):
     (tmp_path / "run").mkdir()
     doubled = dataclasses.replace(read_model(classifier), labels=("calm", "mild", "calm"))
     write_run(doubled, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))
@@ -127,7 +148,7 @@ def test_a_run_with_a_label_twice_is_refused(classifier, tmp_path):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_sentence_transformers_folders_keep_how_vectors_are_made(pretrained, tmp_path, normalize):
+def test_sentence_transformers_folders_keep_the_vector_configuration(pretrained, tmp_path, normalize):
     import bert_jax
 
     flags = ["--normalize"] if normalize else []
@@ -140,7 +161,7 @@ def test_sentence_transformers_folders_keep_how_vectors_are_made(pretrained, tmp
     assert run("convert", target, tmp_path / "run") == 0
     np.testing.assert_allclose(bert_jax.load_embedder(tmp_path / "run").embed(["word1 word2"]), expected, atol=1e-6)
     modules = json.loads((target / "modules.json").read_text())
-    early = tmp_path / "early"  # everything of the encoder in a folder of its own
+    early = tmp_path / "early"  # an early layout, with the encoder in a folder inside it
     shutil.copytree(target, early / "0_Transformer")
     for name in ("modules.json", "1_Pooling", "2_Normalize"):
         if (early / "0_Transformer" / name).exists():
@@ -156,20 +177,20 @@ def test_sentence_transformers_folders_keep_how_vectors_are_made(pretrained, tmp
         read_model(target)
 
 
-def damaged(folder: Path, **changes: np.ndarray | None) -> None:
-    """Puts tensors in the place of others, or takes them away."""
+def replace_tensors(folder: Path, **changes: np.ndarray | None) -> None:
+    """Replace or add tensors of a folder; None removes one."""
     weights = open_weights(folder)
     tensors = {name: weights.read(name) for name in weights} | changes
     write_weights(folder, {name: value for name, value in tensors.items() if value is not None})
 
 
-def test_all_that_is_wrong_is_in_one_report_and_nothing_is_left(pretrained, tmp_path, capsys):
+def test_all_faults_are_in_one_error_and_nothing_is_left(pretrained, tmp_path, capsys):
     changes = {
         "bert.pooler.dense.bias": None,
         "bert.stranger": np.zeros(3, np.float32),
         "bert.embeddings.position_embeddings.weight": np.zeros((5, 12), np.float32),
     }
-    damaged(pretrained, **changes)
+    replace_tensors(pretrained, **changes)
     assert run("convert", pretrained, tmp_path / "target") == 1
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and "3 of 46 tensors did not fit" in text
@@ -194,7 +215,7 @@ def test_all_that_is_wrong_is_in_one_report_and_nothing_is_left(pretrained, tmp_
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_configuration_that_disagrees_is_refused_with_its_file(pretrained, tmp_path, capsys, changes, says):
+def test_unsupported_configuration_is_refused_with_its_file(pretrained, tmp_path, capsys, changes, says):
     path = pretrained / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     assert run("convert", pretrained, tmp_path / "target") == 1
@@ -203,7 +224,7 @@ def test_a_configuration_that_disagrees_is_refused_with_its_file(pretrained, tmp
     assert not (tmp_path / "target").exists()
 
 
-def test_a_vocabulary_of_another_model_is_refused(pretrained, capsys):
+def test_vocabulary_of_another_model_is_refused(pretrained, capsys):
     with (pretrained / "vocab.txt").open("a") as file:
         file.write("stranger\n")
     (pretrained / "tokenizer.json").unlink()
@@ -211,13 +232,13 @@ def test_a_vocabulary_of_another_model_is_refused(pretrained, capsys):
     assert "the tokenizer has 38 entries, the token table 37 rows" in capsys.readouterr().err
 
 
-def test_an_untied_output_layer_is_refused(pretrained, capsys):
-    damaged(pretrained, **{"cls.predictions.decoder.weight": np.ones((37, 12), np.float32)})
+def test_untied_output_layer_is_refused(pretrained, capsys):
+    replace_tensors(pretrained, **{"cls.predictions.decoder.weight": np.ones((37, 12), np.float32)})
     assert run("inspect", pretrained) == 1
     assert "only tied output layers are supported" in capsys.readouterr().err
 
 
-def test_old_names_buffers_and_repeated_tensors_are_understood(pretrained, tmp_path):
+def test_old_names_buffers_and_tied_tensors_are_read(pretrained, tmp_path):
     weights = open_weights(pretrained)
     tensors = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): weights.read(
@@ -229,11 +250,11 @@ def test_old_names_buffers_and_repeated_tensors_are_understood(pretrained, tmp_p
     tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
     expected = read_model(pretrained).params
     write_weights(pretrained, tensors)
-    found = read_model(pretrained).params
-    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    params = read_model(pretrained).params
+    assert all(np.array_equal(params[name], expected[name]) for name in expected)
 
 
-def test_a_target_that_exists_is_left_alone(pretrained, tmp_path, capsys):
+def test_existing_target_is_left_alone(pretrained, tmp_path, capsys):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "mine").write_text("mine")
     assert run("convert", pretrained, tmp_path / "target") == 1
@@ -244,11 +265,11 @@ def test_a_target_that_exists_is_left_alone(pretrained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [[], ["--no-lowercase"], ["--lowercase"]], ids=str)
-def test_a_casing_that_no_file_says_is_proved_as_it_was_taken(pretrained, tmp_path, words, monkeypatch):
+def test_guessed_casing_is_compared_as_it_was_taken(pretrained, tmp_path, words, monkeypatch):
     pytest.importorskip("transformers")
-    proved = []
+    compared = []
     monkeypatch.setattr(
-        verb, "against_transformers", lambda *sides: proved.append(sides[1]) or against_transformers(*sides)
+        verb, "against_transformers", lambda *sides: compared.append(sides[1]) or against_transformers(*sides)
     )
     lines = (pretrained / "vocab.txt").read_text().splitlines()
     cased = [line.title() if i % 2 and line.startswith("word") else line for i, line in enumerate(lines)]
@@ -257,18 +278,18 @@ def test_a_casing_that_no_file_says_is_proved_as_it_was_taken(pretrained, tmp_pa
         (pretrained / name).unlink()
     assert run("convert", pretrained, tmp_path / "run", *words) == 0
     assert read_model(tmp_path / "run").tokenizer.rules.lowercase == (words == ["--lowercase"])
-    assert [folder.parent for folder in proved] == [tmp_path / ".run.making"]  # which a later start takes away
+    assert [folder.parent for folder in compared] == [tmp_path / ".run.making"]  # removed by a later start
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "run", "vocab.txt"]
-    assert not [path for path in (tmp_path / "run").iterdir() if path.name == proved[0].name]
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name == compared[0].name]
 
 
 @pytest.mark.parametrize("flag", ["--lowercase", "--no-lowercase"])
-def test_a_casing_against_the_files_is_proved_as_it_was_asked_for(pretrained, tmp_path, flag):
+def test_flag_against_the_files_is_compared_as_it_was_given(pretrained, tmp_path, flag):
     assert run("convert", pretrained, tmp_path / "run", flag) == 0
     assert read_model(tmp_path / "run").tokenizer.rules.lowercase == (flag == "--lowercase")
 
 
-def test_what_tf_and_embedders_lose_of_a_head_is_said(classifier, tmp_path, capsys):
+def test_lost_parts_of_a_head_are_noted(classifier, tmp_path, capsys):
     path = classifier / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "problem_type": "multi_label_classification"}))
     assert run("convert", classifier, tmp_path / "tf", "--to", "tf") == 0
@@ -277,7 +298,7 @@ def test_what_tf_and_embedders_lose_of_a_head_is_said(classifier, tmp_path, caps
     assert "the sequence head of" in capsys.readouterr().err
 
 
-def test_a_head_that_an_export_gives_in_place_of_vectors_is_said(classifier, tmp_path, capsys):
+def test_export_with_a_head_in_place_of_vectors_is_noted(classifier, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     model = dataclasses.replace(read_model(classifier), vectors=VectorConfig())
     write_run(model, tmp_path / "run", ConvertConfig(classifier, tmp_path / "run"))

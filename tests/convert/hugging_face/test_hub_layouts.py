@@ -73,7 +73,7 @@ def test_each_tensor_keeps_its_type(pretrained, tmp_path):
 def test_integer_tensors_are_refused(pretrained):
     name = "bert.encoder.layer.0.attention.self.query.weight"
     edit_tensors(pretrained, lambda tensors: {**tensors, name: np.ones((12, 12), np.int8)})
-    with pytest.raises(UserError, match=f"{name} is of tokenizer numbers"):
+    with pytest.raises(UserError, match=f"{name} is of whole numbers"):
         read_model(pretrained)
 
 

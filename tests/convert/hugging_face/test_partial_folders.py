@@ -141,7 +141,7 @@ def test_tensors_of_another_family_are_not_taken_for_a_wrapper(tmp_path):
     write_hf_model(tmp_path / "hf", ROBERTA, "masked_lm")
     edit_tensors(tmp_path / "hf", without("lm_head."))
     edit_config(tmp_path / "hf", model_type="bert", vocab_size=37, type_vocab_size=1)
-    with pytest.raises(UserError, match=r"tensors of roberta, class_name `roberta\.`, where config.json message bert"):
+    with pytest.raises(UserError, match=r"tensors of roberta, named `roberta\.`, where config.json says bert"):
         read_model(tmp_path / "hf")
 
 

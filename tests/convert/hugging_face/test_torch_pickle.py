@@ -1,4 +1,4 @@
-"""torch's own files without torch: the same tensors as torch reads, and nothing in them is ever run."""
+"""Torch files are read without torch, with the same tensors, and nothing in them is run."""
 
 import builtins
 import collections
@@ -44,7 +44,7 @@ def numbers(values):
 
 
 def tensor(start=0, shape=(2, 3), strides=(3, 1), count=6, key="0", kind=FLOATS):
-    """The opcodes for one tensor."""
+    """Return the opcodes of one tensor."""
     storage = b"(" + text("storage") + kind + text(key) + text("cpu") + integer(count) + b"tQ"
     hooks = b"ccollections\nOrderedDict\n)R"
     return TENSOR + b"(" + storage + integer(start) + numbers(shape) + numbers(strides) + b"\x89" + hooks + b"tR"
@@ -54,7 +54,7 @@ def state(value, name="a"):
     return b"\x80\x02}" + text(name) + value + b"s."
 
 
-def refusal(folder):
+def error_of(folder):
     path = folder / "pytorch_model.bin"
     with pytest.raises(UserError) as caught:
         open_weights(folder)
@@ -63,9 +63,9 @@ def refusal(folder):
     return message.removeprefix(f"{path} ")
 
 
-def refused(folder, pickled, storages=(bytes(24),), **options):
+def error_of_pickle(folder, pickled, storages=(bytes(24),), **options):
     archive(folder / "pytorch_model.bin", pickled, storages, **options)
-    return refusal(folder)
+    return error_of(folder)
 
 
 def as_numpy(value):
@@ -81,9 +81,9 @@ def assert_same(folder, expected):
     weights = open_weights(folder)
     assert list(weights) == list(expected)
     for name, value in expected.items():
-        found, wanted = weights.read(name), as_numpy(value)
-        assert (weights[name].dtype, weights[name].shape) == (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
-        assert found.tobytes() == wanted.tobytes() and found.flags.c_contiguous and found.flags.writeable
+        array, wanted = weights.read(name), as_numpy(value)
+        assert (weights[name].dtype, weights[name].shape) == (array.dtype, array.shape) == (wanted.dtype, wanted.shape)
+        assert array.tobytes() == wanted.tobytes() and array.flags.c_contiguous and array.flags.writeable
 
 
 def torch_tensors():
@@ -118,14 +118,14 @@ def torch_tensors():
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_files_that_torch_wrote_are_read_as_torch_reads_them(tmp_path, protocol):
+def test_torch_files_have_the_same_tensors(tmp_path, protocol):
     torch = pytest.importorskip("torch")
     tensors = collections.OrderedDict(torch_tensors())
     torch.save(tensors, tmp_path / "pytorch_model.bin", pickle_protocol=protocol)
     assert_same(tmp_path, tensors)
 
 
-def test_a_state_dict_with_its_metadata_is_read_in_shards_too(tmp_path):
+def test_state_dict_with_metadata_is_read_whole_and_in_shards(tmp_path):
     torch = pytest.importorskip("torch")
     model = torch.nn.TransformerEncoderLayer(12, 2, 20)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -157,7 +157,7 @@ def test_reading_needs_no_torch(tmp_path):
     assert output.splitlines() == ["[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]", "set()"]
 
 
-class Runs:
+class Calls:
     def __init__(self, function, *arguments):
         self.reduced = function, arguments
 
@@ -176,31 +176,31 @@ class Runs:
         (bytearray, (1 << 40,), "bytearray"),
     ],
 )
-def test_a_pickle_that_runs_something_is_refused_by_its_name(tmp_path, protocol, function, arguments, name):
+def test_pickle_that_calls_a_function_is_refused_by_its_name(tmp_path, protocol, function, arguments, name):
     mark = tmp_path / "was run"
     arguments = tuple(value.format(str(mark)) if isinstance(value, str) else value for value in arguments)
-    value = Runs(function, *(value for value in arguments if value is not os))
-    message = refused(tmp_path, pickle.dumps({"a": value}, protocol=protocol))
+    value = Calls(function, *(value for value in arguments if value is not os))
+    message = error_of_pickle(tmp_path, pickle.dumps({"a": value}, protocol=protocol))
     if protocol > 0:
         assert f"is a pickle that wants to run {function.__module__ if protocol > 2 else ''}" in message
-        assert f".{name}; refused" in message
+        assert f".{name}; error_of_pickle" in message
     assert not mark.exists()
 
 
 @pytest.mark.parametrize(
     "pickled, message",
     [
-        (b"cposix\nsystem\n(S'id'\ntR.", "is a pickle that wants to run posix.system; refused"),
+        (b"cposix\nsystem\n(S'id'\ntR.", "is a pickle that wants to run posix.system; error_of_pickle"),
         (b"(S'id'\niposix\nsystem\n.", "has a pickle with the opcode STRING"),
-        (b"\x80\x04\x8c\x02os\x8c\x0dsystem\nevil()\x93.", r"wants to run 'os.system\nevil()'; refused"),
-        (b"ctorch\nload\n.", "wants to run torch.load; refused"),
-        (b"ctorch.storage\n_load_from_bytes\n.", "wants to run torch.storage._load_from_bytes; refused"),
+        (b"\x80\x04\x8c\x02os\x8c\x0dsystem\nevil()\x93.", r"wants to run 'os.system\nevil()'; error_of_pickle"),
+        (b"ctorch\nload\n.", "wants to run torch.load; error_of_pickle"),
+        (b"ctorch.storage\n_load_from_bytes\n.", "wants to run torch.storage._load_from_bytes; error_of_pickle"),
         (b"ccollections\nOrderedDict\n)\x81.", "has a pickle with the opcode NEWOBJ"),
         (b"\x82\x01.", "has a pickle with the opcode EXT1"),
         (b"\x8e" + (1 << 40).to_bytes(8, "little") + b"a.", "its pickle cannot be read"),
         (b"\x96" + (1 << 40).to_bytes(8, "little") + b"a.", "its pickle cannot be read"),
         (b"X" + (1 << 31).to_bytes(4, "little") + b"a.", "its pickle cannot be read"),
-        (b"}r\xff\xff\xff\x7f" + b".", None),  # a memo of two thousand million, which would be 16 GB in C
+        (b"}r\xff\xff\xff\x7f" + b".", None),  # a memo index of 2**31, for which C's pickle would allocate 16 GB
         (b"\x8b\xff\xff\xff\x7f.", "its pickle cannot be read"),
         (b"", "its pickle cannot be read"),
         (b"}", "its pickle cannot be read"),
@@ -244,18 +244,18 @@ def test_a_pickle_that_runs_something_is_refused_by_its_name(tmp_path, protocol,
         (state(tensor(shape=(1,) * 65, strides=(1,) * 65)), "65 axes; 64 are the most"),
     ],
 )
-def test_a_strange_pickle_ends_in_one_line(tmp_path, pickled, message):
+def test_invalid_pickles_are_refused_in_one_line(tmp_path, pickled, message):
     tracemalloc.start()
     if message is None:
         archive(tmp_path / "pytorch_model.bin", pickled)
         assert not open_weights(tmp_path)
     else:
-        assert message in refused(tmp_path, pickled)
+        assert message in error_of_pickle(tmp_path, pickled)
     assert tracemalloc.get_traced_memory()[1] < 64 << 20
     tracemalloc.stop()
 
 
-def test_strides_that_move_nowhere_may_be_anything(tmp_path):
+def test_strides_of_unused_axes_may_be_anything(tmp_path):
     pickled = state(tensor(shape=(1, 0), strides=(1 << 900, 1 << 900)))
     archive(tmp_path / "pytorch_model.bin", pickled, [bytes(24)])
     assert open_weights(tmp_path).read("a").shape == (1, 0)
@@ -266,24 +266,26 @@ def test_strides_that_move_nowhere_may_be_anything(tmp_path):
     assert open_weights(tmp_path).read("a").tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_an_archive_that_torch_did_not_write_is_refused(tmp_path):
+def test_archives_not_written_by_torch_are_refused(tmp_path):
     path = tmp_path / "pytorch_model.bin"
     good = state(tensor())
-    assert "has a compressed entry, archive/data.pkl" in refused(tmp_path, good, compression=zipfile.ZIP_DEFLATED)
-    assert "with 2 data.pkl" in refused(tmp_path, good, extra=[("other/data.pkl", b"")])
-    assert "big-endian" in refused(tmp_path, good, extra=[("archive/byteorder", b"big")])
+    assert "has a compressed entry, archive/data.pkl" in error_of_pickle(
+        tmp_path, good, compression=zipfile.ZIP_DEFLATED
+    )
+    assert "with 2 data.pkl" in error_of_pickle(tmp_path, good, extra=[("other/data.pkl", b"")])
+    assert "big-endian" in error_of_pickle(tmp_path, good, extra=[("archive/byteorder", b"big")])
     with pytest.warns(UserWarning, match="Duplicate name"):
-        assert "archive/data/0 is in it twice" in refused(tmp_path, good, extra=[("archive/data/0", bytes(24))])
-    assert "the limit is 8388608" in refused(tmp_path, b"0" * (9 << 20))
+        assert "archive/data/0 is in it twice" in error_of_pickle(tmp_path, good, extra=[("archive/data/0", bytes(24))])
+    assert "the limit is 8388608" in error_of_pickle(tmp_path, b"0" * (9 << 20))
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("model.onnx", b"")
-    assert "with 0 data.pkl" in refusal(tmp_path)
+    assert "with 0 data.pkl" in error_of(tmp_path)
     for content in (b"\x80\x02}.", b"Rar!", b"PK", b"\x89HDF"):
         path.write_bytes(content)
-        assert "it is not a zip archive" in refusal(tmp_path)
+        assert "it is not a zip archive" in error_of(tmp_path)
 
 
-def test_files_from_before_torch_1_6_are_read_as_torch_reads_them(tmp_path):
+def test_files_from_before_torch_1_6_have_the_same_tensors(tmp_path):
     torch = pytest.importorskip("torch")
     table = torch.arange(12, dtype=torch.float32).reshape(3, 4)
     tensors = {
@@ -303,7 +305,7 @@ def test_files_from_before_torch_1_6_are_read_as_torch_reads_them(tmp_path):
     rng = random.Random(0)
     for end in range(20, len(content)):
         path.write_bytes(content[:end])
-        assert "damaged" in refusal(tmp_path)
+        assert "damaged" in error_of(tmp_path)
     for _ in range(500):
         changed = bytearray(content)
         changed[rng.randrange(20, len(content))] = rng.randrange(256)
@@ -315,7 +317,7 @@ def test_files_from_before_torch_1_6_are_read_as_torch_reads_them(tmp_path):
             assert "\n" not in str(error)
 
 
-def test_an_old_file_that_runs_something_is_refused(tmp_path):
+def test_old_file_that_calls_a_function_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
 
     class Harmful:
@@ -323,23 +325,23 @@ def test_an_old_file_that_runs_something_is_refused(tmp_path):
             return os.system, ("true",)
 
     torch.save({"a": Harmful()}, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert f"wants to run {os.system.__module__}.system" in refusal(tmp_path)
+    assert f"wants to run {os.system.__module__}.system" in error_of(tmp_path)
 
 
-def test_a_negated_view_is_refused(tmp_path):
+def test_negated_view_is_refused(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"a": torch.ones(3, dtype=torch.complex64).conj().imag}, tmp_path / "pytorch_model.bin")
-    assert "_rebuild_tensor_v2 with arguments it never has" in refusal(tmp_path)
+    assert "_rebuild_tensor_v2 with arguments it never has" in error_of(tmp_path)
 
 
-def test_no_flip_or_cut_ends_in_another_exception(tmp_path):
+def test_changed_and_truncated_files_raise_nothing_but_user_error(tmp_path):
     path = tmp_path / "pytorch_model.bin"
     archive(path, state(tensor()), [np.arange(6, dtype=np.float32).tobytes()])
     content = path.read_bytes()
     changes = [content[:i] for i in range(1, len(content))]
     changes += [content[:i] + bytes([content[i] ^ m]) + content[i + 1 :] for i in range(len(content)) for m in (1, 255)]
     rng = random.Random(0)
-    for _ in range(300):  # past the checksum, into the interpreter
+    for _ in range(300):  # with a right checksum, so that the interpreter is reached
         pickled = bytearray(state(tensor()))
         for _ in range(rng.randint(1, 3)):
             pickled[rng.randrange(len(pickled))] = rng.randrange(256)

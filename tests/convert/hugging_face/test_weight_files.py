@@ -1,4 +1,4 @@
-"""Weight files of a Hugging Face folder: safetensors both ways, shards, and what is refused and how it is said."""
+"""Weight files of a Hugging Face folder: safetensors are read and written, in shards too; faulty files are refused."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ from bert_jax.errors import UserError
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 440449768\n"
 
 
-def refusal(folder, name=None):
+def error_of(folder, name=None):
     with pytest.raises(UserError) as caught:
         open_weights(folder)
     message = str(caught.value)
@@ -50,12 +50,10 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def same(one, other):
-    return set(one) == set(other) and all(
-        one[name].dtype == other[name].dtype
-        and one[name].shape == other[name].shape
-        and one[name].tobytes() == other[name].tobytes()
-        for name in one
+def same(a, b):
+    return set(a) == set(b) and all(
+        (a[name].dtype, a[name].shape, a[name].tobytes()) == (b[name].dtype, b[name].shape, b[name].tobytes())
+        for name in a
     )
 
 
@@ -85,13 +83,13 @@ any_name = st.text(st.characters(codec="utf-8").filter(str.isprintable)).filter(
 
 @settings(max_examples=50, deadline=None)
 @given(tensors=st.dictionaries(any_name, any_array, max_size=5), limit=st.sampled_from([1, 40, 200, 10**9]))
-def test_any_tensors_come_back_as_they_were(tmp_path_factory, tensors, limit):
+def test_round_trip_is_exact_for_any_tensors(tmp_path_factory, tensors, limit):
     folder = tmp_path_factory.mktemp("weights")
     write_weights(folder, tensors, max_shard_bytes=limit)
     assert same(read_all(folder), tensors)
 
 
-def test_the_library_reads_and_writes_the_same_bytes(tmp_path):
+def test_safetensors_library_reads_and_writes_the_same_bytes(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
     tensors = {name: value for name, value in some_tensors().items() if value.dtype != SAFETENSORS_DTYPES["BF16"]}
     write_safetensors(tmp_path / "model.safetensors", tensors)
@@ -99,7 +97,7 @@ def test_the_library_reads_and_writes_the_same_bytes(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == library.save(tensors, {"format": "pt"})
 
 
-def test_torch_through_the_library_reads_and_writes_the_same_bytes(tmp_path):
+def test_safetensors_library_with_torch_reads_and_writes_the_same_bytes(tmp_path):
     torch = pytest.importorskip("torch")
     library = pytest.importorskip("safetensors.torch")
     write_safetensors(tmp_path / "model.safetensors", some_tensors())
@@ -112,16 +110,16 @@ def test_torch_through_the_library_reads_and_writes_the_same_bytes(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
-def test_other_byte_orders_and_strides_are_written_as_the_format_has_them(tmp_path):
+def test_byte_order_and_strides_are_those_of_the_format(tmp_path):
     array = np.arange(24.0).reshape(4, 6)
     write_weights(tmp_path, {"big": array.astype(">f4"), "turned": array.T, "part": array[::2, 1::3]})
-    found = read_all(tmp_path)
-    assert found["big"].dtype == np.float32
-    assert np.array_equal(found["big"], array)
-    assert np.array_equal(found["turned"], array.T) and np.array_equal(found["part"], array[::2, 1::3])
+    arrays = read_all(tmp_path)
+    assert arrays["big"].dtype == np.float32
+    assert np.array_equal(arrays["big"], array)
+    assert np.array_equal(arrays["turned"], array.T) and np.array_equal(arrays["part"], array[::2, 1::3])
 
 
-def test_shape_and_dtype_are_known_and_only_one_tensor_is_in_memory(tmp_path):
+def test_opening_reads_no_tensor_and_reading_reads_one(tmp_path):
     write_weights(tmp_path, {"a": np.zeros((1024, 1024), np.float32), "b": np.ones((2048, 1024), np.float32)})
     tracemalloc.start()
     weights = open_weights(tmp_path)
@@ -135,7 +133,7 @@ def test_shape_and_dtype_are_known_and_only_one_tensor_is_in_memory(tmp_path):
     tracemalloc.stop()
 
 
-def test_a_failed_write_leaves_the_file_that_was_there(tmp_path):
+def test_failed_write_leaves_the_old_file(tmp_path):
     write_safetensors(tmp_path / "model.safetensors", {"a": np.ones(3)})
     with pytest.raises(UserError, match="'b' of dtype complex128 can't be stored"):
         write_safetensors(tmp_path / "model.safetensors", {"b": np.ones(3, complex)})
@@ -148,7 +146,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(tmp_path):
     assert files(tmp_path) == ["model.safetensors"] and np.array_equal(read_all(tmp_path)["a"], np.ones(3))
 
 
-def test_shards_are_within_the_limit_and_replace_what_was_there(tmp_path):
+def test_shards_are_within_the_limit_and_replace_old_files(tmp_path):
     tensors = {f"layer.{i}": np.full((i + 1, 10), i, np.float32) for i in range(6)}
     write_weights(tmp_path, tensors)
     assert open_weights(tmp_path).source.name == "model.safetensors"
@@ -166,11 +164,11 @@ def test_shards_are_within_the_limit_and_replace_what_was_there(tmp_path):
     assert files(tmp_path) == ["model.safetensors"] and same(read_all(tmp_path), tensors)
 
 
-def test_which_file_is_taken(tmp_path):
+def test_files_are_chosen_in_order(tmp_path):
     write_safetensors(tmp_path / "adapter.safetensors", {"other": np.ones(1)})
     assert list(open_weights(tmp_path)) == ["other"]
     write_safetensors(tmp_path / "b.safetensors", {"b": np.ones(1)})
-    assert "adapter.safetensors, b.safetensors; which one?" in refusal(tmp_path)
+    assert "adapter.safetensors, b.safetensors; which one?" in error_of(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"b": "b.safetensors"}}')
     assert list(open_weights(tmp_path)) == ["b"]
     (tmp_path / "pytorch_model.bin").write_bytes(b"never looked at")
@@ -179,13 +177,13 @@ def test_which_file_is_taken(tmp_path):
     assert list(open_weights(tmp_path)) == ["first"]
 
 
-def test_a_folder_without_weights_is_named(tmp_path):
-    assert "no weights here; model.safetensors or pytorch_model.bin" in refusal(tmp_path)
-    assert "no such folder" in refusal(tmp_path / "none")
+def test_folders_without_weights_are_refused(tmp_path):
+    assert "no weights here; model.safetensors or pytorch_model.bin" in error_of(tmp_path)
+    assert "no such folder" in error_of(tmp_path / "none")
     write_safetensors(tmp_path / "model-00001-of-00002.safetensors", {"a": np.ones(1)})
-    assert "is one of several, but model.safetensors.index.json is missing" in refusal(tmp_path)
+    assert "is one of several, but model.safetensors.index.json is missing" in error_of(tmp_path)
     (tmp_path / "model.safetensors").symlink_to(tmp_path / "blob")
-    assert refusal(tmp_path, "model.safetensors").endswith("no such file")
+    assert error_of(tmp_path, "model.safetensors").endswith("no such file")
 
 
 def test_symlinks_of_a_hub_cache_are_followed(tmp_path):
@@ -202,11 +200,11 @@ def test_symlinks_of_a_hub_cache_are_followed(tmp_path):
 @pytest.mark.parametrize(
     "shard", ["../b.safetensors", "/etc/passwd", "sub/b.safetensors", "..", ".", "", "..\\b", "C:b", "a\0b", "a\nb"]
 )
-def test_an_index_names_only_files_beside_it(tmp_path, shard):
+def test_index_with_paths_outside_the_folder_is_refused(tmp_path, shard):
     (tmp_path / "in").mkdir()
     write_safetensors(tmp_path / "b.safetensors", {"a": np.ones(1)})
     (tmp_path / "in" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
-    assert "a plain name of a file beside it is expected" in refusal(tmp_path / "in", "model.safetensors.index.json")
+    assert "a plain name of a file beside it is expected" in error_of(tmp_path / "in", "model.safetensors.index.json")
 
 
 @pytest.mark.parametrize(
@@ -224,11 +222,11 @@ def test_an_index_names_only_files_beside_it(tmp_path, shard):
         ("", "empty"),
     ],
 )
-def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, index, message):
+def test_index_that_does_not_fit_its_shards_is_refused(tmp_path, index, message):
     write_safetensors(tmp_path / "one.safetensors", {"a": np.ones(1), "b": np.ones(1)})
     write_safetensors(tmp_path / "two.safetensors", {"b": np.ones(1)})
     (tmp_path / "model.safetensors.index.json").write_text(index)
-    assert message in refusal(tmp_path)
+    assert message in error_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -270,22 +268,22 @@ def test_an_index_that_does_not_fit_its_shards_is_refused(tmp_path, index, messa
         (raw_file({"a": entry()}, bytes(7)), "the last 3 bytes belong to no tensor"),
     ],
 )
-def test_a_damaged_or_hostile_file_is_refused_by_what_is_wrong(tmp_path, content, message):
+def test_damaged_and_malicious_files_are_refused_by_fault(tmp_path, content, message):
     (tmp_path / "model.safetensors").write_bytes(content)
-    assert message in refusal(tmp_path, "model.safetensors")
+    assert message in error_of(tmp_path, "model.safetensors")
 
 
-def test_a_header_beyond_the_limit_is_refused_unread(tmp_path):
+def test_header_over_the_limit_is_refused_unread(tmp_path):
     with (tmp_path / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", 100_000_001))
-        file.truncate(10**12)  # sparse: says a terabyte, takes none
+        file.truncate(10**12)  # a sparse file of a terabyte
     tracemalloc.start()
-    assert "a header of 100000001 bytes, 16000000 are the most" in refusal(tmp_path)
+    assert "a header of 100000001 bytes, 16000000 are the most" in error_of(tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
 
 
-def test_every_flip_and_cut_of_a_small_file_is_refused_or_harmless(tmp_path):
+def test_changed_and_truncated_files_are_refused_or_harmless(tmp_path):
     tensors = {"weight": np.arange(15, dtype=np.float32).reshape(3, 5), "bias": np.arange(7, dtype=np.int16)}
     path = tmp_path / "model.safetensors"
     write_safetensors(path, tensors)
@@ -300,15 +298,15 @@ def test_every_flip_and_cut_of_a_small_file_is_refused_or_harmless(tmp_path):
     for changed in itertools.chain(flips, cuts):
         path.write_bytes(changed)
         try:
-            found = list(read_all(tmp_path).values())
+            arrays = list(read_all(tmp_path).values())
         except UserError:
             continue
-        survived += 1  # a letter of a name or of the metadata, or white space
-        assert same(dict(enumerate(found)), dict(enumerate(tensors.values())))
+        survived += 1  # the change is in a name, in the metadata or in white space
+        assert same(dict(enumerate(arrays)), dict(enumerate(tensors.values())))
     assert survived < data * 9 / 4
 
 
-def test_a_file_that_shrinks_or_has_no_booleans_is_refused_when_read(tmp_path):
+def test_shrunk_file_and_invalid_booleans_are_refused_when_read(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(raw_file({"a": entry("BOOL", (3,), (0, 3))}, b"\0\1\2"))
     weights = open_weights(tmp_path)

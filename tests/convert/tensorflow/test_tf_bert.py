@@ -43,7 +43,7 @@ def test_round_trip_is_exact(folder, tmp_path, kind, labels):
         assert (read_back.kind, read_back.outputs) == (kind, model.outputs)
         assert read_back.params.keys() == model.params.keys()
         assert all(np.array_equal(read_back.params[name], model.params[name]) for name in model.params)
-    (tmp_path / "again").mkdir()
+    (tmp_path / "read_back").mkdir()
     write_tf_bert(read_model(folder), tmp_path / "read_back")
     for path in sorted(folder.iterdir()):
         assert path.read_bytes() == (tmp_path / "read_back" / path.name).read_bytes()
