@@ -119,7 +119,7 @@ def describe_model(pretrained: Pretrained) -> Facts:
 
 
 def describe_adapter(adapter: Adapter) -> Facts:
-    """Describe an adapter without its base by its settings."""
+    """Describe an adapter whose base is not there."""
     kind = adapter.kind
     return {
         "what": "LoRA adapter, without the model that it changes",
@@ -131,7 +131,7 @@ def describe_adapter(adapter: Adapter) -> Facts:
 
 
 def describe_onnx(model: OnnxModel) -> Facts:
-    """Describe an exported model by its description."""
+    """Describe an exported model."""
     description = model.description
     facts: Facts = {
         "what": "ONNX model",

@@ -12,10 +12,10 @@ class PoolingGraph:
         self.present = g.cast(g.cast("attention_mask", "BOOL"), "FLOAT")  # B L
 
     def cls(self) -> str:
-        return self._at(self.g.op("ArgMax", self.present, axis=1, keepdims=1))
+        return self._hidden_at(self.g.op("ArgMax", self.present, axis=1, keepdims=1))
 
     def lasttoken(self) -> str:
-        return self._at(self.g.op("ArgMax", self.present, axis=1, keepdims=1, select_last_index=1))
+        return self._hidden_at(self.g.op("ArgMax", self.present, axis=1, keepdims=1, select_last_index=1))
 
     def max(self) -> str:
         mask = self.g.op("Unsqueeze", self.g.cast("attention_mask", "BOOL"), self.g.ints(2))  # B L 1
@@ -36,7 +36,7 @@ class PoolingGraph:
         total, weight = self._sums(self.g.op("Mul", self.present, self.g.cast(positions, "FLOAT")))
         return self.g.op("Div", total, weight)
 
-    def _at(self, position: str) -> str:
+    def _hidden_at(self, position: str) -> str:
         """Return the hidden state at one position of each row: B 1 to B D."""
         return self.g.op("GatherND", self.hidden, position, batch_dims=1)
 

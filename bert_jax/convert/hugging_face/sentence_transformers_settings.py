@@ -105,15 +105,15 @@ TRANSFORMER_TASKS = {
 }
 
 
-def check_keys(table: ConfigTable, known: Mapping[str, Accepts], where: str) -> None:
-    """Raise UserError for a key that is not known, or whose value is not supported."""
-    if unknown := sorted(table.keys() - known.keys()):
+def check_keys(table: ConfigTable, checks: Mapping[str, Accepts], where: str) -> None:
+    """Raise UserError for a key that is not checks, or whose value is not supported."""
+    if unknown := sorted(table.keys() - checks.keys()):
         raise UserError(
-            f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}. "
+            f"{where}: unknown {', '.join(map(repr, unknown))}; checks are {', '.join(known)}. "
             "Take out what changes no vector"
         )
     for key, value in table.items():
-        if not known[key](value):
+        if not checks[key](value):
             raise UserError(f"{where}: {key} is {value!r}, which is not supported")
 
 

@@ -135,8 +135,8 @@ def _read_entry(message: bytes, prefix: Path, shards: int) -> TensorEntry:
     elif code == STRING:
         unreadable = "holds strings, not numbers. Leave it out"
     elif dtype is None:
-        known = ", ".join(sorted(DTYPE_CODES))
-        unreadable = f"is of TensorFlow's type number {code}; {known} are read. Cast it before saving, or leave it out"
+        names = ", ".join(sorted(DTYPE_CODES))
+        unreadable = f"is of TensorFlow's type number {code}; {names} are read. Cast it before saving, or leave it out"
     elif math.prod(shape) * dtype.itemsize != size:
         raise Damaged(f"{size} bytes for the shape {shape} of {dtype.name}")
     return TensorEntry(

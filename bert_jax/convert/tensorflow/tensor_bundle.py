@@ -205,8 +205,8 @@ def _key_of(name: str, tensor: np.ndarray, prefix: Path) -> bytes:
     if not key or key.startswith(b"\0") or len(key) > MAX_KEY_BYTES:
         raise UserError(f"{prefix}: the name {name!r} cannot be written; 1 to {MAX_KEY_BYTES} bytes, the first not NUL")
     if tensor.dtype.name not in DTYPE_CODES:
-        known = ", ".join(sorted(DTYPE_CODES))
-        raise UserError(f"{prefix}: tensor {name!r} is {tensor.dtype}; {known} are written. Cast it")
+        names = ", ".join(sorted(DTYPE_CODES))
+        raise UserError(f"{prefix}: tensor {name!r} is {tensor.dtype}; {names} are written. Cast it")
     return key
 
 
