@@ -106,10 +106,10 @@ TRANSFORMER_TASKS = {
 
 
 def check_keys(table: ConfigTable, checks: Mapping[str, Accepts], where: str) -> None:
-    """Raise UserError for a key that is not checks, or whose value is not supported."""
+    """Raise UserError for a key without a check, or one whose value is not supported."""
     if unknown := sorted(table.keys() - checks.keys()):
         raise UserError(
-            f"{where}: unknown {', '.join(map(repr, unknown))}; checks are {', '.join(known)}. "
+            f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(checks)}. "
             "Take out what changes no vector"
         )
     for key, value in table.items():
