@@ -49,7 +49,8 @@ class ModelConfig:
     mlp_width: int
     max_length: int = 512
     segments: int = 2  # 0: no table of segments (DistilBERT, ModernBERT)
-    dropout: float = 0.1
+    dropout: float = 0.1  # of hidden states
+    attention_dropout: float | None = None  # of attention weights; None: as `dropout`
     norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
     embedding_width: int | None = None  # narrower tables, projected to the width (small ELECTRA)
@@ -72,7 +73,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_ranges(self, **{name: (1, most) for name, most in LARGEST_SIZES.items()})
         check_ranges(self, **dict.fromkeys(("segments", "first_position", "local_window"), (0, LARGEST_LENGTH)))
-        check_ranges(self, dropout=(0.0, 0.99), norm_epsilon=(0.0, 1.0), initializer_range=(0.0, 100.0))
+        check_ranges(self, **dict.fromkeys(("dropout", "attention_dropout"), (0.0, 0.99)))
+        if self.attention_dropout == self.dropout:
+            object.__setattr__(self, "attention_dropout", None)  # so that equal models compare equal
+        check_ranges(self, norm_epsilon=(0.0, 1.0), initializer_range=(0.0, 100.0))
         check_ranges(self, **dict.fromkeys(("rotary_base", "local_rotary_base"), (1.0, 1e12)))
         if self.width % self.heads:
             raise UserError(f"width {self.width} does not divide into {self.heads} heads")
@@ -82,6 +86,11 @@ class ModelConfig:
     @property
     def head_size(self) -> int:
         return self.width // self.heads
+
+    @property
+    def attention_rate(self) -> float:
+        """Dropout rate of attention weights."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
 
     @property
     def table_width(self) -> int:
@@ -104,8 +113,8 @@ class ModelConfig:
 
 
 def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:
-    """The model with another dropout, where one is given."""
-    return model if dropout is None else dataclasses.replace(model, dropout=dropout)
+    """Return the model with this dropout of hidden states and of attention weights; None leaves both as they are."""
+    return model if dropout is None else dataclasses.replace(model, dropout=dropout, attention_dropout=None)
 
 
 @dataclasses.dataclass(frozen=True)

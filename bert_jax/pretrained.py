@@ -1,4 +1,4 @@
-"""A model with all that belongs to it, wherever it came from: what every reader gives and every writer takes."""
+"""A model with all that belongs to it: what every reader of a format returns and every writer takes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from bert_jax.model.heads import (
     TokenModel,
 )
 from bert_jax.model.vectors import VectorConfig
-from bert_jax.random_bits import weight_keys
+from bert_jax.random_bits import WeightKeys, weight_keys
 from bert_jax.task_record import TaskRecord
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
@@ -31,16 +31,16 @@ from bert_jax.trees import Flat, Shape, flatten, unflatten
 Activation = Literal["identity", "sigmoid"]
 MULTI_LABEL, REGRESSION, SINGLE_LABEL = "multi_label", "regression", "single_label"
 ALPHABET = " ".join("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-MOST_ROWS_OF_PADDING = 1024  # of a token table beyond its tokenizer
-PADDED_TO = 8  # a table is padded to a multiple of it
+MOST_ROWS_OF_PADDING = 1024  # that a token table may have beyond the vocabulary of its tokenizer
+PADDED_TO = 8  # token tables from elsewhere are padded to a multiple of this many rows
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """The user's settings for reading a foreign folder, in addition to its own files.
+    """Settings for reading a folder of another format.
 
-    ignore_extra  leave out tensors that the model does not have
-    base          the folder of the model that an adapter is merged into
+    ignore_extra  skip tensors that the model does not have
+    base          folder of the model that an adapter is merged into
     lowercase     whether a WordPiece tokenizer is uncased, as in `load_tokenizer`
     """
 
@@ -51,18 +51,18 @@ class ReadOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """An encoder with its head, if it has one.
+    """An encoder with its head, tokenizer and settings.
 
-    where      the folder it was read from, for messages
-    kind       a key of KINDS
-    params     by path, float32
-    labels     the classes of a head that has classes, or the names of several scores, in the order of its outputs
+    where      folder that it was read from, for messages
+    kind       head kind, a key of HEAD_KINDS
+    params     parameters by path, float32
+    labels     class names, or the names of several scores, in the order of the outputs; None: one score, or no classes
     problem    of a `sequence` model: single_label, multi_label or regression
-    activation of a regression: what its scores go through before they are given
+    activation applied to the scores of a regression
     max_length tokens that a text is cut to
-    origin     what the format it was read from says beyond that, so that writing it again loses nothing
-    task       the record of a fine-tuned run; empty for a foreign model
-    vectors    how one vector is made of a text; None where nothing says it
+    origin     other facts of the source format, which writing that format again needs
+    task       record of a fine-tuning run of ours; empty for a foreign model
+    vectors    how a text becomes one vector; None if unknown
     """
 
     where: str
@@ -80,10 +80,11 @@ class Pretrained:
 
     @property
     def pooler(self) -> bool:
+        """Whether the encoder has a pooler."""
         return "encoder/pooler/dense/kernel" in self.params
 
     def changed(self, **fields: Any) -> "Pretrained":
-        """The same model with other fields."""
+        """Return the model with these fields replaced."""
         return dataclasses.replace(self, **fields)
 
     def require_tokenizer(self) -> Tokenizer:
@@ -94,16 +95,17 @@ class Pretrained:
 
     @property
     def vector_length(self) -> int:
-        """Tokens that a text is cut to whose vector is made."""
+        """Tokens that a text is cut to before its vector is computed."""
         return (self.vectors and self.vectors.max_length) or self.max_length
 
     @property
     def outputs(self) -> int:
-        """How many numbers the head gives."""
+        """Number of outputs of the head."""
         return outputs_of(self.kind, self.labels)
 
 
 def outputs_of(kind: str, labels: tuple[str, ...] | None) -> int:
+    """Return the number of outputs of a head: one for each label, or 1 without labels."""
     return {"span": 2, "choice": 1}.get(kind, len(labels or ("",)))
 
 
@@ -114,33 +116,34 @@ def build(
     outputs: int = 1,
     pooler: bool = True,
     compute: Compute = Compute(),
-    rngs: nnx.Rngs,
+    rngs: WeightKeys,
 ) -> nnx.Module:
-    """The module of a kind of model, freshly initialised; `pooler` where the kind leaves that open."""
-    return KINDS[kind](model, outputs, pooler, compute=compute, rngs=rngs)
+    """Create the module of a head kind with new parameters; `pooler` matters where the kind may have one or not."""
+    return HEAD_KINDS[kind](model, outputs=outputs, pooler=pooler, compute=compute, rngs=rngs)
 
 
-KINDS: dict[str, Callable[..., nnx.Module]] = {
-    "encoder": lambda model, outputs, pooler, **more: EncoderModel(model, pooler=pooler, **more),
-    "masked_lm": lambda model, outputs, pooler, **more: MaskedLMModel(model, pooler=pooler, **more),
-    "pretrain": lambda model, outputs, pooler, **more: PretrainingModel(model, **more),
-    "discriminator": lambda model, outputs, pooler, **more: DiscriminatorModel(model, **more),
-    "sequence": lambda model, outputs, pooler, **more: SequenceModel(model, outputs, **more),
-    "choice": lambda model, outputs, pooler, **more: SequenceModel(model, outputs, **more),
-    "token": lambda model, outputs, pooler, **more: TokenModel(model, outputs, pooler=pooler, **more),
-    "span": lambda model, outputs, pooler, **more: TokenModel(model, outputs, pooler=pooler, **more),
+# Each takes the model, and outputs, pooler, compute and rngs by keyword.
+HEAD_KINDS: dict[str, Callable[..., nnx.Module]] = {
+    "encoder": lambda model, *, outputs, **common: EncoderModel(model, **common),
+    "masked_lm": lambda model, *, outputs, **common: MaskedLMModel(model, **common),
+    "pretrain": lambda model, *, outputs, pooler, **common: PretrainingModel(model, **common),
+    "discriminator": lambda model, *, outputs, pooler, **common: DiscriminatorModel(model, **common),
+    "sequence": lambda model, *, pooler, **common: SequenceModel(model, **common),
+    "choice": lambda model, *, pooler, **common: SequenceModel(model, **common),
+    "token": TokenModel,
+    "span": TokenModel,
 }
 
 
 def shapes_of(kind: str, model: ModelConfig, *, outputs: int = 1, pooler: bool = True) -> dict[str, Shape]:
-    """The shape of every parameter by its path; nothing is computed."""
+    """Return the shape of every parameter by its path, without computing anything."""
     module = nnx.eval_shape(lambda: build(kind, model, outputs=outputs, pooler=pooler, rngs=weight_keys(0)))
     abstract = nnx.to_pure_dict(nnx.state(module, nnx.Param))
     return {path: tuple(leaf.shape) for path, leaf in flatten(abstract).items()}
 
 
 def module_of(pretrained: Pretrained, params: Any, compute: Compute = Compute()) -> Any:
-    """The module with these parameters in it."""
+    """Return the module with these parameters, nested dicts."""
     module = nnx.eval_shape(
         lambda: build(
             pretrained.kind,
@@ -155,7 +158,10 @@ def module_of(pretrained: Pretrained, params: Any, compute: Compute = Compute())
 
 
 def encoder_params(pretrained: Pretrained) -> dict[Any, Any]:
-    """The encoder's parameters, nested. Where the family's masked LM reads through its pooler (ModernBERT), with it."""
+    """Return the encoder's parameters as nested dicts.
+
+    In ModernBERT, whose masked LM head is its pooler, the pooler is taken from that head.
+    """
     params: Any = unflatten(pretrained.params)
     encoder = params["encoder"]
     if "pooler" not in encoder and "masked_lm" in params and pretrained.model.pooler.endswith("norm"):
@@ -165,12 +171,12 @@ def encoder_params(pretrained: Pretrained) -> dict[Any, Any]:
 
 
 def as_encoder(pretrained: Pretrained) -> Pretrained:
-    """The model without its head. A pooler stays where the bare encoder has one (tanh, as in BERT)."""
-    bare = pretrained.model.pooler == "tanh"
+    """Return the model without its head. A pooler is kept if the family's bare encoder has one (tanh, as in BERT)."""
+    keeps_pooler = pretrained.model.pooler == "tanh"
     params = {
         name: value
         for name, value in pretrained.params.items()
-        if name.startswith("encoder/") and (bare or not name.startswith("encoder/pooler/"))
+        if name.startswith("encoder/") and (keeps_pooler or not name.startswith("encoder/pooler/"))
     }
     origin = pretrained.origin
     if pretrained.kind != "encoder":
@@ -180,7 +186,7 @@ def as_encoder(pretrained: Pretrained) -> Pretrained:
 
 
 def lowercases(tokenizer: Tokenizer | None) -> bool:
-    """Whether capital letters make no difference to its ids."""
+    """Return whether the tokenizer gives capital and small letters the same ids."""
     if tokenizer is None:
         return False
     upper, lower = tokenizer.ids([ALPHABET, ALPHABET.lower()])
@@ -188,10 +194,10 @@ def lowercases(tokenizer: Tokenizer | None) -> bool:
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, where: str) -> None:
-    """Raise UserError where the tokenizer and the token table were not made for each other.
+    """Raise UserError if the tokenizer and a token table of `rows` cannot belong together.
 
-    Blank entries at the end need no row. A table with some rows more is usual, and padded to a round number; a note
-    says where it is not.
+    Blank entries at the end of the vocabulary need no row. Some rows beyond the vocabulary are usual, if their number
+    is padded; a note says when it is not.
     """
     entries = tokenizer.vocab_size
     while entries > rows and not tokenizer.tokens([entries - 1])[0]:

@@ -1,7 +1,6 @@
-"""What is drawn: seeds for dropout, two for each call of a forward pass in its order, and keys for fresh weights."""
+"""Random numbers: seeds of dropout, two for each call of a forward pass, and keys of new parameters."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -12,50 +11,60 @@ SeedPair = tuple[Array, Array]  # uint32
 
 
 class DropoutSeeds:
-    """Gives each call of dropout seeds of its own.
+    """A sequence of seed pairs, one for each call of dropout, in the order of the calls.
 
-    They are numbers that a compiled step takes, not worked out in it: so what is alike in all layers is compiled once.
+    A compiled step takes the seeds as arguments. If it derived them from a key, XLA would compile each of the otherwise
+    equal layers by itself.
+
+    taken  pairs handed out
     """
 
     def __init__(self, seeds: Sequence[SeedPair]) -> None:
         self._seeds, self.taken = seeds, 0
 
     def next(self) -> SeedPair:
+        """Return the next pair."""
         self.taken += 1
         return self._seeds[self.taken - 1]
 
 
 def draw_seeds(key: Array, count: int) -> list[SeedPair]:
-    """SeedPair for so many calls."""
+    """Draw seed pairs for `count` calls of dropout."""
     bits = jax.random.bits(key, (count, 2), jnp.uint32)
     return [(bits[i, 0], bits[i, 1]) for i in range(count)]
 
 
-def microbatch_seeds(seeds: Sequence[SeedPair], part: Array) -> list[SeedPair]:
-    """Other seeds for the same calls: those of a micro-batch, by its number."""
-    return [(first, mix(second, part.astype(jnp.uint32))) for first, second in seeds]
+def microbatch_seeds(seeds: Sequence[SeedPair], index: Array) -> list[SeedPair]:
+    """Derive the seed pairs of micro-batch `index` from those of the step."""
+    return [(first, murmur_mix(second, index.astype(jnp.uint32))) for first, second in seeds]
 
 
-def mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "..."]:
-    """The end of MurmurHash3, by Appleby, salted half-way: each bit of the result depends on each of both."""
+def murmur_mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "..."]:
+    """Return MurmurHash3's finalizer (Appleby), salted half-way: each bit depends on all bits of `x` and `salt`."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B) ^ salt
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
 
 
-def weight_keys(seed: Array | int) -> nnx.Rngs:
-    """Keys for the parameters of a module, of a seed or a key: those that nnx.Rngs gives, one after another.
+class CountedKeys:
+    """The keys that `nnx.Rngs` gives, counted by a Python number.
 
-    They are counted by a number. NNX counts by an array: under a trace each parameter then takes the longer, the more
-    came before, a large model's two seconds.
+    NNX counts by an array. While tracing, each key then takes longer than the one before: two seconds for the
+    parameters of a large model.
     """
-    return cast(nnx.Rngs, _Keys(jax.random.key(seed) if isinstance(seed, int) else seed))
 
-
-class _Keys:
     def __init__(self, key: Array) -> None:
-        self._key, self._given = key, 0
+        self._key, self._count = key, 0
 
     def params(self) -> Array:
-        self._given += 1
-        return jax.random.fold_in(self._key, jnp.uint32(self._given - 1))
+        """Return the key of the next parameter."""
+        self._count += 1
+        return jax.random.fold_in(self._key, jnp.uint32(self._count - 1))
+
+
+WeightKeys = CountedKeys | nnx.Rngs
+
+
+def weight_keys(seed: Array | int) -> CountedKeys:
+    """Return the keys of a module's parameters, from a seed or a key."""
+    return CountedKeys(jax.random.key(seed) if isinstance(seed, int) else seed)

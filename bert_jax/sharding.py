@@ -1,8 +1,7 @@
-"""Device mesh and the one table of rules that lays arrays over it.
+"""The device mesh, and the rules by which arrays are split over it.
 
-Parameters carry the names of their axes ("embed", "mlp", ...) as metadata; RULES says which mesh axis each name is
-split over. The sizes of the mesh are the strategy: (8, 1, 1) replicates, (1, 8, 1) shards fully, (1, 1, 8) is tensor
-parallel.
+Parameters carry the names of their axes ("embed", "mlp", ...) as metadata; RULES maps each name to mesh axes. The sizes
+of the mesh are the strategy: (8, 1, 1) is data parallel, (1, 8, 1) fully sharded, (1, 1, 8) tensor parallel.
 """
 
 import math
@@ -30,7 +29,10 @@ Axes = tuple[str | None, ...]
 
 
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
-    """A mesh of the given sizes; `data` -1 takes what fsdp and tensor leave of the devices."""
+    """Make a mesh of the sizes in `config`; `data` -1 takes the devices that fsdp and tensor leave.
+
+    Raises UserError for sizes that do not fit the devices.
+    """
     devices = jax.devices() if devices is None else devices
     shape = (config.data, config.fsdp, config.tensor)
     if config.fsdp < 1 or config.tensor < 1 or (config.data < 1 and config.data != -1):
@@ -48,17 +50,18 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
             f"{agreeing(len(devices), 'is', 'are')} {len(devices)}. "
             "Make an axis smaller, or start on more devices"
         )
-    used = np.array(devices[: math.prod(shape)]).reshape(shape)
-    return Mesh(used, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+    return Mesh(
+        np.array(devices[: math.prod(shape)]).reshape(shape), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES)
+    )
 
 
 def batch_shards(mesh: Mesh) -> int:
-    """Over how many shards the rows of a batch are split."""
+    """Return the number of shards that the rows of a batch are split into."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
-    """Raises UserError where the batch does not divide over the micro-batches and the mesh."""
+    """Raise UserError if the batch does not divide over the micro-batches and the mesh."""
     shards = batch_shards(mesh) * accumulate
     if batch_size < 1 or accumulate < 1:
         raise UserError(f"batch_size {batch_size} and accumulate {accumulate} must be positive")
@@ -71,7 +74,7 @@ def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
 
 
 def check_heads(heads: int, mesh: Mesh) -> None:
-    """Raises UserError where attention heads would be cut in two."""
+    """Raise UserError if attention heads do not divide over the mesh."""
     if heads % mesh.shape["tensor"]:
         raise UserError(
             f"{counted(heads, 'attention head')} {agreeing(heads, 'does', 'do')} not divide over tensor "
@@ -80,21 +83,21 @@ def check_heads(heads: int, mesh: Mesh) -> None:
 
 
 def partition_spec(axes: Axes) -> PartitionSpec:
-    """Axis names to mesh axes, by RULES."""
+    """Map axis names to mesh axes, by RULES."""
     return PartitionSpec(*(RULES[name] if name else None for name in axes))
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Pins the layout of an activation; nothing happens where no mesh is in scope."""
+    """Fix the layout of an activation. Without a mesh in scope, return `x` as it is."""
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(axes))
 
 
 def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:
-    """One NamedSharding a parameter, as a plain nested dict, from the `axes` each was created with.
+    """Return a NamedSharding for each parameter, as nested dicts, from the `axes` in its metadata.
 
-    Raises UserError for every dimension that does not divide: XLA would replicate it without a word.
+    Raises UserError that names every dimension that does not divide: XLA would silently replicate it.
     """
     problems: list[str] = []
 
@@ -116,9 +119,10 @@ def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of an array of which each device holds a copy."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows of a batch over data and fsdp; every other axis whole."""
+    """Return the sharding of a batch: rows over data and fsdp, other axes not split."""
     return NamedSharding(mesh, partition_spec(("batch",)))

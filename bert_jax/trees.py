@@ -1,4 +1,4 @@
-"""Parameters as nested dicts, as the modules hold them, and by path, as files hold them."""
+"""Parameters as nested dicts, the form of modules, and by path, the form of files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +18,12 @@ def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[Any, Any]:
-    """Return nested dicts from leaves by path; a step of digits becomes an int."""
+    """Return nested dicts from leaves by path; a part of a path that is all digits becomes an int."""
     tree: dict[Any, Any] = {}
     for path, value in flat.items():
-        *steps, last = (int(step) if step.isdigit() else step for step in path.split("/"))
+        *parts, last = (int(part) if part.isdigit() else part for part in path.split("/"))
         node = tree
-        for step in steps:
-            node = node.setdefault(step, {})
+        for part in parts:
+            node = node.setdefault(part, {})
         node[last] = value
     return tree

@@ -1,23 +1,27 @@
-"""Fixtures that several packages' tests share. The environment is set before JAX is first imported."""
+"""The environment of all tests, set before JAX is first imported, and fixtures that several packages' tests share."""
 
 import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # so that one process can build any small mesh
-# Compiles in a fifth of the time: without optimisation, and by the older of XLA's two code generators.
+# Compile in a fifth of the time: without optimisation, and with the older of XLA's two code generators.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ["BERT_JAX_CACHE"] = ""  # nothing of the tests among the user's files; those of the cache name a folder
+os.environ["BERT_JAX_CACHE"] = ""  # no cache among the user's files; tests of the cache name a folder
+
+# Annotations, shapes included, are checked at run time.
+install_import_hook(["bert_jax.model", "bert_jax.tasks", "bert_jax.random_bits"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real text, GLUE files and vocabularies: $BERT_JAX_TEST_DATA, or shared/data beside the checkout."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("BERT_JAX_TEST_DATA", beside))
+    """The folder of real text, GLUE files and vocabularies: $BERT_JAX_TEST_DATA, or shared/data beside the checkout."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("BERT_JAX_TEST_DATA", default))
     if not folder.is_dir():
         pytest.skip(f"no real test data at {folder}; set BERT_JAX_TEST_DATA")
     return folder

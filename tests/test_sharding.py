@@ -22,21 +22,21 @@ def program(mesh: MeshConfig) -> Program:
 
 @pytest.fixture(scope="module")
 def start() -> dict:
-    """Fresh parameters, on the host, so that each mesh need not draw them."""
+    """New parameters on the host, so that they are drawn once for all meshes."""
     return jax.device_get(program(MeshConfig(1)).init().params)
 
 
 def run(program: Program, params: dict) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """The numbers of each step, with dropout, and those of an evaluation after the last."""
+    """Return the metrics of each step, with dropout, and the sums of an evaluation after the last."""
     state = begin(program, params)
-    numbers = []
+    metrics = []
     for step in range(STEPS):
         batch = program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=step))
-        state, metrics = program.step(state, batch)
-        numbers.append(metrics)
+        state, means = program.step(state, batch)
+        metrics.append(means)
     assert shardings(state) == shardings(program.state)
     sums, _ = program.sums(state.params, program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=99)))
-    return jax.tree.map(float, (numbers, sums))
+    return jax.tree.map(float, (metrics, sums))
 
 
 def shardings(tree):
@@ -49,23 +49,23 @@ def on_one_device(start):
 
 
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 2)], ids=str)
-def test_every_mesh_gives_the_losses_of_one_device_with_dropout(sizes, start, on_one_device):
-    (numbers, sums), (expected, expected_sums) = run(program(MeshConfig(*sizes)), start), on_one_device
-    for found, wanted in zip([*numbers, sums], [*expected, expected_sums], strict=True):
-        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+def test_losses_with_dropout_are_the_same_on_every_mesh(sizes, start, on_one_device):
+    (metrics, sums), (expected, expected_sums) = run(program(MeshConfig(*sizes)), start), on_one_device
+    for values, references in zip([*metrics, sums], [*expected, expected_sums], strict=True):
+        assert values == pytest.approx(references, rel=1e-5, abs=1e-5)
     assert expected[0]["loss"] != expected[1]["loss"]
 
 
-def test_a_fresh_state_is_the_same_on_every_mesh(start):
+def test_initial_state_is_the_same_on_every_mesh(start):
     sharded = program(MeshConfig(2, 2, 2))
     state = sharded.init()
     assert shardings(state) == shardings(sharded.state)
     assert int(state.step) == 0
-    for here, there in zip(jax.tree.leaves(state.params), jax.tree.leaves(start), strict=True):
-        np.testing.assert_allclose(here, there, atol=1e-7)
+    for sharded_leaf, leaf in zip(jax.tree.leaves(state.params), jax.tree.leaves(start), strict=True):
+        np.testing.assert_allclose(sharded_leaf, leaf, atol=1e-7)
 
 
-def test_parameters_and_their_moments_lie_as_the_rules_say():
+def test_parameters_and_their_moments_are_sharded_by_the_rules():
     state = program(MeshConfig(2, 2, 2)).state
     block = state.params["encoder"]["blocks"][0]
     assert block["attention"]["query"]["kernel"].sharding.spec == PartitionSpec("fsdp", "tensor")
@@ -82,23 +82,23 @@ def test_parameters_and_their_moments_lie_as_the_rules_say():
     assert {leaf.shape: leaf.sharding.spec for leaf in moments} == by_shape
 
 
-def test_a_device_holds_its_share_only(start):
+def test_each_device_holds_one_shard_of_a_parameter(start):
     placed = program(MeshConfig(1, 2, 4)).place_params(start)
     tokens = placed["encoder"]["embeddings"]["tokens"]
     assert {shard.data.shape for shard in tokens.addressable_shards} == {(128 // 4, EVEN.width // 2)}
 
 
-def test_a_dimension_that_does_not_divide_is_named_with_its_parameter():
+def test_dimensions_that_do_not_divide_are_refused_by_name():
     with pytest.raises(UserError) as error:
         program(MeshConfig(1, 1, 3))
-    text = str(error.value)
-    assert "encoder/blocks/0/attention/query/kernel (16, 16): 16 over tensor 3" in text and "\n" not in text
-    assert "encoder/embeddings/tokens (128, 16): 128 over tensor 3" in text
-    assert "mlp" not in text  # 24 over 3 is fine
+    message = str(error.value)
+    assert "encoder/blocks/0/attention/query/kernel (16, 16): 16 over tensor 3" in message and "\n" not in message
+    assert "encoder/embeddings/tokens (128, 16): 128 over tensor 3" in message
+    assert "mlp" not in message  # 24 divides over 3
 
 
 @pytest.mark.parametrize(
-    ("sizes", "says"),
+    ("sizes", "message"),
     [
         ((9, 1, 1), r"mesh 9 x 1 x 1 needs 9 devices; here are 8"),
         ((-1, 3, 1), r"8 devices do not divide over fsdp 3 x tensor 1"),
@@ -107,19 +107,19 @@ def test_a_dimension_that_does_not_divide_is_named_with_its_parameter():
         ((1, 0, 1), r"sizes must be positive"),
     ],
 )
-def test_a_mesh_that_cannot_be_is_refused(sizes, says):
-    with pytest.raises(UserError, match=says):
+def test_impossible_meshes_are_refused(sizes, message):
+    with pytest.raises(UserError, match=message):
         make_mesh(MeshConfig(*sizes))
 
 
-def test_data_takes_the_devices_that_are_left():
+def test_data_axis_of_minus_one_takes_the_remaining_devices():
     assert dict(make_mesh(MeshConfig(-1, 2, 2)).shape) == {"data": 2, "fsdp": 2, "tensor": 2}
     assert dict(make_mesh(MeshConfig()).shape) == {"data": 8, "fsdp": 1, "tensor": 1}
     assert dict(make_mesh(MeshConfig(1)).shape) == {"data": 1, "fsdp": 1, "tensor": 1}
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "accumulate", "says"),
+    ("batch_size", "accumulate", "message"),
     [
         (250, 1, r"batch_size 250 does not divide over 8 batch shards \(data 2 x fsdp 4\). Use 248 or 256"),
         (24, 2, r"does not divide over 8 batch shards \(data 2 x fsdp 4\) x 2 micro-batches. Use 16 or 32"),
@@ -128,23 +128,23 @@ def test_data_takes_the_devices_that_are_left():
         (8, 0, r"must be positive"),
     ],
 )
-def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_does(batch_size, accumulate, says):
-    with pytest.raises(UserError, match=says):
+def test_batch_sizes_that_do_not_divide_are_refused_with_the_nearest_ones(batch_size, accumulate, message):
+    with pytest.raises(UserError, match=message):
         check_batch_size(batch_size, accumulate, make_mesh(MeshConfig(2, 4, 1)))
     check_batch_size(16, 2, make_mesh(MeshConfig(2, 4, 1)))
 
 
-def test_an_activation_is_pinned_only_where_there_is_a_mesh():
+def test_constrain_needs_a_mesh_in_scope():
     x = np.ones((8, 3), np.float32)
     assert constrain(x, "batch", None) is x
     assert partition_spec(("batch", None)) == PartitionSpec(("data", "fsdp"), None)
     mesh = make_mesh(MeshConfig(2, 2, 2))
     with jax.set_mesh(mesh):
-        pinned = jax.jit(lambda x: constrain(x, "batch", None))(x)
-    assert {shard.data.shape for shard in pinned.addressable_shards} == {(2, 3)}
+        constrained = jax.jit(lambda x: constrain(x, "batch", None))(x)
+    assert {shard.data.shape for shard in constrained.addressable_shards} == {(2, 3)}
 
 
-def test_heads_are_not_cut_in_two():
+def test_heads_that_do_not_divide_over_the_mesh_are_refused():
     mesh = make_mesh(MeshConfig(data=1, tensor=8))
     with pytest.raises(UserError, match="12 attention heads do not divide over tensor 8"):
         check_heads(12, mesh)

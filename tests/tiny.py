@@ -1,4 +1,4 @@
-"""Models and batches of odd sizes, small enough to compile in seconds, that several packages' tests share."""
+"""Small models and batches of odd sizes that several packages' tests share. They compile in seconds."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.train.program import Params, Program, TrainState
 
 TINY = ModelConfig(vocab_size=37, width=12, depth=2, heads=2, mlp_width=20, max_length=17)
-EVEN = ModelConfig(vocab_size=37, width=16, depth=1, heads=2, mlp_width=24, max_length=17)  # divides over eight devices
+EVEN = ModelConfig(vocab_size=37, width=16, depth=1, heads=2, mlp_width=24, max_length=17)  # divides over 8 devices
 ROBERTA = ModelConfig(
     vocab_size=37, width=12, depth=2, heads=2, mlp_width=20, max_length=17, segments=1, first_position=2
 )
@@ -32,7 +32,7 @@ MODERNBERT = ModelConfig(
 
 
 def pretraining_batch(rows: int = 3, length: int = 7, predictions: int = 4, *, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return a batch of bert_jax.data.pretraining.stream: unequal lengths and masked counts, one row with none."""
+    """Return a random pre-training batch: unequal lengths and masked counts, and no masked token in the last row."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(predictions, length + 1, rows, np.int32)
     counts = rng.integers(1, predictions + 1, rows, np.int32)
@@ -52,6 +52,6 @@ def pretraining_batch(rows: int = 3, length: int = 7, predictions: int = 4, *, s
 
 
 def begin(program: Program, params: Params) -> TrainState:
-    """The state before the first step, from parameters that are on the host: no compilation."""
+    """Return the initial state of a run from parameters on the host, without compiling anything."""
     state = TrainState(np.int32(0), params, program.optimizer.init(params))
     return jax.tree.map(lambda value, to: jax.device_put(value, to.sharding), state, program.state)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.pretrained import Pretrained, module_of
 from bert_jax.trees import unflatten
 
@@ -51,7 +52,7 @@ def model_outputs(
     params = unflatten(pretrained.params)
 
     def encode(params: Any) -> jax.Array:
-        return module_of(pretrained, params).encoder(tokens, segments, mask)
+        return module_of(pretrained, params).encoder(EncoderInput.from_mask(tokens, segments, mask))
 
     def apply_head(params: Any, hidden: jax.Array) -> dict[str, jax.Array]:
         return head_outputs(pretrained, module_of(pretrained, params), hidden, jnp.asarray(mask))

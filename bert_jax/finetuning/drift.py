@@ -15,7 +15,8 @@ from jax import Array
 from bert_jax.config import ModelConfig
 from bert_jax.data.batches import prediction_batches
 from bert_jax.data.encoded import Encoded, pick_rows
-from bert_jax.model.encoder import Encoder, masks
+from bert_jax.model.encoder import Encoder
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.random_bits import weight_keys
 from bert_jax.train.program import Params
 
@@ -57,9 +58,9 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
     middle = None  # about the mean of the states: sums of squares far from it would lose digits
     for row_ids, batch in prediction_batches(rows, DRIFT_BATCH_ROWS, DRIFT_SHAPES):
         tokens, length, segment_b = (jnp.asarray(batch[name]) for name in ("tokens", "length", "segment_b"))
-        segments, mask = masks(tokens, length, segment_b)
-        x, y = (states(params, tokens, segments, mask) for params in (old, new))  # layers B L D
-        mask &= (np.arange(len(mask)) < len(row_ids))[:, None]  # the remaining rows are padding
+        inputs = EncoderInput.from_lengths(tokens, length, segment_b)
+        x, y = (states(params, inputs) for params in (old, new))  # layers B L D
+        mask = inputs.mask & (np.arange(len(tokens)) < len(row_ids))[:, None]  # the remaining rows are padding
         middle = _mean(x, mask) if middle is None else middle
         added = jax.tree.map(lambda part: np.asarray(part, np.float64), _sums(x, y, mask, middle))
         sums = added if sums is None else jax.tree.map(np.add, sums, added)
@@ -71,16 +72,16 @@ def measure_drift(config: ModelConfig, before: Params, after: Params, encoded: E
 
 
 @functools.cache
-def _states_of(config: ModelConfig) -> Callable[[Params, Array, Array, Array], Array]:
-    """Return a function of parameters, tokens, segments and mask that gives the states of all layers (layers B L D).
+def _states_of(config: ModelConfig) -> Callable[[Params, EncoderInput], Array]:
+    """Return a function of parameters and inputs that gives the states of all layers (layers B L D).
 
     It is compiled once for all runs.
     """
     graph = nnx.graphdef(nnx.eval_shape(lambda: Encoder(config, pooler=False, rngs=weight_keys(0))))
 
     @jax.jit
-    def states(params: Params, tokens: Array, segments: Array, mask: Array) -> Array:
-        return jnp.stack(list(nnx.merge(graph, params).states(tokens, segments, mask))).astype(jnp.float32)
+    def states(params: Params, inputs: EncoderInput) -> Array:
+        return jnp.stack(nnx.merge(graph, params).states(inputs)).astype(jnp.float32)
 
     return states
 

@@ -24,7 +24,7 @@ from bert_jax.finetuning.shares import places_of_share, take_share
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.finetuning.trained_on import write_trained_on
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import summary_reads
+from bert_jax.model.encoder import summary_queries
 from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.finetune import FinetuneConfig
@@ -161,7 +161,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
         start=functools.partial(first_state, program, config, prepared.pretrained),
         evaluation=Evaluation("dev", scoring.score, "main"),
-        flops_per_row=training_flops(model, config.length, reads=_reads(data, model)),
+        flops_per_row=training_flops(model, config.length, queries=_queries(data, model)),
         title=f"{config.task} {planned.name}",
         advice=_advice(config, batch_shards(program.mesh)),
     )
@@ -216,9 +216,9 @@ def _with_report_and_best_alone(run: RunFolder, prepared: SharedInputs, scoring:
     return run
 
 
-def _reads(data: TaskData, model: ModelConfig) -> int | None:
+def _queries(data: TaskData, model: ModelConfig) -> int | None:
     """For how many tokens the last block answers; None where it is for all."""
-    return summary_reads(model) if data.kind in ("sequence", "choice") else None
+    return summary_queries(model) if data.kind in ("sequence", "choice") else None
 
 
 def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:

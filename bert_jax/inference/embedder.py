@@ -156,7 +156,7 @@ def load_embedder(
 ) -> Embedder:
     """Load the encoder at `path`: a run folder, one of its checkpoints, a foreign folder, or the ONNX of an encoder.
 
-    pooling     replaces the model's own: a key of `bert_jax.model.vectors.POOLINGS`, or several, concatenated
+    pooling     replaces the model's own: a key of `bert_jax.model.pooling.POOLINGS`, or several, concatenated
     normalize   scale vectors to length 1, even if the model does not
     max_length  tokens that a text is cut to, in place of the model's own limit
     """

@@ -1,6 +1,13 @@
 """The encoder and its heads.
 
-Dimensions: `B` sequences, `L` tokens a sequence, `D` width, `N` heads, `H` head size, `F` MLP width, `V` vocabulary
-(padded), `P` masked positions a sequence, `C` classes. `mask` is True where there is a token. `seeds=None` means no
-dropout. Parameters are float32; `dtype` is what the matrix products run in; normalisation and softmax stay in float32.
+Dimensions in the shapes of this package:
+
+B  sequences (rows) of a batch    L  tokens of a sequence, keys of attention    Q  queries of attention
+D  width of the encoder           N  attention heads                            H  size of a head
+F  width of the MLP               V  vocabulary, padded                         E  width of the embedding tables
+P  masked positions of a sequence C  outputs of a head: classes or scores       W  entries of a text's vector
+T  tokens of all sequences, B x L I  inputs of a dense layer                    O  outputs of a dense layer
+
+`mask` is True where there is a token. `seeds=None` means no dropout. Parameters are float32; `Compute.dtype` is that of
+matrix products and of the activations between them; norms and softmax are computed in float32.
 """

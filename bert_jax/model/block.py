@@ -1,25 +1,26 @@
-"""One layer of the encoder: attention, then an MLP, each added to what came in.
+"""One layer of the encoder: self-attention, then an MLP, each with a residual connection.
 
-A block sees all tokens, and answers for all of them, or for so many first ones as `reads` says.
+With `queries`, a block computes the output of the first `queries` tokens only; keys and values are those of all tokens.
 """
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.attention import SelfAttention
 from bert_jax.model.compute import Compute
-from bert_jax.model.dropout import dropout
+from bert_jax.model.encoder_input import KeyInterval
 from bert_jax.model.layers import identity, layer_norm
 from bert_jax.model.mlp import MLPS
+from bert_jax.model.ops import dropout
 from bert_jax.model.positions import Rotation
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 
 class PostNormBlock(nnx.Module):
-    """Normalised after each addition. Vaswani et al. 2017, 3.1."""
+    """A block that normalises after each addition. Vaswani et al. 2017, 3.1."""
 
-    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: WeightKeys) -> None:
         self.rate = config.dropout
         self.attention = SelfAttention(config, compute=compute, rngs=rngs)
         self.attention_norm = layer_norm(config, rngs)
@@ -29,23 +30,23 @@ class PostNormBlock(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "B L D"],
-        mask: Bool[Array, "B 1 #L L"],
+        keys: KeyInterval,
         rotation: Rotation | None = None,
         seeds: DropoutSeeds | None = None,
-        reads: int | None = None,
+        queries: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(x, mask, rotation, seeds, reads)
-        x = self.attention_norm(x[:, :reads] + dropout(attended, self.rate, seeds)).astype(x.dtype)
+        attended = self.attention(x, keys, rotation, seeds, queries)
+        x = self.attention_norm(x[:, :queries] + dropout(attended, self.rate, seeds)).astype(x.dtype)
         return self.mlp_norm(x + dropout(self.mlp(x), self.rate, seeds)).astype(x.dtype)
 
 
 class PreNormBlock(nnx.Module):
-    """Normalised before attention and MLP, so that the sum runs through untouched. Xiong et al. 2020.
+    """A block that normalises the inputs of attention and MLP, not their sum. Xiong et al. 2020.
 
-    The first block takes the embeddings as they are: they are normalised already. Warner et al. 2024 (ModernBERT).
+    The first block has no norm before attention, since the embeddings are normalised. Warner et al. 2024 (ModernBERT).
     """
 
-    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: WeightKeys) -> None:
         self.rate = config.dropout
         self.attention_norm = layer_norm(config, rngs) if index else identity
         self.attention = SelfAttention(config, compute=compute, rngs=rngs)
@@ -55,13 +56,13 @@ class PreNormBlock(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "B L D"],
-        mask: Bool[Array, "B 1 #L L"],
+        keys: KeyInterval,
         rotation: Rotation | None = None,
         seeds: DropoutSeeds | None = None,
-        reads: int | None = None,
+        queries: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(self.attention_norm(x).astype(x.dtype), mask, rotation, seeds, reads)
-        x = x[:, :reads] + dropout(attended, self.rate, seeds)
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), keys, rotation, seeds, queries)
+        x = x[:, :queries] + dropout(attended, self.rate, seeds)
         return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, seeds)
 
 

@@ -1,4 +1,4 @@
-"""Settings of the computation that leave the model and its parameters as they are."""
+"""Settings of how a model is computed. They change neither its parameters nor, up to rounding, its outputs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How a model is computed. Any value gives the same function, up to rounding, of the same parameters.
+    """How a model is computed.
 
     dtype      of matrix products and activations; parameters, norms and softmax are float32
     attention  a key of `bert_jax.model.attention.ATTENTIONS`

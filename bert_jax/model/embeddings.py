@@ -1,41 +1,37 @@
-"""Token, segment and position tables, added and normalised. Devlin et al. 2018, figure 2."""
+"""The sum of token, segment and position embeddings, normalised. Devlin et al. 2018, figure 2."""
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.dropout import dropout
-from bert_jax.model.layers import identity, layer_norm, linear, table
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.model.encoder_input import EncoderInput
+from bert_jax.model.layers import dense, identity, layer_norm, table
+from bert_jax.model.ops import dropout
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 
 class Embeddings(nnx.Module):
-    """Tables that a family does not have are not there: positions where attention turns, segments where none are."""
+    """Embedding tables; no position table where positions are rotary, no segment table where the family has none."""
 
-    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
         self.dtype, self.rate, self.first_position = compute.dtype, config.dropout, config.first_position
         self.tokens = table(config, config.padded_vocab_size, "vocab", rngs, used=config.vocab_size)
         self.positions = table(config, config.position_rows, None, rngs) if config.position_rows else None
         self.segments = table(config, config.segments, None, rngs) if config.segments else None
         self.norm = layer_norm(config, rngs, config.table_width)
-        narrow = config.table_width != config.width
         shape = (config.table_width, config.width)
-        self.project = linear(config, shape, (None, "embed"), compute.dtype, rngs) if narrow else identity
+        is_narrow = config.table_width != config.width
+        self.project = dense(config, shape, (None, "embed"), compute=compute, rngs=rngs) if is_narrow else identity
 
-    def __call__(
-        self,
-        tokens: Int[Array, "B L"],
-        segments: Int[Array, "B L"],
-        seeds: DropoutSeeds | None = None,
-        first: Int[Array, "B L"] | None = None,
-    ) -> Float[Array, "B L D"]:
-        """`first` is the place that positions are counted from, 0 where there is none."""
-        x = jnp.take(self.tokens[...], tokens, axis=0, mode="clip")
+    def __call__(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> Float[Array, "B L D"]:
+        """Return the embeddings; positions count from the first key that a token sees."""
+        x = jnp.take(self.tokens[...], inputs.tokens, axis=0, mode="clip")  # B L E
         if self.segments is not None:
-            x += jnp.take(self.segments[...], segments, axis=0, mode="clip")
+            x += jnp.take(self.segments[...], inputs.segments, axis=0, mode="clip")
         if self.positions is not None:
-            rows = self.positions[...][self.first_position : self.first_position + tokens.shape[1]]  # L D
-            x += rows if first is None else jnp.take(rows, jnp.arange(len(rows)) - first, axis=0, mode="clip")
+            rows = self.positions[...][self.first_position : self.first_position + inputs.tokens.shape[1]]  # L E
+            start = inputs.keys.start
+            x += rows if start is None else jnp.take(rows, jnp.arange(len(rows)) - start, axis=0, mode="clip")
         return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, seeds))

@@ -1,106 +1,68 @@
-"""Linear, LayerNorm and embedding tables with named axes, and activations."""
+"""Dense layers, LayerNorm and embedding tables whose axes have names for the mesh, and activations."""
 
-import functools
-import math
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
+from bert_jax.model import ops
+from bert_jax.model.compute import Compute
+from bert_jax.random_bits import WeightKeys
 
 
-def linear(
+class Dense(nnx.Linear):
+    """A dense layer, computed in `dtype`."""
+
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:  # type: ignore[override]  # no out_sharding
+        y = ops.matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+
+
+def dense(
     config: ModelConfig,
     shape: tuple[int, int],
     axes: tuple[str | None, str | None],
-    dtype: DTypeLike,
-    rngs: nnx.Rngs,
     *,
+    compute: Compute,
+    rngs: WeightKeys,
     bias: bool = True,
-) -> nnx.Linear:
-    """A dense layer; `axes` names its input and output for the mesh. The bias follows the output."""
-    return nnx.Linear(
+) -> Dense:
+    """Create a dense layer; `axes` names its input and output for the mesh. The bias is split as the output is."""
+    return Dense(
         *shape,
         use_bias=bias,
-        dtype=dtype,
-        dot_general=lambda x, kernel, *_, **__: _multiply(x, kernel),
+        dtype=compute.dtype,
         kernel_init=truncated_normal(config),
         kernel_metadata={"axes": axes},
         bias_metadata={"axes": (axes[1] if axes[1] != "embed" else None,)},
-        rngs=rngs,
+        rngs=cast(nnx.Rngs, rngs),
     )
 
 
-@jax.custom_vjp
-def _multiply(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    return x @ kernel
-
-
-def _multiply_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (x, kernel)
-
-
-def _multiply_backward(kept: tuple[Array, Array], dy: Float[Array, "*B O"]) -> tuple[Array, Array]:
-    """The kernel's gradient as a plain product. JAX has its transpose, for which XLA on a CPU first copies `dy`."""
-    x, kernel = kept
-    rows = tuple(range(x.ndim - 1))
-    return dy @ kernel.T, jax.lax.dot_general(x, dy, ((rows, rows), ((), ())))
-
-
-_multiply.defvjp(_multiply_forward, _multiply_backward)
-
-
 class LayerNorm(nnx.LayerNorm):
-    """Ba et al. 2016, over the last axis, in float32 whatever comes in. NNX's own keeps more for its gradient."""
+    """LayerNorm over the last axis, computed in float32 and returned as float32. Ba et al. 2016."""
 
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:  # type: ignore[override]  # it takes no mask
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:  # type: ignore[override]  # no mask
         assert self.scale is not None
         scale = self.scale[...]
         bias = self.bias[...] if self.bias is not None else jnp.zeros_like(scale)
-        return _normalise(x.astype(jnp.float32), scale, bias, self.epsilon)
+        return ops.norm(x.astype(jnp.float32), scale, bias, self.epsilon)
 
 
-def layer_norm(config: ModelConfig, rngs: nnx.Rngs, width: int | None = None) -> LayerNorm:
-    """Over `width`: the model's own where not said."""
-    return LayerNorm(width or config.width, epsilon=config.norm_epsilon, use_bias=config.bias, rngs=rngs)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normalise(
-    x: Float[Array, "*B D"], scale: Float[Array, " D"], bias: Float[Array, " D"], epsilon: float
-) -> Float[Array, "*B D"]:
-    return _normalise_forward(x, scale, bias, epsilon)[0]
-
-
-def _normalise_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, tuple[Array, ...]]:
-    mean = x.mean(axis=-1, keepdims=True)
-    inverse = jax.lax.rsqrt(jnp.square(x - mean).mean(axis=-1, keepdims=True) + epsilon)
-    return (x - mean) * inverse * scale + bias, (x, mean, inverse, scale)
-
-
-def _normalise_backward(
-    epsilon: float, kept: tuple[Array, ...], dy: Float[Array, "*B D"]
-) -> tuple[Array, Array, Array]:
-    """From `x` and two numbers a token, of which the rest is worked out again."""
-    x, mean, inverse, scale = kept
-    unit, scaled = (x - mean) * inverse, dy * scale
-    along = unit * (scaled * unit).mean(axis=-1, keepdims=True)
-    dx = inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - along)
-    rows = tuple(range(x.ndim - 1))
-    return dx, (dy * unit).sum(axis=rows), dy.sum(axis=rows)
-
-
-_normalise.defvjp(_normalise_forward, _normalise_backward)
+def layer_norm(config: ModelConfig, rngs: WeightKeys, width: int | None = None) -> LayerNorm:
+    """Create a LayerNorm over `width` entries (default: `config.width`)."""
+    width = width or config.width
+    return LayerNorm(width, epsilon=config.norm_epsilon, use_bias=config.bias, rngs=cast(nnx.Rngs, rngs))
 
 
 def table(
-    config: ModelConfig, rows: int, axis: str | None, rngs: nnx.Rngs, *, used: int | None = None
+    config: ModelConfig, rows: int, axis: str | None, rngs: WeightKeys, *, used: int | None = None
 ) -> nnx.Param[Array]:
-    """An embedding table of `rows`; those after the first `used` are padding, and zero."""
+    """Create an embedding table, rows x E. Rows from `used` on are padding, and zero."""
     value = truncated_normal(config)(rngs.params(), (rows, config.table_width), jnp.float32)
     if used is not None:
         value = jnp.where(jnp.arange(rows)[:, None] < used, value, 0.0)
@@ -108,37 +70,20 @@ def table(
 
 
 def truncated_normal(config: ModelConfig) -> jax.nn.initializers.Initializer:
-    """Normal of deviation `initializer_range`, cut at two deviations, as google-research/bert starts all weights."""
+    """Return the initializer of google-research/bert: a normal distribution of standard deviation
+    `config.initializer_range`, truncated at two standard deviations.
+    """
     return jax.nn.initializers.truncated_normal(config.initializer_range)
 
 
-@jax.custom_vjp
-def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Hendrycks & Gimpel 2016, exact. By erf, which XLA computes in one pass; jax.nn.gelu goes by erfc, in three."""
-    return x * _normal_share(x)
-
-
-def _gelu_backward(x: Float[Array, "..."], dy: Float[Array, "..."]) -> tuple[Array]:
-    """From `x` alone: to work its share out again costs less than to write it down and read it."""
-    density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
-    return (dy * (_normal_share(x) + x * density),)
-
-
-gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
-
-
-def _normal_share(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """How much of the standard normal distribution lies below `x`."""
-    return 0.5 * (1.0 + jax.lax.erf(x * 0.5**0.5))
-
-
 def identity(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return `x`: a layer that is absent."""
     return x
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": gelu,
-    "gelu_tanh": jax.nn.gelu,  # approximate, as the first GPT computed it
+    "gelu": ops.gelu,
+    "gelu_tanh": jax.nn.gelu,  # the tanh approximation, as in GPT
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
     "tanh": jnp.tanh,

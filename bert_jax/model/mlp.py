@@ -1,4 +1,4 @@
-"""What a block does to each position by itself: a plain MLP, or a gated one."""
+"""The MLP of a block, which acts on each token separately."""
 
 import functools
 
@@ -6,44 +6,39 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
+from bert_jax.model import ops
 from bert_jax.model.compute import Compute
-from bert_jax.model.layers import ACTIVATIONS, linear
+from bert_jax.model.layers import ACTIVATIONS, dense
+from bert_jax.random_bits import WeightKeys
 
 
 class PlainMLP(nnx.Module):
-    """Width to MLP width and back, the activation between. Vaswani et al. 2017, 3.3."""
+    """Two dense layers with an activation between them. Vaswani et al. 2017, 3.3."""
 
-    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
-        dense = functools.partial(linear, config, dtype=compute.dtype, rngs=rngs, bias=config.bias)
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
+        layer = functools.partial(dense, config, compute=compute, rngs=rngs, bias=config.bias)
         self.activation = ACTIVATIONS[config.activation]
-        self.up = dense((config.width, config.mlp_width), ("embed", "mlp"))
-        self.down = dense((config.mlp_width, config.width), ("mlp", "embed"))
+        self.up = layer((config.width, config.mlp_width), ("embed", "mlp"))
+        self.down = layer((config.mlp_width, config.width), ("mlp", "embed"))
 
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        rows = _rows(x)
-        return self.down(self.activation(self.up(rows))).reshape(x.shape)
+    @ops.by_token
+    def __call__(self, x: Float[Array, "T D"]) -> Float[Array, "T D"]:
+        return self.down(self.activation(self.up(x)))
 
 
 class GatedMLP(nnx.Module):
-    """The activated half times the other half; GeGLU where the activation is GELU. Shazeer 2020."""
+    """An MLP whose activations are multiplied by a gate; GeGLU if the activation is GELU. Shazeer 2020."""
 
-    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: nnx.Rngs) -> None:
-        dense = functools.partial(linear, config, dtype=compute.dtype, rngs=rngs, bias=config.bias)
+    def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
+        layer = functools.partial(dense, config, compute=compute, rngs=rngs, bias=config.bias)
         self.activation = ACTIVATIONS[config.activation]
-        self.up = dense((config.width, config.mlp_width), ("embed", "mlp"))
-        self.gate = dense((config.width, config.mlp_width), ("embed", "mlp"))
-        self.down = dense((config.mlp_width, config.width), ("mlp", "embed"))
+        self.up = layer((config.width, config.mlp_width), ("embed", "mlp"))
+        self.gate = layer((config.width, config.mlp_width), ("embed", "mlp"))
+        self.down = layer((config.mlp_width, config.width), ("mlp", "embed"))
 
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        rows = _rows(x)
-        return self.down(self.activation(self.up(rows)) * self.gate(rows)).reshape(x.shape)
-
-
-def _rows(x: Float[Array, "*B D"]) -> Float[Array, "T D"]:
-    """As one matrix. XLA on a CPU turns the activations for a kernel's gradient; of a matrix it does so in one copy, of
-    batches it computes them anew, a column at a time: a tenth of a step.
-    """
-    return x.reshape(-1, x.shape[-1])
+    @ops.by_token
+    def __call__(self, x: Float[Array, "T D"]) -> Float[Array, "T D"]:
+        return self.down(self.activation(self.up(x)) * self.gate(x))
 
 
 MLPS: dict[str, type[PlainMLP] | type[GatedMLP]] = {"plain": PlainMLP, "gated": GatedMLP}

@@ -1,4 +1,4 @@
-"""Named model shapes, data only. Vocabulary sizes are the published ones; a run takes its tokenizer's instead."""
+"""Named model shapes. Vocabulary sizes are the published ones; a run replaces them by that of its tokenizer."""
 
 import dataclasses
 import difflib
@@ -11,34 +11,34 @@ UNCASED, CASED = 30522, 28996
 
 
 def _bert(vocab_size: int, depth: int, width: int) -> ModelConfig:
-    """Devlin et al. 2018: heads of 64, an MLP four times the width."""
+    """Return a shape of Devlin et al. 2018: heads of size 64, an MLP four times the width."""
     return ModelConfig(vocab_size=vocab_size, depth=depth, width=width, heads=width // 64, mlp_width=4 * width)
 
 
 def _roberta(vocab_size: int, depth: int, width: int) -> ModelConfig:
-    """Liu et al. 2019: BERT without segments; positions start at 2 and are 512."""
+    """Return a shape of Liu et al. 2019: BERT without segments; 512 positions, from row 2 of their table."""
     config = _bert(vocab_size, depth, width)
     return dataclasses.replace(config, segments=1, first_position=2, norm_epsilon=1e-5)
 
 
 def _distilbert(vocab_size: int) -> ModelConfig:
-    """Sanh et al. 2019: six layers, no segments; its classifiers have a pooler of their own."""
+    """Return the shape of Sanh et al. 2019: six layers, no segments; classifiers have a ReLU pooler."""
     return dataclasses.replace(_bert(vocab_size, 6, 768), segments=0, pooler="relu")
 
 
 def _electra(depth: int, width: int, tables: int, heads: int) -> ModelConfig:
-    """Clark et al. 2020, the discriminator."""
+    """Return the shape of a discriminator of Clark et al. 2020, with embedding tables of width `tables`."""
     config = dataclasses.replace(_bert(UNCASED, depth, width), heads=heads, pooler="gelu")
     return config if tables == width else dataclasses.replace(config, embedding_width=tables)
 
 
 def _minilm(depth: int) -> ModelConfig:
-    """Wang et al. 2020: heads of 32. Small E5 and BGE models have this shape, too."""
+    """Return a shape of Wang et al. 2020: heads of size 32. Small E5 and BGE models have it, too."""
     return dataclasses.replace(_bert(UNCASED, depth, 384), heads=12)
 
 
 def _modernbert(depth: int, width: int, mlp_width: int) -> ModelConfig:
-    """Warner et al. 2024: every third layer sees all 8,192 tokens, the others 64 to either side."""
+    """Return a shape of Warner et al. 2024: every third block attends globally, the others 64 tokens either way."""
     return ModelConfig(
         vocab_size=50368,
         depth=depth,
@@ -87,13 +87,16 @@ PRESETS: dict[str, ModelConfig] = {
     "minilm-l12": _minilm(12),
     "modernbert-base": _modernbert(22, 768, 1152),
     "modernbert-large": _modernbert(28, 1024, 2624),
-    # for tests: no two sizes equal
+    # for tests: all sizes differ
     "tiny-test": ModelConfig(vocab_size=37, width=12, depth=3, heads=2, mlp_width=20, max_length=17),
 }
 
 
 def resolve(name: str, vocab_size: int | None = None) -> ModelConfig:
-    """The shape of a preset, or of a TOML file with the fields of ModelConfig; with the run's own vocabulary size."""
+    """Return the shape of a preset, or of a TOML file with fields of ModelConfig; `vocab_size` replaces its own.
+
+    Raises UserError for an unknown name, with the closest preset.
+    """
     if name in PRESETS:
         config = PRESETS[name]
     elif name.endswith(".toml"):

@@ -4,13 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
 from bert_jax.model.heads import SequenceModel
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 from bert_jax.tasks.losses import cross_entropy, is_top
 from bert_jax.tasks.sequence_tasks import row_logits
 from bert_jax.train.task import Batch, Sums
@@ -25,8 +24,8 @@ class ChoiceTask:
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str] = "accuracy"
 
-    def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, 1, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> SequenceModel:
+        return SequenceModel(self.model, outputs=1, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         examples = jnp.sum(batch["weight"])

@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from flax import nnx
 from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.heads import EncoderModel
 from bert_jax.model.vectors import VectorConfig
+from bert_jax.random_bits import WeightKeys
 from bert_jax.train.task import Batch
 
 
@@ -22,10 +22,10 @@ class EmbeddingTask:
     vectors: VectorConfig = dataclasses.field(default_factory=VectorConfig)
     first: int = 0
 
-    def build(self, rngs: nnx.Rngs) -> EncoderModel:
+    def build(self, rngs: WeightKeys) -> EncoderModel:
         return EncoderModel(self.model, pooler=False, compute=self.compute, rngs=rngs)
 
     def outputs(self, module: EncoderModel, batch: Batch) -> Array:
         """Return the vectors (B E), float32."""
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return self.vectors.of(module.encoder(batch["tokens"], segments, mask), mask, self.first)
+        inputs = EncoderInput.from_batch(batch)
+        return self.vectors.of(module.encoder(inputs), inputs.mask, self.first)

@@ -4,13 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.heads import MaskedLMModel
+from bert_jax.random_bits import WeightKeys
 from bert_jax.train.task import Batch
 
 
@@ -22,13 +22,12 @@ class FillingTask:
     compute: Compute = Compute()
     best: int = 5
 
-    def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
+    def build(self, rngs: WeightKeys) -> MaskedLMModel:
         return MaskedLMModel(self.model, compute=self.compute, rngs=rngs)
 
     def outputs(self, module: MaskedLMModel, batch: Batch) -> Array:
         """Return probabilities and ids of the best tokens, best first: (B 2 best), float32."""
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        hidden = module.encoder(batch["tokens"], segments, mask)
+        hidden = module.encoder(EncoderInput.from_batch(batch))
         scores = module.masked_logits(hidden, batch["position"][:, None])[:, 0]  # B V
         shares, ids = jax.lax.top_k(jax.nn.softmax(scores), self.best)
         return jnp.stack([shares, ids.astype(jnp.float32)], axis=1)

@@ -4,13 +4,12 @@ import dataclasses
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
-from flax import nnx
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import document_places, masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.heads import MaskedLMModel, PretrainingModel
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 from bert_jax.tasks.losses import cross_entropy, is_top
 from bert_jax.train.task import Batch, Sums
 
@@ -31,7 +30,7 @@ class PretrainingTask:
     def losses(self) -> tuple[str, ...]:
         return ("mlm_loss", f"{self.pair_loss}_loss") if self.pair_loss else ("mlm_loss",)
 
-    def build(self, rngs: nnx.Rngs) -> MaskedLMModel:
+    def build(self, rngs: WeightKeys) -> MaskedLMModel:
         model = PretrainingModel if self.pair_loss else MaskedLMModel
         return model(self.model, compute=self.compute, rngs=rngs)
 
@@ -42,9 +41,8 @@ class PretrainingTask:
         return {**counts, **pair_counts}
 
     def sums(self, module: MaskedLMModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        first = document_places(batch["starts"]) if "starts" in batch else None  # of packed rows
-        hidden = module.encoder(batch["tokens"], segments, mask, seeds, first)
+        inputs = EncoderInput.from_batch(batch)
+        hidden = module.encoder(inputs, seeds)
         logits = module.masked_logits(hidden, batch["masked_positions"])
         labels = batch["masked_labels"]
         real = jnp.arange(labels.shape[1]) < batch["masked_count"][:, None]  # B P
@@ -53,7 +51,7 @@ class PretrainingTask:
             "mlm_accuracy": jnp.sum(jnp.where(real, is_top(logits, labels), False), dtype=jnp.float32),
         }
         if isinstance(module, PretrainingModel):
-            next_logits = module.next_logits(hidden, mask)
+            next_logits = module.next_logits(hidden, inputs.mask)
             sums[f"{self.pair_loss}_loss"] = jnp.sum(cross_entropy(next_logits, batch["next_label"]) * batch["weight"])
             sums[f"{self.pair_loss}_accuracy"] = jnp.sum(is_top(next_logits, batch["next_label"]) * batch["weight"])
         return sums

@@ -4,22 +4,20 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.heads import SequenceModel
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 from bert_jax.tasks.losses import cross_entropy
 from bert_jax.train.task import Batch, Sums
 
 
 def row_logits(module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Array:
     """Return the outputs of the head for each row of the batch: (B C)."""
-    segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-    return module(batch["tokens"], segments, mask, seeds)
+    return module(EncoderInput.from_batch(batch), seeds)
 
 
 def _is_real(batch: Batch) -> Array:
@@ -54,8 +52,8 @@ class ClassificationTask(_SequenceTask):
     def counts(self, batch: Batch) -> Sums:
         return {**super().counts(batch), "loss": jnp.sum(_is_real(batch) * self._class_weights(batch))}
 
-    def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.classes, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> SequenceModel:
+        return SequenceModel(self.model, outputs=self.classes, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits = row_logits(module, batch, seeds)
@@ -77,8 +75,8 @@ class MultiLabelTask(_SequenceTask):
     classes: int = 2
     headline: ClassVar[str] = "exact"
 
-    def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.classes, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> SequenceModel:
+        return SequenceModel(self.model, outputs=self.classes, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits, labels = row_logits(module, batch, seeds), batch["label"]
@@ -97,8 +95,8 @@ class RegressionTask(_SequenceTask):
     scores: int = 1
     headline: ClassVar[str] = "absolute_error"
 
-    def build(self, rngs: nnx.Rngs) -> SequenceModel:
-        return SequenceModel(self.model, self.scores, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> SequenceModel:
+        return SequenceModel(self.model, outputs=self.scores, compute=self.compute, rngs=rngs)
 
     def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         scores = row_logits(module, batch, seeds)  # B C

@@ -4,14 +4,13 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.heads import TokenModel
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 from bert_jax.tasks.losses import cross_entropy, is_top
 from bert_jax.train.task import Batch, Sums
 
@@ -30,8 +29,8 @@ class _TokenTask:
     def _logits(
         self, module: TokenModel, batch: Batch, seeds: DropoutSeeds | None, head_seeds: DropoutSeeds | None
     ) -> Array:
-        segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
-        return module.logits(module.encoder(batch["tokens"], segments, mask, seeds), mask, head_seeds)
+        inputs = EncoderInput.from_batch(batch)
+        return module.logits(module.encoder(inputs, seeds), inputs.mask, head_seeds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +39,8 @@ class TaggingTask(_TokenTask):
 
     classes: int = 2
 
-    def build(self, rngs: nnx.Rngs) -> TokenModel:
-        return TokenModel(self.model, self.classes, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> TokenModel:
+        return TokenModel(self.model, outputs=self.classes, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         labelled = jnp.sum(self._weight(batch))
@@ -66,8 +65,8 @@ class SpanTask(_TokenTask):
     There is no dropout before the head, as in google-research/bert.
     """
 
-    def build(self, rngs: nnx.Rngs) -> TokenModel:
-        return TokenModel(self.model, 2, compute=self.compute, rngs=rngs)
+    def build(self, rngs: WeightKeys) -> TokenModel:
+        return TokenModel(self.model, outputs=2, compute=self.compute, rngs=rngs)
 
     def counts(self, batch: Batch) -> Sums:
         rows = jnp.sum(batch["weight"])

@@ -26,17 +26,17 @@ def peak_flops(devices: list[jax.Device]) -> float | None:
     return PEAK_FLOPS[max(known, key=len)] * len(devices) if known else None
 
 
-def training_flops(config: ModelConfig, length: int, predictions: int = 0, reads: int | None = None) -> float:
+def training_flops(config: ModelConfig, length: int, predictions: int = 0, queries: int | None = None) -> float:
     """Matrix-product FLOPs of one sequence, forward and backward (twice the forward); recomputation not counted.
 
-    `reads`: the last block answers for so many tokens only, of all it takes keys and values.
+    `queries`: the last block answers for so many tokens only, of all it takes keys and values.
     """
     matrices = 3 if config.mlp == "gated" else 2
     pair = 4 * config.width**2  # keys and values; queries and output are as much
     dense = 2 * pair + 2 * matrices * config.width * config.mlp_width
     seen = [min(2 * config.local_window + 1, length) if config.is_local(i) else length for i in range(config.depth)]
     total = length * (config.depth * dense + 4 * config.width * sum(seen))
-    if reads is not None:
-        total -= (length - reads) * (dense - pair + 4 * config.width * seen[-1])
+    if queries is not None:
+        total -= (length - queries) * (dense - pair + 4 * config.width * seen[-1])
     per_prediction = 2 * (config.width * config.table_width + config.table_width * config.padded_vocab_size)
     return 3.0 * (total + predictions * per_prediction)

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bert_jax.random_bits import DropoutSeeds
+from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 Batch = Mapping[str, Array]
 Sums = dict[str, Array]
@@ -28,7 +28,7 @@ class Task(Protocol):
     def headline(self) -> str:
         """The name among `sums` that a person watches beside the loss."""
 
-    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+    def build(self, rngs: WeightKeys) -> nnx.Module:
         """The module, freshly initialised."""
 
     def counts(self, batch: Batch) -> Sums:
@@ -41,7 +41,7 @@ class Task(Protocol):
 class Answers(Protocol):
     """A task that answers; it need not be one that trains."""
 
-    def build(self, rngs: nnx.Rngs) -> nnx.Module:
+    def build(self, rngs: WeightKeys) -> nnx.Module:
         """The module, freshly initialised."""
 
     def outputs(self, module: Any, batch: Batch) -> Array:

@@ -148,7 +148,7 @@ def _note_lost_vectors(pretrained: Pretrained, to: str, target: Path) -> None:
             note(f"{pretrained.where} does not say how vectors are made; {target} takes the mean over the tokens")
         return
     if to in FORMATS_WITHOUT_VECTORS:
-        lost = [vectors.told()]
+        lost = [vectors.in_words()]
         if prompts := ", ".join(repr(name) for name, text in vectors.prompts.items() if text):
             lost.append(f"prompts {prompts}")
         if to == "tf":

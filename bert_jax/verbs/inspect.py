@@ -167,7 +167,10 @@ def _vector_facts(vectors: VectorConfig | None, max_length: int) -> Facts:
         if text
     ]
     longest = f", of at most {vectors.max_length} tokens" if vectors.max_length not in (None, max_length) else ""
-    return {"vectors": f"{vectors.told()}{longest}; {vectors.similarity}", **({"prompts": prompts} if prompts else {})}
+    return {
+        "vectors": f"{vectors.in_words()}{longest}; {vectors.similarity}",
+        **({"prompts": prompts} if prompts else {}),
+    }
 
 
 def _numbers(pretrained: Pretrained) -> str:

@@ -1,6 +1,7 @@
 """Drift of an encoder, checked against its formulas."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -8,7 +9,8 @@ from tiny import TINY
 
 from bert_jax.data.encoded import Encoded
 from bert_jax.finetuning.drift import measure_drift, relative_change
-from bert_jax.model.encoder import Encoder, masks
+from bert_jax.model.encoder import Encoder
+from bert_jax.model.encoder_input import EncoderInput
 
 LAYERS = ["embeddings", "block 1", "block 2"]
 
@@ -64,11 +66,11 @@ def test_drift_matches_the_formulas(params):
     graph = nnx.graphdef(Encoder(TINY, rngs=nnx.Rngs(0)))
     states = []
     for version in (params, changed):
-        rows = []
+        encoder, rows = nnx.merge(graph, jax.tree.map(jnp.asarray, version)), []
         for i, length in enumerate(lengths):
             tokens = encoded.tokens[encoded.offsets[i] : encoded.offsets[i + 1]][None]
-            segments, mask = masks(tokens, np.array([length]), encoded.segment_b[i : i + 1])
-            rows.append(np.stack(list(nnx.merge(graph, version).states(tokens, segments, mask)))[:, 0])
+            inputs = EncoderInput.from_lengths(tokens, np.array([length]), encoded.segment_b[i : i + 1])
+            rows.append(np.stack(encoder.states(inputs))[:, 0])
         states.append(np.concatenate(rows, axis=1).astype(np.float64))
     for layer, drift in enumerate(measure_drift(TINY, params, changed, encoded)):
         x, y = (version_states[layer] for version_states in states)

@@ -11,11 +11,12 @@ from tiny import MODERNBERT, TINY
 
 from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute
-from bert_jax.model.encoder import Encoder, masks
+from bert_jax.model.encoder import Encoder
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.random_bits import DropoutSeeds, draw_seeds, weight_keys
 
 TOKENS = np.random.default_rng(0).integers(1, TINY.vocab_size, (3, 7)).astype(np.int32)
-SEGMENTS, MASK = masks(TOKENS, np.array([7, 4, 6], np.int32), np.array([7, 2, 3], np.int32))
+INPUTS = EncoderInput.from_lengths(TOKENS, np.array([7, 4, 6], np.int32), np.array([7, 2, 3], np.int32))
 
 
 def gradients(config, remat):
@@ -26,7 +27,7 @@ def gradients(config, remat):
 
     def loss(params):
         seeds = DropoutSeeds(draw_seeds(jax.random.key(2), 20))
-        return jnp.sum(nnx.merge(graph, params)(TOKENS, SEGMENTS, MASK, seeds) * weight)
+        return jnp.sum(nnx.merge(graph, params)(INPUTS, seeds) * weight)
 
     differentiate = jax.grad(loss)
     calls = str(jax.make_jaxpr(differentiate)(params)).count("remat2[")

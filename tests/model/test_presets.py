@@ -34,30 +34,30 @@ PUBLISHED_WITHOUT_POOLER = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameters_are_as_many_as_published(name):
+def test_parameter_counts_are_the_published_ones(name):
     assert parameter_count(PRESETS[name]) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", PUBLISHED_WITHOUT_POOLER)
-def test_parameters_of_an_encoder_without_pooler_are_as_many_as_published(name):
+def test_parameter_counts_without_pooler_are_the_published_ones(name):
     assert parameter_count(PRESETS[name], pooler=False) == PUBLISHED_WITHOUT_POOLER[name]
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("bert-bse-uncased", "unknown model 'bert-bse-uncased'; did you mean 'bert-base-uncased'?"),
         ("gpt", "unknown model 'gpt'; known: bert-base-uncased, "),
         ("nowhere.toml", "nowhere.toml: no such file"),
     ],
 )
-def test_an_unknown_model_is_named_with_the_way_out(name, says):
+def test_unknown_models_are_refused_with_a_suggestion(name, message):
     with pytest.raises(UserError) as error:
         resolve(name)
-    assert str(error.value).startswith(says)
+    assert str(error.value).startswith(message)
 
 
-def test_a_file_describes_a_model_and_the_run_its_vocabulary(tmp_path):
+def test_model_files_take_the_vocabulary_size_of_the_run(tmp_path):
     path = tmp_path / "odd.toml"
     path.write_text("width = 12\ndepth = 3\nheads = 2\nmlp_width = 20\n")
     assert resolve(str(path), 41).vocab_size == 41

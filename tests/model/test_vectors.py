@@ -1,46 +1,46 @@
-"""Poolings of the tokens of a text, against NumPy a row at a time."""
+"""Vectors of texts: every pooling equals NumPy's, row by row, and impossible settings are refused."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bert_jax.errors import UserError
-from bert_jax.model.vectors import POOLINGS, VectorConfig
+from bert_jax.model.pooling import POOLINGS
+from bert_jax.model.vectors import VectorConfig
 
 LENGTHS = (7, 4, 5)
-HIDDEN = (
-    np.random.default_rng(0).normal(size=(3, 7, 5)).astype(np.float32) - 3.0
-)  # so that padding's 0 would be largest
-MASK = np.arange(7) < np.array(LENGTHS)[:, None]
+HIDDEN = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 5)) - 3.0, jnp.float32)  # zeros would be the maximum
+MASK = jnp.arange(7) < jnp.array(LENGTHS)[:, None]
 EXPECTED = {
-    "cls": lambda x, place: x[0],
-    "max": lambda x, place: x.max(0),
-    "mean": lambda x, place: x.mean(0),
-    "mean_sqrt_len_tokens": lambda x, place: x.sum(0) / np.sqrt(len(x)),
-    "weightedmean": lambda x, place: (x * place[:, None]).sum(0) / place.sum(),
-    "lasttoken": lambda x, place: x[-1],
+    "cls": lambda x, position: x[0],
+    "max": lambda x, position: x.max(0),
+    "mean": lambda x, position: x.mean(0),
+    "mean_sqrt_len_tokens": lambda x, position: x.sum(0) / np.sqrt(len(x)),
+    "weightedmean": lambda x, position: (x * position[:, None]).sum(0) / position.sum(),
+    "lasttoken": lambda x, position: x[-1],
 }
 
 
 @pytest.mark.parametrize("first", [0, 3])
 @pytest.mark.parametrize("name", POOLINGS)
-def test_a_pooling_reads_the_tokens_behind_the_prompt_and_no_padding(name, first):
-    found = VectorConfig((name,)).of(HIDDEN, MASK, first)
-    for row, length, vector in zip(HIDDEN, LENGTHS, found, strict=True):
+def test_pooling_ignores_prompt_and_padding(name, first):
+    vectors = VectorConfig((name,)).of(HIDDEN, MASK, first)
+    for row, length, vector in zip(np.asarray(HIDDEN), LENGTHS, vectors, strict=True):
         expected = EXPECTED[name](row[first:length], np.arange(first + 1, length + 1))
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
-def test_several_poolings_stand_side_by_side_and_are_normalised_before_they_are_cut():
+def test_vectors_of_several_poolings_are_concatenated_normalised_and_then_cut():
     config = VectorConfig(("max", "cls"), normalize=True, width=7)
-    found = np.asarray(config.of(HIDDEN, MASK))
-    whole = np.concatenate([VectorConfig((name,)).of(HIDDEN, MASK) for name in ("max", "cls")], axis=1)
-    np.testing.assert_allclose(found, (whole / np.linalg.norm(whole, axis=1, keepdims=True))[:, :7], atol=1e-6)
-    assert found.shape[1] == config.entries(5) == 7
+    vectors = np.asarray(config.of(HIDDEN, MASK))
+    uncut = np.concatenate([VectorConfig((name,)).of(HIDDEN, MASK) for name in ("max", "cls")], axis=1)
+    np.testing.assert_allclose(vectors, (uncut / np.linalg.norm(uncut, axis=1, keepdims=True))[:, :7], atol=1e-6)
+    assert vectors.shape[1] == config.entries(5) == 7
     assert VectorConfig(width=99).entries(5) == 5
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"pooling": ("median",)}, "pooling by 'median'"),
         ({"pooling": ()}, "pooling by nothing"),
@@ -51,6 +51,6 @@ def test_several_poolings_stand_side_by_side_and_are_normalised_before_they_are_
         ({"similarity": "maxsim"}, "unknown similarity 'maxsim'"),
     ],
 )
-def test_what_cannot_be_is_refused(fields, says):
-    with pytest.raises(UserError, match=says):
+def test_impossible_settings_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
         VectorConfig(**fields)

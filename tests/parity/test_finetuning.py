@@ -1,4 +1,4 @@
-"""Fine-tuning does what a plain loop of transformers and torch does: the same losses and norms, step by step."""
+"""Fine-tuning gives the losses and gradient norms of a plain loop of transformers and torch, step by step."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ ROWS, BATCH, EPOCHS, RATE = 41, 5, 6, 1e-2
 
 
 def their_model(folder, head):
-    """The checkpoint with this head; no dropout."""
+    """Return the checkpoint in transformers with this head, without dropout."""
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         folder, num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
@@ -29,19 +29,19 @@ def their_model(folder, head):
 
 
 def their_inputs(batch):
-    """The rows that are not there to fill the batch up."""
+    """Return the rows of a batch as tensors, without those that only fill it up."""
     real = batch["weight"] > 0
-    place, length, second = np.arange(batch["tokens"].shape[1]), batch["length"][real], batch["segment_b"][real]
-    mask = place < length[:, None]
+    position, length, second = np.arange(batch["tokens"].shape[1]), batch["length"][real], batch["segment_b"][real]
+    mask = position < length[:, None]
     return {
         "input_ids": torch.tensor(batch["tokens"][real], dtype=torch.long),
         "attention_mask": torch.tensor(mask, dtype=torch.long),
-        "token_type_ids": torch.tensor((place >= second[:, None]) & mask, dtype=torch.long),
+        "token_type_ids": torch.tensor((position >= second[:, None]) & mask, dtype=torch.long),
         "labels": torch.tensor(batch["label"][real], dtype=torch.long),
     }
 
 
-def test_losses_and_norms_are_those_of_a_plain_loop(tmp_path):
+def test_losses_and_gradient_norms_equal_those_of_a_plain_loop(tmp_path):
     rng = np.random.default_rng(3)
     lines = [
         f"{' '.join(f'word{i + 15 * half}' for i in rng.integers(0, 15, size))},{('no', 'yes')[half]}"
@@ -86,4 +86,4 @@ def test_losses_and_norms_are_those_of_a_plain_loop(tmp_path):
         theirs.append([loss.item(), norm.item()])
     np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-4)
     losses = np.array(ours)[:, 0].reshape(EPOCHS, -1).mean(axis=1)
-    assert losses[-1] < 0.8 * losses[0]  # it learned something: the steps counted
+    assert losses[-1] < 0.8 * losses[0]  # so that the updates are compared, too

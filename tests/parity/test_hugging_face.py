@@ -1,13 +1,14 @@
-"""The same weights in Hugging Face's BertForPreTraining: the same numbers."""
+"""Outputs, losses and gradients equal those of Hugging Face's BertForPreTraining with the same weights."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from tiny import TINY, pretraining_batch
 
 from bert_jax.config import MeshConfig, ModelConfig
-from bert_jax.model.encoder import masks
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.presets import PRESETS
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.pretraining_task import PretrainingTask
@@ -18,7 +19,7 @@ transformers = pytest.importorskip("transformers", reason="outputs are compared 
 
 
 def reference(config: ModelConfig) -> torch.nn.Module:
-    """BertForPreTraining of this shape, every weight random: biases and norms too, so that a swap would show."""
+    """Return a BertForPreTraining of this shape. All weights are random, biases and norms too, so that a swap shows."""
     torch.manual_seed(0)
     settings = transformers.BertConfig(
         vocab_size=config.vocab_size,
@@ -37,12 +38,12 @@ def reference(config: ModelConfig) -> torch.nn.Module:
 
 
 def converted(model: torch.nn.Module, config: ModelConfig) -> dict:
-    """Their weights by our names. Written out here, apart from any converter."""
+    """Return the weights of `model` under our names, mapped here by hand, independent of the converter."""
     theirs = {name: value.numpy().copy() for name, value in model.state_dict().items()}  # or JAX may alias them
-    used = set()
+    used_names = set()
 
     def take(name: str) -> np.ndarray:
-        used.add(name)
+        used_names.add(name)
         return theirs[name]
 
     def linear(name: str) -> dict:
@@ -87,7 +88,7 @@ def converted(model: torch.nn.Module, config: ModelConfig) -> dict:
         "next_sentence": linear("cls.seq_relationship"),
     }
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "bert.embeddings.position_ids"}
-    assert theirs.keys() - tied == used
+    assert theirs.keys() - tied == used_names
     return ours
 
 
@@ -99,22 +100,25 @@ def test_outputs_and_losses_equal_those_of_hugging_face(config, rows, length):
     program = Program(PretrainingTask(config), make_mesh(MeshConfig(1)))
     params = program.place_params(converted(theirs, config))
     batch = pretraining_batch(rows, length)
-    segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+    inputs = EncoderInput.from_batch(batch)
+    segments, mask = inputs.segments, inputs.mask
     assert 0 < np.sum(segments) < np.sum(mask) < mask.size
 
     @jax.jit
     def apply(params):
         module = program.module(params)
-        hidden = module.encoder(batch["tokens"], segments, mask)
-        everywhere = np.broadcast_to(np.arange(length), (rows, length))
-        states = list(module.encoder.states(batch["tokens"], segments, mask))
+        hidden = module.encoder(inputs)
+        everywhere = jnp.broadcast_to(jnp.arange(length), (rows, length))
+        states = module.encoder.states(inputs)
         return hidden, states, module.masked_logits(hidden, everywhere), module.next_logits(hidden, mask)
 
     hidden, states, masked_logits, next_logits = apply(params)
     with torch.no_grad():
-        inputs = {"input_ids": batch["tokens"], "token_type_ids": segments, "attention_mask": mask}
-        expected = theirs(**{k: torch.tensor(np.array(v)).long() for k, v in inputs.items()}, output_hidden_states=True)
-    tokens = np.asarray(mask)  # what stands at padding is nobody's
+        tensors = {"input_ids": batch["tokens"], "token_type_ids": segments, "attention_mask": mask}
+        expected = theirs(
+            **{k: torch.tensor(np.array(v)).long() for k, v in tensors.items()}, output_hidden_states=True
+        )
+    tokens = np.asarray(mask)  # states at padding have no meaning
     np.testing.assert_allclose(hidden[tokens], expected.hidden_states[-1].numpy()[tokens], atol=1e-5)
     for ours, other in zip(states, expected.hidden_states, strict=True):  # the embeddings, and each block
         np.testing.assert_allclose(ours[tokens], other.numpy()[tokens], atol=1e-5)
@@ -125,11 +129,11 @@ def test_outputs_and_losses_equal_those_of_hugging_face(config, rows, length):
     sums, counts = jax.device_get(program.sums(params, program.place(batch)))
     labels = torch.full((rows, length), -100)
     for row in range(rows):
-        chosen = batch["masked_count"][row]
-        positions = batch["masked_positions"][row, :chosen]
-        labels[row, torch.tensor(positions).long()] = torch.tensor(batch["masked_labels"][row, :chosen]).long()
-    real = int((labels >= 0).sum())
-    assert counts["mlm_loss"] == real == batch["masked_count"].sum()
+        count = batch["masked_count"][row]
+        positions = batch["masked_positions"][row, :count]
+        labels[row, torch.tensor(positions).long()] = torch.tensor(batch["masked_labels"][row, :count]).long()
+    masked = int((labels >= 0).sum())
+    assert counts["mlm_loss"] == masked == batch["masked_count"].sum()
     cross_entropy = torch.nn.functional.cross_entropy
     masked_loss = cross_entropy(expected.prediction_logits.flatten(0, 1), labels.flatten(), reduction="sum")
     next_loss = cross_entropy(
@@ -141,15 +145,15 @@ def test_outputs_and_losses_equal_those_of_hugging_face(config, rows, length):
     assert sums["mlm_accuracy"] == right
 
 
-def test_gradients_equal_those_of_torch():
+def test_gradients_equal_those_of_hugging_face():
     theirs = reference(TINY)
     task = PretrainingTask(TINY)
     graph = nnx.graphdef(nnx.eval_shape(lambda: task.build(nnx.Rngs(0))))
     batch = pretraining_batch()
-    segments, mask = masks(batch["tokens"], batch["length"], batch["segment_b"])
+    segments, mask = EncoderInput.from_batch(batch)[1:3]
 
     def loss(params):
-        sums = task.sums(nnx.merge(graph, params), batch, None)
+        sums = task.sums(nnx.merge(graph, params), jax.tree.map(jnp.asarray, batch), None)
         return sums["mlm_loss"] / 10 + sums["nsp_loss"]
 
     ours = jax.jit(jax.grad(loss))(converted(theirs, TINY))
@@ -165,5 +169,7 @@ def test_gradients_equal_those_of_torch():
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.copy_(parameter.grad)
-    for found, wanted in zip(jax.tree.leaves(ours), jax.tree.leaves(converted(theirs, TINY)), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=2e-5)
+    for gradient, reference_gradient in zip(
+        jax.tree.leaves(ours), jax.tree.leaves(converted(theirs, TINY)), strict=True
+    ):
+        np.testing.assert_allclose(gradient, reference_gradient, atol=2e-5)

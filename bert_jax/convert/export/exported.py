@@ -13,8 +13,9 @@ from bert_jax.config import ModelConfig, check_types, from_table
 from bert_jax.convert.named_outputs import head_outputs
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, parse_json, read_text
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.vectors import VectorConfig
-from bert_jax.pretrained import KINDS, SINGLE_LABEL, Activation, Pretrained
+from bert_jax.pretrained import HEAD_KINDS, SINGLE_LABEL, Activation, Pretrained
 from bert_jax.task_record import TaskRecord
 
 DESCRIPTION = "bert_jax.json"
@@ -108,8 +109,8 @@ def parse_description(text: str, where: str) -> Description:
     check_types(table, {"task": dict}, where)
     task = TaskRecord.from_dict(table.pop("task", {}), where)
     description = dataclasses.replace(from_table(Description, table, where), task=task)
-    if description.kind not in KINDS:
-        raise UserError(f"{where}: kind {description.kind!r} is not among {', '.join(KINDS)}")
+    if description.kind not in HEAD_KINDS:
+        raise UserError(f"{where}: kind {description.kind!r} is not among {', '.join(HEAD_KINDS)}")
     return description
 
 
@@ -121,7 +122,7 @@ def exported_outputs(
     mask: Bool[Array, "B L"],
 ) -> dict[str, jax.Array]:
     """Return the outputs of the module for a batch, under the names that they have in every exported model."""
-    hidden = module.encoder(tokens, segments, mask)
+    hidden = module.encoder(EncoderInput.from_mask(tokens, segments, mask))
     bare = {"last_hidden_state": hidden} if pretrained.kind == "encoder" else {}
     return {**bare, **head_outputs(pretrained, module, hidden, mask)}
 

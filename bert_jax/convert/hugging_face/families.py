@@ -107,7 +107,7 @@ def _write_modernbert(config: ModelConfig, table: ConfigTable) -> None:
     bases = {"full_attention": config.rotary_base, "sliding_attention": config.local_rotary_base}
     table |= {
         "embedding_dropout": config.dropout,
-        "attention_dropout": config.dropout,
+        "attention_dropout": config.attention_rate,
         "global_attn_every_n_layers": config.global_every,
         "layer_types": ["sliding_attention" if config.is_local(i) else "full_attention" for i in range(config.depth)],
         "local_attention": 2 * config.local_window,
@@ -127,6 +127,7 @@ BERT_FAMILY = Family(
     tied=tensor_names.BERT_TIED,
     token_table="embeddings.word_embeddings.weight",
     fields=BERT_FIELDS,
+    attention_dropout=("attention_probs_dropout_prob", 0.1),
     fixed={**NOT_AN_ENCODER, "position_embedding_type": "absolute"},
 )
 ROBERTA_FAMILY = dataclasses.replace(
@@ -160,6 +161,7 @@ DISTILBERT_FAMILY = Family(
         "initializer_range": ("initializer_range", 0.02),
         "activation": ("activation", "gelu"),
     },
+    attention_dropout=("attention_dropout", 0.1),
     fixed={},
     shape={"segments": 0, "pooler": "relu"},
 )
@@ -203,6 +205,7 @@ MODERNBERT_FAMILY = Family(
         "initializer_range": ("initializer_range", 0.02),
         "activation": ("hidden_activation", "gelu"),
     },
+    attention_dropout=("attention_dropout", 0.0),
     fixed={
         "attention_bias": False,
         "mlp_bias": False,

@@ -54,6 +54,7 @@ class Family:
     tied         tensors that repeat another tensor
     token_table  name of the token table in the bare encoder
     fields       our field: (their key, default where config.json lacks it)
+    attention_dropout  their key of it, and the value that Hugging Face assumes where config.json lacks it
     fixed        their key: the only value that our encoder computes
     shape        our fields that are the same in all models of the family
     masked_lm_activation  activation of the masked LM head; None: that of the encoder
@@ -69,6 +70,7 @@ class Family:
     tied: Mapping[str, str]
     token_table: str
     fields: Mapping[str, tuple[str, Any]]
+    attention_dropout: tuple[str, float]
     fixed: Mapping[str, Any]
     shape: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     masked_lm_activation: str | None = None
@@ -91,6 +93,10 @@ class Family:
             if type(value) is not kind:
                 problems.append(f"{theirs} is {shown(value)}, {kind.__name__} is expected")
             fields[ours] = value
+        rate = table.get(self.attention_dropout[0])
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float)):
+            problems.append(f"{self.attention_dropout[0]} is {shown(rate)}, float is expected")
+        fields["attention_dropout"] = float(rate) if isinstance(rate, int) else rate
         activation = fields["activation"]
         if isinstance(activation, str) and activation not in HF_ACTIVATIONS:
             problems.append(f"activation {shown(activation)} is not among {', '.join(HF_ACTIVATIONS)}")
@@ -113,6 +119,9 @@ class Family:
         table: ConfigTable = {"model_type": self.name}
         for ours, (theirs, _) in self.fields.items():
             table[theirs] = getattr(config, ours)
+        key, assumed = self.attention_dropout
+        if config.attention_dropout is not None or config.attention_rate != assumed:
+            table[key] = config.attention_rate
         key = self.fields["activation"][0]
         table[key] = "gelu_new" if config.activation == "gelu_tanh" else config.activation
         self.after_write(config, table)

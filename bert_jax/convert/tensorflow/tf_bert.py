@@ -120,7 +120,7 @@ def write_tf_bert(pretrained: Pretrained, folder: Path) -> None:
 
 def tf_config_table(model: ModelConfig) -> ConfigTable:
     """Return the bert_config.json of a model, with the keys that the original code reads."""
-    table = {**BERT_FAMILY.write(model), "attention_probs_dropout_prob": model.dropout}
+    table = {**BERT_FAMILY.write(model), "attention_probs_dropout_prob": model.attention_rate}
     return {key: value for key, value in table.items() if key not in ("model_type", "layer_norm_eps")}
 
 

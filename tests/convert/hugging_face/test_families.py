@@ -9,6 +9,7 @@ from bert_jax.convert.hugging_face.weight_files import open_weights
 from bert_jax.convert.named_outputs import model_outputs
 from bert_jax.convert.proof import compare, require_close, transformers_outputs
 from bert_jax.convert.proof_batches import random_batch
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.pretrained import module_of
 from bert_jax.trees import unflatten
 
@@ -103,7 +104,7 @@ def test_states_of_every_layer_agree(tmp_path, family):
         inputs = {name: torch.tensor(array.astype(int)) for name, array in names.items()}
         expected = reference(**inputs, output_hidden_states=True).hidden_states
     encoder = module_of(model, unflatten(model.params)).encoder
-    states = list(encoder.states(batch.tokens, batch.segments, batch.mask))
+    states = encoder.states(EncoderInput.from_mask(batch.tokens, batch.segments, batch.mask))
     for ours, theirs in zip(states, expected, strict=True):
         np.testing.assert_allclose(ours[batch.mask], theirs.numpy()[batch.mask], atol=2e-5)
 

@@ -1,0 +1,156 @@
+"""Matrix product, LayerNorm, GELU and dropout: the bodies that the model runs, each beside a plain one.
+
+The first three differentiate themselves, so that the backward pass keeps less and XLA fuses more, above all on a CPU.
+`plain_*` computes the same as JAX would write and differentiate it, and is the test of the other, values and gradients.
+To run a plain body, call it in `layers.py`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt
+
+from bert_jax.random_bits import DropoutSeeds, SeedPair, murmur_mix
+
+
+def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
+    """Wrap a method on single tokens, "T D" to "T D", so that it takes any leading axes: it sees one matrix.
+
+    For the gradient of a kernel, XLA on a CPU transposes the activations: those of a matrix in one copy, those of
+    batches a column at a time, which took a tenth of a step.
+    """
+
+    @functools.wraps(function)
+    def over_all_tokens(self: Any, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
+        return function(self, x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+    return over_all_tokens
+
+
+# Matrix product
+
+
+@jax.custom_vjp
+def matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
+    """Return `x @ kernel`. The gradient of the kernel is a plain product, not JAX's transpose of one.
+
+    For the transpose, XLA on a CPU first copies the gradient of the output.
+    """
+    return x @ kernel
+
+
+def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ kernel, (x, kernel)
+
+
+def _matmul_backward(kept: tuple[Array, Array], dy: Float[Array, "*B O"]) -> tuple[Array, Array]:
+    x, kernel = kept
+    rows = tuple(range(x.ndim - 1))
+    return dy @ kernel.T, jax.lax.dot_general(x, dy, ((rows, rows), ((), ())))
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def plain_matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
+    return x @ kernel
+
+
+# LayerNorm
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], bias: Float[Array, " D"], epsilon: float
+) -> Float[Array, "*B D"]:
+    """Normalise over the last axis. Ba et al. 2016. The backward pass keeps `x` and two numbers a token."""
+    return _norm_forward(x, scale, bias, epsilon)[0]
+
+
+def _norm_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, tuple[Array, ...]]:
+    mean = x.mean(axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.square(x - mean).mean(axis=-1, keepdims=True) + epsilon)
+    return (x - mean) * inverse * scale + bias, (x, mean, inverse, scale)
+
+
+def _norm_backward(epsilon: float, kept: tuple[Array, ...], dy: Float[Array, "*B D"]) -> tuple[Array, Array, Array]:
+    x, mean, inverse, scale = kept
+    unit, scaled = (x - mean) * inverse, dy * scale
+    along = unit * (scaled * unit).mean(axis=-1, keepdims=True)
+    dx = inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - along)
+    rows = tuple(range(x.ndim - 1))
+    return dx, (dy * unit).sum(axis=rows), dy.sum(axis=rows)
+
+
+norm.defvjp(_norm_forward, _norm_backward)
+
+
+def plain_norm(
+    x: Float[Array, "*B D"], scale: Float[Array, " D"], bias: Float[Array, " D"], epsilon: float
+) -> Float[Array, "*B D"]:
+    mean, variance = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
+    return (x - mean) / jnp.sqrt(variance + epsilon) * scale + bias
+
+
+# GELU
+
+
+@jax.custom_vjp
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return the exact GELU. Hendrycks & Gimpel 2016. The backward pass keeps `x` alone.
+
+    By erf, which XLA on a CPU computes in one pass; jax.nn.gelu uses erfc, which takes three.
+    """
+    return x * _normal_cdf(x)
+
+
+def _gelu_backward(x: Float[Array, "..."], dy: Float[Array, "..."]) -> tuple[Array]:
+    density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
+    return (dy * (_normal_cdf(x) + x * density),)
+
+
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
+
+
+def _normal_cdf(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return the standard normal distribution function."""
+    return 0.5 * (1.0 + jax.lax.erf(x * 0.5**0.5))
+
+
+def plain_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jax.nn.gelu(x, approximate=False)
+
+
+# Dropout
+
+
+def dropout(x: Float[Array, "..."], rate: float, seeds: DropoutSeeds | None) -> Float[Array, "..."]:
+    """Zero a share `rate` of the entries and scale up the others. Srivastava et al. 2014.
+
+    Takes the next pair of seeds, unless nothing is dropped. The random bits are hashed from the seeds and the position
+    of each entry within the pass that uses them, forward and backward: they take no memory.
+    """
+    if seeds is None or rate == 0.0:
+        return x
+    return plain_dropout(x, rate, dropout_bits(seeds.next(), x.shape))
+
+
+def plain_dropout(x: Float[Array, "..."], rate: float, bits: UInt[Array, "..."]) -> Float[Array, "..."]:
+    """Zero the entries whose random bits, as a fraction of 2^32, lie below `rate`, and scale up the others."""
+    keep = bits >= np.uint32(round(rate * (1 << 32)))
+    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
+
+
+@functools.partial(jax.jit, static_argnames="shape")  # traced once for each shape
+def dropout_bits(seeds: SeedPair, shape: tuple[int, ...]) -> UInt[Array, "..."]:
+    """Return 32 random bits an entry, a hash of both seeds and the entry's position: the same on any mesh."""
+    axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    position = jnp.zeros((), jnp.uint32)
+    for size, index in zip(shape, axes, strict=True):
+        position = position * size + index
+    return murmur_mix(position + seeds[0], seeds[1] + axes[0])  # entries 2^32 apart differ by their first index
