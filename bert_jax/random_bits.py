@@ -13,8 +13,8 @@ SeedPair = tuple[Array, Array]  # uint32
 class DropoutSeeds:
     """A sequence of seed pairs, one for each call of dropout, in the order of the calls.
 
-    A compiled step takes the seeds as arguments. If it derived them from a key, XLA would compile each of the otherwise
-    equal layers by itself.
+    A compiled step takes the seeds as arguments. If it derived them from a key, XLA would compile each of otherwise
+    equal layers separately.
 
     taken  pairs handed out
     """
@@ -40,7 +40,7 @@ def microbatch_seeds(seeds: Sequence[SeedPair], index: Array) -> list[SeedPair]:
 
 
 def murmur_mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "..."]:
-    """Return MurmurHash3's finalizer (Appleby), salted half-way: each bit depends on all bits of `x` and `salt`."""
+    """Hash by the finalizer of MurmurHash3 (Appleby), salted half-way: each bit depends on all of `x` and `salt`."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B) ^ salt
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
@@ -49,7 +49,7 @@ def murmur_mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "
 class CountedKeys:
     """The keys that `nnx.Rngs` gives, counted by a Python number.
 
-    NNX counts by an array. While tracing, each key then takes longer than the one before: two seconds for the
+    `nnx.Rngs` counts by an array: while tracing, each key takes longer than the one before, two seconds for the
     parameters of a large model.
     """
 

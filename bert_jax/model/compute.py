@@ -30,7 +30,7 @@ class Compute:
 
 
 def choose(table: Mapping[str, T], name: str, field: str) -> T:
-    """Return `table[name]`. Raises UserError with the known names for any other; `field` is that of Compute."""
+    """Return `table[name]`. Raises UserError that names `field` and lists the known names for an unknown one."""
     if name not in table:
         raise UserError(f"{field} is {name!r}, not one of {', '.join(map(repr, table))}")
     return table[name]

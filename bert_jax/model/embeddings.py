@@ -13,7 +13,7 @@ from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 
 class Embeddings(nnx.Module):
-    """Embedding tables; no position table where positions are rotary, no segment table where the family has none."""
+    """The embedding tables. Models with rotary positions have no position table, some families no segment table."""
 
     def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
         self.dtype, self.rate, self.first_position = compute.dtype, config.dropout, config.first_position
@@ -26,7 +26,7 @@ class Embeddings(nnx.Module):
         self.project = dense(config, shape, (None, "embed"), compute=compute, rngs=rngs) if is_narrow else identity
 
     def __call__(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> Float[Array, "B L D"]:
-        """Return the embeddings; positions count from the first key that a token sees."""
+        """Return the embeddings. Positions count from the first key that a token sees."""
         x = jnp.take(self.tokens[...], inputs.tokens, axis=0, mode="clip")  # B L E
         if self.segments is not None:
             x += jnp.take(self.segments[...], inputs.segments, axis=0, mode="clip")

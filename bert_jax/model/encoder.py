@@ -26,7 +26,7 @@ REMATS: dict[str, Callable[[ApplyBlock], ApplyBlock]] = {"none": lambda block: b
 
 
 class Pooler(nnx.Module):
-    """A dense layer, its activation, and in ModernBERT, which calls it head, a norm. Devlin et al. 2018, 3."""
+    """A dense layer with an activation; in ModernBERT, where it is called head, also a norm. Devlin et al. 2018, 3."""
 
     def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
         activation, _, norm = config.pooler.partition("_")
@@ -69,10 +69,10 @@ class Encoder(nnx.Module):
         return [*states, self._last_state(states[-1], views, seeds)]
 
     def summary(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> Float[Array, "B D"]:
-        """Return what `pool` makes of the rows.
+        """Return the pooler's output for each row, as `pool` does from the output of all tokens.
 
-        Where the pooler reads [CLS] alone, the last block computes its output alone. That saves five sixths of the
-        block: a twelfth of BERT-base, a sixth of MiniLM.
+        If the pooler reads [CLS] alone, the last block computes the output of [CLS] alone. That saves five sixths of
+        the block, which are 7 % of BERT-base and 14 % of a MiniLM of six layers.
         """
         views, queries = self._views(inputs), summary_queries(self.config)
         states = self._first_states(inputs, views, seeds, blocks=self.config.depth - 1)
@@ -112,9 +112,9 @@ class Encoder(nnx.Module):
         return constrain(self.remat(block)(x), "batch", None, None)
 
     def _views(self, inputs: EncoderInput) -> dict[bool, View]:
-        """Return the view of blocks that attend globally, under False, and of those that attend locally, under True.
+        """Return the view of blocks with global attention, under False, and of those with local attention, under True.
 
-        Rotary positions count from the start of the row in packed rows, too: attention depends on differences alone.
+        Rotary positions count from the start of the row, in packed rows too: attention depends on differences alone.
         """
         config, length = self.config, inputs.tokens.shape[1]
         bases = {False: config.rotary_base, True: config.local_rotary_base}
@@ -129,7 +129,7 @@ class Encoder(nnx.Module):
 
 
 def summary_queries(config: ModelConfig) -> int | None:
-    """Return how many tokens of the last block `Encoder.summary` computes; None: all."""
+    """Return the number of tokens whose output the last block computes in `Encoder.summary`; None: all."""
     return None if config.pool_from == "mean" else 1
 
 

@@ -14,7 +14,7 @@ from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 
 class MaskedLM(nnx.Module):
-    """The masked LM head: scores over the vocabulary. It is tied to the token table, which is an argument."""
+    """The masked LM head: scores over the vocabulary. Its output weights are the token table, which is an argument."""
 
     def __init__(self, config: ModelConfig, *, compute: Compute, rngs: WeightKeys) -> None:
         self.vocab_size = config.vocab_size

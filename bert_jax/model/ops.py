@@ -1,8 +1,8 @@
 """Matrix product, LayerNorm, GELU and dropout: the bodies that the model runs, each beside a plain one.
 
-The first three differentiate themselves, so that the backward pass keeps less and XLA fuses more, above all on a CPU.
-`plain_*` computes the same as JAX would write and differentiate it, and is the test of the other, values and gradients.
-To run a plain body, call it in `layers.py`.
+The first three have their own rules of differentiation, by which the backward pass keeps less and XLA, above all on a
+CPU, fuses more. Each `plain_*` is the textbook form, differentiated by JAX; tests compare values and gradients. To run
+a plain body, call it in `layers.py` instead.
 """
 
 import functools
@@ -19,10 +19,10 @@ from bert_jax.random_bits import DropoutSeeds, SeedPair, murmur_mix
 
 
 def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
-    """Wrap a method on single tokens, "T D" to "T D", so that it takes any leading axes: it sees one matrix.
+    """Let a method from "T D" to "T D" take any leading axes: it is called with one matrix of all tokens.
 
-    For the gradient of a kernel, XLA on a CPU transposes the activations: those of a matrix in one copy, those of
-    batches a column at a time, which took a tenth of a step.
+    For the gradient of a kernel, XLA on a CPU transposes the activations. It copies a matrix at once, but batches of
+    rows column by column, which took a tenth of a step.
     """
 
     @functools.wraps(function)
