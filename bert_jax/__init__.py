@@ -1,14 +1,12 @@
-"""Train your own BERT in JAX: raw text in, a pre-trained encoder out, fine-tuned and ready to deploy.
-
-Importing this package costs nothing: JAX comes with the first name that needs it.
+"""Pre-train, fine-tune and deploy BERT models in JAX, from raw text.
 
     import bert_jax
     tuned = bert_jax.finetune(from_="runs/mini", data="tickets.csv", text="body", label="priority")
     tuned.predict("The export has hung since noon.")
 
 Each verb of the command is a function whose keywords are the flags: prepare, pretrain, finetune, evaluate, predict,
-embed, fill_mask, convert, inspect. BertClassifier and BertRegressor are estimators of scikit-learn. docs/python.md has
-examples.
+embed, fill_mask, convert, inspect. BertClassifier and BertRegressor are scikit-learn estimators. docs/python.md has
+examples. Importing this package is cheap: JAX is imported with the first name that needs it.
 """
 
 import importlib
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from bert_jax.settings.pretrain import PretrainConfig
     from data_prep.functions import prepare
 
-_WHERE = {
+_MODULES = {
     "prepare": "data_prep.functions",
     "pretrain": "bert_jax.api.training",
     "finetune": "bert_jax.api.training",
@@ -103,11 +101,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "convert":  # the package of that name is the function, too
+    if name == "convert":  # the package of this name is callable, too
         return importlib.import_module("bert_jax.convert")
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"module 'bert_jax' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The one command: a table of verbs, each imported only when its command line has been read."""
+"""The command `bert-jax`: a table of verbs. A verb's module is imported after its command line has been parsed."""
 
 import dataclasses
 import errno
@@ -15,11 +15,11 @@ from bert_jax.terminal import clipped, escape_unencodable, honour_no_color, one_
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A verb by names, so that nothing is imported for those that are not asked for.
+    """A verb of the command. Modules are given by name, so that only the verb that runs is imported.
 
-    about     its line in the usage
-    settings  the class of what its flags say, in bert_jax.settings; None where the module reads its own command line
-    module    whose `main` takes the settings: imported when they are read, because it brings JAX
+    about     its line in the usage message
+    settings  "module:class" of its settings in bert_jax.settings; None if the verb's module parses the arguments
+    module    the module whose `main` runs the verb. It imports JAX, so it is imported after the settings are parsed
     """
 
     about: str
@@ -27,12 +27,12 @@ class Verb:
     module: str
 
     def settings_class(self) -> Any:
-        """Return the class of the settings, which is imported."""
+        """Import and return the class of the settings."""
         module, _, name = (self.settings or "").partition(":")
         return getattr(importlib.import_module(f"bert_jax.settings.{module}"), name)
 
     def run(self, name: str, arguments: Sequence[str]) -> int:
-        """Read the command line and do what it says; return the exit code."""
+        """Parse the arguments, run the verb, and return the exit code."""
         if self.settings is None:
             return importlib.import_module(self.module).main(arguments)
         from bert_jax.settings.command_line import parse
@@ -43,44 +43,52 @@ class Verb:
 
 VERBS = {
     "demo": Verb(
-        "text to a model that answers, on this machine, in minutes; writes demo/",
+        "train a small BERT on this machine in minutes and use it; writes demo/",
         "demo:DemoConfig",
         "bert_jax.verbs.demo",
     ),
-    "prep": Verb("vocab, report, shards, check: turn text into masked pre-training shards", None, "data_prep.command"),
+    "prep": Verb(
+        "turn text into a vocabulary and pre-training shards (prep vocab, report, shards, check)",
+        None,
+        "data_prep.command",
+    ),
     "pretrain": Verb(
-        "train an encoder on shards; the same command resumes", "pretrain:PretrainConfig", "bert_jax.verbs.pretrain"
+        "pre-train an encoder on shards; the same command resumes a stopped run",
+        "pretrain:PretrainConfig",
+        "bert_jax.verbs.pretrain",
     ),
     "finetune": Verb(
-        "train a task from a checkpoint: GLUE, or your own CSV, TSV, JSONL",
+        "fine-tune an encoder on labelled rows (CSV, TSV, JSONL ...), GLUE, SQuAD or tagged words",
         "finetune:FinetuneConfig",
         "bert_jax.verbs.finetune",
     ),
-    "evaluate": Verb("score a fine-tuned run on labelled rows", "evaluate:EvaluateConfig", "bert_jax.verbs.evaluate"),
+    "evaluate": Verb("score a fine-tuned model on labelled rows", "evaluate:EvaluateConfig", "bert_jax.verbs.evaluate"),
     "predict": Verb(
-        "answer a text, or a file of rows: labels, entities, answers, as CSV, JSONL or Parquet",
+        "predict labels, entities or answers for a text or a file of rows",
         "predict:PredictConfig",
         "bert_jax.verbs.predict",
     ),
-    "embed": Verb("a file of texts to an array of vectors", "embed:EmbedConfig", "bert_jax.verbs.embed"),
+    "embed": Verb("turn a file of texts into an array of vectors", "embed:EmbedConfig", "bert_jax.verbs.embed"),
     "fill-mask": Verb(
-        "what a pre-trained model expects at a [MASK]", "fill_mask:FillMaskConfig", "bert_jax.verbs.fill_mask"
+        "show the most likely tokens at a [MASK]", "fill_mask:FillMaskConfig", "bert_jax.verbs.fill_mask"
     ),
     "convert": Verb(
-        "to and from Hugging Face and TensorFlow 1, with proof of equal numbers",
+        "convert a model from or to Hugging Face, TensorFlow 1, ONNX ..., and compare the outputs",
         "convert:ConvertConfig",
         "bert_jax.verbs.convert",
     ),
     "inspect": Verb(
-        "what a folder is, and what can be done with it", "inspect:InspectConfig", "bert_jax.verbs.inspect"
+        "describe a folder and list the verbs it works with", "inspect:InspectConfig", "bert_jax.verbs.inspect"
     ),
-    "completion": Verb("a script that has bash and zsh complete verbs and flags", None, "bert_jax.completion"),
+    "completion": Verb("print a script that completes verbs and flags in bash and zsh", None, "bert_jax.completion"),
 }
-DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: start it again
-UNREAD = 141  # as of a program that SIGPIPE ends
+DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: run the command again
+UNREAD = 141  # the reader closed the pipe: the exit code of a program that SIGPIPE ends
+INTERRUPTED_CODE = 130  # as after SIGINT
 
 
 def usage() -> str:
+    """Return the usage message."""
     lines = [f"  {name:10} {verb.about}" for name, verb in VERBS.items()]
     return "\n".join(
         [
@@ -89,15 +97,15 @@ def usage() -> str:
             *lines,
             "",
             "Start with `bert-jax demo`.",
-            "Exit codes: 0 done, 1 your input, 2 usage, 75 stopped and saved (start it again).",
+            "Exit codes: 0 done, 1 error in the input, 2 wrong usage, 75 stopped and saved (run the command again).",
         ]
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code; a user's mistake is one line on standard error.
+    """Run one verb and return its exit code. Errors in the input are one line on standard error.
 
-    Without `arguments` they are those of the process, which is a command then, and ours to end.
+    Without `arguments`, use those of the process. Then this is the command itself, which may end the process.
     """
     escape_unencodable()
     honour_no_color()
@@ -105,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(list(arguments))
     process.is_command = True
     code = run(sys.argv[1:])
-    if process.is_left_computing:  # a step of a run that was saved and stopped; nobody waits for it
+    if process.is_left_computing:  # a training step whose run has been saved and stopped: do not wait for it
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -136,7 +144,7 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         say(f"bert-jax {verb}: {clipped(one_line(error))}", to_stderr=True)
         return MISTAKE
-    except BrokenPipeError:  # whoever read the output has enough: no mistake, and nothing left to say
+    except BrokenPipeError:  # the reader of the output has closed the pipe, as `head` does: no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
     except OSError as error:
@@ -151,7 +159,7 @@ def run(arguments: list[str]) -> int:
         return STOPPED
     except KeyboardInterrupt:
         say(f"bert-jax {verb}: interrupted", to_stderr=True)
-        return 130
+        return INTERRUPTED_CODE
 
 
 if __name__ == "__main__":

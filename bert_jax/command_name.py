@@ -1,4 +1,4 @@
-"""The name of the command in the shell that it was started from. Standard library only."""
+"""The command as it must be typed in the user's shell. Standard library only."""
 
 import os
 import shlex
@@ -7,23 +7,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-NAME = "bert-jax"
+COMMAND = "bert-jax"
 
 
 def command() -> str:
-    """Return what to type for this very installation: bert-jax, or where it lies (.venv/bin/bert-jax)."""
+    """Return the command that starts this installation: bert-jax, or its path (.venv/bin/bert-jax)."""
     script = Path(sys.argv[0])
-    if script.stem != NAME or not script.is_file():  # python -m bert_jax, a notebook, a test
-        script = Path(sys.executable).with_name(NAME)
+    if script.stem != COMMAND or not script.is_file():  # python -m bert_jax, a notebook, a test
+        script = Path(sys.executable).with_name(COMMAND)
         if not script.is_file():
             return f"{shlex.quote(sys.executable)} -m bert_jax.cli"
-    found = shutil.which(NAME)
-    if found and Path(found).samefile(script):
-        return NAME
-    here = Path(os.path.relpath(script))
-    return shlex.quote(str(script.absolute() if ".." in here.parts else here))
+    on_path = shutil.which(COMMAND)
+    if on_path and Path(on_path).samefile(script):
+        return COMMAND
+    relative = Path(os.path.relpath(script))
+    return shlex.quote(str(script.absolute() if ".." in relative.parts else relative))
 
 
 def typed(arguments: Sequence[object]) -> str:
-    """Return a line that can be pasted into the shell: the command with its arguments, quoted where needed."""
+    """Return the command with its arguments, quoted so that the line can be pasted into a shell."""
     return f"{command()} {shlex.join(map(str, arguments))}"

@@ -1,4 +1,4 @@
-"""bert-jax completion: a script that has bash and zsh complete verbs and flags. Brings no JAX."""
+"""bert-jax completion: a script that completes verbs and flags in bash and zsh. Does not import JAX."""
 
 import importlib
 import typing
@@ -8,14 +8,14 @@ import tyro
 
 from bert_jax import cli
 from bert_jax.errors import UserError
-from bert_jax.settings.command_line import either_or
+from bert_jax.settings.command_line import boolean_flags
 from bert_jax.terminal import say
 
 HELP = "--help"
-USAGE = """\
+COMPLETION_HELP = """\
 usage: bert-jax completion
 
-Print a script that has bash and zsh complete verbs and flags. In ~/.bashrc or ~/.zshrc:
+Print a script that completes verbs and flags in bash and zsh. To use it, add this line to ~/.bashrc or ~/.zshrc:
 
     eval "$(bert-jax completion)"
 """
@@ -39,7 +39,7 @@ complete -o default -F _bert_jax bert-jax
 
 
 def script() -> str:
-    """Return the script. What is no verb and no flag is completed as a file."""
+    """Return the script. Words that are not verbs or flags are completed as files."""
     flags = {name: flags_of(verb.settings_class()) for name, verb in cli.VERBS.items() if verb.settings}
     jobs: Mapping[str, Callable[..., int]] = importlib.import_module(cli.VERBS["prep"].module).JOBS
     flags |= {f"prep {name}": flags_of(job) for name, job in jobs.items()}
@@ -48,21 +48,21 @@ def script() -> str:
 
 
 def flags_of(reader: Callable[..., object]) -> list[str]:
-    """Return the flags of a class of settings, or of a function that takes them, in their order."""
+    """Return the flags of a settings class, or of a function whose parameter `config` is one, in order."""
     settings = reader if isinstance(reader, type) else typing.get_type_hints(reader).get("config", reader)
     parser = tyro.extras.get_parser(settings)
     names = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    undecided = either_or(settings) if isinstance(settings, type) else {}
-    others = [name for name in undecided if name not in names]
+    optional_booleans = boolean_flags(settings) if isinstance(settings, type) else {}
+    others = [name for name in optional_booleans if name not in names]
     return [*(name for name in names if name != HELP), *others, HELP]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the script, or how to use it; return the exit code."""
+    """Print the script or the help; return the exit code."""
     if arguments in ([HELP], ["-h"]):
-        say(USAGE)
+        say(COMPLETION_HELP)
     elif arguments:
-        raise UserError(f"{' '.join(arguments)}: completion takes nothing. It prints a script for bash and zsh")
+        raise UserError(f"{' '.join(arguments)}: completion takes no arguments. It prints a script for bash and zsh")
     else:
         say(script().rstrip())
     return 0

@@ -1,21 +1,21 @@
-"""The ways a command ends early on purpose, and what is told of a library's error."""
+"""Exceptions of the package, and helpers that keep error messages short."""
 
 import reprlib
 from collections.abc import Iterable
 
-NAME = 160  # characters of a name in a message
+NAME_CHARACTERS = 160  # longest name in a message
 
 
 class OneLine(Exception):
-    """An error that its message explains: a notebook shows that alone, without the frames that led to it."""
+    """An error whose message is sufficient: a notebook shows it without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        """Return the lines that IPython shows."""
+        """Return the lines that IPython shows in place of the traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class UserError(OneLine):
-    """A mistake the user can mend: one line that names the file, the line, the value and the way out. Exit code 1."""
+    """An error that the user can fix: one line with the file, the line, the value and the remedy. Exit code 1."""
 
 
 class NotAModel(UserError):
@@ -23,28 +23,29 @@ class NotAModel(UserError):
 
 
 class Diverged(UserError):
-    """A loss that is no number any more. Of several runs the others go on."""
+    """An error of a run whose loss is not finite. Other runs of the same command continue."""
 
 
 class Stopped(OneLine):
-    """A signal ended the run after everything was saved: start it again to go on. Exit code 75 (EX_TEMPFAIL)."""
+    """A run ended by a signal after saving everything: the same command resumes it. Exit code 75 (EX_TEMPFAIL)."""
 
 
 def first_line(error: Exception) -> str:
-    """What a library's error says, without what comes below."""
+    """Return the first line of an error's message, or the name of its type if it has none."""
     return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 def shown(value: object) -> str:
-    """Return the value as Python writes it, clipped at each level: a message stays short whatever a file holds."""
+    """Return the repr of a value, clipped at each level, so that the message stays short whatever a file contains."""
     return _CLIPPER.repr(value)
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:
-    """Return the first `most` names, each of them short, and how many more there are."""
+    """Return the first `most` names, each clipped, and the number of the others: "a, b and 3 more"."""
     names = list(names)
     more = len(names) - most
-    first = (text if len(text := str(name)) <= NAME else f"{text[:NAME]}..." for name in names[:most])
+    texts = map(str, names[:most])
+    first = (text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..." for text in texts)
     return ", ".join(first) + (f" and {more:,} more" if more > 0 else "")
 
 

@@ -1,6 +1,6 @@
-"""Read small files that may come from anywhere: regular files only, bounded in size and nesting, errors in one line.
+"""Read small files from untrusted sources: regular files only, bounded in size and nesting, errors in one line.
 
-Standard library only. Files of rows and of text, which may be large, a pipe or an address, have readers of their own.
+Standard library only. Rows and corpora, which may be large files, pipes or addresses, are read in `data.formats`.
 """
 
 import json
@@ -15,9 +15,9 @@ from bert_jax.errors import UserError
 
 TEXT_BYTES = 256 << 20  # the largest published tokenizer.json has 35 MB
 SETTINGS_BYTES = 16 << 20  # a config.json with 100,000 labels has 5 MB
-MAX_DEPTH = 64  # brackets within brackets
-MAX_DIGITS = 40  # of an integer: transformers writes 10^30 for "no limit"
-CLIPPED = 200  # characters of a parser's message
+MAX_DEPTH = 64  # nested brackets
+MAX_DIGITS = 40  # digits of an integer: transformers writes 10^30 for "no limit"
+REASON_CHARACTERS = 200  # longest parser message
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -29,10 +29,10 @@ _KINDS = (
 
 
 def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
-    """Return the content of a regular file, or of what a link leads to.
+    """Return the content of a regular file; links are followed.
 
-    Raises UserError where there is none, where it is a pipe, a device or a folder, or larger than `limit` bytes.
-    Never blocks: a pipe without a writer is refused, not waited for.
+    Raises UserError if there is no file, if it is a pipe, a device or a folder, or if it is larger than `limit` bytes.
+    Never blocks, not even on a pipe without a writer.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -42,7 +42,7 @@ def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
                 raise UserError(f"{path}: {_kind(status.st_mode)}, where a file is expected")
             if status.st_size > limit:
                 raise UserError(f"{path}: {_megabytes(status.st_size)}; such a file has at most {_megabytes(limit)}")
-            content = file.read(limit + 1)  # it may have grown meanwhile
+            content = file.read(limit + 1)  # the file may have grown since fstat
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -50,14 +50,14 @@ def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except ValueError:  # a NUL in the name
-        raise UserError(f"{str(path)!r}: no name of a file") from None
+        raise UserError(f"{str(path)!r} is not a file name") from None
     if len(content) > limit:
-        raise UserError(f"{path}: more than the {_megabytes(limit)} that such a file has at most")
+        raise UserError(f"{path}: larger than {_megabytes(limit)}, the limit for such a file")
     return content
 
 
 def read_text(path: Path, *, limit: int = TEXT_BYTES) -> str:
-    """Return the text of a file in UTF-8, without a byte order mark. Raises UserError as `read_bytes`, and elsewise."""
+    """Return the text of a UTF-8 file, without a byte order mark. Raises UserError if it cannot be read as that."""
     try:
         return read_bytes(path, limit=limit).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -70,12 +70,12 @@ def read_json(path: Path, *, limit: int = TEXT_BYTES) -> dict[str, Any]:
 
 
 def read_json_if_there(path: Path, *, limit: int = TEXT_BYTES) -> dict[str, Any]:
-    """Return the JSON object of a file, an empty one where there is no such file."""
+    """Return the JSON object of a file, or an empty one if there is no such file."""
     return read_json(path, limit=limit) if os.path.lexists(path) else {}
 
 
 def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
-    """Return the JSON object that `text` spells out; `where` names its source in errors."""
+    """Return the JSON object in `text`; `where` names its source in errors."""
     value = parse_json_value(text, where)
     if not isinstance(value, dict):
         raise UserError(f"{where}: a JSON object is expected")
@@ -83,7 +83,7 @@ def parse_json(text: str | bytes, where: str) -> dict[str, Any]:
 
 
 def parse_json_value(text: str | bytes, where: str) -> Any:
-    """Return the JSON value that `text` spells out. Raises UserError for deep nesting and endless numbers, too."""
+    """Return the JSON value in `text`. Raises UserError for invalid JSON, deep nesting and very long integers."""
     try:
         value = json.loads(text)
         _check_depth(value)
@@ -93,7 +93,7 @@ def parse_json_value(text: str | bytes, where: str) -> Any:
 
 
 def read_toml_table(path: Path, *, limit: int = SETTINGS_BYTES) -> dict[str, Any]:
-    """Return a TOML file as nested dicts. Raises UserError for anything else, deep nesting and endless numbers."""
+    """Return a TOML file as nested dicts. Raises UserError for invalid TOML, deep nesting and very long integers."""
     text = read_text(path, limit=limit)
     try:
         table = tomllib.loads(text)
@@ -104,7 +104,7 @@ def read_toml_table(path: Path, *, limit: int = SETTINGS_BYTES) -> dict[str, Any
 
 
 def _check_depth(value: Any) -> None:
-    """Raise RecursionError where `value` nests deeper than MAX_DEPTH, ValueError for an integer without end."""
+    """Raise RecursionError if `value` nests deeper than MAX_DEPTH, ValueError for integers of too many digits."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
@@ -112,7 +112,7 @@ def _check_depth(value: Any) -> None:
             if isinstance(item, dict | list):
                 inner += item.values() if isinstance(item, dict) else item
             elif isinstance(item, int) and item.bit_length() > 4 * MAX_DIGITS:
-                raise ValueError(f"a number of more than {MAX_DIGITS} digits")
+                raise ValueError(f"an integer of more than {MAX_DIGITS} digits")
         if not inner:
             return
         level = inner
@@ -120,16 +120,16 @@ def _check_depth(value: Any) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Say in one short line what a parser found."""
+    """Return the message of a parser in one short line."""
     if isinstance(error, RecursionError):
-        return f"brackets within brackets, more than {MAX_DEPTH} deep"
+        return f"nested more than {MAX_DEPTH} levels deep"
     text = (str(error).strip() or type(error).__name__).split("\n")[0]
-    return text if len(text) <= CLIPPED else f"{text[:CLIPPED]}..."
+    return text if len(text) <= REASON_CHARACTERS else f"{text[:REASON_CHARACTERS]}..."
 
 
 def _kind(mode: int) -> str:
     tests: tuple[tuple[Callable[[int], bool], str], ...] = _KINDS
-    return next((name for test, name in tests if test(mode)), "no regular file")
+    return next((name for test, name in tests if test(mode)), "not a regular file")
 
 
 def _megabytes(size: int) -> str:

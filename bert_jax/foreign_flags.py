@@ -1,6 +1,6 @@
-"""Names that settings have in other programs, and have here. Standard library only.
+"""Flags of other programs and the corresponding flags here. Standard library only.
 
-Those of Hugging Face's Trainer and example scripts, sentence-transformers, google-research/bert and Lightning.
+Covers Hugging Face's Trainer and example scripts, sentence-transformers, google-research/bert and Lightning.
 """
 
 import dataclasses
@@ -8,9 +8,9 @@ import typing
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-_SHARE = "a share of the steps such as 0.1"
+_SHARE = "a fraction of the steps, such as 0.1"
 
-# Ours, of which the first is meant that the verb has.
+# Foreign name -> flags of ours; the first one that the verb has is meant.
 _OURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("lr", "learning_rate", "max_lr", "peak_lr"), ("learning-rate", "optim.peak-lr")),
     **dict.fromkeys(("num_train_epochs", "num_epochs", "n_epochs", "epoch", "max_epochs"), ("epochs", "steps")),
@@ -71,63 +71,63 @@ _OURS: dict[str, tuple[str, ...]] = {
     "top_k": ("best", "n-best"),
     "n_best_size": ("n-best",),
 }
-# Of some, what is to be given, by our flag.
+# Flag of ours -> the value it takes, where that differs from other programs.
 _VALUES = {
     "warmup": _SHARE,
     "optim.warmup": _SHARE,
     "steps": "a number of updates",
     "epochs": "a number of passes over the rows",
-    "seeds": "one or several",
+    "seeds": "one or more",
 }
 _NOT_NEEDED = {
     **dict.fromkeys(("fp16", "bf16", "mixed_precision", "amp"), "--dtype bfloat16, where the verb trains"),
-    **dict.fromkeys(("do_train", "do_eval", "do_predict"), "not needed: the verb says what is done"),
+    **dict.fromkeys(("do_train", "do_eval", "do_predict"), "not needed: the verb decides what is done"),
     **dict.fromkeys(
         ("resume_from_checkpoint", "resume", "overwrite_output_dir"),
-        "not needed: the same command goes on with the run in --output; another begins in another folder",
+        "not needed: the same command resumes the run in --output; for a new run, choose a new folder",
     ),
     **dict.fromkeys(
         ("evaluation_strategy", "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model"),
         "not needed: dev rows are scored each epoch, and the best checkpoint is kept",
     ),
-    **dict.fromkeys(("device", "gpu", "gpus", "cuda", "use_cuda", "no_cuda"), "not needed: JAX takes what is there"),
-    **dict.fromkeys(("report_to", "push_to_hub", "hub_model_id"), "there is none: nothing is sent anywhere"),
+    **dict.fromkeys(("device", "gpu", "gpus", "cuda", "use_cuda", "no_cuda"), "not needed: JAX uses all devices"),
+    **dict.fromkeys(("report_to", "push_to_hub", "hub_model_id"), "not available: nothing is uploaded"),
 }
 
 
 def hints(arguments: Sequence[str], settings: type) -> list[str]:
-    """Return what to write in place of the flags of other programs among some arguments; `settings` are a verb's."""
-    known = frozenset(_flags(settings))
-    told = []
+    """Return a hint for each of the arguments that is a flag of another program; `settings` is the verb's dataclass."""
+    flags = frozenset(_flags(settings))
+    replacements = []
     for argument in arguments:
         flag = argument.split("=")[0]
         name = flag.removeprefix("--").replace("_", "-")
-        if flag.startswith("--") and not {name, name.removeprefix("no-")} & known and (hint := hint_for(name, known)):
-            told.append(f"{flag} is {hint}")
-    return list(dict.fromkeys(told))
+        if flag.startswith("--") and not {name, name.removeprefix("no-")} & flags and (hint := hint_for(name, flags)):
+            replacements.append(f"{flag} is {hint}")
+    return list(dict.fromkeys(replacements))
 
 
-def hint_for(name: str, known: Collection[str]) -> str:
-    """Return the flag of ours, among those known, that another program's is; nothing where it is no such."""
+def hint_for(name: str, flags: Collection[str]) -> str:
+    """Return the hint for a flag of another program, with the corresponding one of `flags`; "" if there is none."""
     name = name.replace("-", "_").lower()
     if name in _NOT_NEEDED:
         return _NOT_NEEDED[name]
-    ours = next((flag for flag in _OURS.get(name, ()) if flag in known), "")
+    ours = next((flag for flag in _OURS.get(name, ()) if flag in flags), "")
     value = f" ({_VALUES[ours]})" if ours in _VALUES else ""
     return f"--{ours}{value} here" if ours else ""
 
 
-def key_for(name: str, known: Collection[str]) -> str:
-    """Return the key of ours, among those of a table of settings, that another program's is; nothing otherwise."""
-    keys = (flag.replace("-", "_").split(".")[-1] for flag in _OURS.get(name.replace("-", "_").lower(), ()))
-    return next((key for key in keys if key in known), "")
+def key_for(name: str, keys: Collection[str]) -> str:
+    """Return the one of `keys` that corresponds to a setting of another program; "" if there is none."""
+    candidates = (flag.replace("-", "_").split(".")[-1] for flag in _OURS.get(name.replace("-", "_").lower(), ()))
+    return next((key for key in candidates if key in keys), "")
 
 
-def _flags(settings: Any, before: str = "") -> Iterator[str]:
-    """Yield the names of all flags of a dataclass of settings, those of nested ones with a dot."""
+def _flags(settings: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the names of all flags of a settings dataclass; flags of nested dataclasses contain a dot."""
     types = typing.get_type_hints(settings)
     for field in dataclasses.fields(settings):
-        name = before + field.name.rstrip("_").replace("_", "-")
+        name = prefix + field.name.rstrip("_").replace("_", "-")
         yield name
         if dataclasses.is_dataclass(types[field.name]):
             yield from _flags(types[field.name], f"{name}.")

@@ -1,4 +1,4 @@
-"""The command line or the Python call that started the work of this process. Runs and reports name it."""
+"""The command line or Python call that started the current work, as runs and reports record it."""
 
 import contextlib
 import contextvars
@@ -10,13 +10,13 @@ _call: contextvars.ContextVar[str | None] = contextvars.ContextVar("call", defau
 
 
 def origin() -> str:
-    """Return the call that is being answered, as Python spells it, or the command line of the process."""
+    """Return the text of the current API call, or else the command line of the process."""
     return _call.get() or shlex.join(sys.argv)
 
 
 @contextlib.contextmanager
 def called_as(text: str) -> Iterator[None]:
-    """Name a call from Python as the origin of what is made in the block, unless a call is being answered already."""
+    """Record an API call as the origin of the work in the block, unless it is within another call."""
     token = _call.set(_call.get() or text)
     try:
         yield

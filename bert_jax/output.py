@@ -1,8 +1,8 @@
-"""Write files and folders whole or not at all, wherever they lie. Standard library only.
+"""Write files and folders atomically: complete or not at all. Standard library only.
 
-A new folder is filled under another name beside its place and renamed. A folder that is already there (a mount point of
-a container, what a link leads to, an empty folder whose parent is read-only) cannot be renamed over: it is filled in
-a hidden folder within, whose entries are then moved up, the ones named `last` after all others.
+A new folder is filled under a temporary name beside its target and then renamed. A folder that exists already (a mount
+point, the target of a link, an empty folder with a read-only parent) cannot be replaced by renaming: it is filled in a
+hidden folder inside it, whose entries are then moved up, those named `last` after all others.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from typing import BinaryIO
 
 from bert_jax.errors import UserError
 
-MAKING = ".making"  # within a folder that is there; holds what is not moved up yet
-MOVED = "MOVED"  # in it: the names that are being moved up
-FOREIGN = {"lost+found"}  # what a file system puts into its root
-_ASIDE = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)  # a file that cannot be renamed over
+MAKING = ".making"  # hidden folder inside an existing folder, with the entries that have not been moved up yet
+MOVED = "MOVED"  # file in the hidden folder with the names that are being moved up
+FOREIGN = {"lost+found"}  # entries that a file system puts into its root
+_NOT_RENAMED = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)  # the target cannot be renamed over
 
 
 def check_new_folder(path: Path, *, flag: str = "--output") -> None:
-    """Raise UserError where no new folder can be made at `path`, before any work is done.
+    """Raise UserError if no new folder can be made at `path`, before any work is done.
 
-    There may be nothing, or an empty folder; what an interrupted `whole_folder` left counts as nothing.
+    An empty folder may exist there; leftovers of an interrupted `whole_folder` do not count.
     """
     folder = Path(os.path.realpath(path))
     check_folder(path, flag=flag)
@@ -36,69 +36,69 @@ def check_new_folder(path: Path, *, flag: str = "--output") -> None:
 
 
 def check_folder(path: Path, *, flag: str = "--output") -> None:
-    """Raise UserError where no files can be written into a folder at `path`, which need not be there or be empty."""
+    """Raise UserError if no files can be written into a folder at `path`, which may exist and need not be empty."""
     folder = Path(os.path.realpath(path))
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"{path} exists and is not a folder. Choose another {flag}")
-    there = folder
-    while not os.path.lexists(there):
-        there = there.parent
-    if not there.is_dir():
-        raise UserError(f"{path} cannot be made: {there} is not a folder. Choose another {flag}")
-    _require_writable(there, path, flag)
+    ancestor = folder
+    while not os.path.lexists(ancestor):
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise UserError(f"{path} cannot be made: {ancestor} is not a folder. Choose another {flag}")
+    _require_writable(ancestor, path, flag)
 
 
 def check_new_file(path: Path, *, flag: str = "--output", overwrite: bool = False) -> None:
-    """Raise UserError where no file can be written at `path`, before any work is done."""
+    """Raise UserError if no file can be written at `path`, before any work is done."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise UserError(f"{path} is a folder. Name a file for {flag}")
-    if os.path.lexists(target) and not overwrite and stat.S_ISREG(target.stat().st_mode):  # a device takes it as it is
+    if os.path.lexists(target) and not overwrite and stat.S_ISREG(target.stat().st_mode):  # a device is written to
         raise UserError(f"{path} exists. Choose another {flag}, or remove it")
     if not target.parent.is_dir():
-        raise UserError(f"{path}: its folder is not there. Make it first")
+        raise UserError(f"{path}: its folder does not exist. Make it first")
     _require_writable(target if target.exists() else target.parent, path, flag)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path, *, last: Sequence[str] = (), flag: str = "--output") -> Iterator[Path]:
-    """Yield an empty folder to fill. Where the block ends without an error, its content stands at `path`.
+    """Yield an empty folder to fill; when the block ends without an error, its content is at `path`.
 
-    Where it ends with one, `path` is as it was. `last` names the entries by which others know a finished folder.
-    Raises UserError as `check_new_folder`, and for what the file system refuses.
+    After an error, `path` is as it was before. `last` names the entries that mark a finished folder. Raises UserError
+    as `check_new_folder` does, and for errors of the file system.
     """
     check_new_folder(path, flag=flag)
     folder = Path(os.path.realpath(path))
-    within = folder.is_dir()
-    making = folder / MAKING if within else folder.with_name(f".{folder.name}{MAKING}")
-    made = [parent for parent in folder.parents if not parent.exists()]  # by us, so to be removed by us
+    exists = folder.is_dir()
+    making = folder / MAKING if exists else folder.with_name(f".{folder.name}{MAKING}")
+    new_parents = [parent for parent in folder.parents if not parent.exists()]
     try:
-        if within:
+        if exists:
             clear_leftovers(folder)
         else:
             shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
         yield making
-        if within:
+        if exists:
             _move_up(making, folder, last)
         else:
             making.rename(folder)
     except OSError as error:
         if error.filename and error.errno != errno.ENOSPC and not Path(error.filename).is_relative_to(folder.parent):
-            raise  # not of what is written here
+            raise  # an error of another file
         raise UserError(f"{path} cannot be made: {_reason(error)}") from None
     finally:
-        if within:
+        if exists:
             clear_leftovers(folder)
         else:
             shutil.rmtree(making, ignore_errors=True)
-            with contextlib.suppress(OSError):  # `folder` is in it
-                for parent in made:
+            with contextlib.suppress(OSError):  # not empty: `folder` was made
+                for parent in new_parents:
                     parent.rmdir()
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove from a folder what an interrupted `whole_folder` left: its hidden folder, and what it had moved up."""
+    """Remove leftovers of an interrupted `whole_folder`: its hidden folder and the entries already moved up."""
     making = folder / MAKING
     for name in _moved(folder):
         _remove(folder / name)
@@ -106,7 +106,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def remove_content(folder: Path) -> None:
-    """Empty a folder, which stays: it may be a mount point, or what a link leads to."""
+    """Empty a folder without removing it: it may be a mount point or the target of a link."""
     for entry in list(folder.iterdir()):
         if entry.name not in FOREIGN:
             _remove(entry)
@@ -114,10 +114,10 @@ def remove_content(folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a binary file. Where the block ends without an error, its content stands at `path`.
+    """Yield a binary file to write; when the block ends without an error, its content is at `path`.
 
-    A link is followed; a device or a pipe (/dev/stdout) is written to as it is. Raises UserError for what the file
-    system refuses; `path` is then as it was.
+    Links are followed; a device or a pipe (/dev/stdout) is written to directly. After an error, `path` is as it was
+    before. Raises UserError for errors of the file system.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -125,22 +125,22 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             with target.open("wb") as file:
                 yield file
             return
-        beside = _open_beside(target)
+        temporary = _open_temporary(target)
         try:
-            with beside:
-                yield beside
-            replace_file(Path(beside.name), target)
+            with temporary:
+                yield temporary
+            replace_file(Path(temporary.name), target)
         finally:
-            Path(beside.name).unlink(missing_ok=True)
+            Path(temporary.name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {_reason(error)}") from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8 with unix line ends, whole or not at all. Raises UserError as `whole_file`."""
+    """Write a text as UTF-8 with unix line ends, whole or not at all. Raises UserError as `whole_file` does."""
     try:
         content = text.encode("utf-8")
-    except UnicodeEncodeError as error:  # of a name of a file in another encoding, for one
+    except UnicodeEncodeError as error:  # for example a file name in another encoding
         shown = text[max(0, error.start - 40) : error.end].strip()
         raise UserError(f"{path}: {shown!r} cannot be written in UTF-8. Choose another name or text") from None
     with whole_file(path) as file:
@@ -148,25 +148,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_file(source: Path, target: Path) -> None:
-    """Put a finished file at `target`, in one stroke where the file system allows it; else its bytes are copied.
+    """Move a finished file to `target`: by renaming, or by copying if the target cannot be renamed over.
 
-    A file that a container mounts cannot be renamed over.
+    A file that is mounted into a container cannot be renamed over.
     """
     try:
         source.replace(target)
     except OSError as error:
-        if error.errno not in _ASIDE or not target.exists():
+        if error.errno not in _NOT_RENAMED or not target.exists():
             raise
         shutil.copyfile(source, target)
         source.unlink()
 
 
-def _open_beside(target: Path) -> BinaryIO:
-    """Open the file that is to become `target`: beside it, or elsewhere where its folder takes no new files."""
+def _open_temporary(target: Path) -> BinaryIO:
+    """Open the file that will become `target`: beside it, or in the temporary folder if that is not allowed."""
     try:
         return target.with_name(f".{target.name}.writing").open("wb")
     except OSError as error:
-        if error.errno not in _ASIDE or not target.exists():
+        if error.errno not in _NOT_RENAMED or not target.exists():
             raise
         handle, name = tempfile.mkstemp(prefix="bert-jax-")
         os.close(handle)
@@ -174,12 +174,12 @@ def _open_beside(target: Path) -> BinaryIO:
 
 
 def _entries(folder: Path) -> set[str]:
-    """Return the names in a folder, without leftovers of ours and what a file system puts there."""
+    """Return the names in a folder, without our leftovers and entries of the file system."""
     return {entry.name for entry in folder.iterdir()} - FOREIGN - {MAKING} - set(_moved(folder))
 
 
 def _moved(folder: Path) -> list[str]:
-    """Return the names that an interrupted `whole_folder` was moving up."""
+    """Return the names of the entries that an interrupted `whole_folder` was moving up."""
     try:
         return (folder / MAKING / MOVED).read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
     except OSError:
@@ -187,13 +187,14 @@ def _moved(folder: Path) -> list[str]:
 
 
 def _move_up(making: Path, folder: Path, last: Sequence[str]) -> None:
+    """Move the entries of `making` into `folder`, those in `last` after all others."""
     names = sorted((entry.name for entry in making.iterdir()), key=lambda name: (name in last, name))
     listing = "".join(f"{name}\n" for name in names)
     (making / f"{MOVED}.writing").write_text(listing, encoding="utf-8", errors="surrogateescape")
     (making / f"{MOVED}.writing").rename(making / MOVED)
     for name in names:
         (making / name).rename(folder / name)
-    (making / MOVED).unlink()  # from here on the folder is finished
+    (making / MOVED).unlink()  # now the folder counts as finished
 
 
 def _remove(path: Path) -> None:
@@ -203,9 +204,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _require_writable(there: Path, path: Path, flag: str) -> None:
-    if not os.access(there, os.W_OK):
-        reason = "the file system is read-only" if os.statvfs(there).f_flag & os.ST_RDONLY else "no permission"
+def _require_writable(existing: Path, path: Path, flag: str) -> None:
+    """Raise UserError if `existing`, which `path` is or will be in, cannot be written."""
+    if not os.access(existing, os.W_OK):
+        reason = "the file system is read-only" if os.statvfs(existing).f_flag & os.ST_RDONLY else "no permission"
         raise UserError(f"{path} cannot be written: {reason}. Choose another {flag}")
 
 

@@ -1,4 +1,4 @@
-"""Curves and bars in one style, drawn by matplotlib, which is imported when asked for."""
+"""Helpers to draw matplotlib figures in one style. matplotlib is imported on first use."""
 
 import contextlib
 import warnings
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREY, INK, LINES = "#1f5fa8", "#d1661c", "#8a8f98", "#2b2f36", "#e6e8eb"
-Line = tuple[int, str, dict[str, float]]  # step, split, values
+BLUE, ORANGE, GREY, INK, GRID = "#1f5fa8", "#d1661c", "#8a8f98", "#2b2f36", "#e6e8eb"
+MetricLine = tuple[int, str, dict[str, float]]  # step, split, values
 
 
 @contextlib.contextmanager
 def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
-    """An empty figure of so many inches, whatever the user's own style is; the context puts that back."""
+    """Yield an empty figure of `width` x `height` inches, independent of the user's style, which is restored after."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
         **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     }
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of scripts that matplotlib's own font lacks
+        warnings.filterwarnings("ignore", message="Glyph")  # matplotlib's font lacks some scripts
         matplotlib.rcdefaults()
         for name, value in {**house, **style}.items():
             matplotlib.rcParams[name] = value  # type: ignore[index]
@@ -39,31 +39,33 @@ def picture(width: float, height: float, **style: Any) -> Iterator["Figure"]:
 
 
 def rule(axes: "Axes", axis: str = "y") -> None:
-    """Light lines behind what is drawn."""
-    axes.grid(axis=axis, color=LINES, linewidth=0.8)  # type: ignore[arg-type]
+    """Draw light grid lines behind the data."""
+    axes.grid(axis=axis, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
 
 
 def say_empty(axes: "Axes") -> None:
+    """Write "nothing was recorded" into axes without data."""
     axes.text(0.5, 0.5, "nothing was recorded", color=GREY, ha="center", va="center", transform=axes.transAxes)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def percent(value: float, _: object = None) -> str:
+    """Format a fraction as a percentage; the second argument is the position of an axis tick."""
     return f"{100 * value:.0f} %"
 
 
-def series(metrics: Sequence[Line], split: str, name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one measure on one split, as (x, y)."""
-    points = [(step, values[name]) for step, where, values in metrics if where == split and name in values]
+def series(metrics: Sequence[MetricLine], split: str, name: str) -> tuple[list[int], list[float]]:
+    """Return the steps and values of one metric on one split, as (x, y)."""
+    points = [(step, values[name]) for step, part, values in metrics if part == split and name in values]
     return [step for step, _ in points], [value for _, value in points]
 
 
 def smooth(values: Sequence[float], memory: float = 0.85) -> list[float]:
-    """A running mean taken from both ends, so that it does not lag behind a falling curve."""
+    """Return the mean of a forward and a backward running mean, which does not lag behind a falling curve."""
     forward, backward = _running_mean(values, memory), _running_mean(values[::-1], memory)[::-1]
-    return [(one + other) / 2 for one, other in zip(forward, backward, strict=True)]
+    return [(ahead + behind) / 2 for ahead, behind in zip(forward, backward, strict=True)]
 
 
 def _running_mean(values: Sequence[float], memory: float) -> list[float]:

@@ -1,7 +1,7 @@
-"""Progress of a job on standard error: one line drawn anew on a terminal, lines now and then elsewhere.
+"""Show the progress of a job on standard error: one line that is redrawn on a terminal, occasional lines elsewhere.
 
-What matters first is written first: the position and the time left are there in a narrow window, too, and the bar is
-what a narrow window does without. Standard library only.
+The position and the time left come first, so that a narrow window shows them; the bar is the first part to be left out.
+Standard library only.
 """
 
 import contextlib
@@ -16,47 +16,49 @@ from typing import Self
 from bert_jax import status_line
 from bert_jax.terminal import encodable, one_line, say
 
-FIRST_LINE_SECONDS = 5.0  # until the first line where nothing can be drawn anew
-LINE_SECONDS = 10.0  # between two of them, at first; later a hundredth of the time that has passed
-MOST_LINE_SECONDS = 60.0
-DRAW_SECONDS = 0.5
-FEWEST_SECONDS = 1.0  # of work, before a time left is worked out from it
-BAR = 10, 40  # columns, at least and at most
-TITLE = 8, 0.4  # columns that a title has in any case, and the share of the width that it has at most
+# If the line cannot be redrawn: seconds before the first line, then between lines. The interval grows to a hundredth of
+# the elapsed time, up to the maximum.
+FIRST_LINE_SECONDS = 5.0
+LINE_SECONDS = 10.0
+MAX_LINE_SECONDS = 60.0
+DRAW_SECONDS = 0.5  # between two redraws
+FEWEST_SECONDS = 1.0  # of work before the time left is estimated
+BAR = 10, 40  # minimum and maximum columns
+TITLE = 8, 0.4  # minimum columns, maximum fraction of the width
 GAP = "  "
-PLAIN = str.maketrans("━·…", "#.~")  # for terminals that do not have them
+ASCII_FORMS = str.maketrans("━·…", "#.~")  # for encodings without these characters
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-_innermost: contextvars.ContextVar["Progress | None"] = contextvars.ContextVar("innermost", default=None)  # that runs
+_innermost: contextvars.ContextVar["Progress | None"] = contextvars.ContextVar("innermost", default=None)
 
 
 def as_clock(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds, with days before them: 0:07:05, 3 d 07:18:51."""
-    whole = max(0, round(seconds))
-    days, rest = divmod(whole, DAY)
+    """Return a duration as 0:07:05 (hours, minutes, seconds), or from a day on as 3 d 07:18:51."""
+    total = max(0, round(seconds))
+    days, rest = divmod(total, DAY)
     minutes = f"{rest // MINUTE % 60:02}:{rest % MINUTE:02}"
     return f"{days} d {rest // HOUR:02}:{minutes}" if days else f"{rest // HOUR}:{minutes}"
 
 
 def in_words(seconds: float) -> str:
-    """Return a time as a person says it, in its two largest units: 3 days 7 hours, 40 minutes, 12 seconds."""
+    """Return a duration in words, in its two largest units: 3 days 7 hours; 40 minutes; 12 seconds."""
     units = (("day", DAY), ("hour", HOUR), ("minute", MINUTE), ("second", 1))
-    for at, (_, size) in enumerate(units):
-        step = units[at + 1][1] if size > MINUTE else 1 if size == 1 else MINUTE  # of minutes and seconds one unit
-        whole = round(seconds / step) * step
-        if whole >= size:
-            parts = [(whole // size, units[at][0])]
+    for i, (_, size) in enumerate(units):
+        step = units[i + 1][1] if size > MINUTE else size  # minutes and seconds stand alone
+        rounded = round(seconds / step) * step
+        if rounded >= size:
+            parts = [(rounded // size, units[i][0])]
             if step < size:
-                parts.append((whole % size // step, units[at + 1][0]))
+                parts.append((rounded % size // step, units[i + 1][0]))
             return " ".join(f"{count} {name}{'s' * (count != 1)}" for count, name in parts if count)
     return "less than a second"
 
 
 def fitted(title: str, first: Sequence[str], more: Sequence[str], share: float | None, width: int) -> str:
-    """Return a line of at most `width` columns: the title, a bar, `first`, and as many of `more` as there is room for.
+    """Return a line of at most `width` columns: the title, a bar, the fields `first`, and as many of `more` as fit.
 
-    The bar shows the `share` that is done. It is left out before any of `more` is; the title is cut before any of
-    `first` is.
+    The bar shows `share`, the fraction done. It is left out before any field is; the title is cut before any of `first`
+    is.
     """
     numbers = GAP.join(first)
     room = width - status_line.cells(numbers) - len(GAP)
@@ -74,11 +76,14 @@ def fitted(title: str, first: Sequence[str], more: Sequence[str], share: float |
 
 
 class Progress:
-    """Progress of a job, shown while the block runs.
+    """The progress of a job, shown while the block runs.
 
-    One within another has no line of its own: the outer one shows what the inner one does. What a library call does is
-    shown in that way alone (`has_line` False). `total` may be unknown; where no `unit` is given, the position is told
-    as a share of it. The time left is worked out from what was done so far, but where only the caller `estimates` it.
+    A job within another one has no line; the line of the outer job shows both.
+
+    total      amount of work, if known
+    unit       what `total` counts; without it the position is shown in per cent
+    has_line   False for library calls, which are shown only within an outer job
+    estimates  True if the caller passes the time left to `at`; otherwise it is estimated from the work done so far
     """
 
     def __init__(
@@ -96,12 +101,12 @@ class Progress:
         self.doing = ""
         self._done, self._part = 0.0, 0.0
         self._began = self._doing_since = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when, and how much was done: what came before was starting up
-        self._left: tuple[float, float] | None = None  # when, and how long it was to take from there
-        self._told = 0.0
+        self._first: tuple[float, float] | None = None  # time and work done at the first advance; before, it started up
+        self._left: tuple[float, float] | None = None  # time of the caller's estimate, and the seconds left then
+        self._shown = 0.0  # time of the last line
         self._lines = 0
-        self._within: list[Progress] = []  # those that run within this one, the innermost last
-        self._line = self  # the one whose line it is
+        self._within: list[Progress] = []  # running inner jobs, the innermost last
+        self._line = self  # the outermost job, which has the line
         self._end = threading.Event()
         self._ticking: threading.Thread | None = None
 
@@ -129,11 +134,11 @@ class Progress:
             status_line.clear()
 
     def advance(self, count: float = 1) -> None:
-        """Count so much more as done."""
+        """Add `count` to the work done."""
         self.at(self._done + count)
 
     def at(self, done: float, *, details: Sequence[str] = (), left: float | None = None) -> None:
-        """Say how much is done. `left` is the number of seconds that the rest takes, where the caller knows better."""
+        """Set the work done. `details` are shown behind it; `left` is the caller's estimate of the seconds left."""
         now = time.monotonic()
         self._done = done
         if details:
@@ -149,7 +154,7 @@ class Progress:
 
     @contextlib.contextmanager
     def part(self, count: float) -> Iterator[None]:
-        """Count so much as done when the block ends; meanwhile, what the jobs within it have done of it."""
+        """Add `count` to the work done when the block ends; within the block, the share that inner jobs have done."""
         self._part = count
         try:
             yield
@@ -159,16 +164,16 @@ class Progress:
         self._done, self._part = self._done + count, 0.0
         self.at(self._done)
 
-    def begin(self, what: str) -> None:
-        """Show from now on what is done and for how long: something that cannot be counted."""
-        self.doing, self._doing_since = what, time.monotonic()
+    def begin(self, activity: str) -> None:
+        """Show an activity that cannot be counted, and its duration, from now on."""
+        self.doing, self._doing_since = activity, time.monotonic()
         self._line._show()
 
     @contextlib.contextmanager
-    def doing_now(self, what: str) -> Iterator[None]:
-        """Show what the job does, for the time of the block."""
+    def doing_now(self, activity: str) -> Iterator[None]:
+        """Show an activity and its duration within the block."""
         before = self.doing, self._doing_since
-        self.begin(what)
+        self.begin(activity)
         try:
             yield
         finally:
@@ -176,21 +181,21 @@ class Progress:
 
     @property
     def share(self) -> float | None:
-        """Share of the job that is done; None where the total is not known."""
+        """Fraction of the job that is done; None if the total is unknown."""
         return min(self._position() / self.total, 1.0) if self.total else None
 
     @property
     def _inner(self) -> "Progress | None":
-        within = self._within[-1:]  # another thread may end it meanwhile
-        return within[0] if within else None
+        innermost = self._within[-1:]  # a slice: another thread may end the inner job meanwhile
+        return innermost[0] if innermost else None
 
     def _position(self) -> float:
-        """Return the work done, with the share of the current part that the jobs within this one have done."""
+        """Return the work done, including the share of the current part that the inner job has done."""
         inner = self._inner if self._part else None
         return self._done + self._part * ((inner.share or 0.0) if inner else 0.0)
 
     def _rate(self, now: float) -> float | None:
-        """Return the work done in a second, without the time before the first piece; None where it is not known yet."""
+        """Return the work done per second since the first advance; None if it is not known yet."""
         if self.estimates:
             return None
         done = self._position()
@@ -201,13 +206,13 @@ class Progress:
 
     def _seconds_left(self, now: float) -> float | None:
         if self._left is not None:
-            until = max(self._left[0], self._doing_since) if self.doing else now  # what is done besides is not in it
+            until = max(self._left[0], self._doing_since) if self.doing else now  # an activity stops the countdown
             return max(0.0, self._left[1] - (until - self._left[0]))
         rate = self._rate(now)
         return (self.total - self._position()) / rate if self.total and rate else None
 
     def _fields(self, now: float) -> tuple[list[str], list[str]]:
-        """Return the fields that are always written, and those that are written where there is room."""
+        """Return the fields that are always shown, and those that are shown if there is room."""
         first: list[str] = []
         position = self._position()
         if self.total and self.unit is None:
@@ -227,8 +232,8 @@ class Progress:
         if self.unit and not self.details and (rate := self._rate(now)):
             more.append(f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.1f} {self.unit}/s")
         if inner is not None and not self._part:
-            told, _ = inner._fields(now)
-            more.insert(0, " ".join([inner.title, *told]))
+            inner_first, _ = inner._fields(now)
+            more.insert(0, " ".join([inner.title, *inner_first]))
         if left is not None or self.details:
             more.append(f"after {as_clock(now - self._began)}")
         return (first, doing + more) if left is not None else (first + doing, more)
@@ -238,27 +243,27 @@ class Progress:
             self._show()
 
     def _show(self, *, at_once: bool = False) -> None:
-        """Draw the line, or print one where it is time for it."""
+        """Redraw the line; where that is not possible, print one if it is time."""
         stream, now = sys.stderr, time.monotonic()
         if not self.has_line or stream is None or self._end.is_set():
             return
         if not status_line.can_be_redrawn(stream):
-            wait = min(MOST_LINE_SECONDS, max(LINE_SECONDS, (now - self._began) / 100)) if self._lines else 0.0
-            if now - max(self._told, self._began) >= max(wait, FIRST_LINE_SECONDS):
+            wait = min(MAX_LINE_SECONDS, max(LINE_SECONDS, (now - self._began) / 100)) if self._lines else 0.0
+            if now - max(self._shown, self._began) >= max(wait, FIRST_LINE_SECONDS):
                 self._print(now)
             return
-        if now - self._told < DRAW_SECONDS / 2 and not at_once:
+        if now - self._shown < DRAW_SECONDS / 2 and not at_once:
             return
-        self._told = now
+        self._shown = now
         first, more = self._fields(now)
-        width = status_line.columns(stream) - 1  # in the last column some terminals go on to the next line
+        width = status_line.columns(stream) - 1  # some terminals wrap after the last column
         line = fitted(encodable(self.title, stream), first, more, self.share, width)
-        status_line.draw(stream, line if encodable(line, stream) == line else line.translate(PLAIN))
+        status_line.draw(stream, line if encodable(line, stream) == line else line.translate(ASCII_FORMS))
 
     def _print(self, now: float) -> None:
-        """Print a line, where none is drawn."""
+        """Print a line, unless the line can be redrawn."""
         if not self.has_line or status_line.can_be_redrawn(sys.stderr):
             return
-        self._told, self._lines = now, self._lines + 1
+        self._shown, self._lines = now, self._lines + 1
         first, more = self._fields(now)
         say(GAP.join([self.title, *first, *more]), to_stderr=True)

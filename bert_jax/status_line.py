@@ -1,4 +1,4 @@
-"""The last line of a terminal, which is drawn anew in place while a job runs. Standard library only."""
+"""The status line: the last line of a terminal, redrawn in place while a job runs. Standard library only."""
 
 import contextlib
 import os
@@ -8,37 +8,37 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
 
-ERASE = "\r\x1b[K"  # to the first column, and what follows it goes
-DUMB = ("", "dumb", "unknown")  # values of TERM: terminals that cannot go back in a line
-USUAL_WIDTH = 80  # columns, where the terminal does not say
+ERASE = "\r\x1b[K"  # return to the first column and erase the line
+DUMB = ("", "dumb", "unknown")  # values of TERM of terminals that cannot erase
+DEFAULT_WIDTH = 80  # columns, if the terminal does not say
 
 _lock = threading.RLock()
-_text = ""  # on the screen
-_stream: TextIO | None = None
+_text = ""  # the line on the screen
+_stream: TextIO | None = None  # where it was drawn
 
 
 def can_be_redrawn(stream: TextIO | None) -> bool:
-    """Return whether a line on the stream can be drawn anew: it is a terminal, and not one that only prints."""
+    """Return whether a line on the stream can be redrawn: the stream is a terminal that can erase."""
     if stream is None or not stream.isatty():
         return False
     return os.name == "nt" or os.environ.get("TERM", "").lower() not in DUMB
 
 
 def columns(stream: TextIO) -> int:
-    """Return how many columns the terminal has now."""
+    """Return the current width of the terminal in columns."""
     with contextlib.suppress(OSError, ValueError):
         if width := os.get_terminal_size(stream.fileno()).columns:
             return width
-    return shutil.get_terminal_size((USUAL_WIDTH, 24)).columns or USUAL_WIDTH
+    return shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns or DEFAULT_WIDTH
 
 
 def cells(text: str) -> int:
-    """Return how many columns a text takes."""
+    """Return the width of a text in columns."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def clip_cells(text: str, width: int) -> str:
-    """Return the text, cut to so many columns, with an ellipsis where something is missing."""
+    """Return the text cut to `width` columns, ending with an ellipsis if it was cut."""
     if cells(text) <= width:
         return text
     while text and cells(text) + 1 > width:
@@ -47,7 +47,7 @@ def clip_cells(text: str, width: int) -> str:
 
 
 def draw(stream: TextIO, text: str) -> None:
-    """Draw the line anew. It has to fit into a line of the terminal."""
+    """Redraw the status line. The text must fit into one line of the terminal."""
     global _text, _stream
     with _lock:
         stream.write(f"{ERASE}{text}")
@@ -56,7 +56,7 @@ def draw(stream: TextIO, text: str) -> None:
 
 
 def clear() -> None:
-    """Remove the line."""
+    """Erase the status line."""
     global _text, _stream
     with _lock:
         if _stream is not None:
@@ -67,18 +67,18 @@ def clear() -> None:
 
 @contextlib.contextmanager
 def above(stream: TextIO) -> Iterator[None]:
-    """Let what is written to the stream stand above the line, where both are on a terminal."""
+    """Within the block, print to `stream` above the status line, if both are on a terminal."""
     with _lock:
-        shown = _stream
-        if shown is None or (stream is not shown and not stream.isatty()):
+        terminal = _stream
+        if terminal is None or (stream is not terminal and not stream.isatty()):
             yield
             return
-        shown.write(ERASE)
-        shown.flush()
+        terminal.write(ERASE)
+        terminal.flush()
         yield
         stream.flush()
-        shown.write(_text)
-        shown.flush()
+        terminal.write(_text)
+        terminal.flush()
 
 
 def _forget() -> None:
@@ -87,4 +87,4 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # the line is the parent's
+    os.register_at_fork(after_in_child=_forget)  # the line belongs to the parent process

@@ -1,7 +1,7 @@
-"""The one door to standard output and standard error: what a file or a label holds is shown, never obeyed.
+"""Print to standard output and standard error, the only place that does. Control characters are escaped.
 
-Names of files, labels and vocabulary entries come from other people's files. Control characters in them could clear
-the screen, recolour it or reorder a line, so they are written as escapes. Standard library only.
+File names, labels and vocabulary entries come from untrusted files. Control characters in them could clear the screen,
+recolour it or reorder a line. Standard library only.
 """
 
 import codecs
@@ -14,25 +14,24 @@ from typing import TextIO
 from bert_jax import status_line
 from bert_jax.errors import UserError
 
-ESCAPE = "bert_jax.escape"  # an error handler of codecs
-MAX_MESSAGE = 2_000  # characters of an error message
-# C0 without tab and line feed, DEL, C1, marks and overrides of direction, line and paragraph separators, halves of
-# characters.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+ESCAPE = "bert_jax.escape"  # name of our codecs error handler
+MAX_MESSAGE = 2_000  # longest error message, in characters
+# C0 except tab and line feed, DEL, C1, direction marks and overrides, line and paragraph separators, surrogates.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: object) -> str:
-    r"""Return the text with each character that steers a terminal written as JSON escapes it: \u001b, \u202e."""
-    return _UNSEEN.sub(_escaped, str(text))
+    r"""Return the text with each control character written as its JSON escape: \u001b, \u202e."""
+    return _CONTROL.sub(_escaped, str(text))
 
 
 def one_line(text: object) -> str:
-    r"""Return `visible` text in one line: a line feed becomes \n."""
+    r"""Return the `visible` text in one line: a line feed becomes \n."""
     return visible(str(text).strip().replace("\n", "\\n"))
 
 
 def clipped(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return the text, or its beginning and end where it is longer than `limit` characters."""
+    """Return the text, or its beginning and end if it is longer than `limit` characters."""
     if len(text) <= limit:
         return text
     end = limit // 5
@@ -42,8 +41,8 @@ def clipped(text: str, limit: int = MAX_MESSAGE) -> str:
 def say(text: object = "", *, to_stderr: bool = False) -> None:
     """Print a line on standard output or standard error.
 
-    Characters that steer a terminal, and those that the encoding of the stream does not have, are written as escapes.
-    Raises UserError where standard output is closed; a closed standard error is passed over.
+    Control characters, and characters that the stream's encoding lacks, are written as escapes. Raises UserError if
+    standard output is closed; a closed standard error is ignored.
     """
     stream = sys.stderr if to_stderr else standard_output()
     if stream is None:
@@ -59,37 +58,37 @@ def note(text: object) -> None:
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """Return the text with escapes for what the encoding of the stream does not have."""
+    """Return the text with escapes for characters that the stream's encoding lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, ESCAPE).decode(encoding)
 
 
 def escape_unencodable() -> None:
-    """Make standard output and standard error escape what their encoding does not have, whoever writes to them."""
+    """Make standard output and standard error escape characters that their encoding lacks, also for other libraries."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPE)
 
 
 def honour_no_color() -> None:
-    """Have tyro leave out colours where NO_COLOR is set, as rich does by itself. Call it before tyro is imported."""
+    """Disable tyro's colours if NO_COLOR is set; rich does so by itself. Call this before tyro is imported."""
     if os.environ.get("NO_COLOR"):
         os.environ["PYTHON_TYRO_ANSI_CODES"] = "False"
 
 
 def standard_output() -> TextIO:
-    """Return standard output. Raises UserError where whoever started the command has closed it."""
+    """Return standard output. Raises UserError if it is closed."""
     if sys.stdout is None:
         raise UserError("standard output is closed. Name a file to write to")
     return sys.stdout
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
-    """Write what an encoding does not have as JSON does, in units of UTF-16."""
+    """Replace unencodable characters by JSON escapes, which are UTF-16 units (a codecs error handler)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")

@@ -5,7 +5,7 @@ _HISSING = ("s", "x", "z", "ch", "sh")
 
 
 def plural(number: float, noun: str) -> str:
-    """Return the noun as it stands after the number: as it is after 1, otherwise in the plural."""
+    """Return the singular of the noun for 1, otherwise its plural."""
     if number == 1:
         return noun
     if noun.endswith("y") and noun[-2] not in _VOWELS:
@@ -13,14 +13,28 @@ def plural(number: float, noun: str) -> str:
     return f"{noun}es" if noun.endswith(_HISSING) else f"{noun}s"
 
 
-def agreeing(number: float, one: str, many: str) -> str:
-    """Return the form of a verb that goes with the number: `one` with 1, otherwise `many`."""
-    return one if number == 1 else many
+def agreeing(number: float, singular_verb: str, plural_verb: str) -> str:
+    """Return the form of a verb that agrees with the number: `singular_verb` for 1, otherwise `plural_verb`."""
+    return singular_verb if number == 1 else plural_verb
 
 
 def counted(number: int, noun: str) -> str:
     """Return the number with its noun: "1 run", "3 runs", "2,200 rows"."""
     return f"{number:,} {plural(number, noun)}"
+
+
+def all_have(number: int, noun: str) -> str:
+    """Return the beginning of a sentence: "all 3 rows have", or "the only row has"."""
+    return f"all {counted(number, noun)} have" if number != 1 else f"the only {noun} has"
+
+
+def none_has(number: int, noun: str, thing: str) -> str:
+    """Return a sentence: "none of the 3 rows has a label", or "the only row has no label"."""
+    return (
+        f"none of the {counted(number, noun)} has {article(thing)}"
+        if number != 1
+        else f"the only {noun} has no {thing}"
+    )
 
 
 def article(word: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.api.in_memory_rows import in_folder
-from bert_jax.api.keywords import Verb, errors_in_one_line
-from bert_jax.api.results import Result
+from bert_jax.api.keywords import ApiFunction, errors_in_one_line
+from bert_jax.api.results import TableResult
 from bert_jax.data.pretraining.record import Manifest
 from bert_jax.errors import UserError
 from bert_jax.terminal import say
@@ -24,7 +24,7 @@ LIST_INPUTS = {"texts": "field"}
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class PrepareResult(Result):
+class PrepareResult(TableResult):
     """Folders of shards, one for each length, and their manifests. Accepted wherever a path is.
 
     path       the output folder, which holds the folders of several lengths
@@ -58,7 +58,7 @@ class PrepareResult(Result):
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class VocabResult(Result):
+class VocabResult(TableResult):
     """A tokenizer folder and its tokenizer. Accepted wherever a path is."""
 
     path: Path
@@ -76,7 +76,7 @@ class VocabResult(Result):
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class ReportResult(Result):
+class ReportResult(TableResult):
     """A comparison of vocabularies on a corpus. `report` holds the numbers."""
 
     report: VocabularyReport
@@ -90,7 +90,7 @@ class ReportResult(Result):
         return [dict(zip(names, row, strict=True)) for row in self.report.rows()]
 
 
-@Verb(ShardsConfig, "prepare", rows="input", lists=LIST_INPUTS, place=in_folder)
+@ApiFunction(ShardsConfig, "prepare", rows="input", lists=LIST_INPUTS, place=in_folder)
 def shards(config: ShardsConfig) -> PrepareResult:
     """Turn text into shards of pre-training examples, as `bert-jax prep shards` does.
 
@@ -104,7 +104,7 @@ def shards(config: ShardsConfig) -> PrepareResult:
     return PrepareResult(Path(config.output), build_lengths(config, say=_say))
 
 
-@Verb(VocabConfig, "prepare.vocab", rows="input", lists=LIST_INPUTS, place=in_folder)
+@ApiFunction(VocabConfig, "prepare.vocab", rows="input", lists=LIST_INPUTS, place=in_folder)
 def vocab(config: VocabConfig) -> VocabResult:
     """Train a vocabulary on text, or add words to an existing one, as `bert-jax prep vocab` does.
 
@@ -113,7 +113,7 @@ def vocab(config: VocabConfig) -> VocabResult:
     return VocabResult(Path(config.output), train_vocab(config, say=_say))
 
 
-@Verb(ReportConfig, "prepare.report", rows="input", lists=LIST_INPUTS, place=in_folder)
+@ApiFunction(ReportConfig, "prepare.report", rows="input", lists=LIST_INPUTS, place=in_folder)
 def report(config: ReportConfig) -> ReportResult:
     """Compare how vocabularies tokenise a corpus, as `bert-jax prep report` does.
 

@@ -1,14 +1,13 @@
-"""Serve a fine-tuned model of texts over HTTP, as an ASGI application on uvicorn.
+"""Serve a fine-tuned sequence or token model over HTTP, as an ASGI application on uvicorn.
 
     pip install 'bert_jax[serve]'
     python launch/serve.py exported/ --port 8000
     curl -d '{"texts": ["The export has hung since noon."]}' http://127.0.0.1:8000
 
-The model is one of whole texts or of entities that `bert_jax.load` opens: an ONNX folder or file, a run folder, a
-Hugging Face folder. POST
-answers the texts of one request; GET says what is served, for a health check. The model answers one request at a time,
-because one already takes every core; the others wait in line, and are refused with 503 where the line is too long.
-SIGTERM and Ctrl-C finish what has begun. It has no TLS and no login: it belongs behind a proxy that has both.
+The model is an ONNX folder or file, a run folder, or a Hugging Face folder. POST returns the predictions for the texts
+of a request; GET describes the model, for health checks. Requests are processed one at a time, because one already uses
+every core; the others wait in a queue, and get status 503 if the queue is full. SIGTERM and Ctrl-C finish the accepted
+requests. There is no TLS and no login: run it behind a proxy that has both.
 """
 
 import argparse
@@ -20,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -29,7 +29,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import bert_jax
-from bert_jax.data.batches import batch_lengths, largest_batch
+from bert_jax.data.batches import batch_lengths, max_batch_rows
+from bert_jax.data.encoded import Encoded
 from bert_jax.inference.loading import is_onnx
 from bert_jax.inference.predictor import Predictor
 from bert_jax.inference.tagger import Tagger
@@ -37,17 +38,17 @@ from bert_jax.terminal import say
 
 MAX_TEXTS = 256  # in one request
 MAX_BODY_BYTES = 1 << 20
-MAX_WAITING = 512  # requests in line
+MAX_WAITING = 512  # requests in the queue
 MAX_CONNECTIONS = 2048
-BODY_SECONDS = 30  # in which the body of a request has to arrive
-IDLE_SECONDS = 60  # after which an unused connection is closed
-STOP_SECONDS = 25  # for the requests in line when a stop is asked for; Kubernetes kills after 30
+BODY_SECONDS = 30  # time for the body of a request to arrive
+IDLE_SECONDS = 60  # an unused connection is closed after this time
+STOP_SECONDS = 25  # time for the requests in the queue after SIGTERM; Kubernetes kills after 30
 JAX_BATCH_SIZE = 4  # few shapes, so that all can be compiled before the first request
-ONNX_BATCH_SIZE = 64  # its program takes any shape
+ONNX_BATCH_SIZE = 64  # onnxruntime accepts any shape
 
 
 class BadRequest(Exception):
-    """A request that is refused: an HTTP status, and a line for the client."""
+    """An invalid request: an HTTP status and a line for the client."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -55,12 +56,14 @@ class BadRequest(Exception):
 
 
 class Service:
-    """One model, and the line of requests that wait for it."""
+    """A model and the queue of requests that wait for it."""
 
     def __init__(self, path: str) -> None:
         self.model = bert_jax.load(path)
         if not isinstance(self.model, Predictor | Tagger):
-            raise bert_jax.UserError(f"{path}: answers more than a text. Models of texts and entities are served")
+            raise bert_jax.UserError(
+                f"{path}: only models that read single texts, for labels or entities, can be served"
+            )
         self.about = {"model": path, "labels": self.model.labels}
         self.compiles = not is_onnx(Path(path))
         self.batch_size = JAX_BATCH_SIZE if self.compiles else ONNX_BATCH_SIZE
@@ -68,23 +71,27 @@ class Service:
         self._worker = ThreadPoolExecutor(1, "model")
 
     def warm_up(self) -> None:
-        """Compute a batch of every shape that a request can have, so that none waits for a compiler."""
+        """Compute a batch of every shape that a request can have, so that no request waits for the compiler.
+
+        The windows of a long text have these shapes, too.
+        """
         self.answers(["warm"])
+        compute = self.model.outputs if isinstance(self.model, Predictor) else self.model.compute
         for length in batch_lengths(self.model.max_length) if self.compiles else ():
-            text = " ".join(["a"] * max(length - 2, 1))  # as many tokens, with [CLS] and [SEP]
-            rows = largest_batch(self.batch_size, length)
+            rows = max_batch_rows(self.batch_size, length)
             while rows:
-                self.answers([text] * rows)
+                compute(padding_rows(rows, length, self.model.tokenizer.special.pad), self.batch_size)
                 rows //= 2
 
     def answers(self, texts: list[str]) -> list[dict[str, Any]]:
+        """Return the predictions for the texts as JSON values."""
         answers = self.model.predict(texts, batch_size=self.batch_size)
         return [[item.as_dict() for item in a] if isinstance(a, list) else a.as_dict() for a in answers]
 
     async def answer(self, request: Request) -> Response:
-        """Answer the texts of a request, when those that came before are answered."""
+        """Reply to a request with the predictions for its texts, after the requests before it."""
         try:
-            texts = texts_of(await read_body(request))
+            texts = request_texts(await read_body(request))
             if self.waiting >= MAX_WAITING:
                 raise BadRequest(503, f"{MAX_WAITING} requests are waiting. Try again in a moment")
         except BadRequest as error:
@@ -97,7 +104,7 @@ class Service:
         return reply(200, {"answers": answers})
 
     async def describe(self, request: Request) -> Response:
-        """Say what is served. A body, which GET should not have, is read and dropped."""
+        """Reply with a description of the model. A body, which GET should not have, is read and dropped."""
         try:
             await read_body(request)
         except BadRequest as error:
@@ -105,8 +112,8 @@ class Service:
         return reply(200, self.about)
 
 
-class OneWayToFrame:
-    """ASGI middleware that refuses Transfer-Encoding: beside a length, a proxy might take one request for two."""
+class RefuseTransferEncoding:
+    """ASGI middleware that refuses Transfer-Encoding: with a Content-Length, a proxy could see two requests in one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -118,8 +125,23 @@ class OneWayToFrame:
         await app(scope, receive, send)
 
 
+def padding_rows(count: int, length: int, pad: int) -> Encoded:
+    """Return `count` rows of `length` padding tokens."""
+    lengths = np.full(count, length, np.int32)
+    return Encoded(
+        tokens=np.full(count * length, pad, np.int32),
+        offsets=np.arange(count + 1, dtype=np.int64) * length,
+        segment_b=lengths,
+        labels=np.zeros(count, np.int32),
+        pad=pad,
+        max_length=length,
+        dropped=0,
+        truncated=0,
+    )
+
+
 async def read_body(request: Request) -> bytes:
-    """Return the body of a request. Raises BadRequest where it is too long or too slow."""
+    """Return the body of a request. Raises BadRequest if it is too long or too slow."""
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
         raise BadRequest(413, f"Content-Length {length[:20]}: at most {MAX_BODY_BYTES} bytes")
@@ -128,11 +150,11 @@ async def read_body(request: Request) -> bytes:
     except TimeoutError:
         raise BadRequest(408, f"the body did not arrive within {BODY_SECONDS} seconds") from None
     except ClientDisconnect:
-        raise BadRequest(400, "the client went away") from None
+        raise BadRequest(400, "the client disconnected") from None
 
 
-def texts_of(body: bytes) -> list[str]:
-    """Return the texts of a request. Raises BadRequest, which says what is wrong, for anything else."""
+def request_texts(body: bytes) -> list[str]:
+    """Return the texts of a request. Raises BadRequest if the body is anything else."""
     try:
         texts = json.loads(body)["texts"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -140,31 +162,33 @@ def texts_of(body: bytes) -> list[str]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise BadRequest(400, "texts: not a list of strings")
     if not 1 <= len(texts) <= MAX_TEXTS:
-        raise BadRequest(400, f"texts: {len(texts)}, of which there must be 1 to {MAX_TEXTS}")
+        raise BadRequest(400, f"texts: {len(texts)} given; a request may have 1 to {MAX_TEXTS}")
     return texts
 
 
 def reply(status: int, message: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(message, ensure_ascii=True).encode()  # half a character has no other spelling
+    """Return a response with a JSON body."""
+    body = json.dumps(message, ensure_ascii=True).encode()  # lone surrogates cannot be encoded in UTF-8
     return Response(body, status, headers, "application/json")
 
 
 def refusal(error: BadRequest) -> Response:
-    """Return the answer to a request that is refused. What may be left of its body ends with the connection."""
+    """Return the response to an invalid request. It closes the connection if part of the body may be unread."""
     unread = error.status in (408, 411, 413)
     return reply(error.status, {"error": str(error)}, {"Connection": "close"} if unread else None)
 
 
 def application(service: Service) -> Starlette:
+    """Return the ASGI application."""
     routes = [
         Route("/", service.describe, methods=["GET"]),
         Route("/", service.answer, methods=["POST"]),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(OneWayToFrame)])
+    return Starlette(routes=routes, middleware=[Middleware(RefuseTransferEncoding)])
 
 
 class Server(uvicorn.Server):
-    """uvicorn that says where it listens."""
+    """A uvicorn server that prints its address."""
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -175,12 +199,13 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
+    """Parse the command line, load and warm up the model, and serve it until a signal arrives."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("model")
-    arguments.add_argument("--host", default="127.0.0.1")
-    arguments.add_argument("--port", type=int, default=8000)
+    arguments.add_argument("model", help="ONNX folder or file, run folder, or Hugging Face folder")
+    arguments.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    arguments.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     options = arguments.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn passes them on when all is answered
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again after it has shut down
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         service = Service(options.model)
@@ -197,7 +222,7 @@ def main() -> None:
         ws="none",
         lifespan="off",
         log_level="warning",
-        access_log=False,  # texts of customers do not belong in logs, and the proxy counts
+        access_log=False,  # the proxy keeps the access log
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,

@@ -1,4 +1,4 @@
-"""The command line: examples in --help, colours, files that come with the package, the command's name."""
+"""The command line: examples in --help, colours, settings files of the package, the command's name."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ HELP = [
 
 
 @pytest.mark.parametrize("verb", HELP)
-def test_help_has_its_examples_on_lines_of_their_own(verb, capsys, monkeypatch):
+def test_help_shows_examples_on_separate_lines(verb, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
         cli.main([*verb.split(), "--help"])
@@ -31,7 +31,14 @@ def test_help_has_its_examples_on_lines_of_their_own(verb, capsys, monkeypatch):
     assert all(line.count(f"bert-jax {verb}") == 1 for line in examples)
 
 
-def test_no_color_leaves_no_colour_in_help_and_errors(tmp_path):
+def test_help_has_no_line_breaks_within_a_description(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        cli.main(["predict", "--help"])
+    assert "(one text per line), compressed or not; tfds:NAME?split=SPLIT" in capsys.readouterr().out
+
+
+def test_no_color_removes_colours_from_help_and_errors(tmp_path):
     code = (
         "import pty, sys; sys.exit(pty.spawn([sys.executable, '-m', 'bert_jax.cli', 'fill-mask', '--modle', 'x']) >> 8)"
     )
@@ -46,12 +53,12 @@ def test_no_color_leaves_no_colour_in_help_and_errors(tmp_path):
     assert b"modle" in shown["1"] or b"text" in shown["1"]
 
 
-def test_settings_files_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch, capsys):
+def test_settings_files_of_the_package_are_found_in_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names = sorted(path.name for path in launch.FOLDER.glob("*.toml"))
+    names = sorted(path.name for path in launch.SETTINGS_FOLDER.glob("*.toml"))
     assert "bert-base.toml" in names and "laptop.toml" in names
     for name in ("bert-base.toml", "launch/bert-base.toml"):
-        assert launch.settings_file(name) == launch.FOLDER / "bert-base.toml"
+        assert launch.settings_file(name) == launch.SETTINGS_FOLDER / "bert-base.toml"
     assert "comes with bert_jax" in capsys.readouterr().err
     (tmp_path / "bert-base.toml").write_text("steps = 1\n")
     assert launch.settings_file("bert-base.toml") == Path("bert-base.toml")
@@ -60,7 +67,7 @@ def test_settings_files_of_the_package_are_found_from_anywhere(tmp_path, monkeyp
         launch.settings_file("bert-bse.toml")
 
 
-@pytest.mark.parametrize("path", sorted(launch.FOLDER.glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(launch.SETTINGS_FOLDER.glob("*.toml")), ids=lambda path: path.name)
 def test_settings_files_of_the_package_can_be_read(path):
     from bert_jax.config import from_table
     from bert_jax.files import read_toml_table
@@ -71,7 +78,7 @@ def test_settings_files_of_the_package_can_be_read(path):
     assert resolve(config.model, 100).depth > 0
 
 
-def test_command_is_named_as_the_shell_finds_it(tmp_path, monkeypatch):
+def test_command_is_the_name_or_path_that_the_shell_finds(tmp_path, monkeypatch):
     script = tmp_path / ".venv" / "bin" / "bert-jax"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\n")
@@ -105,7 +112,7 @@ def test_completion_offers_verbs_and_their_flags(capsys):
 
 
 @pytest.mark.parametrize("held_out", [{"mlm_loss": 3.2189, "mlm_accuracy": 0.412, "perplexity": 25.0}, {}])
-def test_finished_pretraining_says_its_scores_and_what_comes_next(tmp_path, held_out):
+def test_finished_pretraining_prints_its_scores_and_the_next_command(tmp_path, held_out):
     from bert_jax.train.run import RunFolder
     from bert_jax.verbs.pretrain import ending
 

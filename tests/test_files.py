@@ -1,4 +1,4 @@
-"""Files from strangers: what is no small regular file of JSON or TOML ends in one line, at once."""
+"""Untrusted files: anything but a small regular JSON or TOML file is refused with one line."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import MAX_DEPTH, read_bytes, read_json, read_json_if_there, read_text, read_toml_table
 
 
-def test_a_pipe_and_a_device_are_refused_without_waiting(tmp_path: Path) -> None:
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "vocab.txt")
     with pytest.raises(UserError, match=r"vocab\.txt: a pipe, where a file is expected"):
         read_text(tmp_path / "vocab.txt")
@@ -20,7 +20,7 @@ def test_a_pipe_and_a_device_are_refused_without_waiting(tmp_path: Path) -> None
         read_bytes(tmp_path)
 
 
-def test_a_file_larger_than_its_kind_is_refused_unread(tmp_path: Path) -> None:
+def test_too_large_files_are_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "tokenizer.json").open("wb") as file:
         file.truncate(8 << 30)  # sparse
     with pytest.raises(UserError, match=r"8,589\.9 MB; such a file has at most"):
@@ -32,7 +32,7 @@ def test_a_file_larger_than_its_kind_is_refused_unread(tmp_path: Path) -> None:
     ["[" * 100_000, '{"a":' * 100_000, '{"a": ' + "9" * 400 + "}", '{"a": ' + "9" * 5000 + "}", "[1]", '{"a": }', ""],
     ids=["brackets", "braces", "400 digits", "5000 digits", "no object", "cut", "empty"],
 )
-def test_what_is_no_json_object_is_one_short_line(tmp_path: Path, text: str) -> None:
+def test_invalid_json_raises_one_short_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)
     with pytest.raises(UserError) as refused:
@@ -42,14 +42,14 @@ def test_what_is_no_json_object_is_one_short_line(tmp_path: Path, text: str) -> 
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 400, "a = [", "a = " + "[" * 70 + "]" * 70])
-def test_what_is_no_toml_is_one_short_line(tmp_path: Path, text: str) -> None:
+def test_invalid_toml_raises_one_short_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.toml").write_text(text)
     with pytest.raises(UserError, match=r"run\.toml: not TOML") as refused:
         read_toml_table(tmp_path / "run.toml")
     assert "\n" not in str(refused.value)
 
 
-def test_what_published_files_hold_is_read(tmp_path: Path) -> None:
+def test_deep_nesting_and_large_numbers_of_published_files_are_read(tmp_path: Path) -> None:
     deep = '{"a":' * (MAX_DEPTH - 1) + "1" + "}" * (MAX_DEPTH - 1)
     (tmp_path / "a.json").write_text(deep)
     assert "a" in read_json(tmp_path / "a.json")
@@ -58,7 +58,7 @@ def test_what_published_files_hold_is_read(tmp_path: Path) -> None:
     assert read_json_if_there(tmp_path / "c.json") == {}
 
 
-def test_a_dangling_link_is_not_taken_for_no_file(tmp_path: Path) -> None:
+def test_dangling_link_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "added_tokens.json").symlink_to(tmp_path / "gone")
     with pytest.raises(UserError, match="no such file"):
         read_json_if_there(tmp_path / "added_tokens.json")

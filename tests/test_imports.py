@@ -1,4 +1,4 @@
-"""Imports go one way: the layers of docs/architecture.md, by what the files say and by what an import really brings."""
+"""Imports follow the layers of docs/architecture.md, in the source and at run time."""
 
 import ast
 import subprocess
@@ -49,9 +49,9 @@ BODY = GROUND | {
     "bert_jax.settings",
 }
 
-# What each package may import of ours; the longest prefix decides. A package may always import itself.
+# The modules of ours that each package may import; the longest prefix decides. A package may always import itself.
 ALLOWED: dict[str, set[str]] = {
-    "bert_jax": {"bert_jax.errors", "bert_jax.version"},  # its face: the rest only when asked for
+    "bert_jax": {"bert_jax.errors", "bert_jax.version"},  # other names are imported on first use
     "bert_jax.__main__": {"bert_jax.cli"},
     "bert_jax.cli": {
         "bert_jax.version",
@@ -96,7 +96,7 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.sharding": FOUNDATION,
     "bert_jax.text": FOUNDATION,
     "bert_jax.data": FOUNDATION | {"bert_jax.text"},
-    "bert_jax.data.formats": {"bert_jax.errors"},  # data_prep has it, too: no JAX, and nothing of the model's data
+    "bert_jax.data.formats": {"bert_jax.errors"},  # used by data_prep, too, which never imports JAX
     "bert_jax.model": GROUND,
     "bert_jax.train": GROUND,
     "bert_jax.pretrained": GROUND | {"bert_jax.model"},
@@ -109,7 +109,7 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.verbs": BODY
     | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.prediction", "bert_jax.demo", "bert_jax.hosts"},
     "bert_jax.verbs.demo": BODY
-    | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # types its own commands
+    | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli", "data_prep"},  # runs the other verbs
     "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},
     "data_prep.functions": FOUNDATION | RECORDS | {"bert_jax.text", "bert_jax.api", "data_prep"},
 }
@@ -126,26 +126,26 @@ MODULES = {module_of(path) for path in FILES}
 
 
 def imports(path: Path) -> set[str]:
-    """Our modules that a file imports, anywhere in it but under TYPE_CHECKING."""
+    """Return our modules that a file imports anywhere, except under TYPE_CHECKING."""
     tree = ast.parse((ROOT / path).read_text())
-    unreal = {
+    type_checking = {
         node
         for condition in ast.walk(tree)
         if isinstance(condition, ast.If) and ast.unparse(condition.test) == "TYPE_CHECKING"
         for node in ast.walk(condition)
     }
-    found = set()
+    names = set()
     for node in ast.walk(tree):
-        if node in unreal:
+        if node in type_checking:
             continue
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
                 deep = f"{node.module}.{alias.name}"
-                found.add(deep if deep in MODULES else node.module or "")
-    return {name for name in found if name.split(".")[0] in ("bert_jax", "data_prep") and name != "bert_jax"}
+                names.add(deep if deep in MODULES else node.module or "")
+    return {name for name in names if name.split(".")[0] in ("bert_jax", "data_prep") and name != "bert_jax"}
 
 
 def within(name: str, packages: set[str]) -> bool:
@@ -170,14 +170,14 @@ def test_no_import_circle():
     assert not rest, f"these modules import each other: {', '.join(sorted(rest))}"
 
 
-def test_file_names_say_what_they_hold():
-    """A name that occurs twice sends the reader to the wrong file."""
+def test_file_names_are_unique():
+    """A verb and its settings may share a file name."""
     names = [path.name for path in FILES if path.name not in ("__init__.py", "__main__.py")]
     twice = {name for name in names if names.count(name) > 1}
     assert twice <= SAME_NAME, twice - SAME_NAME
 
 
-def test_only_the_demo_and_the_tables_of_names_know_data_prep():
+def test_only_the_demo_imports_data_prep():
     knowing = [str(path) for path in FILES if path.parts[0] == "bert_jax" and "data_prep" in (ROOT / path).read_text()]
     importing = [path for path in knowing if any(name.startswith("data_prep") for name in imports(Path(path)))]
     assert set(importing) <= {"bert_jax/verbs/demo.py"}
@@ -206,15 +206,15 @@ def test_no_file_is_longer_than_400_lines(path):
         "import data_prep.functions",
     ],
 )
-def test_an_import_that_is_to_be_cheap_brings_no_framework(statement):
+def test_cheap_imports_do_not_import_frameworks(statement):
     heavy = "{'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'torch', 'tensorflow', 'transformers', 'sklearn', 'pandas'}"
     code = f"{statement}; import sys; print(*sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not result.stdout.strip()
 
 
-def test_help_and_mistakes_of_each_verb_bring_nothing_heavy():
-    """Half a second is what a person waits for --help: NumPy alone would take a third of it."""
+def test_help_and_wrong_flags_import_nothing_heavy():
+    """--help should take half a second; NumPy alone would take a third of that."""
     code = """
 import sys
 from bert_jax import cli
@@ -231,7 +231,7 @@ sys.exit(" ".join(sorted(heavy & sys.modules.keys())) or None)
     assert result.returncode == 0, result.stderr[-1000:]
 
 
-def test_every_name_of_the_package_is_there():
+def test_every_public_name_can_be_imported():
     import bert_jax
 
     assert all(getattr(bert_jax, name) for name in bert_jax.__all__)

@@ -1,4 +1,4 @@
-"""Whole files and folders, wherever they are to lie."""
+"""Files and folders are written completely or not at all, on any kind of file system."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ def names(path: Path) -> list[str]:
 WHOLE = ["run.toml", "tokenizer", "tokenizer/vocab.txt"]
 
 
-def test_a_new_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
+def test_new_folder_appears_complete_with_its_parents(tmp_path: Path) -> None:
     fill(tmp_path / "a" / "b")
     assert names(tmp_path / "a" / "b") == WHOLE
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
 
 
-def test_an_empty_folder_that_is_there_is_filled_and_stays_itself(tmp_path: Path) -> None:
+def test_existing_empty_folder_is_filled_in_place(tmp_path: Path) -> None:
     target = tmp_path / "mounted"
     target.mkdir()
     (target / "lost+found").mkdir()  # the root of a volume
@@ -39,7 +39,7 @@ def test_an_empty_folder_that_is_there_is_filled_and_stays_itself(tmp_path: Path
     assert target.stat().st_ino == before
 
 
-def test_a_link_is_followed(tmp_path: Path) -> None:
+def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "volume").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "volume")
     fill(tmp_path / "link")
@@ -49,9 +49,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert names(tmp_path / "not yet") == WHOLE
 
 
-def test_a_parent_that_cannot_be_written_does_not_matter_where_the_folder_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_existing_folder_needs_no_writable_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "parent" / "run"
     target.mkdir(parents=True)
     monkeypatch.setattr(output.os, "access", lambda path, mode: Path(path) != target.parent)  # root may write anywhere
@@ -61,19 +59,21 @@ def test_a_parent_that_cannot_be_written_does_not_matter_where_the_folder_is_the
         check_new_folder(target.parent / "other")
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_an_error_leaves_nothing(tmp_path: Path, there: bool) -> None:
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_error_leaves_nothing(tmp_path: Path, exists: bool) -> None:
     target = tmp_path / "a" / "run"
-    if there:
+    if exists:
         target.mkdir(parents=True)
     with pytest.raises(UserError, match="wrong"), whole_folder(target) as folder:
         (folder / "half").write_text("x")
         raise UserError("wrong")
-    assert names(tmp_path) == (["a", "a/run"] if there else [])
+    assert names(tmp_path) == (["a", "a/run"] if exists else [])
 
 
 @pytest.mark.parametrize("moved", [0, 1])
-def test_a_kill_while_moving_up_counts_as_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
+def test_a_kill_while_moving_entries_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
     target = tmp_path / "run"
     target.mkdir()
 
@@ -101,7 +101,7 @@ def test_a_kill_while_moving_up_counts_as_nothing(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("content", ["file", "folder"])
-def test_what_is_there_is_refused_before_the_work(tmp_path: Path, content: str) -> None:
+def test_existing_output_is_refused_before_the_work(tmp_path: Path, content: str) -> None:
     path = tmp_path / "out"
     if content == "file":
         path.write_text("mine")
@@ -113,13 +113,13 @@ def test_what_is_there_is_refused_before_the_work(tmp_path: Path, content: str) 
     assert path.exists()
 
 
-def test_below_a_file_no_folder_can_be_made(tmp_path: Path) -> None:
+def test_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="cannot be made"):
         check_new_folder(tmp_path / "file" / "a" / "run")
 
 
-def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
+def test_file_is_complete_or_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "answers.json"
     write_text(path, "first")
     with pytest.raises(UserError, match="stop"), whole_file(path) as file:
@@ -132,7 +132,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.json", "link"]
 
 
-def test_a_mounted_file_is_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mounted_file_is_written_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "new", tmp_path / "mounted"
     source.write_text("new")
     target.write_text("a longer text that was there")
@@ -145,7 +145,7 @@ def test_a_mounted_file_is_written_in_place(tmp_path: Path, monkeypatch: pytest.
     assert target.read_text() == "new" and not source.exists()
 
 
-def test_a_file_whose_folder_takes_no_others_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_a_read_only_folder_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "scores.json"
     target.write_text("before")
     opened, replace = Path.open, Path.replace
@@ -166,29 +166,29 @@ def test_a_file_whose_folder_takes_no_others_is_written(tmp_path: Path, monkeypa
     assert target.read_text() == "after"
 
 
-def test_an_error_of_another_file_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+def test_errors_of_other_files_are_not_blamed_on_the_output(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-input"), whole_folder(tmp_path / "a" / "out"):
         Path("/no-such-input").read_text()
 
 
-def test_what_is_no_text_in_utf_8_is_not_written(tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run.toml: .*udcff.* cannot be written in UTF-8"):
         write_text(tmp_path / "run.toml", 'output = "r\udcff"')
     assert not list(tmp_path.iterdir())
 
 
-def test_a_device_is_written_to_as_it_is() -> None:
+def test_devices_are_written_to_directly() -> None:
     write_text(Path("/dev/null"), "gone")
     assert Path("/dev/null").is_char_device()
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"/dev/full cannot be written: No space left on device\. Make room"):
         write_text(Path("/dev/full"), "x" * 100_000)
 
 
-def test_a_file_in_no_folder_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="its folder is not there"):
+def test_file_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="its folder does not exist"):
         check_new_file(tmp_path / "no" / "a.npy")
     with pytest.raises(UserError, match="is a folder"):
         check_new_file(tmp_path)

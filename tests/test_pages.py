@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/*.md are understood, flag by flag. benchmarks/first_hour.py runs them."""
+"""The commands in README.md and docs/*.md can be parsed. benchmarks/first_hour.py runs them."""
 
 import importlib.util
 import shlex
@@ -46,7 +46,7 @@ def command_lines(first_hour: ModuleType, page: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_of_the_pages_are_understood(first_hour, page, monkeypatch):
+def test_commands_in_the_docs_can_be_parsed(first_hour, page, monkeypatch):
     monkeypatch.chdir(ROOT)
     understood = set()
     for line in map(tuple, command_lines(first_hour, page)):
@@ -59,7 +59,7 @@ def test_commands_of_the_pages_are_understood(first_hour, page, monkeypatch):
             assert not end.code, f"{page}: bert-jax {shlex.join(line)}"
 
 
-def test_blocks_are_commands_with_the_output_that_follows(first_hour):
+def test_blocks_are_commands_with_their_output(first_hour):
     page = (
         "```sh\nbert-jax inspect a \\\n  --json    # why\n```\n\n```\na: 3 rows [...]\n```\ntext\n```python\nx\n```\n"
     )

@@ -1,4 +1,4 @@
-"""The progress line: on terminals of several widths, on one that only prints, and where there is none."""
+"""The progress line: on terminals of several widths, on one that cannot redraw, and without a terminal."""
 
 import re
 import threading
@@ -38,32 +38,32 @@ with progress.Progress("rows lr-5e-05-batch-16-seed-0", 20_000, "") as job:
         (86_399, "23:59:59", "1 day"),
     ],
 )
-def test_days_are_told(seconds, clock, words):
+def test_durations_are_formatted_with_days(seconds, clock, words):
     assert as_clock(seconds) == clock and in_words(seconds) == words
 
 
 @given(st.integers(1, 250), st.text(max_size=60), st.none() | st.floats(0, 1))
-def test_a_line_is_never_wider_than_the_terminal(width, title, share):
+def test_line_fits_the_terminal(width, title, share):
     assert cells(fitted(title, FIRST, MORE, share, width)) <= width
 
 
 @pytest.mark.parametrize("width", [59, 79, 199])
-def test_step_and_time_left_are_there_at_any_width_and_the_bar_goes_first(width):
+def test_narrow_lines_keep_step_and_time_left_and_drop_the_bar(width):
     line = fitted("rows lr-5e-05-batch-16-seed-0", FIRST, MORE, 0.5, width)
     assert all(text in line for text in FIRST)
     assert ("━" in line) == (width == 199)
     assert ("loss" in line) == (width > 59) and (MORE[-1] in line) == (width == 199)
 
 
-def shown(columns: int, **environment: str) -> tuple[list[str], str]:
-    """The lines that JOB draws on a terminal of so many columns, and everything that it writes."""
+def run_on_terminal(columns: int, **environment: str) -> tuple[list[str], str]:
+    """Run JOB on a terminal; return the lines that it draws and everything that it writes."""
     text = drawn_on_terminal(JOB, columns, **environment)
     return [line for line in re.split(r"\r\x1b\[K|\r\n", text) if line], text
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
-def test_a_terminal_has_one_line_that_fits(columns):
-    lines, text = shown(columns)
+def test_terminal_gets_one_line_that_fits(columns):
+    lines, text = run_on_terminal(columns)
     assert "note: a remark" in lines and "\x1b[3" not in text  # no colours, whatever NO_COLOR says
     drawn = [line for line in lines if line.startswith("rows")]
     assert drawn and all(len(line) < columns and "120/20,000" in line for line in drawn[:1])
@@ -71,18 +71,18 @@ def test_a_terminal_has_one_line_that_fits(columns):
     assert text.endswith("\r\x1b[K")  # nothing is left of it
 
 
-def test_a_terminal_that_only_prints_gets_lines():
-    lines, text = shown(80, TERM="dumb")
+def test_terminal_without_redrawing_gets_lines():
+    lines, text = run_on_terminal(80, TERM="dumb")
     assert "\x1b" not in text
     assert any(line.startswith("rows lr-5e-05-batch-16-seed-0  120/20,000  left 3 d 07:18:51") for line in lines)
 
 
-def test_an_encoding_without_the_bar_gets_another(capfdbinary):
-    lines, _ = shown(200, PYTHONIOENCODING="ascii")
+def test_bar_is_ascii_if_the_encoding_lacks_it(capfdbinary):
+    lines, _ = run_on_terminal(200, PYTHONIOENCODING="ascii")
     assert any("#" in line or "..." in line for line in lines) and not any("\\u" in line for line in lines)
 
 
-def test_a_job_within_another_counts_as_part_of_it(capsys, monkeypatch):
+def test_inner_job_counts_as_part_of_the_outer(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
     with Progress("predicting", 30, "rows") as outer, outer.part(10), Progress("computing", 4) as inner:
         inner.advance(3)
@@ -90,8 +90,8 @@ def test_a_job_within_another_counts_as_part_of_it(capsys, monkeypatch):
     assert outer.share == 1 / 3
 
 
-def test_what_was_not_timed_yet_says_nothing_of_the_time_left(capsys, monkeypatch):
-    """The first step of a run took the compiling with it."""
+def test_first_step_gives_no_estimate_of_the_time_left(capsys, monkeypatch):
+    """The first step includes compilation."""
     monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
     monkeypatch.setattr(progress, "FEWEST_SECONDS", 0.0)
     for estimates in (True, False):
@@ -100,7 +100,7 @@ def test_what_was_not_timed_yet_says_nothing_of_the_time_left(capsys, monkeypatc
         assert ("left" in capsys.readouterr().err) != estimates
 
 
-def test_a_library_call_shows_nothing_of_itself(capsys, monkeypatch):
+def test_library_calls_have_no_line(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""What reaches the screen: characters of strangers' files are shown, whatever the screen can show."""
+"""Printing: control characters and unencodable characters are escaped."""
 
 import io
 import json
@@ -18,12 +18,12 @@ STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @given(st.text())
-def test_nothing_visible_steers_a_terminal(text: str) -> None:
+def test_visible_text_has_no_control_characters(text: str) -> None:
     assert not STEERS.search(visible(text))
     assert "\n" not in one_line(text)
 
 
-def test_ordinary_text_of_any_script_stays() -> None:
+def test_ordinary_text_of_any_script_is_unchanged() -> None:
     text = "naïve 東京 नेहरू ❤️ 👩‍👩‍👧 tab\there"
     assert visible(text) == text
 
@@ -34,7 +34,7 @@ def test_visible_json_is_the_same_json(text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk", "latin-1", "utf-8"])
-def test_any_text_can_be_said_in_any_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+def test_any_text_can_be_printed_in_any_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", out)
     say(json.dumps("é 東 😀 \ud83d \x9b2J", ensure_ascii=False))
@@ -42,7 +42,7 @@ def test_any_text_can_be_said_in_any_encoding(monkeypatch: pytest.MonkeyPatch, e
     assert json.loads(written) == "é 東 😀 \ud83d \x9b2J"
 
 
-def test_closed_streams_are_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_streams_cause_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     say("lost", to_stderr=True)
     monkeypatch.setattr(sys, "stdout", None)
@@ -57,7 +57,7 @@ def test_long_messages_keep_their_beginning_and_end() -> None:
     assert clipped("short") == "short"
 
 
-def test_the_door_is_the_only_one() -> None:
+def test_only_terminal_prints() -> None:
     for package in ("bert_jax", "data_prep"):
         for path in (ROOT / package).rglob("*.py"):
             assert not re.search(r"(?<![\w.])print\(", path.read_text()), f"{path}: use bert_jax.terminal.say"

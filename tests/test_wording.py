@@ -1,6 +1,6 @@
 import pytest
 
-from bert_jax.wording import article, counted, plural
+from bert_jax.wording import all_have, article, counted, none_has, plural
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,20 @@ from bert_jax.wording import article, counted, plural
         (2, "day", "2 days"),
     ],
 )
-def test_a_number_has_its_noun(number, noun, expected):
+def test_numbers_have_their_noun(number, noun, expected):
     assert counted(number, noun) == expected
     assert plural(number, noun) == expected.split()[1]
 
 
-def test_a_word_has_its_article():
+def test_sentences_about_all_rows_fit_a_single_row():
+    assert [all_have(number, "dev row") for number in (1, 3)] == ["the only dev row has", "all 3 dev rows have"]
+    assert [none_has(number, "dev row", "entity") for number in (1, 2)] == [
+        "the only dev row has no entity",
+        "none of the 2 dev rows has an entity",
+    ]
+
+
+def test_words_have_their_article():
     assert [article(word) for word in ("encoder", "classifier", "ONNX", "masked_lm")] == [
         "an encoder",
         "a classifier",

@@ -1,1 +1,1 @@
-"""The functions of `import bert_jax`: the verbs of the command by keywords, on files and on data in memory."""
+"""The functions of `import bert_jax`: the command's verbs as functions of keywords, for files and data in memory."""

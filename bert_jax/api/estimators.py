@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn: texts and labels in, a fine-tuned encoder in memory out."""
+"""scikit-learn estimators that fine-tune an encoder in memory."""
 
 import dataclasses
 import inspect
@@ -16,16 +16,17 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from bert_jax.api.fitting import Fitted, fit
 from bert_jax.api.in_memory_rows import as_list
-from bert_jax.api.keywords import KEYWORD, PLACED, as_toml, errors_in_one_line, field_texts
+from bert_jax.api.keywords import KEYWORD, POSITIONAL, as_toml, errors_in_one_line
 from bert_jax.config import MeshConfig, from_table
 from bert_jax.data.labelled.rows import Rows, rows_of
 from bert_jax.errors import UserError, listed
 from bert_jax.pretrained import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from bert_jax.settings.field_texts import field_texts
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.probabilities import sigmoid, softmax
 
-# The settings of `bert_jax.finetune` that are parameters of both estimators. Others are of its files and runs.
-SETTINGS = (
+# Settings of `bert_jax.finetune` that are parameters of both estimators. The other settings concern files and runs.
+ESTIMATOR_SETTINGS = (
     "lowercase",
     "epochs",
     "batch_size",
@@ -44,10 +45,10 @@ SETTINGS = (
     "dtype",
     "threads",
 )
-OWN: dict[str, Any] = {"random_state": 0, "verbose": False}
-OWN_TEXTS = {
-    "from_": "Folder of the model to start from: a run, one of its checkpoints, or a model from elsewhere.",
-    "random_state": "Seed of the fresh head, the order of the rows and dropout. None: another one each time.",
+OWN_PARAMETERS: dict[str, Any] = {"random_state": 0, "verbose": False}
+OWN_PARAMETER_TEXTS = {
+    "from_": "Folder of the model to start from: a run, one of its checkpoints, or a Hugging Face model.",
+    "random_state": "Seed of the new head, the order of the rows, and dropout. None: a different seed for each fit.",
     "verbose": "Print the loss of each epoch on standard error.",
 }
 INDICATOR = "multilabel-indicator"
@@ -55,16 +56,19 @@ PREDICT_ROWS = 64
 
 
 class InputError(UserError, ValueError):
-    """A mistake in what an estimator was given. scikit-learn expects a ValueError."""
+    """Invalid input to an estimator. A ValueError, because scikit-learn expects one."""
 
 
-def takes(*settings: str) -> Callable[[type], type]:
-    """Give an estimator a constructor whose parameters are settings of `FinetuneConfig`, with their defaults."""
+def with_parameters(*settings: str) -> Callable[[type], type]:
+    """Decorate an estimator with a constructor whose parameters are settings of `FinetuneConfig`, with their defaults.
+
+    The description of each setting is appended to the docstring of the class.
+    """
     fields = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
-    defaults = {**{name: fields[name] for name in settings}, **OWN}
-    named = [inspect.Parameter(name, KEYWORD, default=default) for name, default in defaults.items()]
+    defaults = {**{name: fields[name] for name in settings}, **OWN_PARAMETERS}
+    parameters = [inspect.Parameter(name, KEYWORD, default=default) for name, default in defaults.items()]
     signature = inspect.Signature(
-        [inspect.Parameter("self", PLACED), inspect.Parameter("from_", PLACED, default=None), *named]
+        [inspect.Parameter("self", POSITIONAL), inspect.Parameter("from_", POSITIONAL, default=None), *parameters]
     )
 
     def decorate(cls: type) -> type:
@@ -78,7 +82,7 @@ def takes(*settings: str) -> Callable[[type], type]:
         initialise.__signature__ = signature  # type: ignore[attr-defined]
         initialise.__name__ = "__init__"
         cls.__init__ = initialise  # type: ignore[misc]
-        texts = {**field_texts(FinetuneConfig), **OWN_TEXTS}
+        texts = {**field_texts(FinetuneConfig), **OWN_PARAMETER_TEXTS}
         lines = [
             textwrap.fill(" ".join(f"{name}: {texts[name]}".split()), 116, subsequent_indent="    ")
             for name in ("from_", *defaults)
@@ -91,7 +95,7 @@ def takes(*settings: str) -> Callable[[type], type]:
 
 
 class _BertEstimator(BaseEstimator):
-    """Base of both estimators: reads X, fits in memory, pickles and saves."""
+    """Base class of both estimators: reads X, fits in memory, and saves."""
 
     from_: Any
     random_state: Any
@@ -99,7 +103,7 @@ class _BertEstimator(BaseEstimator):
     model_: Fitted
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the model as a run folder, which every verb reads, and return its path."""
+        """Write the model as a run folder, which every verb can read, and return its path."""
         check_is_fitted(self)
         with errors_in_one_line():
             scale, shift = self._scales()
@@ -107,15 +111,15 @@ class _BertEstimator(BaseEstimator):
         return Path(path)
 
     def _scales(self) -> tuple[Any, Any]:
-        """Return what outputs are multiplied by, and what is added then."""
+        """Return the scale and the shift that turn outputs of the model into predictions."""
         return np.float64(1.0), np.float64(0.0)
 
     def _settings(self) -> FinetuneConfig:
-        """Return the settings of fine-tuning. Raises UserError for what is out of range or missing."""
+        """Return the settings of fine-tuning. Raises UserError if one is missing or out of range."""
         name = type(self).__name__
         if self.from_ is None:
             raise InputError(f'{name}: from_ is missing. Name the folder of a model: {name}("runs/mini")')
-        settings = {key: value for key, value in self.get_params(deep=False).items() if key not in OWN}
+        settings = {key: value for key, value in self.get_params(deep=False).items() if key not in OWN_PARAMETERS}
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
@@ -123,7 +127,7 @@ class _BertEstimator(BaseEstimator):
         return from_table(FinetuneConfig, as_toml(FinetuneConfig, settings), name)
 
     def _read(self, X: Any, *, fitting: bool) -> Rows:
-        """Return the texts, or pairs of texts, of X. Raises UserError for anything else."""
+        """Return the texts, or pairs of texts, in X. Raises UserError for anything else."""
         texts, pairs = texts_of(X)
         if not texts:
             raise InputError("X has 0 sample(s); a minimum of 1 is required")
@@ -141,68 +145,68 @@ class _BertEstimator(BaseEstimator):
         return self
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """Return what the model says of each text, in double precision."""
+        """Return the outputs of the model for each text, (texts, outputs), in double precision."""
         check_is_fitted(self)
         return self.model_.outputs(self._read(X, fitting=False), PREDICT_ROWS).astype(np.float64)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return whether `fit` has run. By its name scikit-learn would take `from_` for a sign of that."""
+        """Return whether `fit` has run. By default scikit-learn would take the name `from_` as a sign that it has."""
         return hasattr(self, "model_")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False  # which means numbers
+        tags.input_tags.two_d_array = False  # the tag means numbers
         tags.target_tags.required = True
         return tags
 
 
-@takes(*SETTINGS, "class_weights")
+@with_parameters(*ESTIMATOR_SETTINGS, "class_weights")
 class BertClassifier(ClassifierMixin, _BertEstimator):
     """A classifier of texts, or of pairs of texts, that fine-tunes an encoder.
 
     BertClassifier("runs/mini", epochs=4).fit(texts, labels).predict(["The export has hung since noon."])
 
-    X is a list, an array or a column of texts; of two columns, pairs of texts. y is the class of each, or a row of
-    zeros and ones where a text may have any number of labels. All rows are trained on, and nothing is written to disk.
-    Parameters are settings of `bert_jax.finetune`. After `fit`, `classes_` has the classes, sorted, and `model_` the
-    trained model.
+    X is a list, an array or a column of texts; two columns are pairs of texts. y has the class of each text, or, for
+    multi-label classification, a row of zeros and ones. All rows are trained on, and nothing is written to disk.
+    The parameters are settings of `bert_jax.finetune`. After `fit`, `classes_` holds the sorted classes and `model_`
+    the trained model.
     """
 
     classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fine-tune on all texts, and return the estimator."""
+        """Fine-tune on all texts and return the estimator."""
         rows = self._read(X, fitting=True)
         check_consistent_length(rows.texts, _required(y))
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind == INDICATOR:
-            wanted = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
-            self.classes_ = np.arange(wanted.shape[1])
-            ids: list[Any] = [tuple(map(float, row)) for row in wanted]
+            indicators = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+            self.classes_ = np.arange(indicators.shape[1])
+            ids: list[Any] = [tuple(map(float, row)) for row in indicators]
         else:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
-            self.classes_, places = np.unique(y, return_inverse=True)
-            ids = places.tolist()
+            self.classes_, class_ids = np.unique(y, return_inverse=True)
+            ids = class_ids.tolist()
         if len(self.classes_) < 2:
-            raise InputError(f"y has one class, {self.classes_.tolist()[0]!r}; two classes are the least to learn")
+            raise InputError(f"y has one class, {self.classes_.tolist()[0]!r}; at least two are needed")
         names = tuple(str(label) for label in self.classes_.tolist())
         rows = dataclasses.replace(rows, labels=ids)
         return self._train(rows, names, MULTI_LABEL if kind == INDICATOR else SINGLE_LABEL)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class for each text: (texts, classes)."""
+        """Return the probability of each class for each text, (texts, classes)."""
         outputs = self._outputs(X)
-        return sigmoid(outputs) if self._several else softmax(outputs)
+        return sigmoid(outputs) if self._is_multi_label else softmax(outputs)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the likeliest class of each text, or its labels as zeros and ones."""
+        """Return the most likely class of each text; for multi-label classification, its labels as zeros and ones."""
         outputs = self._outputs(X)
-        return (outputs > 0).astype(int) if self._several else self.classes_[outputs.argmax(axis=1)]
+        return (outputs > 0).astype(int) if self._is_multi_label else self.classes_[outputs.argmax(axis=1)]
 
     @property
-    def _several(self) -> bool:
+    def _is_multi_label(self) -> bool:
         return self.model_.about.problem == MULTI_LABEL
 
     def __sklearn_tags__(self) -> Any:
@@ -211,22 +215,23 @@ class BertClassifier(ClassifierMixin, _BertEstimator):
         return tags
 
 
-@takes(*SETTINGS)
+@with_parameters(*ESTIMATOR_SETTINGS)
 class BertRegressor(RegressorMixin, _BertEstimator):
     """A regressor of texts, or of pairs of texts, that fine-tunes an encoder.
 
     BertRegressor("runs/mini").fit(texts, scores).predict(["The export has hung since noon."])
 
-    X is a list, an array or a column of texts; of two columns, pairs of texts. y has a number for each, or several in a
-    row. They are learned with mean 0 and deviation 1, and predicted as they are. All rows are trained on, and nothing
-    is written to disk. Parameters are settings of `bert_jax.finetune`. After `fit`, `model_` has the trained model.
+    X is a list, an array or a column of texts; two columns are pairs of texts. y has one number per text, or a row of
+    several. They are standardised for training, and predictions are in the units of y. All rows are trained on, and
+    nothing is written to disk. The parameters are settings of `bert_jax.finetune`. After `fit`, `model_` holds the
+    trained model.
     """
 
     mean_: np.ndarray
     deviation_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Fine-tune on all texts, and return the estimator."""
+        """Fine-tune on all texts and return the estimator."""
         rows = self._read(X, fitting=True)
         check_consistent_length(rows.texts, _required(y))
         numbers = np.asarray(y)
@@ -234,7 +239,7 @@ class BertRegressor(RegressorMixin, _BertEstimator):
         try:
             numbers = numbers.astype(np.float64)
         except (TypeError, ValueError):
-            raise InputError("y is not of numbers. BertClassifier learns classes") from None
+            raise InputError("y does not hold numbers. For classes, use BertClassifier") from None
         assert_all_finite(numbers, input_name="y")
         self.mean_ = numbers.mean(axis=0)
         deviation = numbers.std(axis=0)
@@ -245,7 +250,7 @@ class BertRegressor(RegressorMixin, _BertEstimator):
         return self._train(rows, names, REGRESSION)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the number, or numbers, of each text."""
+        """Return the predicted number of each text, (texts,), or numbers, (texts, outputs)."""
         outputs = self._outputs(X)
         return (outputs if self.mean_.ndim else outputs[:, 0]) * self.deviation_ + self.mean_
 
@@ -259,9 +264,9 @@ class BertRegressor(RegressorMixin, _BertEstimator):
 
 
 def texts_of(X: Any) -> tuple[list[str], list[str] | None]:
-    """Return texts, and their pairs where there are two columns. Raises UserError for anything else."""
+    """Return the texts in X and, if it has two columns, their pairs. Raises UserError for anything else."""
     if isinstance(X, str) or not hasattr(X, "__iter__"):
-        raise InputError(f"X is {X!r}; a list of texts is expected, or two columns of them")
+        raise InputError(f"X is {X!r}; a list of texts is expected, or two columns of texts")
     shape = getattr(X, "shape", ())
     if hasattr(X, "columns") and len(shape) == 2:
         X = X.to_numpy()
@@ -269,14 +274,14 @@ def texts_of(X: Any) -> tuple[list[str], list[str] | None]:
     if values and len(shape) != 1 and all(isinstance(row, list | tuple) for row in values):
         widths = sorted({len(row) for row in values})
         if widths not in ([1], [2]):
-            raise InputError(f"X has {listed(widths)} columns; one is texts, two are pairs of texts")
-        columns = [[row[place] for row in values] for place in range(widths[0])]
+            raise InputError(f"X has {listed(widths)} columns; it must have one (texts) or two (pairs of texts)")
+        columns = [[row[index] for row in values] for index in range(widths[0])]
     else:
         columns = [values]
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         for number, text in enumerate(column):
             if not isinstance(text, str):
-                where = f"row {number}" + f", column {place}" * (len(columns) > 1)
+                where = f"row {number}" + f", column {index}" * (len(columns) > 1)
                 raise InputError(f"X: {where} is {text!r} of type {type(text).__name__}, not a text")
     return columns[0], columns[1] if len(columns) > 1 else None
 

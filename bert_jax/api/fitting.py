@@ -1,4 +1,4 @@
-"""Fine-tuning in memory, for the estimators: no run folder and no checkpoint, and nothing is held out."""
+"""Fine-tuning in memory, for the estimators: no run folder, no checkpoints, no held-out rows."""
 
 import dataclasses
 import functools
@@ -34,12 +34,12 @@ from bert_jax.train.optimizer import Layers, Pace, make_optimizer
 from bert_jax.train.program import Program
 from bert_jax.trees import flatten, unflatten
 
-PROGRAMS = 8  # that are kept compiled: folds and repeated fits share one
+PROGRAMS = 8  # compiled programs to keep: folds and repeated fits share one
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """All that decides what is compiled, but for the shapes of the batches."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProgramKey:
+    """Everything that decides which program is compiled, apart from the shapes of the batches."""
 
     model: ModelConfig
     problem: str
@@ -52,25 +52,25 @@ class Shape:
 
 
 class Fitted:
-    """A trained model in memory, which is pickled with its tokenizer."""
+    """A trained model in memory. Pickles contain its weights and tokenizer."""
 
-    def __init__(self, about: Pretrained, shape: Shape) -> None:
-        self.about, self.shape = about, shape
+    def __init__(self, about: Pretrained, key: ProgramKey) -> None:
+        self.about, self.key = about, key
 
     @functools.cached_property
     def _params(self) -> Any:
-        return _program(self.shape).place_params(unflatten(self.about.params))
+        return _program(self.key).place_params(unflatten(self.about.params))
 
     def outputs(self, rows: Rows, batch_size: int) -> np.ndarray:
-        """Return what the model says of each text: class scores before the softmax, or numbers."""
+        """Return the outputs for each text, (texts, outputs): logits of classes, or numbers."""
         about, task = self.about, self.about.task
         assert about.tokenizer is not None
         texts = encode_long_texts(rows, about.tokenizer, about.max_length, task.long_texts or "cut", task.overlap)
-        of_rows = predict_rows(_program(self.shape), self._params, texts.encoded, batch_size)
-        return texts.outputs(of_rows, about.problem)
+        row_outputs = predict_rows(_program(self.key), self._params, texts.encoded, batch_size)
+        return texts.outputs(row_outputs, about.problem)
 
     def save(self, path: Path, settings: FinetuneConfig, *, scale: np.ndarray, shift: np.ndarray) -> None:
-        """Write a run folder, whole or not at all; its outputs are `scale` times these, and `shift` more."""
+        """Write a run folder, whole or not at all, whose model computes `outputs * scale + shift`."""
         params = dict(self.about.params)
         for name, value in (("kernel", scale), ("bias", scale)):
             params[f"classifier/{name}"] = (params[f"classifier/{name}"] * value).astype(np.float32)
@@ -79,28 +79,30 @@ class Fitted:
             write_run(self.about.changed(params=params), folder, settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the tokenizer as the files of its folder: it holds what cannot be pickled."""
+        """Return the state with the tokenizer as the files of its folder, because the object cannot be pickled."""
         assert self.about.tokenizer is not None
         with tempfile.TemporaryDirectory(prefix="bert-jax-") as temporary:
             folder = Path(temporary, "tokenizer")
             self.about.tokenizer.save(folder)
             files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        return {"about": self.about.changed(tokenizer=None), "shape": self.shape, "tokenizer": files}
+        return {"about": self.about.changed(tokenizer=None), "key": self.key, "tokenizer": files}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory(prefix="bert-jax-") as folder:
             for name, content in state["tokenizer"].items():
                 Path(folder, name).write_bytes(content)
             tokenizer = load_tokenizer(Path(folder))
-        self.about, self.shape = state["about"].changed(tokenizer=tokenizer), state["shape"]
+        self.about, self.key = state["about"].changed(tokenizer=tokenizer), state["key"]
 
 
 def fit(
     config: FinetuneConfig, rows: Rows, labels: tuple[str, ...] | None, problem: str, *, name: str, verbose: bool
 ) -> Fitted:
-    """Return the model that starts at `config.from_` and has learned from all rows, whose labels are ids or numbers.
+    """Fine-tune the model in `config.from_` on all rows, whose labels are class ids or numbers, and return it.
 
-    Raises UserError where the settings do not fit the model, and Diverged at a loss that is not finite.
+    name     the estimator's class, for messages
+    verbose  print the mean loss of each epoch on standard error
+    Raises UserError if the settings do not suit the model, and Diverged if the loss is not finite.
     """
     hosts.prepare(cpu_threads=config.threads)
     pretrained, model, tokenizer = read_start(config)
@@ -110,46 +112,51 @@ def fit(
     outputs = 1 if labels is None else len(labels)
     weights = balanced_weights(texts.encoded, outputs) if config.class_weights == "balanced" else None
     layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
-    decay = config.weight_decay
-    shape = Shape(model, problem, outputs, weights, config.dtype, config.accumulate, decay, layers)
+    key = ProgramKey(
+        model=model,
+        problem=problem,
+        outputs=outputs,
+        class_weights=weights,
+        dtype=config.dtype,
+        accumulate=config.accumulate,
+        weight_decay=config.weight_decay,
+        layers=layers,
+    )
     [seed] = config.seeds
     batches = Batches(texts.encoded, config.batch_size, seed)
     rate, epochs = with_recipe(config, model)
     steps = max(1, round(epochs * batches.steps_per_epoch))
-    program = _program(shape).of_run(seed, Pace.of(OptimConfig(rate, config.warmup), steps))
+    program = _program(key).of_run(seed, Pace.of(OptimConfig(rate, config.warmup), steps))
     state = first_state(program, config, pretrained)
-    waiting: list[jax.Array] = []
+    pending: list[jax.Array] = []  # losses still on the device
     for step in range(steps):
         state, means = program.step(state, program.place(batches.batch(step)))
-        waiting.append(means["loss"])
+        pending.append(means["loss"])
         if (step + 1) % batches.steps_per_epoch == 0 or step + 1 == steps:
-            losses = [float(loss) for loss in jax.device_get(waiting)]
+            losses = [float(loss) for loss in jax.device_get(pending)]
             _require_finite(losses, step + 1)
             if verbose:
                 say(f"{name}: step {step + 1} of {steps}, loss {sum(losses) / len(losses):.4f}", to_stderr=True)
-            waiting.clear()
+            pending.clear()
     params = {path: np.asarray(value) for path, value in flatten(jax.device_get(state.params)).items()}
     pair = rows.pairs is not None
     task = TaskRecord.of(name="rows", pair=pair, long_texts=config.long_texts, overlap=config.overlap)
     about = Pretrained(name, "sequence", model, tokenizer, params, labels, problem, config.length, task=task)
-    return Fitted(about, shape)
+    return Fitted(about, key)
 
 
 def _require_finite(losses: list[float], step: int) -> None:
-    lost = [place for place, loss in enumerate(losses) if not math.isfinite(loss)]
-    if lost:
-        raise Diverged(
-            f"step {step - len(losses) + lost[0] + 1}: the loss is {losses[lost[0]]}. Lower learning_rate, or use "
-            'dtype="float32"'
-        )
+    """Raise Diverged if one of the `losses` up to `step` is not finite."""
+    for i, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            first = step - len(losses) + i + 1
+            raise Diverged(f'step {first}: the loss is {loss}. Lower learning_rate, or use dtype="float32"')
 
 
 @functools.lru_cache(maxsize=PROGRAMS)
-def _program(shape: Shape) -> Program:
-    task = make_task("sequence", shape.model, shape.outputs, shape.problem, Compute(shape.dtype))
-    if shape.class_weights is not None and isinstance(task, ClassificationTask):
-        task = dataclasses.replace(task, class_weights=shape.class_weights)
-    optim = OptimConfig(weight_decay=shape.weight_decay)
-    return Program(
-        task, make_mesh(MeshConfig(data=1)), make_optimizer(optim, shape.layers), accumulate=shape.accumulate
-    )
+def _program(key: ProgramKey) -> Program:
+    task = make_task("sequence", key.model, key.outputs, key.problem, Compute(key.dtype))
+    if key.class_weights is not None and isinstance(task, ClassificationTask):
+        task = dataclasses.replace(task, class_weights=key.class_weights)
+    optimizer = make_optimizer(OptimConfig(weight_decay=key.weight_decay), key.layers)
+    return Program(task, make_mesh(MeshConfig(data=1)), optimizer, accumulate=key.accumulate)

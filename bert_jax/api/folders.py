@@ -1,12 +1,12 @@
-"""`bert_jax.convert` and `bert_jax.inspect`: model folders from one format to another, and what they are."""
+"""`bert_jax.convert` and `bert_jax.inspect`: convert model folders and describe them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bert_jax.api.keywords import Verb
-from bert_jax.api.results import MappingResult, Result
+from bert_jax.api.keywords import ApiFunction
+from bert_jax.api.results import MappingResult, TableResult
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.settings.inspect import InspectConfig
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class ConvertResult(Result):
-    """The folder that was made, and how far both sides lie apart. Taken wherever a path is.
+class ConvertResult(TableResult):
+    """The folder that was written, and the differences between both models' outputs. Usable as a path.
 
-    differences  by output; None where no other library here runs the other side
+    differences  one per output; None if the library that runs the target format is not installed
     """
 
     path: Path
@@ -29,10 +29,10 @@ class ConvertResult(Result):
         return f"{self.path}: {compared}"
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row an output: the largest difference, and the largest value."""
-        found = self.differences or ()
+        """Return one row per output: the largest absolute difference and the largest absolute value."""
         return [
-            {"output": one.name, "largest difference": one.difference, "largest value": one.largest} for one in found
+            {"output": output.name, "largest difference": output.difference, "largest value": output.largest}
+            for output in self.differences or ()
         ]
 
     def __fspath__(self) -> str:
@@ -40,23 +40,23 @@ class ConvertResult(Result):
 
 
 class InspectResult(MappingResult):
-    """Description of a model folder: its facts by name."""
+    """The description of a model folder: facts by name."""
 
-    def __init__(self, path: Path, found: Mapping[str, Any]) -> None:
-        super().__init__(found)
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+        super().__init__(facts)
         self.path = path
 
     def title(self) -> str:
         return str(self.path)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row for each thing to say."""
+        """Return one row per fact."""
         return [{"": name, " ": value} for name, value in self._values.items()]
 
 
-@Verb(ConvertConfig, "convert", positional=("source", "target"))
+@ApiFunction(ConvertConfig, "convert", positional=("source", "target"))
 def convert(config: ConvertConfig) -> ConvertResult:
-    """Convert a model to another format, and return how far both sides lie apart.
+    """Convert a model to another format, and compare the outputs of both.
 
     bert_jax.convert("runs/tickets", "exported/tickets", to="hf")
     """
@@ -65,9 +65,9 @@ def convert(config: ConvertConfig) -> ConvertResult:
     return ConvertResult(config.target, convert_model(config))
 
 
-@Verb(InspectConfig, "inspect", positional=("path",))
+@ApiFunction(InspectConfig, "inspect", positional=("path",))
 def inspect(config: InspectConfig) -> InspectResult:
-    """Return what a folder is, and what can be done with it.
+    """Describe a folder: its format, its model, and which verbs it can be used with.
 
     bert_jax.inspect("runs/mini")
     """

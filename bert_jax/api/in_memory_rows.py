@@ -1,7 +1,7 @@
-"""Rows that are in memory: lists, data frames and tables of Arrow, at addresses that files are read from.
+"""Rows in memory (lists, data frames, Arrow tables) at addresses that can be read as files.
 
-They become Parquet in the memory file system of fsspec for as long as a verb reads them, so whatever reads a file reads
-them too: columns by name, a line of an error for a row, what is held out.
+While a verb runs, they are Parquet files in fsspec's memory file system. So everything that works with files works with
+them: columns by name, row numbers in error messages, held-out rows.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from bert_jax.errors import UserError, first_line, listed, shown
 from bert_jax.text.word_cache import replace_surrogates
 
 PROTOCOL = "memory"
-TRAIN = "train"  # of a mapping of tables, the one to train on
+TRAIN_TABLE = "train"  # key of the training rows in a mapping of tables
 _numbers = itertools.count(1)
 
 
 def is_in_memory(data: Any) -> bool:
-    """Return whether `data` holds rows: it is no path, no address, and no list of them."""
-    if isinstance(data, list | tuple) and data and all(isinstance(one, str | os.PathLike) for one in data):
+    """Return whether `data` holds rows, as opposed to a path, an address, or a list of those."""
+    if isinstance(data, list | tuple) and data and all(isinstance(item, str | os.PathLike) for item in data):
         return False
     return data is not None and not isinstance(data, str | os.PathLike)
 
@@ -34,10 +34,10 @@ def is_address(path: Path) -> bool:
 
 @contextlib.contextmanager
 def at_address(data: Any, name: str) -> Iterator[Any]:
-    """Yield an address in memory for the rows of `data` while they are there; a path is yielded as it is.
+    """Yield an address in memory that holds the rows of `data` within the block. A path is yielded unchanged.
 
-    data  a data frame (pandas, polars), a table of Arrow, a Hugging Face data set, a mapping of columns, a list of
-          mappings; or a mapping of such tables with "train" among its names, to which a "dev" may belong
+    data  a data frame (pandas, polars), an Arrow table, a Hugging Face data set, a mapping of columns, a list of
+          mappings; or a mapping of such tables with the key "train" and, optionally, "dev"
     """
     if not is_in_memory(data):
         yield data
@@ -47,7 +47,7 @@ def at_address(data: Any, name: str) -> Iterator[Any]:
 
     system = fsspec.filesystem(PROTOCOL)
     number = next(_numbers)
-    if isinstance(data, Mapping) and _is_table(data.get(TRAIN)):
+    if isinstance(data, Mapping) and _is_table(data.get(TRAIN_TABLE)):
         root = f"{name}-{number}"
         tables = {f"{root}/{split}.parquet": to_arrow(table, f"{name} {split!r}") for split, table in data.items()}
     else:
@@ -65,7 +65,7 @@ def at_address(data: Any, name: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def in_folder(data: Any, name: str) -> Iterator[Any]:
-    """Yield the path of a file with the rows of `data`, for readers in other processes; a path is yielded as it is."""
+    """Yield the path of a temporary file with the rows of `data`, for other processes. A path is yielded unchanged."""
     if not is_in_memory(data):
         yield data
         return
@@ -78,18 +78,16 @@ def in_folder(data: Any, name: str) -> Iterator[Any]:
 
 
 def rows_of_lists(lists: Mapping[str, tuple[str, Any]]) -> dict[str, list[Any]]:
-    """Return lists of equal length as columns: `lists` has the column of each argument and its values.
+    """Return the columns of a table from lists of equal length: `lists` maps an argument to its column and values.
 
-    Raises UserError where one has fewer values than another, or is a single text.
+    Raises UserError if the lengths differ, or if an argument is a single text.
     """
     columns = {column: as_list(values, argument) for argument, (column, values) in lists.items() if values is not None}
     sizes = {argument: len(columns[column]) for argument, (column, values) in lists.items() if values is not None}
     if len(set(sizes.values())) > 1:
         raise UserError(f"{' but '.join(f'{size} {argument}' for argument, size in sizes.items())}")
     if len(columns) < len(sizes):
-        raise UserError(
-            f"{listed(sizes)} cannot all be the column {next(iter(columns))!r}. Give each a name of its own"
-        )
+        raise UserError(f"{listed(sizes)} cannot all be the column {next(iter(columns))!r}. Give each a different name")
     for argument in sizes.keys() & {"texts", "pairs"}:
         for number, text in enumerate(columns[lists[argument][0]]):
             if not isinstance(text, str):
@@ -98,9 +96,9 @@ def rows_of_lists(lists: Mapping[str, tuple[str, Any]]) -> dict[str, list[Any]]:
 
 
 def as_list(values: Any, argument: str) -> list[Any]:
-    """Return a list, a column of a data frame or an array as a list. Raises UserError for a single value."""
+    """Return a list, a data frame's column or an array as a list. Raises UserError for a single value."""
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
-        raise UserError(f"{argument} is {shown(values)}; a list is expected, with an entry for each row")
+        raise UserError(f"{argument} is {shown(values)}; a list with one entry per row is expected")
     for method in ("to_pylist", "tolist", "to_list"):
         if hasattr(values, method):
             return list(getattr(values, method)())
@@ -108,7 +106,7 @@ def as_list(values: Any, argument: str) -> list[Any]:
 
 
 def to_arrow(data: Any, name: str) -> Any:
-    """Return a table of Arrow. Raises UserError for what is no table, and for columns of unlike types or lengths."""
+    """Return `data` as an Arrow table. Raises UserError if it is not a table, or its columns differ in length."""
     import pyarrow
 
     try:
@@ -126,10 +124,10 @@ def to_arrow(data: Any, name: str) -> Any:
                 return pyarrow.Table.from_pandas(data.to_pandas(), preserve_index=False)
             return pyarrow.table(data)
     except (pyarrow.ArrowException, TypeError, ValueError) as error:
-        raise UserError(f"{name}: no table of columns ({first_line(error)})") from None
+        raise UserError(f"{name} is not a table of columns ({first_line(error)})") from None
     raise UserError(
         f"{name} is of type {type(data).__name__}; a path, a data frame, a mapping of columns or a list of mappings is "
-        "expected. Lists are given as texts= and labels="
+        "expected. Pass lists as texts= and labels="
     )
 
 
@@ -139,18 +137,18 @@ def _of_columns(columns: Mapping[Any, Any]) -> Any:
     lists = {str(name): as_list(values, f"column {name!r}") for name, values in columns.items()}
     sizes = {name: len(values) for name, values in lists.items()}
     if len(set(sizes.values())) > 1:
-        raise UserError(f"columns of unlike lengths: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
+        raise UserError(f"the columns differ in length: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
     arrays = {}
     for name, values in lists.items():
         try:
             arrays[name] = pyarrow.array(values, from_pandas=True)
-        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):  # of unlike types, or of none of Arrow's
-            arrays[name] = pyarrow.array([None if _is_missing(value) else _spelled(value) for value in values])
+        except (pyarrow.ArrowException, TypeError, ValueError, OverflowError):  # mixed types, or none that Arrow has
+            arrays[name] = pyarrow.array([None if _is_missing(value) else _as_text(value) for value in values])
     return pyarrow.table(arrays)
 
 
 def _of_frame(frame: Any) -> Any:
-    """Return a data frame of pandas as a table. A column of unlike types becomes texts, as in a CSV file."""
+    """Return a pandas data frame as a table. A column of mixed types becomes texts, as in a CSV file."""
     import pyarrow
 
     try:
@@ -163,8 +161,8 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-def _spelled(value: Any) -> str:
-    """Return a value as text, with U+FFFD for half a character, which Arrow does not hold."""
+def _as_text(value: Any) -> str:
+    """Return a value as text, with U+FFFD for lone surrogates, which Arrow cannot store."""
     return replace_surrogates(str(value))
 
 

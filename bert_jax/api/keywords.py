@@ -1,14 +1,14 @@
-"""Functions by keywords, made from the settings of a verb: one keyword for each flag, with its name and default.
+"""Python functions made from the settings of a verb: one keyword per flag, with its name and default.
 
-The settings are a frozen dataclass, the same that the command line is made from, so the two cannot drift apart.
+The settings are the frozen dataclass that the command line is made from, too, so the two cannot drift apart.
 """
 
-import ast
 import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
+import operator
 import os
 import textwrap
 import types
@@ -23,67 +23,68 @@ from bert_jax.errors import UserError, shown
 from bert_jax.files import read_toml_table
 from bert_jax.launch import settings_file
 from bert_jax.origin import called_as
+from bert_jax.settings.field_texts import field_texts
 from bert_jax.terminal import note
 
 T = TypeVar("T")
 R = TypeVar("R")
-SUFFIX = ".toml"
-MOST_SPELLED = 8  # entries of a list in the text of a call
-RUNS = Path("runs")  # where runs go whose output is not given
-# In place of a file: lists, and the settings that name the columns that they stand for.
-NOWHERE = Path("-")
-TEXTS = "texts"
-LISTS: Mapping[str, str] = {"texts": "text", "pairs": "pair", "labels": "label"}
+TOML_SUFFIX = ".toml"
+MOST_SPELLED = 8  # entries of a list that are written out in the text of a call
+RUNS_FOLDER = Path("runs")  # where runs without an `output` go
+NOWHERE = Path("-")  # value of an optional path that was not passed
+TEXTS_KEYWORD = "texts"
+# Keywords for lists in place of a file, and the setting that names the column of each.
+LIST_COLUMNS: Mapping[str, str] = {"texts": "text", "pairs": "pair", "labels": "label"}
 LIST_TEXTS = {
-    "texts": "Texts, in place of a file: a list, an array or a column of a data frame.",
-    "pairs": "The second text of each, where there is one.",
-    "labels": "The label of each: a class, a number, or a list of classes.",
+    "texts": "Texts in place of a file: a list, an array or a column of a data frame.",
+    "pairs": "Second texts, if each row has two.",
+    "labels": "Labels of the texts: classes, numbers, or lists of classes.",
 }
 
 
-KEYWORD, PLACED = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-NEEDED = inspect.Parameter.empty
+KEYWORD, POSITIONAL = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+NO_DEFAULT = inspect.Parameter.empty
 
 
 @dataclasses.dataclass(frozen=True)
-class Verb:
-    """Decorator that gives a function the keywords of a verb.
+class ApiFunction:
+    """A decorator that turns a function of a config into a function of keywords.
 
     config      the dataclass of the settings
-    positional  fields that may be given without their name, in this order
-    rows        the field that lists are given in place of, or a data frame
-    lists       the keywords of lists, and the fields that name the columns that they are
-    place       makes data in memory something to read from
-    optional    fields that may be left out here, though the command asks for them: they are then NOWHERE
-    numbered    whether the output may be left out: it is then the next free folder of `runs/`
-    name        what errors call it
+    name        the name of the function, for messages
+    positional  fields that may be passed by position, in this order
+    rows        the field for a file of rows, which may also be a data frame or be replaced by lists
+    lists       the keywords of those lists, and for each the field that names its column
+    place       context manager that gives data in memory an address to read it from
+    optional    required fields of the command that may be omitted here; their value is then NOWHERE
+    numbered    whether `output` may be omitted; it is then the next free folder in `runs/`
     """
 
     config: type
     name: str
     positional: tuple[str, ...] = ()
     rows: str | None = None
-    lists: Mapping[str, str] = dataclasses.field(default_factory=lambda: LISTS)
+    lists: Mapping[str, str] = dataclasses.field(default_factory=lambda: LIST_COLUMNS)
     place: Callable[[Any, str], contextlib.AbstractContextManager[Any]] = at_address
     optional: tuple[str, ...] = ()
     numbered: bool = False
 
     def __call__(self, function: Callable[[Any], R]) -> Callable[..., R]:
-        """Return the function of a config as one of keywords, with a signature and a description of them."""
+        """Return the function of keywords, with their signature and description."""
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> R:
-            told = spelled_call(self.name, arguments, keywords)
-            with called_as(told), errors_in_one_line(), self._settings(arguments, keywords) as config:
+            text = spelled_call(self.name, arguments, keywords)
+            with called_as(text), errors_in_one_line(), self._settings(arguments, keywords) as config:
                 return function(config)
 
         call.__signature__ = self.signature()  # type: ignore[attr-defined]
-        call.__doc__ = f"{inspect.getdoc(function)}\n\n{self.described()}"
+        call.__doc__ = f"{inspect.getdoc(function)}\n\n{self.description()}"
         return call
 
     @contextlib.contextmanager
     def _settings(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Iterator[Any]:
-        """Yield the config. Data in memory has an address meanwhile."""
+        """Yield the config. Within the block, data in memory can be read from an address."""
         table = self._table(arguments, keywords)
         table = {**dict.fromkeys(self.optional, NOWHERE), **table}
         numbered = self.numbered and table.get("output") is None
@@ -94,60 +95,59 @@ class Verb:
                 table[name] = stack.enter_context(self.place(table[name], name))
             config: Any = from_table(self.config, as_toml(self.config, table), f"{self.name}()")
             if numbered:
-                note(
-                    f"{self.name}() writes to {config.output}. output=... names a folder, where a stopped call goes on"
-                )
+                note(f"{self.name}() writes to {config.output}. Pass output=... to choose a folder, or to resume a run")
             yield config
 
     def _table(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings by name: of a config or a .toml file that comes first, with keywords over them."""
+        """Return the settings by name: those of a leading config or .toml file, overridden by keywords."""
         base: dict[str, Any] = {}
         if arguments and isinstance(arguments[0], self.config):
             base, arguments = vars(arguments[0]), arguments[1:]
-        elif arguments and isinstance(arguments[0], str | os.PathLike) and str(arguments[0]).endswith(SUFFIX):
+        elif arguments and isinstance(arguments[0], str | os.PathLike) and str(arguments[0]).endswith(TOML_SUFFIX):
             base, arguments = read_toml_table(settings_file(os.fsdecode(arguments[0]))), arguments[1:]
         if len(arguments) > len(self.positional):
             extra = arguments[len(self.positional)]
-            raise UserError(f"{self.name}(): {shown(extra)} has no name. Its settings are keywords: {self._example()}")
-        by_place = dict(zip(self.positional, arguments, strict=False))
-        for name in by_place.keys() & keywords.keys():
+            raise UserError(f"{self.name}(): pass {shown(extra)} by keyword; the keywords are {self._example()}")
+        by_position = dict(zip(self.positional, arguments, strict=False))
+        for name in by_position.keys() & keywords.keys():
             raise UserError(
-                f"{self.name}(): {name} is given twice, {shown(by_place[name])} and {shown(keywords[name])}"
+                f"{self.name}(): {name} is given twice, {shown(by_position[name])} and {shown(keywords[name])}"
             )
-        table = {_field(name): value for name, value in {**base, **by_place, **keywords}.items()}
+        table = {_field(name): value for name, value in {**base, **by_position, **keywords}.items()}
         if self.rows is not None:
             table = self._with_lists(table)
         return table
 
     def _with_lists(self, table: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings with one table for the lists among them."""
-        texts = table.get(TEXTS)
-        if texts is None or (isinstance(texts, tuple) and not texts):  # a setting of predict, none by default
-            return {name: value for name, value in table.items() if name != TEXTS}
-        given = {name: table[name] for name in self.lists if table.get(name) is not None}
+        """Return the settings with the lists among them joined to one table, the value of the field `rows`."""
+        texts = table.get(TEXTS_KEYWORD)
+        if texts is None or (isinstance(texts, tuple) and not texts):  # `texts` is a field of predict, () by default
+            return {name: value for name, value in table.items() if name != TEXTS_KEYWORD}
+        lists = {name: table[name] for name in self.lists if table.get(name) is not None}
         rest = {name: value for name, value in table.items() if name not in self.lists}
         if rest.get(self.rows or "") is not None:
-            raise UserError(f"{self.name}(): {self.rows} and {' and '.join(given)}: give one of the two")
-        columns = {name: rest.get(self.lists[name]) or name.removesuffix("s") for name in given}
-        rows = rows_of_lists({name: (columns[name], given[name]) for name in given})
-        return {**rest, str(self.rows): rows, **{self.lists[name]: columns[name] for name in given}}
+            raise UserError(f"{self.name}(): pass either {self.rows} or {' and '.join(lists)}")
+        columns = {name: rest.get(self.lists[name]) or name.removesuffix("s") for name in lists}
+        rows = rows_of_lists({name: (columns[name], lists[name]) for name in lists})
+        return {**rest, str(self.rows): rows, **{self.lists[name]: columns[name] for name in lists}}
 
     def _example(self) -> str:
+        """Return the first keywords, for a message."""
         names = [parameter.name for parameter in self.signature().parameters.values() if parameter.kind is KEYWORD]
-        return ", ".join(f"{name}=..." for name in names[:3])
+        return f"{', '.join(f'{name}=' for name in names[:3])} ..."
 
     def signature(self) -> inspect.Signature:
-        """Return the keywords: fields without a default first, all by name."""
+        """Return the signature: positional parameters first, then keywords in the order of the fields."""
         hints = {**typing.get_type_hints(self.config), str(self.rows): Any}
         optional = {*self.optional, self.rows, *(("output",) if self.numbered else ())}
         fields = {field.name: field.default for field in dataclasses.fields(self.config)}
         defaults: dict[str, Any] = {
-            name: (None if name in optional else NEEDED) if default is dataclasses.MISSING else default
+            name: (None if name in optional else NO_DEFAULT) if default is dataclasses.MISSING else default
             for name, default in fields.items()
         }
         if self.rows is not None:
             defaults |= {name: None for name in self.lists if name not in defaults}
-        kinds = {name: PLACED if name in self.positional else KEYWORD for name in defaults}
+        kinds = {name: POSITIONAL if name in self.positional else KEYWORD for name in defaults}
         parameters = [
             inspect.Parameter(name, kinds[name], default=defaults[name], annotation=_python_hint(hints.get(name, Any)))
             for name in [*self.positional, *(name for name in defaults if name not in self.positional)]
@@ -156,8 +156,8 @@ class Verb:
             parameters.insert(0, inspect.Parameter("settings", inspect.Parameter.POSITIONAL_ONLY, default=None))
         return inspect.Signature(parameters)
 
-    def described(self) -> str:
-        """Return what each keyword is, from the text below its field."""
+    def description(self) -> str:
+        """Return the description of each keyword, from the text below its field."""
         texts = {**LIST_TEXTS, **field_texts(self.config)}
         lines = []
         for name, parameter in self.signature().parameters.items():
@@ -169,88 +169,70 @@ class Verb:
 
 
 def as_toml(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keywords as a TOML file holds them: paths as texts, arrays as lists, one value of many as a list of it.
+    """Return keywords as a TOML file has them: paths as strings, arrays as lists.
 
-    A dotted name, as a flag has it, is a field of a field: {"optim.peak_lr": 1e-4} is {"optim": {"peak_lr": 1e-4}}.
+    A single value for a field that holds several is put into a list. A dotted name is a field of a nested config:
+    {"optim.peak_lr": 1e-4} becomes {"optim": {"peak_lr": 1e-4}}.
     """
     nested = {name: _plain(value) for name, value in table.items() if "." not in name}
     for name in table.keys() - nested.keys():
         head, _, rest = name.partition(".")
         nested[head] = {**nested.get(head, {}), rest: _plain(table[name])}
     hints = typing.get_type_hints(cls)
-    return {name: _as_asked(hints.get(name), value) for name, value in nested.items()}
+    return {name: _as_hinted(hints.get(name), value) for name, value in nested.items()}
 
 
 def _plain(value: Any) -> Any:
-    """Return the value without types that are not TOML's: paths, NumPy's and JAX's arrays and numbers, configs."""
+    """Return the value in types that TOML has: no paths, configs, arrays or scalars of NumPy and JAX."""
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
     if isinstance(value, list | tuple | range | set | frozenset):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value
 
 
-def _as_asked(hint: Any, value: Any) -> Any:
-    """Return a single value as a list where the field holds many, as a flag takes one or more."""
+def _as_hinted(hint: Any, value: Any) -> Any:
+    """Return a single value in a list if its field is a tuple: a flag for several values takes one, too."""
     if typing.get_origin(hint) is typing.Annotated:
-        return _as_asked(typing.get_args(hint)[0], value)
+        return _as_hinted(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
-        return value if value is None or len(options) > 1 else _as_asked(options[0], value)
+        return value if value is None or len(options) > 1 else _as_hinted(options[0], value)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         hints = typing.get_type_hints(hint)
-        return {name: _as_asked(hints.get(_field(name)), one) for name, one in value.items()}
+        return {name: _as_hinted(hints.get(_field(name)), item) for name, item in value.items()}
     if typing.get_origin(hint) is tuple and not isinstance(value, list):
         return [value]
     return value
 
 
 def _python_hint(hint: Any) -> Any:
-    """Return the type of a keyword: where its field has a path, a text will do."""
+    """Return the type of a keyword: a path may also be a string."""
     if hint is Path:
         return str | Path
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else ()
-    return functools.reduce(lambda one, other: one | other, map(_python_hint, options)) if options else hint
+    return functools.reduce(operator.or_, map(_python_hint, options)) if options else hint
 
 
 def _field(name: str) -> str:
-    """Return a keyword as its field is called: a flag may be spelled with hyphens."""
+    """Return the name of the field for a keyword, which may be spelled with hyphens as a flag is."""
     return name.replace("-", "_")
 
 
-def field_texts(cls: type) -> dict[str, str]:
-    """Return the text below each field of a dataclass, or that of its shared type, by the name of the field."""
-    found: dict[str, str] = {}
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-        for annotation in getattr(hint, "__metadata__", ()):
-            if text := getattr(annotation, "help", None):
-                found[name] = text
-    for owner in reversed(cls.__mro__[:-1]):
-        try:
-            [body] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
-        except (OSError, TypeError):  # no source, as in a frozen program
-            continue
-        for field, text in itertools.pairwise(getattr(body, "body", ())):
-            match field, text:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(below))):
-                    found[name] = below
-    return found
-
-
 def next_output(name: str) -> Path:
-    """Return the first free folder of its kind in `runs/`."""
-    return next(path for number in itertools.count(1) if not os.path.lexists(path := RUNS / f"{name}-{number}"))
+    """Return the first of runs/NAME-1, runs/NAME-2, ... that does not exist."""
+    return next(path for number in itertools.count(1) if not os.path.lexists(path := RUNS_FOLDER / f"{name}-{number}"))
 
 
 @contextlib.contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn what the system refuses into a UserError."""
+    """Turn an OSError into a UserError of one line."""
     try:
         yield
     except OSError as error:
@@ -261,7 +243,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def spelled_call(name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> str:
-    """Return a call as a person types it, with the type of what is no plain value."""
+    """Return a call as it would be typed. Large or unprintable values are replaced by their type, <list of 30>."""
     texts = [*map(_spelled, arguments), *(f"{key}={_spelled(value)}" for key, value in keywords.items())]
     return f"bert_jax.{name}({', '.join(texts)})"
 
@@ -270,7 +252,7 @@ def _spelled(value: Any) -> str:
     if isinstance(value, os.PathLike):
         return repr(os.fsdecode(value))
     if isinstance(value, Mapping) and len(value) <= MOST_SPELLED:
-        return f"{{{', '.join(f'{_spelled(name)}: {_spelled(one)}' for name, one in value.items())}}}"
+        return f"{{{', '.join(f'{_spelled(name)}: {_spelled(item)}' for name, item in value.items())}}}"
     if isinstance(value, list | tuple) and len(value) <= MOST_SPELLED:
         return shown(tuple(value)) if isinstance(value, tuple) else f"[{', '.join(map(_spelled, value))}]"
     if isinstance(value, str | int | float | None) or dataclasses.is_dataclass(value):

@@ -1,4 +1,4 @@
-"""Results that the functions of this package return: scores and tables that a notebook shows."""
+"""Results of the API functions, shown as a title and a table, as text or in a notebook as HTML."""
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -7,21 +7,21 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.terminal import clipped, one_line
 
-MOST_SHOWN = 20  # rows of a table
-MOST_CHARACTERS = 200  # of a cell
-Row = Mapping[str, Any]
-STYLE = 'style="text-align:left;padding:2px 10px;white-space:pre-wrap"'
+SHOWN_ROWS = 20
+CELL_CHARACTERS = 200
+ShownRow = Mapping[str, Any]
+CELL_STYLE = 'style="text-align:left;padding:2px 10px;white-space:pre-wrap"'
 
 
-class Result:
-    """A title and a table, shown as text or, in a notebook, as HTML."""
+class TableResult:
+    """A title, a table and remarks, shown as text or, in a notebook, as HTML."""
 
     def title(self) -> str:
         """Return the line above the table."""
         raise NotImplementedError
 
     def table(self) -> list[dict[str, Any]]:
-        """Return the rows of the table; `pandas.DataFrame(result.table())` takes them."""
+        """Return the rows of the table, in a form that `pandas.DataFrame` accepts."""
         raise NotImplementedError
 
     def remarks(self) -> list[str]:
@@ -29,7 +29,7 @@ class Result:
         return []
 
     def to_pandas(self) -> Any:
-        """Return the table as a data frame. Raises UserError where pandas is not installed."""
+        """Return the table as a data frame. Raises UserError if pandas is not installed."""
         try:
             import pandas
         except ImportError:
@@ -44,8 +44,8 @@ class Result:
         return "".join([above, html_table(self.table()), *below])
 
 
-class MappingResult(Result, Mapping[str, Any]):
-    """A result that is read by name, as the JSON of its verb."""
+class MappingResult(TableResult, Mapping[str, Any]):
+    """A result with values by name, the same as in the JSON output of its verb."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._values = dict(values)
@@ -60,7 +60,7 @@ class MappingResult(Result, Mapping[str, Any]):
         return len(self._values)
 
 
-def text_table(rows: Sequence[Row]) -> str:
+def text_table(rows: Sequence[ShownRow]) -> str:
     """Return the first rows as aligned columns."""
     names, lines = _cells(rows)
     widths = [max(map(len, column)) for column in zip(names, *lines, strict=True)]
@@ -75,19 +75,21 @@ def text_table(rows: Sequence[Row]) -> str:
     return "\n".join([*shown, *_more(rows)])
 
 
-def html_table(rows: Sequence[Row]) -> str:
-    """Return the first rows as an HTML table. Whatever the cells hold is text."""
+def html_table(rows: Sequence[ShownRow]) -> str:
+    """Return the first rows as an HTML table. The content of the cells is escaped."""
     names, lines = _cells(rows)
-    head = "".join(f"<th {STYLE}>{html.escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td {STYLE}>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    head = "".join(f"<th {CELL_STYLE}>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        f"<tr>{''.join(f'<td {CELL_STYLE}>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines
+    )
     more = "".join(f"<p>{html.escape(line)}</p>" for line in _more(rows))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns, and the cells of the first rows, as text in one line."""
+def _cells(rows: Sequence[ShownRow]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns and the cells of the first rows, each as one line of text."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    return [one_line(name) for name in names], [[_cell(row.get(name)) for name in names] for row in rows[:MOST_SHOWN]]
+    return [one_line(name) for name in names], [[_cell(row.get(name)) for name in names] for row in rows[:SHOWN_ROWS]]
 
 
 def _cell(value: Any) -> str:
@@ -98,15 +100,15 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2e}"
     if isinstance(value, Mapping):
-        value = ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+        value = ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
     elif isinstance(value, Iterable) and not isinstance(value, str):
         value = ", ".join(map(_cell, value))
-    return clipped(one_line(value), MOST_CHARACTERS)
+    return clipped(one_line(value), CELL_CHARACTERS)
 
 
-def _is_number(rows: Sequence[Row], name: str) -> bool:
+def _is_number(rows: Sequence[ShownRow], name: str) -> bool:
     return all(isinstance(row.get(name), int | float | None) for row in rows)
 
 
-def _more(rows: Sequence[Row]) -> list[str]:
-    return [f"... {len(rows):,} rows in all"] * (len(rows) > MOST_SHOWN)
+def _more(rows: Sequence[ShownRow]) -> list[str]:
+    return [f"... {len(rows):,} rows in all"] * (len(rows) > SHOWN_ROWS)

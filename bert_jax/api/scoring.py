@@ -1,16 +1,16 @@
-"""`bert_jax.evaluate`: scores with intervals."""
+"""`bert_jax.evaluate`: scores with confidence intervals."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from bert_jax.api.keywords import Verb
+from bert_jax.api.keywords import ApiFunction
 from bert_jax.api.results import MappingResult
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.wording import counted
 
 
 class EvaluateResult(MappingResult):
-    """Scores by metric, with `rows`, how many were scored, and more: what `--json` writes, as a mapping."""
+    """The content of `evaluate --json` as a mapping: scores by metric, `rows` (the number of scored rows), and more."""
 
     def __init__(self, scored: str, numbers: Mapping[str, Any]) -> None:
         super().__init__(numbers)
@@ -18,38 +18,38 @@ class EvaluateResult(MappingResult):
 
     @property
     def scores(self) -> dict[str, float]:
-        """The metrics by name."""
+        """Scores by metric."""
         return {name: value for name, value in self._values.items() if isinstance(value, float)}
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """The 95 % interval of each metric that has one."""
+        """95 % confidence intervals by metric, of the metrics that have one."""
         return {name: (low, high) for name, (low, high) in self._values["intervals"].items()}
 
     def title(self) -> str:
         return f"{self.scored}: {counted(self._values['rows'], 'row')}"
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row a metric: its value, the 95 % interval, and the value of an answer that reads nothing."""
+        """Return one row per metric: its value, its 95 % interval, and the score of a constant answer."""
         from bert_jax.finetuning.reviews.review import heading_of
 
-        rows, beside = [], self._values.get("baseline") or {}
+        rows, baseline = [], self._values.get("baseline") or {}
         for name, value in self.scores.items():
             low, high = self.intervals.get(name, (None, None))
             metric = heading_of(name, self._values.get("positive_class"))
             row = {"metric": metric, "value": value, "95 % from": low, "to": high}
-            rows.append({**row, "without reading": beside.get(name)} if beside else row)
+            rows.append({**row, "constant": baseline.get(name)} if baseline else row)
         return rows
 
 
-@Verb(EvaluateConfig, "evaluate", rows="data")
+@ApiFunction(EvaluateConfig, "evaluate", rows="data")
 def evaluate(config: EvaluateConfig) -> EvaluateResult:
     """Score a fine-tuned model on labelled rows.
 
     bert_jax.evaluate(model="runs/tickets", data="tickets-june.csv")
     bert_jax.evaluate(model="runs/tickets", texts=texts, labels=labels)
 
-    The rows are given as to `finetune`.
+    The rows are passed as to `finetune`.
     """
     from bert_jax.finetuning.report.write import write_json
     from bert_jax.verbs.evaluate import evaluate as score_model

@@ -1,4 +1,4 @@
-"""`bert_jax.finetune` and `bert_jax.pretrain`: runs, with their scores as tables."""
+"""`bert_jax.finetune` and `bert_jax.pretrain`: train, and return the runs with their scores as tables."""
 
 import dataclasses
 import functools
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bert_jax.api.in_memory_rows import is_address
-from bert_jax.api.keywords import Verb
-from bert_jax.api.results import Result
+from bert_jax.api.keywords import ApiFunction
+from bert_jax.api.results import TableResult
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
 from bert_jax.settings.finetune import FinetuneConfig
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 TASKS_OF_ROWS = ("rows", "choice")
-Scores = dict[str, float]
+ScoresByName = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class FinetuneResult(Result):
-    """The finished runs of a call, and what they score on the dev rows. Taken wherever a path is.
+class FinetuneResult(TableResult):
+    """The finished runs of a call and their dev scores. Usable as a path.
 
-    path      the folder that answers: the run, or the folder of runs
+    path      the run folder, or the folder of several runs; a path to the model in either case
     runs      the run folders
-    scores    dev scores by metric: of the one run, or the means over the seeds of the setting that was chosen; of all
-              GLUE tasks the score of each
-    baseline  the main score of whoever ignores the texts; None for all GLUE tasks
+    scores    dev scores by metric: of the one run, or means over the seeds of the chosen setting. For `task="glue"`,
+              the score of each GLUE task
+    baseline  main score of a baseline that ignores the texts; None for `task="glue"`
     """
 
     path: Path
     runs: "tuple[RunFolder, ...]"
-    scores: Scores
+    scores: ScoresByName
     baseline: float | None
 
     @classmethod
     def of(cls, path: Path, runs: "list[RunFolder]") -> "FinetuneResult":
-        """Return what finished runs left in `path`."""
+        """Return the result of finished runs in `path`."""
         from bert_jax.finetuning.glue_suite import SUMMARY
         from bert_jax.train.run import RUNS
 
@@ -56,18 +56,18 @@ class FinetuneResult(Result):
 
     @property
     def report(self) -> Path:
-        """The page with the scores, mistakes and settings, to open in a browser."""
+        """Path of the HTML page with scores, mistakes and settings."""
         return self.path / REPORT
 
     @functools.cached_property
     def model(self) -> Any:
-        """The model that answers, as `bert_jax.load` gives it."""
+        """The best model, as `bert_jax.load` returns it."""
         from bert_jax.inference.loading import load
 
         return load(self.path)
 
     def predict(self, *texts: Any, **settings: Any) -> Any:
-        """Return what the model says of a text, or of a list of them."""
+        """Return the prediction for a text, or the predictions for a list of texts."""
         return self.model.predict(*texts, **settings)
 
     def title(self) -> str:
@@ -76,7 +76,7 @@ class FinetuneResult(Result):
         return f"{self.path}: {scores}{report}"
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a row a run: its dev scores, the step of its best checkpoint and the rows it learned from."""
+        """Return one row per run: its dev scores, the step of its best checkpoint, and its number of rows."""
         rows = []
         for run in self.runs:
             result = run.result() or {}
@@ -86,7 +86,7 @@ class FinetuneResult(Result):
         return rows
 
     def remarks(self) -> list[str]:
-        """Return what stands beside the scores of the run that answers, and what to try where that is no lower."""
+        """Return lines that compare the best run with its baselines, and advice if it is not above them."""
         from bert_jax.finetuning.report.write import verdict_of
         from bert_jax.train.run import resolve_checkpoint
 
@@ -106,8 +106,8 @@ class FinetuneResult(Result):
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class PretrainResult(Result):
-    """The finished run, and what it scores on the held-out shards. Taken wherever a path is."""
+class PretrainResult(TableResult):
+    """The finished run and its scores on the held-out shards. Usable as a path."""
 
     run: "RunFolder"
 
@@ -116,12 +116,12 @@ class PretrainResult(Result):
         return self.run.path
 
     @property
-    def scores(self) -> Scores:
-        """Scores on the held-out examples by name; empty where the shards hold none."""
+    def scores(self) -> ScoresByName:
+        """Scores on the held-out examples by name; empty if the shards have none."""
         return dict(self.result().get("held_out") or {})
 
     def result(self) -> dict[str, Any]:
-        """Return what the run wrote at its end."""
+        """Return the content of the run's result.json."""
         return self.run.result() or {}
 
     def title(self) -> str:
@@ -135,38 +135,39 @@ class PretrainResult(Result):
         return str(self.path)
 
 
-@Verb(FinetuneConfig, "finetune", rows="data", numbered=True)
+@ApiFunction(FinetuneConfig, "finetune", rows="data", numbered=True)
 def finetune(config: FinetuneConfig) -> FinetuneResult:
-    """Fine-tune a pre-trained encoder on labelled rows, and return its scores on those that were held out.
+    """Fine-tune a pre-trained encoder on labelled rows, and return its scores on held-out rows.
 
     bert_jax.finetune(from_="runs/mini", data="tickets.csv", text="body", label="priority", output="runs/tickets")
     bert_jax.finetune(from_="runs/mini", texts=texts, labels=labels, epochs=4)
 
-    The rows are a file, a folder or a data set as for the command, a data frame, a mapping of columns or a list of
-    mappings, {"train": ..., "dev": ...} of such, or `texts` and `labels`. A config or a .toml file may come first.
-    Called again with the same settings and `output`, it goes on where it was, or finds what is finished.
+    The rows are a file, folder or data set as for the command; or a data frame, a mapping of columns or a list of
+    mappings; or {"train": ..., "dev": ...} of those; or `texts` and `labels`. The first argument may be a config or a
+    .toml file. Called again with the same settings and `output`, resume the run or return the finished one.
     """
     if is_address(config.data) and config.task not in TASKS_OF_ROWS:
-        known = " and ".join(TASKS_OF_ROWS)
-        raise UserError(f"task {config.task} reads files of its own format. Rows in memory are for the tasks {known}")
+        tasks = " and ".join(TASKS_OF_ROWS)
+        raise UserError(f"task {config.task} reads files of its own format. Rows in memory are for the tasks {tasks}")
     from bert_jax.verbs.finetune import finetune as finetune_runs
 
     return FinetuneResult.of(config.output, finetune_runs(config))
 
 
-@Verb(PretrainConfig, "pretrain", numbered=True)
+@ApiFunction(PretrainConfig, "pretrain", numbered=True)
 def pretrain(config: PretrainConfig) -> PretrainResult:
-    """Pre-train an encoder on shards, and return its scores on those that were held out.
+    """Pre-train an encoder on shards, and return its scores on the held-out shards.
 
     bert_jax.pretrain(data="shards", output="runs/mini", model="bert-mini", steps=20_000, batch_size=256)
 
-    A config or a .toml file may come first. Called again with the same settings and `output`, it goes on where it was.
+    The first argument may be a config or a .toml file. Called again with the same settings and `output`, resume the
+    run.
     """
     from bert_jax.verbs.pretrain import pretrain as pretrain_run
 
     return PretrainResult(pretrain_run(config))
 
 
-def _without_main(scores: Scores) -> Scores:
-    """Return the scores without the one that repeats one of them, or their mean."""
+def _without_main(scores: ScoresByName) -> ScoresByName:
+    """Return the scores without `main`, which repeats one of them or is their mean."""
     return {name: value for name, value in scores.items() if name != "main"}

@@ -1,1 +1,1 @@
-"""`bert-jax demo`: a corpus, a labelled task and a report made of nothing but what is installed. Never imports JAX."""
+"""The parts of `bert-jax demo`: a corpus and a labelled task from installed packages, and a report. Without JAX."""

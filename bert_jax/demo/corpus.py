@@ -1,6 +1,6 @@
-"""The English that is on every machine: documentation inside the standard library and what `bert_jax` depends on.
+"""A corpus of English text that every machine has: the documentation in Python and in the packages `bert_jax` needs.
 
-Source files are parsed, never imported. A module is a document; the order is the same on every call.
+Source files are parsed, never imported. Each module is a document; the order is the same on every call.
 """
 
 import ast
@@ -20,8 +20,8 @@ from typing import Any
 
 from bert_jax.demo.prose import paragraphs
 
-PACKAGE = "bert_jax"
-# What stands for the dependencies where the metadata is missing: run from a checkout that was never installed.
+THIS_PACKAGE = "bert_jax"
+# Stand in for the dependencies if there is no metadata: in a checkout that was not installed.
 ROOTS = ("flax", "grain", "jaxtyping", "matplotlib", "scikit-learn", "tensorflow-datasets", "tokenizers", "tyro")
 STANDARD_LIBRARY = "python"
 NOT_PROSE = re.compile(
@@ -34,8 +34,8 @@ DOCUMENTATION_NAME = re.compile(r"doc|descr|topics", re.I)
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """One file to read: the library it came with, its name in the corpus, and where it is."""
+class DocumentationFile:
+    """One file to read: its library, its name in the corpus, and its path."""
 
     library: str
     id: str
@@ -52,7 +52,7 @@ class Docstring:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """What one file says, in source order."""
+    """The documentation in one file, in source order."""
 
     library: str
     id: str
@@ -61,7 +61,7 @@ class Module:
 
 @dataclasses.dataclass(frozen=True)
 class CorpusCounts:
-    """How much text was written."""
+    """The amount of text in a corpus."""
 
     documents: int
     words: int
@@ -69,35 +69,38 @@ class CorpusCounts:
     libraries: int
 
 
-def read_modules(sources: Iterable[Source], workers: int | None = None) -> list[Module]:
-    """The modules that say something, in the order of `sources`. The result does not depend on `workers`."""
+def read_modules(sources: Iterable[DocumentationFile], workers: int | None = None) -> list[Module]:
+    """Return the modules that have documentation, in the order of `sources`, whatever the number of `workers`."""
     sources = list(sources)
     workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 16)
     if workers == 1 or len(sources) < 200:
         modules = [read_module(source) for source in sources]
     else:
-        fresh = multiprocessing.get_context("spawn")  # forking a process in which JAX has threads can hang
-        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+        spawn = multiprocessing.get_context("spawn")  # forking a process with JAX's threads can hang
+        with concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawn) as pool:
             modules = list(pool.map(read_module, sources, chunksize=32))
     return [module for module in modules if module.docstrings]
 
 
-def read_module(source: Source) -> Module:
-    """The documentation in one file; a file that cannot be read or parsed says nothing."""
+def read_module(source: DocumentationFile) -> Module:
+    """Return the documentation in one file; none if it cannot be read or parsed."""
     try:
         content = source.path.read_bytes()
         if source.path.suffix == ".py":
-            found = list(_docstrings(content))
+            texts = list(_docstrings(content))
         else:
-            found = [("text", content.decode())]
+            texts = [("text", content.decode())]
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-        found = []
-    pieces = ((kind, tuple(paragraphs(text))) for kind, text in found)
+        texts = []
+    pieces = ((kind, tuple(paragraphs(text))) for kind, text in texts)
     return Module(source.library, source.id, tuple(Docstring(kind, prose) for kind, prose in pieces if prose))
 
 
 def write_corpus(modules: Iterable[Module], path: Path) -> CorpusCounts:
-    """A line {"id", "text"} for each module, one paragraph a line of text; a paragraph seen before is left out."""
+    """Write one JSON line {"id", "text"} per module, and return the counts.
+
+    The text has one paragraph per line. Repeated paragraphs are left out.
+    """
     seen: set[str] = set()
     libraries = set()
     documents = words = 0
@@ -117,26 +120,26 @@ def write_corpus(modules: Iterable[Module], path: Path) -> CorpusCounts:
     return CorpusCounts(documents, words, round(path.stat().st_size / 1e6, 2), len(libraries))
 
 
-def installed_sources() -> list[Source]:
-    """Documentation files of the standard library and of the dependencies, whatever else is installed beside them."""
+def installed_sources() -> list[DocumentationFile]:
+    """Return the documentation files of the standard library and of the dependencies, whatever else is installed."""
     sources = list(package_sources(STANDARD_LIBRARY, Path(sysconfig.get_path("stdlib")), f"{STANDARD_LIBRARY}/"))
-    for name, distribution in dependencies(PACKAGE).items():
+    for name, distribution in dependencies(THIS_PACKAGE).items():
         root = Path(str(distribution.locate_file("")))
         for file in sorted(file.as_posix() for file in distribution.files or ()):
             if file.endswith("/METADATA") or (not file.startswith("..") and is_documentation(file)):
-                sources.append(Source(name, file, root / file))
+                sources.append(DocumentationFile(name, file, root / file))
     return list({source.id: source for source in sources}.values())
 
 
-def package_sources(library: str, root: Path, prefix: str) -> Iterator[Source]:
-    """The documentation files below `root`, sorted; their names in the corpus start with `prefix`."""
+def package_sources(library: str, root: Path, prefix: str) -> Iterator[DocumentationFile]:
+    """Yield the documentation files below `root`, sorted; their names in the corpus start with `prefix`."""
     for file in sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*")):
         if is_documentation(file):
-            yield Source(library, prefix + file, root / file)
+            yield DocumentationFile(library, prefix + file, root / file)
 
 
 def is_documentation(file: str) -> bool:
-    """Whether a file, by its path in its package, may hold prose: no tests, no data, no generated code."""
+    """Return whether the file with this path in its package may hold prose: no tests, data or generated code."""
     if not file.endswith((".py", ".md", ".rst", ".txt")):
         return False
     if file.endswith(".txt") and not file.rpartition("/")[2].lower().startswith(DOCUMENT_STEMS):
@@ -145,11 +148,11 @@ def is_documentation(file: str) -> bool:
 
 
 def dependencies(name: str) -> dict[str, importlib.metadata.Distribution]:
-    """The installed distributions that `name` needs, directly or through others, by normal name and sorted; no extras.
+    """Return the installed direct and indirect requirements of `name` without extras, sorted by normalised name.
 
-    One that is not installed is passed over, with what only it would have brought.
+    A requirement that is not installed is skipped.
     """
-    found: dict[str, importlib.metadata.Distribution] = {}
+    distributions: dict[str, importlib.metadata.Distribution] = {}
     visited = {_normal(name)}
     try:
         queue = _requirements(importlib.metadata.distribution(name))
@@ -161,16 +164,16 @@ def dependencies(name: str) -> dict[str, importlib.metadata.Distribution]:
             continue
         visited.add(current)
         try:
-            found[current] = importlib.metadata.distribution(current)
+            distributions[current] = importlib.metadata.distribution(current)
         except importlib.metadata.PackageNotFoundError:
             continue
-        queue += _requirements(found[current])
-    return dict(sorted(found.items()))
+        queue += _requirements(distributions[current])
+    return dict(sorted(distributions.items()))
 
 
 def _requirements(distribution: importlib.metadata.Distribution) -> list[str]:
-    needed = (line for line in distribution.requires or () if not re.search(r";.*\bextra\s*==", line))
-    return [_normal(match[0]) for line in needed if (match := re.match(r"[\w.-]+", line))]
+    lines = (line for line in distribution.requires or () if not re.search(r";.*\bextra\s*==", line))
+    return [_normal(match[0]) for line in lines if (match := re.match(r"[\w.-]+", line))]
 
 
 def _normal(name: str) -> str:
@@ -178,11 +181,11 @@ def _normal(name: str) -> str:
 
 
 def _docstrings(content: bytes) -> Iterator[tuple[str, str]]:
-    """(kind, dedented text) of the docstrings in Python source, and of the strings that stand in for docstrings."""
+    """Yield (kind, dedented text) of docstrings in Python source, and of other strings that hold documentation."""
     if len(content) > LARGEST_SOURCE_BYTES or not (b'"""' in content or b"'''" in content or b"topics = {" in content):
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a stray backslash in somebody's string
+        warnings.simplefilter("ignore")  # invalid escapes in strings
         tree = ast.parse(content)
     yield from _documented("module", tree)
 

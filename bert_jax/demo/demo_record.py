@@ -1,4 +1,4 @@
-"""demo.json: which recipe a demo's folder was begun with, and the seconds that its stages took."""
+"""demo.json: the recipe that a demo's folder was started with, and the seconds that its stages took."""
 
 import dataclasses
 import json
@@ -10,21 +10,21 @@ from pathlib import Path
 from bert_jax.files import read_json_if_there
 from bert_jax.output import check_new_folder, remove_content, write_text
 
-FILE = "demo.json"
-FINISHED = "results.json"
+RECORD_FILE = "demo.json"
+RESULTS_FILE = "results.json"
 
 
 @dataclasses.dataclass
-class Record:
-    """The state of a demo that runs, or was interrupted."""
+class DemoRecord:
+    """The state of a running or interrupted demo."""
 
     path: Path
-    recipe: str
-    stage_seconds: dict[str, float]  # over all starts
+    recipe: str  # hash of all settings
+    stage_seconds: dict[str, float]  # summed over all starts
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of the block to those of the stage, also where it ends with an error."""
+        """Add the duration of the block to the seconds of the stage, also if it ends with an error."""
         began = time.perf_counter()
         try:
             yield
@@ -36,20 +36,20 @@ class Record:
         write_text(self.path, json.dumps({"recipe": self.recipe, "stage_seconds": self.stage_seconds}, indent=2) + "\n")
 
 
-def open_record(folder: Path, recipe: str) -> Record:
-    """Return the record of an interrupted demo of this recipe, or a new one in an empty folder.
+def open_record(folder: Path, recipe: str) -> DemoRecord:
+    """Return the record of an interrupted demo with this recipe, or a new record in an emptied folder.
 
-    What a finished demo left, or one of another recipe, is removed first; the folder itself may be a mount point.
-    Raises UserError where the folder holds anything else.
+    The content of a finished demo, or of one with another recipe, is removed; the folder itself stays, because it may
+    be a mount point. Raises UserError if the folder holds anything else.
     """
-    record = read_json_if_there(folder / FILE)
+    record = read_json_if_there(folder / RECORD_FILE)
     ours = isinstance(record.get("recipe"), str) and isinstance(record.get("stage_seconds"), dict)
-    if ours and record["recipe"] == recipe and not (folder / FINISHED).exists():
-        return Record(folder / FILE, recipe, record["stage_seconds"])
+    if ours and record["recipe"] == recipe and not (folder / RESULTS_FILE).exists():
+        return DemoRecord(folder / RECORD_FILE, recipe, record["stage_seconds"])
     if not ours and not (folder / "data" / "corpus.jsonl").exists():  # earlier versions had no record
         check_new_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove_content(folder)
-    fresh = Record(folder / FILE, recipe, {})
+    fresh = DemoRecord(folder / RECORD_FILE, recipe, {})
     fresh.write()
     return fresh

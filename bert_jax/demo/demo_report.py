@@ -1,4 +1,4 @@
-"""What the demo leaves to read: results.json, curves.png and report.md."""
+"""The demo's report: results.json, curves.png and report.md."""
 
 import dataclasses
 import json
@@ -8,20 +8,20 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bert_jax.demo.demo_results import Answer, DemoResults, Hidden, Seeds
-from bert_jax.demo.picture import draw_curves
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
+from bert_jax.demo.picture import draw_demo_curves
 from bert_jax.output import write_text
 from bert_jax.pictures import percent
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
-SURE_A_LABEL, UNSURE = 2, 4  # answers that are shown
+REPORTED_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tokenizers", "numpy")
+SURE_A_LABEL, UNSURE = 2, 4  # predictions to show: most confident ones per label, least confident ones
 MOST_TEXT = 110  # characters of a text in a table
 
 
 def write_report(folder: Path, results: DemoResults) -> None:
     """Write results.json, curves.png and report.md into `folder`; the curves come from the runs' metrics.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    draw_curves(folder / "curves.png", results)
+    draw_demo_curves(folder / "curves.png", results)
     write_text(folder / "report.md", report_text(results))
     write_text(folder / "results.json", json.dumps(_numbers(results), indent=2) + "\n")
 
@@ -51,7 +51,7 @@ def _numbers(results: DemoResults) -> dict[str, object]:
 
 
 def scores(results: DemoResults) -> list[tuple[str, str]]:
-    """Return what was compared on the held-out rows, the worst baseline first, with its accuracy."""
+    """Return the names and accuracies of baselines and models on the held-out rows, the weakest baseline first."""
     return [
         ("always the most frequent label", str(Seeds([results.majority_accuracy]))),
         ("bag of words (TF-IDF, logistic regression)", str(Seeds([results.words_accuracy]))),
@@ -60,40 +60,41 @@ def scores(results: DemoResults) -> list[tuple[str, str]]:
     ]
 
 
-def verdict(results: DemoResults) -> str:
-    """Return what pre-training was worth, and how the model compares with counting words, in two sentences."""
+def demo_verdict(results: DemoResults) -> str:
+    """Return two sentences: the gain from pre-training, and the comparison with a bag of words."""
     gain = 100 * (results.pretrained.mean - results.scratch.mean)
-    words = 100 * (results.pretrained.mean - results.words_accuracy)
+    lead = 100 * (results.pretrained.mean - results.words_accuracy)
     if gain > 0:
-        worth = f"Pre-training is worth {gain:.1f} points here."
+        effect = f"Pre-training is worth {gain:.1f} points here."
     else:
-        worth = f"Pre-training did not help in this run: {gain:+.1f} points. The first remedy is more steps of it."
-    if words > 0:
-        return f"{worth} The pre-trained model is {words:.1f} points better than a bag of words."
+        effect = f"Pre-training did not help in this run: {gain:+.1f} points. Try more pre-training steps first."
+    if lead > 0:
+        return f"{effect} The pre-trained model is {lead:.1f} points better than a bag of words."
     return (
-        f"{worth} A bag of words is {-words:.1f} points better still: on a task of single words, minutes of "
-        "pre-training do not make up for counting them."
+        f"{effect} A bag of words is {-lead:.1f} points better still: single words decide this task, and minutes of "
+        "pre-training do not outdo counting them."
     )
 
 
 def report_text(results: DemoResults) -> str:
-    """Return report.md."""
+    """Return the content of report.md."""
     surer, others = results.halves()
     sections = (
-        "# What `bert-jax demo` did",
+        "# Report of `bert-jax demo`",
         _story(results),
         _table(("on the held-out rows", "accuracy"), scores(results)),
-        verdict(results),
+        demo_verdict(results),
         "![Loss and accuracy over the steps](curves.png)",
-        "## Answers to held-out rows",
-        f"Of the half of the answers that the model is surest of, {percent(surer)} are right, of the other half "
-        f"{percent(others)}. The surest {SURE_A_LABEL} of each label, and the {UNSURE} least sure of all:",
-        _table(("text", "it is", "the model says"), map(_row, shown_answers(results))),
-        "## Hidden words",
-        "What the pre-trained model puts in the place of a hidden word. Minutes teach it which words are frequent, and "
-        "a little of what they go with; days teach it the rest.",
-        _table(("text", "likeliest words"), ((hidden.text, words(hidden)) for hidden in results.hidden)),
-        "## Go on from here",
+        "## Predictions for held-out rows",
+        f"In the half of the predictions that the model is more confident of, {percent(surer)} are right; in the other "
+        f"half, {percent(others)}. The {SURE_A_LABEL} most confident predictions per label, and the {UNSURE} least "
+        "confident of all:",
+        _table(("text", "label", "prediction"), map(_row, shown_answers(results))),
+        "## Masked words",
+        "The pre-trained model's predictions for a masked word. In minutes it learns which words are frequent, and a "
+        "little about their context; the rest takes days.",
+        _table(("text", "most likely words"), ((hidden.text, words(hidden)) for hidden in results.hidden)),
+        "## Next steps",
         _table(("type or open", ""), ((f"`{step}`", why) for step, why in results.next_steps)),
         "The commands of this demo:",
         "```\n" + "\n".join(results.commands) + "\n```",
@@ -112,33 +113,32 @@ def report_text(results: DemoResults) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def shown_answers(results: DemoResults) -> list[Answer]:
-    """Return the surest answers and the least sure ones, in the order of their confidence."""
+def shown_answers(results: DemoResults) -> list[DemoAnswer]:
+    """Return the most and the least confident predictions, in the order of their confidence."""
     return [*results.surest(SURE_A_LABEL), *results.least_sure(UNSURE)]
 
 
 def words(hidden: Hidden) -> str:
-    """Return the likeliest words with their probabilities, in one line."""
+    """Return the most likely words with their probabilities, in one line."""
     return ", ".join(f"{word} {percent(share)}" for word, share in hidden.words)
 
 
 def _story(results: DemoResults) -> str:
     seeds = len(results.pretrained.accuracies)
     return (
-        "The text is the documentation that comes with Python and with the packages this command depends on "
-        f"({_quantities(results.corpus)}). From it a WordPiece vocabulary was trained, masked examples were written, "
-        f"and a small BERT ({results.model}) learned to fill in hidden words and to tell whether two passages follow "
-        f"each other. The pre-training loss went from {results.pretrain_loss_first:.2f} to "
-        f"{results.pretrain_loss_last:.2f}.\n\n"
-        "Then the model was fine-tuned to say which library a docstring comes from "
-        f"({', '.join(results.labels[:-1])} or {results.labels[-1]}), with the libraries' names taken out "
+        "The corpus is the documentation that comes with Python and with the packages that bert_jax depends on "
+        f"({_quantities(results.corpus)}). A WordPiece vocabulary was trained on it, masked examples were written, and "
+        f"a small BERT ({results.model}) was trained to predict masked words and whether one passage follows another. "
+        f"The pre-training loss went from {results.pretrain_loss_first:.2f} to {results.pretrain_loss_last:.2f}.\n\n"
+        "The model was then fine-tuned to predict which library a docstring comes from "
+        f"({', '.join(results.labels[:-1])} or {results.labels[-1]}), with the names of the libraries removed "
         f"({_quantities(results.task)}). The held-out rows come from modules that are not in the pre-training text. "
         "The same fine-tuning was run from random weights, with the same budget, to show what pre-training is worth. "
-        f"Accuracies are means over {seeds} seeds, +- is the standard deviation of a seed."
+        f"Accuracies are means over {seeds} seeds; +- is the standard deviation of a seed."
     )
 
 
-def _row(answer: Answer) -> tuple[str, str, str]:
+def _row(answer: DemoAnswer) -> tuple[str, str, str]:
     best = sorted(answer.probabilities.items(), key=lambda item: (-item[1], item[0]))[:3]
     says = ", ".join(f"{label} {percent(share)}" for label, share in best)
     return one_cell(answer.text, MOST_TEXT), f"{answer.truth} {'✓' if answer.is_right else '✗'}", says
@@ -160,9 +160,9 @@ def _quantities(counts: dict[str, float | int]) -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the installed versions of what decides the numbers; what is not installed is left out."""
+    """Return the versions of the installed libraries that the numbers depend on."""
     versions = {}
-    for name in LIBRARIES:
+    for name in REPORTED_LIBRARIES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

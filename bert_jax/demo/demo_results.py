@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Seeds:
-    """The accuracies that one recipe reached, by seed."""
+    """The accuracies of one recipe, one per seed."""
 
     accuracies: Sequence[float]
 
@@ -18,7 +18,7 @@ class Seeds:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of a seed, 0 where there is one."""
+        """The standard deviation over the seeds; 0 for a single one."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
     def __str__(self) -> str:
@@ -27,8 +27,8 @@ class Seeds:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """One answer to a held-out row: the label, the probability of each label, and the right label."""
+class DemoAnswer:
+    """The prediction for a held-out row: its label, the probability of each label, and the right label (`truth`)."""
 
     text: str
     label: str
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Hidden:
-    """A text with one hidden word, and the likeliest words in its place with their probabilities."""
+    """A text with one masked word, and the most likely words in its place with their probabilities."""
 
     text: str
     words: Sequence[tuple[str, float]]
@@ -54,7 +54,7 @@ class Hidden:
 
 @dataclasses.dataclass(frozen=True)
 class DemoResults:
-    """All that the demo says when it ends, and its report."""
+    """The measurements that the demo prints and reports."""
 
     pretrained: Seeds
     scratch: Seeds
@@ -62,16 +62,16 @@ class DemoResults:
     words_accuracy: float  # of a bag of words
     pretrain_loss_first: float
     pretrain_loss_last: float
-    stage_seconds: dict[str, float]  # in the order in which they ran
-    corpus: dict[str, float | int]  # what -> how much, as it is to be printed: {"documents": 4911, "words": 1918574}
+    stage_seconds: dict[str, float]  # in the order of the stages
+    corpus: dict[str, float | int]  # printable counts: {"documents": 4911, "words": 1918574}
     task: dict[str, float | int]
     labels: Sequence[str]
-    model: str  # in words: "4 layers, 256 wide, 11.2 M parameters"
-    device: str  # in words: "2 CPU cores"
-    answers: Sequence[Answer]  # of the seed that was best on them, to all held-out rows
+    model: str  # description: "4 layers, 256 wide, 11.2 M parameters"
+    device: str  # description: "2 CPU cores"
+    answers: Sequence[DemoAnswer]  # for all held-out rows, by the run that is best on them
     hidden: Sequence[Hidden]
-    commands: Sequence[str]  # that were run
-    next_steps: Sequence[tuple[str, str]]  # what to type or to open, and what it shows
+    commands: Sequence[str]
+    next_steps: Sequence[tuple[str, str]]  # a command to type or a file to open, and its purpose
     pretrain_run: Path
     pretrained_runs: Sequence[Path]
     scratch_runs: Sequence[Path]
@@ -80,8 +80,8 @@ class DemoResults:
     def seconds(self) -> float:
         return sum(self.stage_seconds.values())
 
-    def surest(self, a_label: int) -> list[Answer]:
-        """Return the `a_label` surest answers of each label, the surest first."""
+    def surest(self, a_label: int) -> list[DemoAnswer]:
+        """Return the `a_label` most confident predictions of each label, the most confident first."""
         counts: dict[str, int] = dict.fromkeys(self.labels, 0)
         chosen = []
         for answer in self._by_confidence():
@@ -90,16 +90,16 @@ class DemoResults:
                 chosen.append(answer)
         return chosen
 
-    def least_sure(self, count: int) -> list[Answer]:
-        """Return the answers with the lowest confidence, the lowest last."""
+    def least_sure(self, count: int) -> list[DemoAnswer]:
+        """Return the `count` least confident predictions, the least confident last."""
         return self._by_confidence()[-count:]
 
     def halves(self) -> tuple[float, float]:
-        """Return the share of right answers in the surer half of all answers, and in the other half."""
+        """Return the accuracy of the more confident half of the predictions, and of the other half."""
         ordered = self._by_confidence()
         middle = len(ordered) // 2
         surer, others = ([answer.is_right for answer in half] for half in (ordered[:middle], ordered[middle:]))
         return statistics.fmean(surer), statistics.fmean(others)
 
-    def _by_confidence(self) -> list[Answer]:
+    def _by_confidence(self) -> list[DemoAnswer]:
         return sorted(self.answers, key=lambda answer: -answer.confidence)

@@ -1,6 +1,6 @@
-"""The labelled task of the demo: which library does this docstring come from?
+"""The demo's classification task: which library does a docstring come from?
 
-Dev rows come from modules that pre-training never sees; the names that would give a library away are taken out.
+Dev rows come from modules that are not in the pre-training corpus; the names of libraries are removed from all rows.
 """
 
 import collections
@@ -18,12 +18,12 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json
 from bert_jax.output import write_text
 
-LIBRARIES = ("matplotlib", "python", "scipy", "tensorflow-datasets")  # that speak of different things
+TASK_LIBRARIES = ("matplotlib", "python", "scipy", "tensorflow-datasets")  # on different subjects
 HELD_OUT_SHARE = 0.15  # of the modules of these libraries
 TRAIN_ROWS = 160
 DEV_ROWS = 480
 ROWS_A_MODULE = 10  # at most, so that no single file stands for its library
-FEWEST_WORDS, MOST_WORDS = 6, 40
+MIN_ROW_WORDS, MAX_ROW_WORDS = 6, 40
 COUNTS = "task.json"
 
 GIVEAWAY = re.compile(
@@ -33,7 +33,7 @@ GIVEAWAY = re.compile(
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class LabelledText:
     """One labelled text."""
 
     text: str
@@ -42,7 +42,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class DemoData:
-    """Where the demo's data lie, and how much there is. `majority` is the dev share of its most frequent label."""
+    """The demo's data files and their counts. `majority` is the share of the most frequent label in dev."""
 
     folder: Path
     corpus_counts: CorpusCounts
@@ -70,19 +70,21 @@ class DemoData:
 
 
 def write_corpus_and_task(folder: Path, seed: int) -> DemoData:
-    """Write corpus.jsonl and held_out.jsonl (no module in both), train.csv and dev.csv (text,label) into `folder`.
+    """Write corpus.jsonl, held_out.jsonl (other modules), train.csv and dev.csv (columns text, label) into `folder`.
 
-    The same installation and seed write the same bytes. All dev rows come from the held-out modules; held_out.jsonl
-    is for measuring the pre-trained model. `read_task` reads the counts again.
+    The same installation and seed write the same bytes. All dev rows come from the held-out modules; held_out.jsonl is
+    for measuring the pre-trained model. `read_demo_data` reads the counts again.
     """
     return write_task(read_modules(installed_sources()), folder, seed)
 
 
-def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Sequence[str] = LIBRARIES) -> DemoData:
-    """Do as `write_corpus_and_task`, from modules that were read already."""
+def write_task(
+    modules: Sequence[Module], folder: Path, seed: int, libraries: Sequence[str] = TASK_LIBRARIES
+) -> DemoData:
+    """Write the files of `write_corpus_and_task` from modules that have been read."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = [module for module in modules if not is_held_out(module, seed, libraries)]
-    held_out = [module for module in modules if is_held_out(module, seed, libraries)]
+    kept = [module for module in modules if not is_held_out_module(module, seed, libraries)]
+    held_out = [module for module in modules if is_held_out_module(module, seed, libraries)]
     train, dev = make_rows(kept, held_out, seed, libraries)
     if not train or not dev:
         raise UserError(
@@ -105,41 +107,41 @@ def write_task(modules: Sequence[Module], folder: Path, seed: int, libraries: Se
     return data
 
 
-def read_task(folder: Path) -> DemoData:
-    """Return what `write_task` said of the files in `folder`."""
+def read_demo_data(folder: Path) -> DemoData:
+    """Return what `write_task` returned for the files in `folder`."""
     counts = read_json(folder / COUNTS)
     corpus, held_out = (CorpusCounts(**counts.pop(name)) for name in ("corpus_counts", "held_out_counts"))
     return DemoData(folder, corpus, held_out, **{**counts, "labels": tuple(counts["labels"])})
 
 
-def is_held_out(module: Module, seed: int, libraries: Sequence[str] = LIBRARIES) -> bool:
-    """Whether pre-training leaves this module out; a hash of its name and the seed decides."""
+def is_held_out_module(module: Module, seed: int, libraries: Sequence[str] = TASK_LIBRARIES) -> bool:
+    """Return whether the module is left out of the pre-training corpus, by a hash of its name and the seed."""
     return module.library in libraries and _lot(seed, module.id) < HELD_OUT_SHARE
 
 
 def make_rows(
-    kept: Sequence[Module], held_out: Sequence[Module], seed: int, libraries: Sequence[str] = LIBRARIES
-) -> tuple[list[Row], list[Row]]:
-    """Training rows from `kept` and dev rows from `held_out`, nearly balanced, in a random order that the seed fixes.
+    kept: Sequence[Module], held_out: Sequence[Module], seed: int, libraries: Sequence[str] = TASK_LIBRARIES
+) -> tuple[list[LabelledText], list[LabelledText]]:
+    """Return training rows from `kept` and dev rows from `held_out`, nearly balanced, in an order fixed by the seed.
 
-    No text is in both, none under two labels, and no dev row begins with a paragraph that stands anywhere in `kept`.
+    No text is in both, none has two labels, and no dev row starts with a paragraph that occurs in `kept`.
     """
     train, dev = _candidates(kept, libraries), _candidates(held_out, libraries)
     labels_of = collections.defaultdict(set)
     for candidate in (*train, *dev):
         labels_of[_key(candidate.row.text)].add(candidate.row.label)
     ambiguous = {key for key, labels in labels_of.items() if len(labels) > 1}
-    pieces = {piece for module in kept for docstring in module.docstrings for piece in docstring.paragraphs}
-    known = set(map(_key, pieces)) | {_key(candidate.row.text) for candidate in train}
-    new = [candidate for candidate in dev if candidate.summary not in known]
+    paragraphs = {text for module in kept for docstring in module.docstrings for text in docstring.paragraphs}
+    training_keys = set(map(_key, paragraphs)) | {_key(candidate.row.text) for candidate in train}
+    unseen = [candidate for candidate in dev if candidate.summary not in training_keys]
     return (
         _choose(train, TRAIN_ROWS, ambiguous, seed, libraries),
-        _choose(new, DEV_ROWS, ambiguous | known, seed, libraries),
+        _choose(unseen, DEV_ROWS, ambiguous | training_keys, seed, libraries),
     )
 
 
 def redact(text: str) -> str:
-    """The text without the names of the libraries: `jnp.sum` becomes `sum`, `NumPy array` becomes `array`."""
+    """Return the text without the names of libraries: `jnp.sum` becomes `sum`, `NumPy array` becomes `array`."""
     text = re.sub(
         r"(\w+)(?:\.(?=\w)|-(?=[a-z]))?", lambda match: "" if gives_away(match[1]) else match[0], _joined(text)
     )
@@ -149,17 +151,17 @@ def redact(text: str) -> str:
 
 @functools.cache
 def gives_away(word: str) -> bool:
-    """Whether an identifier or a word carries the name of a library, or the alias that everybody imports it under."""
+    """Return whether a word contains the name of a library or is its usual import alias."""
     return GIVEAWAY.fullmatch(word.lower()) is not None
 
 
 def _joined(text: str) -> str:
-    """Return the text with names of two words as one."""
+    """Return the text with library names of two words written as one."""
     return re.sub("tensorflow[- ]datasets", "tfds", re.sub("scikit-learn", "sklearn", text, flags=re.I), flags=re.I)
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """A CSV file with the columns text and label."""
+def write_rows(rows: Iterable[LabelledText], path: Path) -> None:
+    """Write a CSV file with the columns text and label."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("text", "label"))
@@ -168,30 +170,30 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    row: Row
+    row: LabelledText
     module: str
     summary: str  # the key of the first paragraph
 
 
 def _candidates(modules: Sequence[Module], libraries: Sequence[str]) -> list[_Candidate]:
-    """A row for each function and class that has something to say."""
-    found = []
+    """Return a row for each function and class with enough documentation."""
+    candidates = []
     for module in modules:
         if module.library not in libraries:
             continue
         for docstring in module.docstrings:
             text = redact(_opening(" ".join(docstring.paragraphs)))
-            if docstring.kind in ("class", "function") and len(text.split()) >= FEWEST_WORDS:
+            if docstring.kind in ("class", "function") and len(text.split()) >= MIN_ROW_WORDS:
                 summary = _key(docstring.paragraphs[0])
-                found.append(_Candidate(Row(text, module.library), module.id, summary))
-    return found
+                candidates.append(_Candidate(LabelledText(text, module.library), module.id, summary))
+    return candidates
 
 
 def _choose(
     candidates: Sequence[_Candidate], count: int, refused: set[str], seed: int, libraries: Sequence[str]
-) -> list[Row]:
-    """About `count` rows, as many of each label as there are of it, up to an equal share; no text twice."""
-    chosen: list[Row] = []
+) -> list[LabelledText]:
+    """Choose about `count` rows in random order, of each label at most an equal share, without repeated texts."""
+    chosen: list[LabelledText] = []
     seen = set(refused)
     of_label: collections.Counter[str] = collections.Counter()
     of_module: collections.Counter[str] = collections.Counter()
@@ -207,21 +209,21 @@ def _choose(
 
 
 def _opening(text: str) -> str:
-    """The first whole sentences, or where the first one is too long its first `MOST_WORDS` words."""
+    """Return the first whole sentences of at most `MAX_ROW_WORDS` words, or that many words if the first is longer."""
     words = text.split()
-    if len(words) <= MOST_WORDS:
+    if len(words) <= MAX_ROW_WORDS:
         return text
-    whole_sentences = re.match(r".*[.!?](?=\s|$)", " ".join(words[:MOST_WORDS]))
-    return whole_sentences[0] if whole_sentences else " ".join(words[:MOST_WORDS])
+    whole_sentences = re.match(r".*[.!?](?=\s|$)", " ".join(words[:MAX_ROW_WORDS]))
+    return whole_sentences[0] if whole_sentences else " ".join(words[:MAX_ROW_WORDS])
 
 
 def _key(text: str) -> str:
-    """What two texts that differ only in case, digits, punctuation and library names have in common."""
+    """Return a key that is equal for texts that differ only in case, digits, punctuation and library names."""
     words = (word for word in re.findall(r"\w+", _joined(text)) if not gives_away(word))
     return " ".join(re.findall("[a-z]+", " ".join(words).lower()))
 
 
 def _lot(seed: int, *names: str) -> float:
-    """A number in [0, 1) that depends on the seed and the names alone."""
+    """Return a pseudo-random number in [0, 1) that depends only on the seed and the names."""
     digest = hashlib.sha256("\0".join((str(seed), *names)).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,4 +1,4 @@
-"""The demo's picture: how pre-training went, and what it is worth in fine-tuning."""
+"""The demo's figure: pre-training curves, and fine-tuning with and without pre-training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bert_jax.demo.demo_results import DemoResults, Seeds
-from bert_jax.pictures import BLUE, GREY, INK, ORANGE, Line, percent, picture, rule, say_empty, series, smooth
+from bert_jax.pictures import BLUE, GREY, INK, ORANGE, MetricLine, percent, picture, rule, say_empty, series, smooth
 from bert_jax.train.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ DASHES, DOTS = (0, (4, 3)), (0, (1, 2))
 LINES_APART = 0.115  # of the height of the axes, between two labels of two lines each
 
 
-def draw_curves(path: Path, results: DemoResults) -> None:
-    """Draw one picture: pre-training loss over masked accuracy on the left, fine-tuning accuracy on the right."""
+def draw_demo_curves(path: Path, results: DemoResults) -> None:
+    """Draw one figure: pre-training loss and masked accuracy on the left, fine-tuning accuracy on the right."""
     with picture(11, 5) as figure:
         grid = figure.add_gridspec(3, 2, width_ratios=(1.1, 1), wspace=0.06)
         loss = figure.add_subplot(grid[:2, 0])
@@ -28,10 +28,10 @@ def draw_curves(path: Path, results: DemoResults) -> None:
         figure.savefig(path, dpi=140)
 
 
-def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[Line]) -> None:
+def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[MetricLine]) -> None:
     loss.set_title("Pre-training loss", fontweight="bold", pad=12)
     loss.tick_params(labelbottom=False)
-    accuracy.set_title("Masked words guessed right", fontsize=11)
+    accuracy.set_title("Masked words predicted correctly", fontsize=11)
     accuracy.set_xlabel("step")
     for axes, name in ((loss, "loss"), (accuracy, "mlm_accuracy")):
         steps, values = series(metrics, "train", name)
@@ -53,7 +53,7 @@ def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[Line]) -
 
 
 def _draw_finetuning(axes: "Axes", results: DemoResults) -> None:
-    """Draw the mean over the seeds with the range of the seeds behind it, and the two baselines as lines."""
+    """Draw the mean and the range over the seeds of each recipe, and the two baselines as horizontal lines."""
     axes.set_title("Fine-tuning: accuracy on held-out rows", fontweight="bold", pad=12)
     axes.set_xlabel("step")
     labels = []
@@ -95,7 +95,7 @@ def _draw_finetuning(axes: "Axes", results: DemoResults) -> None:
 
 
 def _apart(heights: Sequence[float], top: float) -> list[float]:
-    """Return the heights, moved up and down where two labels would lie on each other."""
+    """Return the heights of labels, moved up and down so that no two labels overlap."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     gap = LINES_APART * top
     placed: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Docstrings and documentation files reduced to their English: whole paragraphs, no code, no markup."""
+"""Extract the prose of docstrings and documentation files: whole paragraphs, without code and markup."""
 
 import itertools
 import re
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 FENCE = re.compile(r"\s*(```|~~~)")
 DOCTEST = re.compile(r"\s*(>>>|\.\.\.(\s|$)|In \[\d+\]:)")
-RULE = re.compile(r"\s*([-=~^*#_+.`'\":])\1{2,}\s*")
-TABLE = re.compile(r"\s*(\+[-=+]{3,}|\|.*\|\s*$|[-=]{2,}(\s+[-=]{2,})+\s*$)")
+RULER = re.compile(r"\s*([-=~^*#_+.`'\":])\1{2,}\s*")
+TABLE_LINE = re.compile(r"\s*(\+[-=+]{3,}|\|.*\|\s*$|[-=]{2,}(\s+[-=]{2,})+\s*$)")
 DIRECTIVE = re.compile(r"\s*\.\.\s+(?:([\w:-]+)::)?")
 TALKING_DIRECTIVE = re.compile(
     "note|warning|tip|hint|important|caution|attention|danger|admonition|deprecated|version(added|changed)|seealso|topic"
@@ -40,7 +40,7 @@ INLINE = (  # (what a paragraph must contain, pattern, replacement): most paragr
     (" .", re.compile(r" \.(?= |$)"), "."),
     (" ,", re.compile(r" ,(?= |$)"), ","),
 )
-WORD = re.compile(r"[A-Za-z]+(?:['-][a-z]+)*")
+ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:['-][a-z]+)*")
 FUNCTION_WORD = re.compile(
     r"\b(an?|the|of|to|in|on|for|from|with|by|as|at|is|are|be|was|were|will|can|may|must|and|or|not|if|when|that|this|which"
     r"|its?|into|than|then)\b",
@@ -49,7 +49,7 @@ FUNCTION_WORD = re.compile(
 
 
 def paragraphs(text: str) -> list[str]:
-    """The prose of a dedented docstring or a .rst, .md or .txt file, a paragraph an entry, in order."""
+    """Return the paragraphs of prose in a dedented docstring or a .rst, .md or .txt file."""
     blocks: list[list[str]] = [[]]
     for line in _prose_lines(text.expandtabs(4).splitlines()):
         if line is None:
@@ -61,7 +61,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def tidy(paragraph: str) -> str:
-    """One line without rst and markdown markup, footnotes and addresses."""
+    """Return a paragraph in one line, without rst and markdown markup, footnotes and addresses."""
     for needed, pattern, replacement in INLINE:
         if needed in paragraph:
             paragraph = pattern.sub(replacement, paragraph)
@@ -69,22 +69,22 @@ def tidy(paragraph: str) -> str:
 
 
 def is_prose(paragraph: str) -> bool:
-    """At least three words, mostly letters, and held together by function words where it is long."""
-    words = WORD.findall(paragraph)
+    """Return whether a paragraph is prose: at least three words, mostly letters, with function words if it is long."""
+    words = ENGLISH_WORD.findall(paragraph)
     if min(len(words), len(paragraph.split())) < 3 or sum(map(len, words)) < 0.75 * len(paragraph.replace(" ", "")):
         return False
     return len(words) < 8 or len(FUNCTION_WORD.findall(paragraph)) >= 0.1 * len(words)
 
 
 def _prose_lines(lines: list[str]) -> Iterator[str | None]:
-    """Lines of prose, None where a paragraph ends; code, tables, headings, types and literature are left out."""
+    """Yield lines of prose, and None at the end of each paragraph. Skips code, tables, headings, types, references."""
     indent = 0
-    hidden_below: int | None = None  # the indent of what opened a literal block or a directive without prose
+    hidden_below: int | None = None  # the indent of the line that opened a literal block or a directive without prose
     in_fence = in_output = in_literature = in_paragraph = False
     for line, following in itertools.zip_longest(lines, lines[1:], fillvalue=""):
         depth, text = _indent(line), line.strip()
         was_in_paragraph, in_paragraph = in_paragraph, False
-        if FENCE.match(line) and not RULE.fullmatch(line.replace("`", "")):
+        if FENCE.match(line) and not RULER.fullmatch(line.replace("`", "")):
             in_fence = not in_fence
             yield None
         elif in_fence:
@@ -101,7 +101,7 @@ def _prose_lines(lines: list[str]) -> Iterator[str | None]:
             hidden_below = depth if text.endswith("::") else None
             in_literature = text.strip(" #:").lower() in LITERATURE
             yield None
-        elif in_literature or RULE.fullmatch(line) or TABLE.match(line) or TYPE_FIELD.match(line):
+        elif in_literature or RULER.fullmatch(line) or TABLE_LINE.match(line) or TYPE_FIELD.match(line):
             hidden_below = None
             yield None
         elif directive := DIRECTIVE.match(line):
@@ -128,5 +128,5 @@ def _indent(line: str) -> int:
 def _is_heading(line: str, following: str) -> bool:
     if SECTION.fullmatch(line):
         return True
-    is_underlined = RULE.fullmatch(following) and len(following.strip()) >= len(line.strip()) - 3
-    return bool(is_underlined and not RULE.fullmatch(line))
+    is_underlined = RULER.fullmatch(following) and len(following.strip()) >= len(line.strip()) - 3
+    return bool(is_underlined and not RULER.fullmatch(line))

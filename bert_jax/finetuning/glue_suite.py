@@ -20,7 +20,7 @@ from bert_jax.errors import UserError
 from bert_jax.files import read_json
 from bert_jax.finetuning.reviews.review import heading_of
 from bert_jax.output import write_text
-from bert_jax.prediction.leaderboard import SUBMISSION, check_tests, write_submission
+from bert_jax.prediction.leaderboard import SUBMISSION, check_test_files, write_submission
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
@@ -30,7 +30,9 @@ SUITE = "glue"
 SUMMARY = "glue.json"
 
 
-def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], list[RunFolder]]) -> list[RunFolder]:
+def finetune_glue(
+    config: FinetuneConfig, finetune: Callable[[FinetuneConfig], list[RunFolder]], *, show: bool
+) -> list[RunFolder]:
     """Run each task of the folder and seed, and return the run folders in `output`.
 
     Also writes glue.json with the score of each task and their average, and the answers to the test files. Tasks
@@ -43,7 +45,7 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
                 raise UserError(
                     f"{glue_file(name, config.data, file)}: missing, although the training file is there. Add it"
                 )
-    check_tests(config.data, names, reading_of(config))
+    check_test_files(config.data, names, reading_of(config))
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -55,7 +57,8 @@ def finetune_glue(config: FinetuneConfig, finetune: Callable[[FinetuneConfig], l
     averages = {"average": _average(scores), "average_without_wnli": _average(scores, without="wnli")}
     summary = {**averages, "tasks": scores, "left_out": sorted(GLUE.keys() - set(names)), "seeds": config.seeds}
     write_text(config.output / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    _show(config, scores, averages)
+    if show:
+        _show(config, scores, averages)
     best = {name: config.output / name for name in names}
     write_submission(config.data, best, config.output / SUBMISSION, reading_of(config))
     return runs

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bert_jax.finetuning.recipe import Recipe
-from bert_jax.pictures import Line, series
+from bert_jax.pictures import MetricLine, series
 
 RATE_FACTOR = 2.0  # a learning rate that differs from the usual one by less counts as the usual one
 LEARNED_BY_HEART = 0.5  # final training loss as a share of the first
@@ -25,7 +25,7 @@ class Finished:
     numbers: Mapping[str, Any]
     main: tuple[float, float]
     settings: Mapping[str, Any]
-    metrics: Sequence[Line]
+    metrics: Sequence[MetricLine]
 
 
 def verdict(run: Finished, usual: Recipe) -> list[str]:

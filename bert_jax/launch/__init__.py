@@ -1,4 +1,4 @@
-"""Settings files that come with the package: `bert-jax pretrain bert-base.toml` finds them from any folder."""
+"""Settings files that come with the package: `bert-jax pretrain bert-base.toml` finds them in any folder."""
 
 import difflib
 from pathlib import Path
@@ -6,22 +6,22 @@ from pathlib import Path
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 
-FOLDER = Path(__file__).parent
+SETTINGS_FOLDER = Path(__file__).parent
 
 
 def settings_file(name: str) -> Path:
-    """Return the path of a TOML file: as it is named, or the one of that name that comes with the package.
+    """Return the path of a TOML file: `name` itself if it exists, or else the package's file NAME or launch/NAME.
 
-    launch/NAME is understood, too. Raises UserError where there is neither, with the names that come nearest.
+    Raises UserError with the nearest names if neither exists.
     """
     path = Path(name)
     if path.exists() or path.parent not in (Path(), Path("launch")):
         return path
-    shipped = FOLDER / path.name
-    if not shipped.is_file():
-        names = sorted(file.name for file in FOLDER.glob("*.toml"))
+    packaged = SETTINGS_FOLDER / path.name
+    if not packaged.is_file():
+        names = sorted(file.name for file in SETTINGS_FOLDER.glob("*.toml"))
         close = difflib.get_close_matches(path.name, names, n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"These come with bert_jax: {', '.join(names)}"
+        hint = f"Did you mean {close[0]}?" if close else f"bert_jax comes with {', '.join(names)}"
         raise UserError(f"{name}: no such file. {hint}")
-    note(f"{name} is not in this folder; the one that comes with bert_jax is taken, {shipped}")
-    return shipped
+    note(f"{name} is not in this folder; using the one that comes with bert_jax, {packaged}")
+    return packaged

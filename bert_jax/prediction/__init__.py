@@ -1,1 +1,1 @@
-"""Inputs and outputs of `bert-jax predict`: files of rows in, files of answers out."""
+"""Inputs and outputs of `bert-jax predict`: files of rows, and files of predictions."""

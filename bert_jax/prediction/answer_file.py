@@ -1,4 +1,4 @@
-"""A file of answers that grows a line at a time and appears when it is whole; interrupted, it goes on."""
+"""Write a file of predictions line by line. It appears when it is complete; an interrupted job can be resumed."""
 
 import contextlib
 import errno
@@ -19,73 +19,76 @@ from bert_jax.wording import counted
 def answer_file(
     output: Path, job: str, *, resumable: bool, finish: Callable[[Path, Path], None] = replace_file
 ) -> Iterator[tuple[TextIO, int]]:
-    """Where lines go, and how many are there from the same `job`, which was interrupted.
+    """Yield a file for lines, and the number of lines that an interrupted run of the same `job` has written.
 
-    `finish` makes the output, its second argument, of the file of all lines, its first.
-    Until all are written they lie beside, under a name of their own, with a note of the job: another job starts afresh,
-    and so does one that is not `resumable`. A mistake in the input leaves nothing; a full disk keeps what is there.
-    Raises UserError where another process is writing the same file.
+    output     path of the output; until it is complete, the lines are in a hidden file beside it
+    job        identifies the job; lines of another job are discarded
+    resumable  False to start anew in any case
+    finish     makes the output (second argument) from the file of all lines (first argument)
+
+    After a UserError in the block, nothing is left; a full disk leaves the lines. Raises UserError if another process
+    is writing the same file.
     """
     target = Path(os.path.realpath(output))
-    beside = target.with_name(f".{target.name}.answers")
+    partial = target.with_name(f".{target.name}.answers")
     note = target.with_name(f".{target.name}.job")
-    complete = False  # whether all lines are there
+    complete = False
     try:
-        with beside.open("a+b") as held:
-            _lock(held, beside, output)
-            finished = _cut_to_lines(held) if resumable and _is_of(note, job) else 0
+        with partial.open("a+b") as locked:
+            _lock(locked, partial, output)
+            finished = _cut_to_lines(locked) if resumable and _is_note_of(note, job) else 0
             if not finished:
-                held.truncate(0)  # before the note, so that no job takes another's lines for its own
+                locked.truncate(0)  # before the note is written, so that no job takes the lines of another for its own
                 note.write_text(job)
             else:
-                say(f"going on after {counted(finished, 'row')}", to_stderr=True)
-            with beside.open("a", encoding="utf-8") as file:
+                say(f"resuming after {counted(finished, 'row')}", to_stderr=True)
+            with partial.open("a", encoding="utf-8") as file:
                 yield file, finished
             complete = True
-            finish(beside, target)
-            _remove(beside, note)
+            finish(partial, target)
+            _remove(partial, note)
     except UserError:
         if not (complete and resumable):
-            _remove(beside, note)
+            _remove(partial, note)
         raise
     except BlockingIOError:
         raise UserError(f"{output}: another process is writing it. Wait for it, or choose another --output") from None
     except OSError as error:
         if error.errno != errno.ENOSPC or not resumable:
-            _remove(beside, note)
+            _remove(partial, note)
             raise UserError(f"{output}: {error.strerror}. Make room, or choose another --output") from None
-        raise UserError(f"{output}: {error.strerror}. Make room and start the same command again: it goes on") from None
+        raise UserError(f"{output}: {error.strerror}. Make room and run the same command again to resume") from None
 
 
-def _lock(held: BinaryIO, beside: Path, output: Path) -> None:
-    """From now on until it is closed no other process writes the file. Raises BlockingIOError where one does."""
+def _lock(file: BinaryIO, path: Path, output: Path) -> None:
+    """Lock the open file at `path` until it is closed. Raises BlockingIOError if another process has locked it."""
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:
         return  # a file system without locks
-    if not beside.exists() or not os.path.samestat(os.fstat(held.fileno()), beside.stat()):
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
         raise BlockingIOError(f"{output} was finished by another process just now")
 
 
-def _is_of(note: Path, job: str) -> bool:
-    """Return whether the lines that an interrupted job left belong to this job."""
+def _is_note_of(note: Path, job: str) -> bool:
+    """Return whether the note of an interrupted job is that of `job`."""
     try:
         return read_text(note, limit=SETTINGS_BYTES) == job
-    except UserError:  # none was left, or it is damaged
+    except UserError:  # missing or damaged
         return False
 
 
-def _cut_to_lines(held: BinaryIO) -> int:
-    """Whole lines of a file; what follows the last is cut off."""
+def _cut_to_lines(file: BinaryIO) -> int:
+    """Cut off an incomplete last line, and return the number of lines."""
     count = end = offset = 0
-    held.seek(0)
-    for line in held:
+    file.seek(0)
+    for line in file:
         offset += len(line)
         if line.endswith(b"\n"):
             count, end = count + 1, offset
-    held.truncate(end)
+    file.truncate(end)
     return count
 
 

@@ -1,4 +1,4 @@
-"""Inputs of predict: rows of any format that finetune reads, questions of SQuAD, sentences in columns, or texts."""
+"""Inputs of predict: files of rows, SQuAD questions, GLUE test files, tagged words, or texts on the command line."""
 
 import dataclasses
 import re
@@ -22,9 +22,9 @@ from bert_jax.inference.tagger import Tagger
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.terminal import note
 
-ALL, NONE = "all", "none"  # of --columns
+ALL, NONE = "all", "none"  # values of --columns
 SQUAD_SUFFIX = ".json"
-OFFICIAL_SUFFIX = ".tsv"  # of GLUE's files
+OFFICIAL_SUFFIX = ".tsv"  # suffix of GLUE's files
 SQUAD_COLUMNS = ("id", "question", "context")
 _ID = re.compile(
     r"(?i:id|idx|index|uid|guid|uuid|key|no|nr|num|number|code|ref|reference|ticket|case|rowid)"
@@ -33,22 +33,22 @@ _ID = re.compile(
 _OF_SQUAD = re.compile(r'\s*\{.*?"(?:data|paragraphs)"\s*:\s*\[', re.DOTALL)
 
 
-def rows_to_answer(config: PredictConfig, model: Any, size: int, *, keep_texts: bool) -> Iterator[Rows]:
-    """Yield what is to be answered, at most about `size` rows at a time, with the columns that are kept.
+def input_rows(config: PredictConfig, model: Any, size: int, *, keep_texts: bool) -> Iterator[Rows]:
+    """Yield the input in chunks of at most about `size` rows, each with the columns to keep beside the predictions.
 
-    keep_texts  whether ids and texts are kept where the settings do not say which columns are
-    Raises UserError for what the model does not read.
+    keep_texts  whether to keep ids and texts if the settings do not name columns
+    Raises UserError if the input does not suit the model.
     """
     if config.texts:
         return _kept_of([_rows_of_texts(config.texts, model)], _keep(config, ("text", "pair"), keep_texts))
     path, reading = _input(config), reading_of(config)
     suffix = suffix_of(path)[0]
     stream_suffix = f".{config.format}" if str(path) == STDIN else suffix
-    if isinstance(model, Tagger) and _is_of_columns(path, stream_suffix, model, config):
+    if isinstance(model, Tagger) and _has_word_lines(path, stream_suffix, model, config):
         return _kept_of(_named(read_words(path, size, reading), "text"), _keep(config, ("text",), keep_texts))
     if is_squad(config):
         if not isinstance(model, Reader):
-            raise UserError(f"{path}: a file of questions, but {config.model} answers none. Give it rows")
+            raise UserError(f"{path}: a file of questions, but {config.model} does not answer questions. Give it rows")
         keep = _keep(config, SQUAD_COLUMNS, keep_texts, least=("id",))
         return _kept_of([_squad_rows(config)], keep)
     if is_official(config, model):
@@ -62,16 +62,16 @@ def rows_to_answer(config: PredictConfig, model: Any, size: int, *, keep_texts: 
 
 
 def columns_to_read(config: PredictConfig, model: Any) -> Columns:
-    """Return the columns of rows. Raises UserError for one that the model does not read."""
+    """Return the columns to read. Raises UserError if the settings name one that the model does not use."""
     columns: Columns = model.columns(config.text, config.pair, config.choices)
     for name in ("pair", "choices"):
         if getattr(config, name) and not getattr(columns, name):
-            raise UserError(f"--{name} {getattr(config, name)}: {config.model} reads no such column. Leave it out")
+            raise UserError(f"--{name} {getattr(config, name)}: {config.model} has no use for it. Leave it out")
     return columns
 
 
 def is_squad(config: PredictConfig) -> bool:
-    """Return whether the input is a file of questions as SQuAD has them, and no list of rows."""
+    """Return whether the input is a SQuAD file, as opposed to a list of rows."""
     path = config.input
     if path is None or suffix_of(path)[0] != SQUAD_SUFFIX or str(path) == STDIN:
         return False
@@ -79,7 +79,7 @@ def is_squad(config: PredictConfig) -> bool:
 
 
 def is_official(config: PredictConfig, model: Any) -> bool:
-    """Return whether the input is a file, or a split of tfds:glue, of the GLUE task that the model is of."""
+    """Return whether the input is a file, or a split of tfds:glue, of the GLUE task that the model was trained on."""
     name = model.task.name
     path = config.input
     if name not in GLUE or path is None or config.text or config.pair or config.delimiter or config.dialect != "auto":
@@ -95,23 +95,23 @@ def is_official(config: PredictConfig, model: Any) -> bool:
 
 def _input(config: PredictConfig) -> Path:
     if config.input is None:
-        raise UserError('nothing to answer: give a text, "...", or name a file of rows with --input')
+        raise UserError('no input: give a text, "...", or a file of rows, --input FILE')
     return config.input
 
 
 def _rows_of_texts(texts: Sequence[str], model: Any) -> Rows:
-    """Return rows of what stands on the command line: a text each, two of a pair, or a text and its choices."""
+    """Return the texts of the command line as rows: one row per text, or one row of a pair or of a text and choices."""
     for text in texts:
         if _is_file(text):
-            raise UserError(f"{text}: a file. Answer its rows with --input {text}")
+            raise UserError(f"{text} is a file. To predict its rows, pass --input {text}")
     if isinstance(model, Chooser):
         if len(texts) < 3:
-            raise UserError(f"{model.where} chooses: give a text, and then each of the choices")
+            raise UserError(f"{model.where} is a multiple-choice model: give a text, then at least two choices")
         rows = rows_of(texts[:1], choices=[list(texts[1:])])
     elif model.columns(None, None, ()).pair is not None:
         if len(texts) != 2:
-            wants = "a question and its context" if isinstance(model, Reader) else "two texts"
-            raise UserError(f"{model.where} reads pairs: give {wants}, here are {len(texts)}")
+            pair = "a question and its context" if isinstance(model, Reader) else "two texts"
+            raise UserError(f"{model.where} reads pairs: give {pair}, not {len(texts)}")
         rows = rows_of(texts[:1], texts[1:])
     else:
         rows = rows_of(texts)
@@ -119,19 +119,19 @@ def _rows_of_texts(texts: Sequence[str], model: Any) -> Rows:
 
 
 def _header(head: str) -> list[str]:
-    """Return the fields of the first line of a .tsv."""
+    """Return the fields in the first line of a .tsv file."""
     return next(iter(text_lines(head)), "").split("\t")
 
 
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # longer than a name can be, or with a NUL
+    except (OSError, ValueError):  # too long for a name, or with a NUL
         return False
 
 
-def _is_of_columns(path: Path, suffix: str, model: Tagger, config: PredictConfig) -> bool:
-    """Return whether a file for a tagger has a word a line: by its suffix, or by its content, which is then told."""
+def _has_word_lines(path: Path, suffix: str, model: Tagger, config: PredictConfig) -> bool:
+    """Return whether a file for a tagger has one word per line: by its suffix, or by its content, with a note."""
     if suffix in COLUMNS_SUFFIXES:
         return True
     if suffix not in (".txt", ".tsv") or str(path) == STDIN or as_tfds_address(path) or config.text:
@@ -139,7 +139,7 @@ def _is_of_columns(path: Path, suffix: str, model: Tagger, config: PredictConfig
     head = read_head(path, reading_of(config))
     if not has_columns(head) or (suffix == ".tsv" and model.columns(None, None, ()).text in _header(head)):
         return False
-    note(f"{path}: read as columns, a word and its tag a line, as its lines look so. Rows of texts go into a .csv")
+    note(f"{path}: read as one word and its tag per line, because it looks like that. For rows of texts, use a .csv")
     return True
 
 
@@ -157,21 +157,21 @@ def _named(chunks: Iterator[Rows], name: str) -> Iterator[Rows]:
 
 
 def _kept_of(chunks: Iterable[Rows], keep: More) -> Iterator[Rows]:
-    """Yield the rows with those of the columns they have that are to be kept."""
+    """Yield the rows, each with only the columns that `keep` chooses from those it has."""
     for rows in chunks:
         yield dataclasses.replace(rows, kept={name: rows.kept[name] for name in keep(list(rows.kept))})
 
 
 def _keep(config: PredictConfig, texts: Sequence[str], keep_texts: bool, least: Sequence[str] = ()) -> More:
-    """Return a function from the names of all columns to those that stand beside the answers."""
+    """Return a function that chooses, from the names of all columns, those to write beside the predictions."""
 
     def keep(names: Sequence[str]) -> Sequence[str]:
-        asked = config.columns
-        if asked in ((ALL,), (NONE,)) and asked[0] not in names:
-            return names if asked == (ALL,) else ()
-        if asked:
-            check_columns(list(names), asked, str(config.input))
-            return list(dict.fromkeys(asked))
+        wanted = config.columns
+        if wanted in ((ALL,), (NONE,)) and wanted[0] not in names:
+            return names if wanted == (ALL,) else ()
+        if wanted:
+            check_columns(list(names), wanted, str(config.input))
+            return list(dict.fromkeys(wanted))
         if not keep_texts:
             return least
         ids = [name for name in names if _ID.fullmatch(name) and name not in texts]

@@ -1,4 +1,4 @@
-"""Answers to GLUE's test files as gluebenchmark.com takes them."""
+"""Predictions for GLUE's test files, in the format of gluebenchmark.com."""
 
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,26 @@ from bert_jax.inference.loading import load
 from bert_jax.terminal import note
 
 SUBMISSION = "submission"
-LOWEST, HIGHEST = 0.0, 5.0  # of a similarity
+LOWEST, HIGHEST = 0.0, 5.0  # range of STS-B's scores
 
 
-def answer_test(model: Any, path: Path, *, batch_size: int = 64, reading: Reading = AS_USUAL) -> str:
-    """The content of a file of answers: a header, then index and prediction of each row, in the order of the rows.
+def predict_test_file(model: Any, path: Path, *, batch_size: int = 64, reading: Reading = AS_USUAL) -> str:
+    """Return the content of a submission file: a header, then the index and prediction of each row.
 
-    Classes are spelled as in the task's files; scores are kept between 0 and 5.
+    Classes are spelled as in the task's files; scores are clipped to 0 to 5.
     """
     name = model.task.name
     rows = read_glue(name, path, reading)
     answers = model.answer(rows, batch_size=batch_size)
     if model.labels is None:
-        told = [f"{min(max(answer.score, LOWEST), HIGHEST):.3f}" for answer in answers]
+        predictions = [f"{min(max(answer.score, LOWEST), HIGHEST):.3f}" for answer in answers]
     else:
-        told = [spell(GLUE[name], answer.label, model.labels) for answer in answers]
-    return "\n".join(["index\tprediction", *(f"{i}\t{prediction}" for i, prediction in enumerate(told))]) + "\n"
+        predictions = [spell(GLUE[name], answer.label, model.labels) for answer in answers]
+    return "\n".join(["index\tprediction", *(f"{i}\t{text}" for i, text in enumerate(predictions))]) + "\n"
 
 
-def check_tests(data: Path, names: list[str], reading: Reading) -> None:
-    """Raises UserError for what is wrong with a test file of these tasks: before the training, not after it."""
+def check_test_files(data: Path, names: list[str], reading: Reading) -> None:
+    """Raise UserError if a test file of these tasks cannot be read. Call this before the training, not after it."""
     for entry, (name, _) in LEADERBOARD.items():
         path = rows_to_answer(entry, data) if name in names else None
         if path is not None:
@@ -38,9 +38,9 @@ def check_tests(data: Path, names: list[str], reading: Reading) -> None:
 
 
 def write_submission(data: Path, runs: dict[str, Path], output: Path, reading: Reading) -> None:
-    """A file of answers in `output` for each test file whose task has a run; ready to be zipped.
+    """Write the predictions for each test file whose task has a run to `output`, ready to be zipped and submitted.
 
-    What the leaderboard asks for and is not there is told.
+    A note names the files that the leaderboard requires and that are missing.
     """
     missing = []
     for entry, (name, _) in LEADERBOARD.items():
@@ -48,8 +48,8 @@ def write_submission(data: Path, runs: dict[str, Path], output: Path, reading: R
         if path is None:
             missing.append(entry)
             continue
-        told = answer_test(load(runs[name]), path, reading=reading)
+        text = predict_test_file(load(runs[name]), path, reading=reading)
         output.mkdir(parents=True, exist_ok=True)
-        write_output(output / f"{entry}.tsv", told)
+        write_output(output / f"{entry}.tsv", text)
     if missing and output.is_dir():
-        note(f"{output}: without {', '.join(missing)}, which the leaderboard wants too")
+        note(f"{output} lacks {', '.join(missing)}, which the leaderboard requires")

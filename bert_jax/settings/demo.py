@@ -6,12 +6,12 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class DemoConfig:
-    """Train a small BERT on the documentation of the installed Python packages, and put it to work.
+    """Train a small BERT on the documentation of the installed Python packages, and use it.
 
     bert-jax demo
 
-    Needs no file and no network. Writes demo/: corpus, vocabulary, shards, run folders, report.md, curves.png.
+    Needs no files and no network. Writes demo/: corpus, vocabulary, shards, run folders, report.md, curves.png.
     """
 
     output: Path = Path("demo")
-    """Folder to write; one that an earlier demo left is replaced."""
+    """Folder to write. The folder of an earlier demo is replaced."""

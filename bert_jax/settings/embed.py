@@ -6,38 +6,41 @@ from typing import Literal
 
 from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
-# Those of bert_jax.model.vectors, and a short name.
+# The poolings of bert_jax.model.vectors.
 Pooling = Literal["mean", "cls", "max", "mean_sqrt_len", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
 @dataclasses.dataclass(frozen=True)
 class EmbedConfig:
-    """One vector a text, as a NumPy file of float32: .txt with one text a line, or a column of CSV, TSV, JSONL.
+    """Compute one vector per text, and write them as a NumPy array of float32.
 
     bert-jax embed --model runs/mini --input sentences.txt --output vectors.npy --normalize
     bert-jax embed --model downloads/e5 --input questions.txt --output vectors.npy --prompt-name query
     """
 
     model: Path
-    """Run folder or one folder in its checkpoints/, Hugging Face or sentence-transformers folder, TF 1 checkpoint,
-    or the ONNX of an encoder."""
+    """Run folder or one folder in its checkpoints/, Hugging Face or sentence-transformers folder, TensorFlow 1
+    checkpoint, or the ONNX export of an encoder."""
     input: Path
+    """File of texts: .txt with one text per line, or rows with a column of texts (.csv, .tsv, .jsonl, .json, .parquet,
+    .xlsx)."""
     output: Path
-    """A .npy file: `numpy.load` gives (texts, width)."""
+    """A .npy file to write: an array (texts, width)."""
     text: str = "text"
-    """Column of the text, where there are columns."""
+    """Column of the texts, if the input has columns."""
     pooling: tuple[Pooling, ...] = ()
-    """Over the last hidden states; several stand side by side. The model's own where not said, and mean where it has
-    none."""
+    """How the last hidden states become one vector; several poolings are concatenated. Default: as the model's files
+    say, or else mean."""
     normalize: bool = False
-    """Vectors of length 1, also where the model's own are not."""
+    """Scale vectors to length 1, even if the model's files do not ask for it."""
     prompt_name: str | None = None
-    """Which of the model's prompts stands before every text. The model's default one where not said."""
+    """Name of the model's prompt to put before every text. Default: the model's default prompt, if it has one."""
     prompt: str | None = None
-    """What stands before every text, in place of the model's own prompts; an empty one for nothing."""
+    """Text to put before every text in place of the model's prompts. Pass an empty one for no prompt."""
     max_length: int | None = None
-    """Tokens that a text is cut to, those of the prompt among them. The model's own where not said."""
+    """Cut texts to this many tokens, including the prompt. Default: the model's maximum."""
     batch_size: int = 64
+    """Texts in a batch."""
     dialect: TableDialect = "auto"
     delimiter: Delimiter = None
     encoding: FileEncoding = None

@@ -8,14 +8,14 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class FillMaskConfig:
-    """Show the likeliest words at the [MASK] of a text.
+    """Show the most likely tokens at the [MASK] of a text.
 
     bert-jax fill-mask --model runs/mini "The dog [MASK] at the postman."
     """
 
     text: tyro.conf.Positional[str]
-    """With one [MASK]."""
+    """A text with one [MASK]."""
     model: Path
     """Run folder of `bert-jax pretrain`, one of its checkpoints, Hugging Face folder, or TensorFlow 1 checkpoint."""
     best: int = 5
-    """How many."""
+    """Number of tokens to show."""

@@ -1,4 +1,4 @@
-"""bert-jax demo: text to a model that answers, from nothing but what is installed."""
+"""bert-jax demo: pre-train and fine-tune a small model on installed documentation, and report the results."""
 
 import csv
 import hashlib
@@ -11,10 +11,10 @@ from bert_jax import cli
 from bert_jax.command_name import typed
 from bert_jax.config import ModelConfig, to_toml
 from bert_jax.demo.closing import closing_lines
-from bert_jax.demo.demo_record import Record, open_record
+from bert_jax.demo.demo_record import DemoRecord, open_record
 from bert_jax.demo.demo_report import write_report
-from bert_jax.demo.demo_results import Answer, DemoResults, Hidden, Seeds
-from bert_jax.demo.docstring_task import DemoData, read_task, write_corpus_and_task
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
+from bert_jax.demo.docstring_task import DemoData, read_demo_data, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
 from bert_jax.files import read_json
 from bert_jax.output import whole_folder, write_text
@@ -25,27 +25,27 @@ from bert_jax.train.run import RUNS
 from bert_jax.train.signals import INTERRUPTED
 from bert_jax.version import __version__
 
-MINUTES = 8  # on two cores of a server CPU; said at the start
+MINUTES = 8  # duration on two cores of a server CPU, for the first message
 SEED = 1
 SEEDS = (1, 2, 3)  # of fine-tuning
 
-LENGTH = 64
-MASK_RATE = 0.3  # MosaicBERT: twice as much to learn from each sequence, when there are minutes and not days
-MODEL = ModelConfig(  # bert-tiny, with what minutes of training ask for
+DEMO_LENGTH = 64
+MASK_RATE = 0.3  # MosaicBERT: twice as many predictions per sequence; worth it in a short training
+DEMO_MODEL = ModelConfig(  # bert-tiny, adapted to minutes of training
     vocab_size=4096,
     width=128,
     depth=2,
     heads=2,
     mlp_width=512,
-    max_length=LENGTH,
-    initializer_range=0.06,  # at this width the usual 0.02 starts too near zero
-    pool_from="mean",  # of all tokens: what [CLS] is good for takes longer to learn
+    max_length=DEMO_LENGTH,
+    initializer_range=0.06,  # at this width the usual 0.02 is too small
+    pool_from="mean",  # the output of [CLS] takes longer to become useful
 )
-SHARDS = {"length": LENGTH, "dupe-factor": 2, "mask-rate": MASK_RATE, "held-out": 0.02}
+SHARDS = {"length": DEMO_LENGTH, "dupe-factor": 2, "mask-rate": MASK_RATE, "held-out": 0.02}
 PRETRAIN = {
     "steps": 1800,
     "batch-size": 32,
-    "dropout": 0.0,  # hardly any example is seen twice
+    "dropout": 0.0,  # hardly any example is repeated
     "optim.peak-lr": 2e-3,
     "optim.warmup": 0.1,
     "save-every": 1000,
@@ -57,78 +57,81 @@ FINETUNE = {
     "batch-size": 16,
     "learning-rate": 1e-3,
     "dropout": 0.1,
-    "max-length": LENGTH,
+    "max-length": DEMO_LENGTH,
 }
 HIDDEN = ("If [MASK], the default is used.", "A tuple [MASK] two elements.")
-WORDS = 4  # that are shown for a hidden one
-TRY = "Draw a line between the points of two axes."
+SHOWN_WORDS = 4  # predictions per masked word
+EXAMPLE_TEXT = "Draw a line between the points of two axes."
 
 
 def demo(config: DemoConfig) -> DemoResults:
-    """Run the whole line through the commands that a user types, and return what report.md says.
+    """Run all stages as the commands that a user would type, write the report, and return its content.
 
-    A stage that an interrupted demo finished is not run again.
+    Stages that an interrupted demo has finished are not run again.
     """
     folder = config.output
     record = open_record(folder, _recipe())
-    line = _Line(record)
+    stages = _Stages(record)
     if record.stage_seconds:
-        say(f"Going on with the demo in {folder}/.")
+        say(f"Resuming the demo in {folder}/.")
     else:
-        say(f"Text to a model that answers, in about {MINUTES} minutes on two CPU cores. All of it goes to {folder}/.")
+        say(
+            f"Pre-training and fine-tuning a small BERT: about {MINUTES} minutes on two CPU cores. All files go to "
+            f"{folder}/."
+        )
     data = _data(folder / "data", record)
     vocab, shards, pretrained = folder / "vocab", folder / "shards", folder / "pretrained"
-    line.run(
-        "vocabulary", vocab, "prep", "vocab", "--input", data.corpus, "--output", vocab, "--size", MODEL.vocab_size
+    stages.run(
+        "vocabulary", vocab, "prep", "vocab", "--input", data.corpus, "--output", vocab, "--size", DEMO_MODEL.vocab_size
     )
-    line.run(
+    stages.run(
         *("shards", shards / "manifest.json"),
         *("prep", "shards", "--input", data.corpus, "--tokenizer", vocab, "--output", shards, *_flags(SHARDS)),
     )
     shape = folder / "model.toml"
-    write_text(shape, to_toml(MODEL))
-    line.run(
+    write_text(shape, to_toml(DEMO_MODEL))
+    stages.run(
         *("pre-training", pretrained / "result.json"),
         *("pretrain", "--data", shards, "--output", pretrained, "--model", shape, *_flags(PRETRAIN)),
     )
     finetune = ("finetune", "--from", pretrained, "--data", folder / "data", *_flags(FINETUNE), "--seeds", *SEEDS)
     tuned, scratch = folder / "finetuned", folder / "from-scratch"
-    line.run("fine-tuning", tuned / "report.html", *finetune, "--output", tuned)
-    line.run("from random weights", scratch / "report.html", *finetune, "--output", scratch, "--from-scratch")
+    stages.run("fine-tuning", tuned / "report.html", *finetune, "--output", tuned)
+    stages.run("from random weights", scratch / "report.html", *finetune, "--output", scratch, "--from-scratch")
     with record.timed("answers"):
         answers, hidden = _answer(tuned, data.dev), _fill(pretrained)
-    results = _results(data, record, line.commands, folder, answers, hidden)
+    results = _results(data, record, stages.commands, folder, answers, hidden)
     write_report(folder, results)
     return results
 
 
-class _Line:
-    """Runs the stages one after another, each by the command that a user would type."""
+class _Stages:
+    """Runs the stages, each as the command that a user would type."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: DemoRecord) -> None:
         self.record, self.commands = record, list[str]()
 
     def run(self, stage: str, result: Path, *words: object) -> None:
-        """Run a command, unless its result is there. Raises Stopped or UserError where it does not end well."""
+        """Run a command, unless its `result` exists. Raises Stopped or UserError if it fails."""
         arguments = [str(word) for word in words]
         self.commands.append(typed(arguments))
         say(f"\n$ {self.commands[-1]}")
         if result.exists():
-            say("done before")
+            say("already done")
             return
         with self.record.timed(stage):
             code = cli.main(arguments)
         if code == cli.STOPPED:
-            raise Stopped("stopped; the same command goes on")
+            raise Stopped("stopped; run the same command again to resume")
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         if code:
-            raise UserError(f"the demo ended at `{self.commands[-1]}`, see above")
+            raise UserError(f"the demo failed at `{self.commands[-1]}`, see above")
 
 
 def _recipe() -> str:
-    """Return a hash of all that decides what the stages make."""
-    parts = (__version__, SEED, SEEDS, MODEL, SHARDS, PRETRAIN, FINETUNE)
+    """Return a hash of all settings that the results of the stages depend on."""
+    parts = (__version__, SEED, SEEDS, DEMO_MODEL, SHARDS, PRETRAIN, FINETUNE)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -138,28 +141,29 @@ def _flags(settings: Mapping[str, object]) -> Iterator[object]:
         yield value
 
 
-def _data(folder: Path, record: Record) -> DemoData:
-    """Return the corpus and the task, made anew where they are not there, and say what they are."""
+def _data(folder: Path, record: DemoRecord) -> DemoData:
+    """Return the corpus and the task, which are written unless they exist, and print their counts."""
     if not folder.exists():
         say("Reading the documentation of the installed Python packages ...")
         with record.timed("corpus"), whole_folder(folder) as making:
             write_corpus_and_task(making, SEED)
-    data = read_task(folder)
+    data = read_demo_data(folder)
     counts = data.corpus_counts
     say(
-        f"{counts.documents:,} modules, {counts.words:,} words to pre-train on. The task: which of {len(data.labels)} "
-        f"libraries does a docstring come from? {data.train_rows} rows to learn it, {data.dev_rows} held out."
+        f"Pre-training corpus: {counts.documents:,} modules, {counts.words:,} words. Task: which of "
+        f"{len(data.labels)} libraries does a docstring come from? {data.train_rows} training rows, {data.dev_rows} "
+        "held-out rows."
     )
     return data
 
 
-def _answer(run: Path, dev: Path) -> list[Answer]:
+def _answer(run: Path, dev: Path) -> list[DemoAnswer]:
     from bert_jax.inference.loading import load
 
     texts, labels = _columns(dev)
     answers = load(run).predict(texts)
     return [
-        Answer(text, answer.label or "", answer.probabilities or {}, label)
+        DemoAnswer(text, answer.label or "", answer.probabilities or {}, label)
         for text, label, answer in zip(texts, labels, answers, strict=True)
     ]
 
@@ -174,12 +178,17 @@ def _columns(path: Path) -> tuple[list[str], list[str]]:
 def _fill(run: Path) -> list[Hidden]:
     from bert_jax.inference.mask_filler import load_mask_filler
 
-    filler = load_mask_filler(run, best=WORDS)
+    filler = load_mask_filler(run, best=SHOWN_WORDS)
     return [Hidden(text, [(word.token, word.probability) for word in filler.fill(text)]) for text in HIDDEN]
 
 
 def _results(
-    data: DemoData, record: Record, commands: Sequence[str], folder: Path, answers: list[Answer], hidden: list[Hidden]
+    data: DemoData,
+    record: DemoRecord,
+    commands: Sequence[str],
+    folder: Path,
+    answers: list[DemoAnswer],
+    hidden: list[Hidden],
 ) -> DemoResults:
     from bert_jax.train.metrics import read_metrics
     from bert_jax.train.run import open_run
@@ -207,10 +216,10 @@ def _results(
         hidden=hidden,
         commands=commands,
         next_steps=[
-            (typed(["predict", "--model", tuned, TRY]), "a line of your own"),
-            (typed(["fill-mask", "--model", pretrained, HIDDEN[0]]), "a hidden word of your own"),
+            (typed(["predict", "--model", tuned, EXAMPLE_TEXT]), "predict the library of a text of your own"),
+            (typed(["fill-mask", "--model", pretrained, HIDDEN[0]]), "predict a masked word in a text of your own"),
             (f"{tuned}/report.html", "open it in a browser: scores, mistakes, curves"),
-            (f"{folder}/report.md, {folder}/curves.png", "this demo, with a picture"),
+            (f"{folder}/report.md, {folder}/curves.png", "the report of this demo, with a figure"),
         ],
         pretrain_run=pretrained,
         pretrained_runs=_runs(tuned),
@@ -219,7 +228,7 @@ def _results(
 
 
 def _runs(folder: Path) -> list[Path]:
-    """Return the run folders of the seeds."""
+    """Return the run folders of the seeds in `folder`."""
     return [folder / name for name in read_json(folder / RUNS)["scores"]]
 
 
@@ -242,7 +251,7 @@ def _device() -> str:
 
 
 def main(config: DemoConfig) -> int:
-    """Run the demo and say what came out; return the exit code."""
+    """Run the demo and print its results; return the exit code."""
     results = demo(config)
     say()
     for line in closing_lines(results, config.output, shutil.get_terminal_size().columns):

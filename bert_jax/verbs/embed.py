@@ -1,4 +1,4 @@
-"""bert-jax embed: a file of texts to an array of vectors."""
+"""bert-jax embed: compute vectors for a file of texts."""
 
 import numpy as np
 
@@ -19,19 +19,19 @@ from bert_jax.verbs.predict import CHUNK_ROWS
 
 @out_of_memory_told("Use a smaller --batch-size")
 def embed(config: EmbedConfig) -> tuple[int, int]:
-    """Write the array, whole or not at all, and return its shape."""
+    """Write the array of vectors, whole or not at all, and return its shape."""
     if config.output.suffix != ".npy":
-        raise UserError(f"{config.output}: the output is a NumPy file; give it a name that ends in .npy")
+        raise UserError(f"{config.output}: the output is a NumPy file; its name must end in .npy")
     check_new_file(config.output)
     array = vectors_of(config)
     with whole_file(config.output) as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.data)  # np.save would not say that the disk is full
+        file.write(array.data)  # np.save does not report a full disk
     return array.shape
 
 
 def vectors_of(config: EmbedConfig) -> np.ndarray:
-    """Return one vector for each text of the input: (texts, width), float32."""
+    """Return one vector per text of the input: (texts, width), float32."""
     check_ranges(config, batch_size=(1, None))
     chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, reading_of(config))
     with Progress("reading the model"):
@@ -40,7 +40,7 @@ def vectors_of(config: EmbedConfig) -> np.ndarray:
         )
     prompt = embedder.prompt(name=config.prompt_name, text=config.prompt)
     if embedder.guessed:
-        note(f"{config.model} does not say how vectors are made: the mean over the tokens. --pooling takes another")
+        note(f"{config.model} does not name a pooling; using the mean over the tokens. --pooling chooses another")
     vectors, cut = [], 0
     total, unit = counted(config.input)
     with Progress("embedding", total, unit) as progress:
@@ -50,19 +50,19 @@ def vectors_of(config: EmbedConfig) -> np.ndarray:
                 cut += encoded.truncated
                 vectors.append(embedder.vectors_of(encoded, prompt, batch_size=config.batch_size))
     if not vectors:
-        raise UserError(f"{config.input}: no text")
+        raise UserError(f"{config.input}: no texts")
     array = np.concatenate(vectors)
     if cut:
-        more = f"; --max-length goes up to {embedder.most_tokens}" * (embedder.max_length < embedder.most_tokens)
+        hint = f"; --max-length can be up to {embedder.most_tokens}" * (embedder.max_length < embedder.most_tokens)
         note(
-            f"{cut} of {wording.counted(len(array), 'text')} {wording.agreeing(cut, 'is', 'are')} longer than "
-            f"{embedder.max_length} tokens and {wording.agreeing(cut, 'was', 'were')} cut{more}"
+            f"{cut:,} of {wording.counted(len(array), 'text')} {wording.agreeing(cut, 'was', 'were')} cut to "
+            f"{embedder.max_length} tokens{hint}"
         )
     return array
 
 
 def main(config: EmbedConfig) -> int:
-    """Write the vectors and print how many they are; return the exit code."""
+    """Write the vectors and print their number; return the exit code."""
     rows, width = embed(config)
-    say(f"{config.output}: {wording.counted(rows, 'vector')} of {width}")
+    say(f"{config.output}: {wording.counted(rows, 'vector')} of {width} numbers")
     return 0

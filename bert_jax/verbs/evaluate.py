@@ -8,6 +8,7 @@ import numpy as np
 
 from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.encoded import Encoded
+from bert_jax.data.formats.addresses import address_of, protocol_of
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.row_files import STDIN, reading_of
 from bert_jax.data.labelled.squad import read_predictions, read_squad
@@ -39,6 +40,8 @@ from bert_jax.terminal import note, say
 from bert_jax.train.memory import out_of_memory_told
 from bert_jax.train.run import is_run, resolve_checkpoint
 
+MEMORY = "memory"  # protocol of rows that are passed from Python
+FILES_TO_SCORE = {"token": "dev.conll", "span": "SQuAD's dev.json"}
 COLUMN_FLAGS = {
     "sequence": {"text", "pair", "label"},
     "choice": {"text", "label", "choices"},
@@ -76,9 +79,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dict[str, Any]:
     with progress.doing_now("reading the model"):
         about, compute = open_model(model)
+    fixed = about.task.name in GLUE  # the files of GLUE have fixed columns
+    if protocol_of(address_of(config.data)) == MEMORY and (fixed or about.kind not in COLUMN_FLAGS):
+        reason = f"was trained on {about.task.name}" if fixed else f"has a {about.kind} head"
+        file = FILES_TO_SCORE.get(about.kind, "dev.tsv")
+        raise UserError(
+            f"{model} {reason}: score it on a file of its format, such as {file}, not on rows in memory. Pass the path "
+            "of the file as data"
+        )
     columns = {**(about.task.columns or {}), **({"opening": None} if config.choices else {})}
     column_flags = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
-    fixed = about.task.name in GLUE  # the files of GLUE have fixed columns
     for name in column_flags.keys() - (set() if fixed else COLUMN_FLAGS.get(about.kind, set())):
         raise UserError(f"--{name} {column_flags[name]}: {config.model} reads no such column. Leave it out")
     _check_dialect(config, str(config.model), has_tables=about.kind in COLUMN_FLAGS and not fixed)

@@ -1,5 +1,6 @@
 """bert-jax finetune: train a pre-trained encoder on labelled data."""
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,10 +38,13 @@ SQUAD_SCALE = 100.0  # SQuAD scores are per cent
 
 
 @out_of_memory_told("Use a smaller --batch-size")
-def finetune(config: FinetuneConfig) -> list[RunFolder]:
-    """Run the command and return its run folders, all finished. Raises UserError, or Stopped after a signal."""
+def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
+    """Run the command and return its run folders, all finished. Raises UserError, or Stopped after a signal.
+
+    `show` prints the table of several runs.
+    """
     if config.task == SUITE:
-        return finetune_glue(config, finetune)
+        return finetune_glue(config, functools.partial(finetune, show=show), show=show)
     plan = plan_runs(config)
     hosts.prepare(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if jax.process_count() > 1:
@@ -68,7 +72,8 @@ def finetune(config: FinetuneConfig) -> list[RunFolder]:
         positive = next((read_numbers(run).get("positive_class") for run in runs.values()), None)
         document = describe_runs(config.output.name, summary, origin(), scale=scale, positive=positive)
         write_document(document, config.output)
-        _show(config, summary, positive)
+        if show:
+            _show(config, summary, positive)
     return list(runs.values())
 
 
@@ -146,7 +151,7 @@ def _say_verdict(run: RunFolder) -> None:
 
 def main(config: FinetuneConfig) -> int:
     """Fine-tune, print the scores of each run and return the exit code."""
-    runs = finetune(config)
+    runs = finetune(config, show=True)
     for run in runs if len(runs) == 1 or not config.sweep.grid else []:
         result = run.result() or {}
         positive = read_numbers(run).get("positive_class")

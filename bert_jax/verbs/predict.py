@@ -1,4 +1,4 @@
-"""bert-jax predict: rows or texts to answers, a chunk at a time."""
+"""bert-jax predict: write predictions for a file of rows, a chunk at a time, or show them for texts."""
 
 import contextlib
 import dataclasses
@@ -23,10 +23,18 @@ from bert_jax.inference.loading import load
 from bert_jax.inference.span_reader import Reader
 from bert_jax.output import check_new_file, replace_file
 from bert_jax.prediction.answer_file import answer_file
-from bert_jax.prediction.answer_formats import JSON_LINES, PREFIX, flat, format_of, kept_value, rounded, write_answers
-from bert_jax.prediction.inputs import OFFICIAL_SUFFIX, SQUAD_SUFFIX, is_official, is_squad, rows_to_answer
-from bert_jax.prediction.leaderboard import answer_test
-from bert_jax.prediction.shown_answer import lines_of
+from bert_jax.prediction.answer_formats import (
+    ANSWER_PREFIX,
+    JSON_LINES,
+    answer_suffix,
+    flat,
+    kept_value,
+    rounded,
+    write_answers,
+)
+from bert_jax.prediction.inputs import OFFICIAL_SUFFIX, SQUAD_SUFFIX, input_rows, is_official, is_squad
+from bert_jax.prediction.leaderboard import predict_test_file
+from bert_jax.prediction.shown_answer import answer_lines
 from bert_jax.process import age_seconds
 from bert_jax.progress import Progress
 from bert_jax.settings.predict import PredictConfig
@@ -35,25 +43,25 @@ from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.train.memory import out_of_memory_told
 
-CHUNK_ROWS = 8192  # sorted by length together
-PIPED_ROWS = 256  # the same where rows come by a pipe, and answers are waited for
+CHUNK_ROWS = 8192  # rows that are sorted by length together
+PIPED_ROWS = 256  # the same for rows from a pipe, whose reader waits for the predictions
 
 
 @out_of_memory_told("Use a smaller --batch-size")
 def predict(config: PredictConfig) -> int:
-    """Write one answer a row to the output, whole or not at all; return how many."""
+    """Write one prediction per row to the output, whole or not at all, and return the number of rows."""
     output = _check(config)
     model = _load(config)
     if suffix_of(output)[0] == OFFICIAL_SUFFIX and not config.columns and is_official(config, model):
         return _write_leaderboard(config, model, output)
-    suffix = format_of(output)
+    suffix = answer_suffix(output)
     official = suffix == SQUAD_SUFFIX and is_squad(config)  # {id: answer}
     if official and config.n_best:
-        raise UserError(f"{output}: {{id: answer}} has one answer each. For --n-best give it a .jsonl")
-    most = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
-    chunks = rows_to_answer(config, model, most, keep_texts=suffix != JSON_LINES and not official)
-    told = functools.partial(_lines, model, config, in_cells=suffix not in (JSON_LINES, ".json"))
-    with _written(config, output, suffix, official) as (file, finished), _progress(config) as progress:
+        raise UserError(f"{output}: the format {{id: answer}} has one answer per question. For --n-best use .jsonl")
+    size = PIPED_ROWS if str(config.input) == STDIN else CHUNK_ROWS
+    chunks = input_rows(config, model, size, keep_texts=suffix != JSON_LINES and not official)
+    lines_of_rows = functools.partial(_output_rows, model, config, in_cells=suffix not in (JSON_LINES, ".json"))
+    with _open_output(config, output, suffix, official) as (file, finished), _progress(config) as progress:
         count = 0
         for chunk, size in parts_of(chunks, progress.total):
             skipped = min(max(finished - count, 0), len(chunk))
@@ -61,43 +69,43 @@ def predict(config: PredictConfig) -> int:
             count += len(chunk)
             with progress.part(size):
                 if len(rows):
-                    _write(file, told(rows))
+                    _write(file, lines_of_rows(rows))
         if not count:
             raise UserError(f"{config.input}: no rows")
     return count
 
 
 def answers_of(config: PredictConfig) -> Iterator[tuple[Rows, list[Any]]]:
-    """Yield the rows of the input, or the texts, a chunk at a time, and what the model says of each."""
+    """Yield the rows of the input, or the texts, in chunks, with the predictions for each chunk."""
     _check_input(config)
     model = _load(config)
-    for rows in rows_to_answer(config, model, CHUNK_ROWS, keep_texts=False):
+    for rows in input_rows(config, model, CHUNK_ROWS, keep_texts=False):
         yield rows, model.answer(rows, batch_size=config.batch_size)
 
 
 def _check_input(config: PredictConfig) -> None:
-    """Raise UserError for settings of the input that do not go together."""
+    """Raise UserError for settings of the input that are out of range or exclude each other."""
     check_ranges(config, batch_size=(1, None), n_best=(0, BEST), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.texts and config.input is not None:
-        raise UserError(f"--input {config.input} and a text {config.texts[0]!r}: give one of them")
+        raise UserError(f"give either --input {config.input} or the text {config.texts[0]!r}")
     if not config.texts and config.input is None:
-        raise UserError('nothing to answer: give a text, "...", or a file of rows, --input FILE')
+        raise UserError('no input: give a text, "...", or a file of rows, --input FILE')
     flags = {"dialect": None if config.dialect == "auto" else config.dialect, "delimiter": config.delimiter}
     for name, value in flags.items():
         if value is not None and config.input is not None and not _may_be_table(config.input):
-            raise UserError(f"--{name} {value}: {config.input} is no .csv or .tsv. Leave it out")
+            raise UserError(f"--{name} {value}: {config.input} is not a .csv or .tsv. Leave it out")
 
 
 def _check(config: PredictConfig) -> Path:
-    """Return where answers go. Raises UserError for settings that do not go together, before any work."""
+    """Return the output's path. Raises UserError for settings that exclude each other, before any work is done."""
     _check_input(config)
     if config.output is None:
-        raise UserError("where to? Name a file, --output answers.csv, .tsv, .jsonl or .parquet, or - for the terminal")
+        raise UserError("no output: name a file, --output answers.csv (.tsv, .jsonl, .parquet), or - for the terminal")
     if str(config.output) != STDIN:
-        format_of(config.output)
+        answer_suffix(config.output)
         check_new_file(config.output)
-    if config.escape_formulas and format_of(config.output) not in (".csv", ".tsv"):
-        raise UserError(f"--escape-formulas: {config.output} is no .csv or .tsv. Leave it out")
+    if config.escape_formulas and answer_suffix(config.output) not in (".csv", ".tsv"):
+        raise UserError(f"--escape-formulas: {config.output} is not a .csv or .tsv. Leave it out")
     return config.output
 
 
@@ -117,23 +125,23 @@ def _load(config: PredictConfig) -> Any:
 
 
 def show_answers(config: PredictConfig) -> None:
-    """Print what the model says of the texts on the command line."""
+    """Print the predictions for the texts on the command line."""
     for rows, answers in answers_of(config):
         for text, answer in zip(rows.texts, answers, strict=True):
             if len(rows) > 1:
                 say(text)
-            for line in lines_of(_told(answer, config)):
+            for line in answer_lines(_as_dict(answer, config)):
                 say(line)
 
 
-def _lines(model: Any, config: PredictConfig, rows: Rows, *, in_cells: bool) -> Iterator[dict[str, Any]]:
-    """Yield for each row the columns that are kept and the answer; `in_cells` with one value a column."""
+def _output_rows(model: Any, config: PredictConfig, rows: Rows, *, in_cells: bool) -> Iterator[dict[str, Any]]:
+    """Yield for each row the kept columns and the prediction; `in_cells` with one value per column."""
     answers = model.answer(rows, batch_size=config.batch_size)
     for i, answer in enumerate(answers):
-        told = rounded(_told(answer, config))
-        kept = {name: kept_value(values[i]) for name, values in rows.kept.items()}
-        told = flat(told) if in_cells else told
-        yield kept | {PREFIX + name if name in kept else name: value for name, value in told.items()}
+        values = rounded(_as_dict(answer, config))
+        kept = {name: kept_value(column[i]) for name, column in rows.kept.items()}
+        values = flat(values) if in_cells else values
+        yield kept | {ANSWER_PREFIX + name if name in kept else name: value for name, value in values.items()}
 
 
 def _write(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
@@ -142,14 +150,14 @@ def _write(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
     file.flush()
 
 
-def _told(answer: Any, config: PredictConfig) -> dict[str, Any]:
+def _as_dict(answer: Any, config: PredictConfig) -> dict[str, Any]:
     return answer.as_dict(config.n_best) if config.n_best else answer.as_dict()
 
 
-def _written(
+def _open_output(
     config: PredictConfig, output: Path, suffix: str, official: bool
 ) -> contextlib.AbstractContextManager[tuple[TextIO, int]]:
-    """Where answers go, and how many are there already. Of standard input nobody knows that it is the same."""
+    """Open the output, and return it with the number of rows already in it: 0 if the input is standard input."""
     if str(output) == STDIN:
         return contextlib.nullcontext((standard_output(), 0))
     finish: Callable[[Path, Path], None] = replace_file
@@ -161,54 +169,54 @@ def _written(
 
 
 def _write_by_id(lines: Path, output: Path) -> None:
-    """Write {id: answer} as SQuAD's official script takes it, of a file of JSON lines."""
+    """Write the rows in a file of JSON lines as {id: answer}, the format of SQuAD's official script."""
     with lines.open("rb") as file:
         answers = {row["id"]: row["answer"] for row in map(json.loads, file)}
     write_output(output, json.dumps(answers, ensure_ascii=False, indent=1) + "\n")
 
 
 def _job(config: PredictConfig, suffix: str) -> str:
-    """What makes two commands the same."""
+    """Return a hash of the input, the model and the settings. A command resumes a job with the same hash."""
     address = address_of(config.input or "")
-    elsewhere = bool(protocol_of(address))
-    given = [address, *size_and_stamp(address)] if elsewhere else str((config.input or Path()).absolute())
-    passing = ("model", "input", "output", "batch_size", "escape_formulas")
-    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in passing}
-    about: list[Any] = [str(config.model.absolute()), given, settings, suffix]
-    inside = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be written over in place
-    for path in (config.input, config.model, *inside):
+    is_remote = bool(protocol_of(address))
+    source = [address, *size_and_stamp(address)] if is_remote else str((config.input or Path()).absolute())
+    separate = ("model", "input", "output", "batch_size", "escape_formulas")
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name not in separate}
+    parts: list[Any] = [str(config.model.absolute()), source, settings, suffix]
+    files = sorted(config.model.iterdir()) if config.model.is_dir() else []  # weights may be overwritten in place
+    for path in (config.input, config.model, *files):
         if path is not None and path.exists():
             status = path.stat()
-            about.append([status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+            parts.append([status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _progress(config: PredictConfig) -> Progress:
-    """Return what shows how much of the input is done: nothing where the answers themselves go to a terminal."""
-    apart = str(config.output) != STDIN or not standard_output().isatty()
+    """Return the progress over the input. It has no line if the predictions are printed on a terminal."""
+    has_line = str(config.output) != STDIN or not standard_output().isatty()
     total, unit = (len(config.texts), LINES) if config.input is None else counted(config.input)
-    return Progress("predicting", total, unit, has_line=apart)
+    return Progress("predicting", total, unit, has_line=has_line)
 
 
 def _write_leaderboard(config: PredictConfig, model: Any, output: Path) -> int:
-    """The answers to a GLUE task's test file as gluebenchmark.com takes them: index and prediction."""
+    """Write the predictions for a GLUE task's test file in the leaderboard's format, and return their number."""
     assert config.input is not None
     with Progress("predicting"):
-        told = answer_test(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
-    write_output(output, told)
-    return told.count("\n") - 1
+        text = predict_test_file(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
+    write_output(output, text)
+    return text.count("\n") - 1
 
 
 def main(config: PredictConfig) -> int:
-    """Write or show the answers, and say how many they are; return the exit code."""
+    """Write or show the predictions, and print their number and speed; return the exit code."""
     if config.texts and config.output is None and config.input is None:
         show_answers(config)
         return 0
     count = predict(config)
     seconds = age_seconds()
-    told = (
+    summary = (
         f"{config.output}: {wording.counted(count, 'row')} in {seconds:.1f} s, start-up included "
         f"({count / seconds:,.0f} rows/s)"
     )
-    say(told, to_stderr=str(config.output) == STDIN)
+    say(summary, to_stderr=str(config.output) == STDIN)
     return 0

@@ -1,4 +1,4 @@
-"""The estimators: scikit-learn's own checks, pipelines and cross-validation, pickles, and what they refuse."""
+"""The estimators: scikit-learn's checks, pipelines, cross-validation, pickles, invalid input."""
 
 import dataclasses
 import os
@@ -19,12 +19,12 @@ from tiny import TINY
 
 import bert_jax
 from bert_jax import BertClassifier, BertRegressor, UserError
-from bert_jax.api.estimators import OWN, SETTINGS
+from bert_jax.api.estimators import ESTIMATOR_SETTINGS, OWN_PARAMETERS
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.text import load_tokenizer
 
 SMALL = {"max_length": 9, "epochs": 1, "batch_size": 8, "learning_rate": 3e-3}
-LENGTH = 6  # words of each text that numbers become: all have one length, so that little is compiled
+TEXT_WORDS = 6  # words of each text; all texts have equal length, so that few programs are compiled
 ONE_LAYER = dataclasses.replace(TINY, depth=1, dropout=0.0)
 
 
@@ -45,12 +45,12 @@ COSTLY = {
 
 
 class OnNumbers:
-    """An estimator of texts on the numbers of scikit-learn's checks: each number becomes a word for its size."""
+    """Mixin that lets an estimator of texts run scikit-learn's checks: each number becomes a word for its size."""
 
     def _read(self, X, *, fitting):
         numbers = validate_data(self, X, reset=fitting, dtype=np.float64)
         levels = np.digitize(numbers, [-1.0, 0.0, 1.0, 3.0])
-        texts = [" ".join(f"word{5 * i + row[i % len(row)]}" for i in range(LENGTH)) for row in levels]
+        texts = [" ".join(f"word{5 * i + row[i % len(row)]}" for i in range(TEXT_WORDS)) for row in levels]
         return super()._read(texts, fitting=fitting)
 
     def __sklearn_tags__(self):
@@ -79,7 +79,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_shapes(monkeypatch):
-    """Predict in batches of at most four rows: three shapes are compiled in all."""
+    """Predict in batches of at most four rows, so that three shapes are compiled."""
     monkeypatch.setattr("bert_jax.api.estimators.PREDICT_ROWS", 1)
 
 
@@ -88,8 +88,8 @@ def name_of(check):
 
 
 @parametrize_with_checks([NumberClassifier(**SMALL), NumberRegressor(**SMALL)])
-def test_checks_of_scikit_learn(estimator, check, encoder):
-    """Each check asserts for itself. It may train and alter only copies: the parameters stay as they were set."""
+def test_estimators_pass_the_checks_of_scikit_learn(estimator, check, encoder):
+    """The check makes its own assertions, and must not change the parameters of the estimator."""
     name = name_of(check)
     shared = isinstance(estimator, BertRegressor) and not name.startswith(OF_REGRESSORS)
     if (name in COSTLY or shared) and not os.environ.get(ALL):
@@ -102,7 +102,7 @@ def test_checks_of_scikit_learn(estimator, check, encoder):
 
 def texts_and_labels(count=24):
     rng = np.random.default_rng(0)
-    texts = [" ".join(f"word{i}" for i in rng.integers(1, 20, LENGTH)) for _ in range(count)]
+    texts = [" ".join(f"word{i}" for i in rng.integers(1, 20, TEXT_WORDS)) for _ in range(count)]
     return texts, ["urgent" if i % 3 else "calm" for i in range(count)]
 
 
@@ -110,19 +110,19 @@ def test_parameters_are_settings_of_finetune_with_their_defaults():
     fields = {field.name: field.default for field in dataclasses.fields(FinetuneConfig)}
     for estimator, more in ((BertClassifier(), {"class_weights"}), (BertRegressor(), set())):
         params = estimator.get_params()
-        assert params.keys() == {"from_", *SETTINGS, *OWN} | more
-        assert all(params[name] == fields[name] for name in {*SETTINGS} | more)
+        assert params.keys() == {"from_", *ESTIMATOR_SETTINGS, *OWN_PARAMETERS} | more
+        assert all(params[name] == fields[name] for name in {*ESTIMATOR_SETTINGS} | more)
     assert is_classifier(BertClassifier()) and is_regressor(BertRegressor())
     with pytest.raises(TypeError, match="lable"):
         BertClassifier(lable="x")
 
 
-def test_a_classifier_in_pipelines_folds_and_pickles(encoder, tmp_path):
+def test_classifier_works_in_pipelines_cross_validation_and_pickles(encoder, tmp_path):
     texts, labels = texts_and_labels()
     classifier = BertClassifier(encoder, **SMALL)
     assert clone(classifier).get_params() == classifier.get_params()
-    whole = Pipeline([("strip", FunctionTransformer(lambda X: [text.strip() for text in X])), ("bert", classifier)])
-    assert cross_val_score(whole, texts, labels, cv=2).shape == (2,)
+    pipeline = Pipeline([("strip", FunctionTransformer(lambda X: [text.strip() for text in X])), ("bert", classifier)])
+    assert cross_val_score(pipeline, texts, labels, cv=2).shape == (2,)
     assert GridSearchCV(classifier, {"epochs": [0.5, 1]}, cv=2).fit(np.array(texts), labels).best_params_["epochs"]
     classifier.fit(texts, labels)
     probabilities = classifier.predict_proba(texts)
@@ -137,7 +137,7 @@ def test_a_classifier_in_pipelines_folds_and_pickles(encoder, tmp_path):
     )
 
 
-def test_pairs_frames_and_several_labels(encoder):
+def test_classifier_reads_pairs_frames_and_multi_label_targets(encoder):
     pandas = pytest.importorskip("pandas")
     texts, _ = texts_and_labels(9)
     firsts, seconds = [" ".join(text.split()[:2]) for text in texts], ["word3 word4 word5"] * 9
@@ -150,17 +150,17 @@ def test_pairs_frames_and_several_labels(encoder):
     assert several.predict(texts).shape == several.predict_proba(texts).shape == (9, 2)
 
 
-def test_a_regressor_predicts_in_the_units_of_y(encoder, tmp_path):
+def test_regressor_predicts_in_the_units_of_y(encoder, tmp_path):
     texts, _ = texts_and_labels()
     prices = np.linspace(90_000, 110_000, len(texts))
     regressor = BertRegressor(encoder, **SMALL).fit(texts, prices)
-    found = regressor.predict(texts)
-    assert 80_000 < found.min() <= found.max() < 120_000
+    predictions = regressor.predict(texts)
+    assert 80_000 < predictions.min() <= predictions.max() < 120_000
     saved = bert_jax.load(regressor.save(tmp_path / "run")).predict(texts)
-    np.testing.assert_allclose([answer.score for answer in saved], found, rtol=1e-5)
+    np.testing.assert_allclose([answer.score for answer in saved], predictions, rtol=1e-5)
 
 
-def test_mistakes_are_one_line_and_of_the_kinds_that_scikit_learn_expects(encoder):
+def test_invalid_input_raises_one_line_of_the_type_scikit_learn_expects(encoder):
     texts, labels = texts_and_labels(4)
     with pytest.raises(NotFittedError):
         BertClassifier(encoder).predict(texts)
@@ -168,7 +168,7 @@ def test_mistakes_are_one_line_and_of_the_kinds_that_scikit_learn_expects(encode
         ("one text", labels, "a list of texts is expected"),
         ([1.5, 2.5], labels[:2], "row 0 is 1.5 of type float, not a text"),
         ([*texts[:3], None], labels, "row 3 is None of type NoneType"),
-        ([["a", "b", "c"]], ["x"], "3 columns; one is texts, two are pairs"),
+        ([["a", "b", "c"]], ["x"], r"3 columns; it must have one \(texts\) or two"),
         (texts, ["calm"] * 4, "y has one class, 'calm'"),
         (texts, labels[:3], "inconsistent numbers of samples"),
         (texts, None, "y is missing"),

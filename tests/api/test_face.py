@@ -1,4 +1,4 @@
-"""`import bert_jax` as a notebook meets it: names, keywords, errors, results."""
+"""The Python API: names, keywords, errors, results."""
 
 import dataclasses
 import inspect
@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 import bert_jax
-from bert_jax.api.keywords import as_toml, field_texts, spelled_call
-from bert_jax.api.results import Result, html_table, text_table
+from bert_jax.api.keywords import as_toml, spelled_call
+from bert_jax.api.results import TableResult, html_table, text_table
 from bert_jax.config import from_table
 from bert_jax.errors import Stopped, UserError
 from bert_jax.origin import called_as, origin
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.settings.embed import EmbedConfig
 from bert_jax.settings.evaluate import EvaluateConfig
+from bert_jax.settings.field_texts import field_texts
 from bert_jax.settings.fill_mask import FillMaskConfig
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.settings.inspect import InspectConfig
@@ -60,7 +61,7 @@ def test_keywords_are_the_settings_of_the_command(name):
 @pytest.mark.parametrize(
     "before", ["", "import bert_jax.convert.hugging_face.tensor_names; ", "import bert_jax.verbs.convert; "]
 )
-def test_convert_is_callable_whatever_was_imported_before(before):
+def test_convert_is_callable_after_any_import(before):
     code = (
         f"{before}import bert_jax, inspect\n"
         "from bert_jax import convert\n"
@@ -69,12 +70,12 @@ def test_convert_is_callable_whatever_was_imported_before(before):
         "try:\n    bert_jax.convert('none', 'target')\n"
         "except bert_jax.UserError as error:\n    assert 'none' in str(error), error\n"
         "else:\n    raise SystemExit('converted')\n"
-        "import bert_jax.convert.rules; assert bert_jax.convert.rules.flatten\n"
+        "import bert_jax.convert.rules; assert bert_jax.convert.rules.Rule\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_dir_shows_the_names_and_no_others():
+def test_dir_lists_exactly_the_public_names():
     names = [name for name in dir(bert_jax) if not name.startswith("__")]
     assert names == sorted(bert_jax.__all__) and {"finetune", "convert", "BertClassifier"} <= set(names)
 
@@ -84,13 +85,16 @@ def test_dir_shows_the_names_and_no_others():
     [
         (lambda: bert_jax.finetune(lable="x"), "finetune(): unknown key 'lable'; did you mean 'label'?"),
         (lambda: bert_jax.finetune(data="x.csv", output="y"), "finetune(): missing from"),
-        (lambda: bert_jax.finetune("x"), "finetune(): 'x' has no name. Its settings are keywords: from_=..., data=..."),
+        (
+            lambda: bert_jax.finetune("x"),
+            "finetune(): pass 'x' by keyword; the keywords are from_=, data=",
+        ),
         (
             lambda: bert_jax.finetune(from_="x", data={"a": [1]}, output="z", task="ner"),
             "task ner reads files of its own",
         ),
         (lambda: bert_jax.finetune("none.toml"), "none.toml: no such file"),
-        (lambda: bert_jax.finetune(data="x", texts=["a"]), "finetune(): data and texts: give one of the two"),
+        (lambda: bert_jax.finetune(data="x", texts=["a"]), "finetune(): pass either data or texts"),
         (lambda: bert_jax.finetune(from_="x", data="y", output="z", seeds="one"), "seeds is 'one', int is expected"),
         (lambda: bert_jax.convert("a", "b", target="c"), "convert(): target is given twice, 'b' and 'c'"),
         (lambda: bert_jax.inspect("none"), "none: no such file or folder"),
@@ -98,7 +102,7 @@ def test_dir_shows_the_names_and_no_others():
         (lambda: bert_jax.prepare(input="none", tokenizer="v", output="s"), "v: no such file or folder"),
     ],
 )
-def test_mistakes_are_one_line(call, problem, tmp_path, monkeypatch, capsys):
+def test_invalid_calls_raise_one_line(call, problem, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         call()
@@ -106,13 +110,13 @@ def test_mistakes_are_one_line(call, problem, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir()) and "writes to" not in capsys.readouterr().err
 
 
-def test_a_notebook_shows_an_error_as_its_line_alone():
+def test_notebooks_show_errors_without_traceback():
     assert UserError("out of paper")._render_traceback_() == ["UserError: out of paper"]
     assert Stopped("saved")._render_traceback_() == ["Stopped: saved"]
 
 
-def test_settings_take_what_python_has_for_them():
-    given = {
+def test_keywords_accept_paths_arrays_and_nested_settings():
+    keywords = {
         "data": Path("rows.csv"),
         "seeds": np.arange(2),
         "batch_size": np.int64(16),
@@ -120,7 +124,7 @@ def test_settings_take_what_python_has_for_them():
         "sweep.epochs": 3.0,
         "sweep": {"learning_rates": (1e-3,)},
     }
-    assert as_toml(FinetuneConfig, given) == {
+    assert as_toml(FinetuneConfig, keywords) == {
         "data": "rows.csv",
         "seeds": [0, 1],
         "batch_size": 16,
@@ -130,13 +134,13 @@ def test_settings_take_what_python_has_for_them():
 
 
 @pytest.mark.parametrize("length", [64, (64, 128)])
-def test_a_setting_may_be_one_or_several(length):
-    given = {"input": Path("books"), "tokenizer": "vocab", "output": "shards", "length": length}
-    config = from_table(ShardsConfig, as_toml(ShardsConfig, given), "prepare()")
+def test_keywords_accept_one_value_or_several(length):
+    keywords = {"input": Path("books"), "tokenizer": "vocab", "output": "shards", "length": length}
+    config = from_table(ShardsConfig, as_toml(ShardsConfig, keywords), "prepare()")
     assert (config.input, config.length) == (("books",), length)
 
 
-def test_a_run_names_the_call_that_made_it():
+def test_origin_is_the_call_from_python():
     call = spelled_call("finetune", ("base.toml",), {"from_": Path("runs/mini"), "texts": ["a"] * 30, "seeds": (1, 2)})
     assert call == "bert_jax.finetune('base.toml', from_='runs/mini', texts=<list of 30>, seeds=(1, 2))"
     before = origin()
@@ -145,7 +149,7 @@ def test_a_run_names_the_call_that_made_it():
     assert origin() == before
 
 
-class Shown(Result):
+class Shown(TableResult):
     def title(self):
         return "runs/<b>\x1b[2J"
 
@@ -153,7 +157,7 @@ class Shown(Result):
         return [{"run": "<script>", "score": 0.5}, {"run": "b\nc", "score": 12.25, "labels": ["x", "y"]}]
 
 
-def test_results_are_shown_as_text_and_as_html_and_obeyed_as_neither():
+def test_results_are_shown_as_text_and_html_with_escapes():
     shown = repr(Shown()).split("\n")
     assert shown[0] == "runs/<b>\\u001b[2J"
     assert shown[2:] == ["<script>   0.5000", "b\\nc      12.2500  x, y"]

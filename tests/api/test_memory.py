@@ -1,11 +1,13 @@
-"""Rows in memory: what is read of lists, data frames and tables, and what is refused."""
+"""Rows in memory: lists, data frames and tables are read; other values are refused."""
 
 from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
+from foreign import write_tiny_bert
 
+import bert_jax
 from bert_jax.api.in_memory_rows import at_address, in_folder, rows_of_lists
 from bert_jax.data.labelled.row_files import SUFFIXES
 from bert_jax.data.labelled.rows import Columns, read_rows
@@ -14,7 +16,7 @@ from bert_jax.errors import UserError
 
 
 class Shaped:
-    """Stand-in for a data frame of polars or a data set of Hugging Face."""
+    """A stand-in for a polars data frame or a Hugging Face data set."""
 
     shape, column_names = (2, 2), ["text", "label"]
 
@@ -34,7 +36,7 @@ class Shaped:
         (Shaped().to_arrow(), ["7", "8"]),
     ],
 )
-def test_tables_of_any_kind_are_read_as_files_are(data, labels):
+def test_tables_of_any_kind_are_read_like_files(data, labels):
     for place in (at_address, in_folder):
         with place(data, "data") as address:
             rows = read_rows(Path(address), Columns())
@@ -42,7 +44,7 @@ def test_tables_of_any_kind_are_read_as_files_are(data, labels):
     assert not fsspec.filesystem("memory").find("/")
 
 
-def test_data_frames_keep_types_and_lose_their_index():
+def test_data_frames_keep_their_types_but_not_their_index():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"text": ["a", "b"], "label": pandas.Categorical(["x", "y"])}, index=[5, 6])
     with at_address(frame, "data") as address:
@@ -56,7 +58,7 @@ def test_data_frames_keep_types_and_lose_their_index():
         read_rows(Path(address), Columns())
 
 
-def test_splits_are_files_of_a_folder():
+def test_splits_are_read_like_a_folder_of_files():
     part = {"text": ["a"], "label": ["x"]}
     with at_address({"train": part, "dev": part, "test": part}, "data") as address:
         train, dev = find_split_files(Path(address), SUFFIXES)
@@ -64,35 +66,42 @@ def test_splits_are_files_of_a_folder():
         assert read_rows(dev, Columns()).texts == ["a"]
 
 
-def test_paths_are_left_alone():
+def test_paths_are_yielded_unchanged():
     for path in ("rows.csv", Path("rows.csv"), ["a.txt", Path("b.txt")], "tfds:imdb_reviews"):
-        with at_address(path, "data") as given:
-            assert given is path
+        with at_address(path, "data") as address:
+            assert address is path
 
 
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"text": ["a"], "label": ["x", "y"]}, "columns of unlike lengths: text 1, label 2"),
-        ({"text": "ab", "label": ["x", "y"]}, "column 'text' is 'ab'; a list is expected"),
+        ({"text": ["a"], "label": ["x", "y"]}, "the columns differ in length: text 1, label 2"),
+        ({"text": "ab", "label": ["x", "y"]}, "column 'text' is 'ab'; a list with one entry per row is expected"),
         ([1, 2], "data is of type list; a path, a data frame"),
         (np.zeros((2, 2)), "data is of type ndarray"),
         ({1, 2}, "data is of type set"),
         (3, "data is of type int"),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(data, problem):
+def test_other_values_than_tables_are_refused_in_one_line(data, problem):
     with pytest.raises(UserError, match=problem) as caught, at_address(data, "data"):
         pass
     assert "\n" not in str(caught.value)
 
 
-def test_lists_have_one_length_and_texts_are_texts():
-    asked = {"texts": ("body", np.array(["a", "b"])), "labels": ("label", (1, 2)), "pairs": ("pair", None)}
-    assert rows_of_lists(asked) == {"body": ["a", "b"], "label": [1, 2]}
+@pytest.mark.parametrize(("kind", "file"), [("token", "dev.conll"), ("span", "SQuAD's dev.json")])
+def test_evaluate_names_the_file_that_a_token_or_span_model_needs(kind, file, tmp_path):
+    write_tiny_bert(tmp_path / "hf", kind, ("O", "B-PER") if kind == "token" else None)
+    with pytest.raises(UserError, match=f"has a {kind} head: score it on a file of its format, such as {file}"):
+        bert_jax.evaluate(model=tmp_path / "hf", data={"text": ["word1"], "label": ["O"]})
+
+
+def test_lists_must_have_equal_length_and_hold_texts():
+    lists = {"texts": ("body", np.array(["a", "b"])), "labels": ("label", (1, 2)), "pairs": ("pair", None)}
+    assert rows_of_lists(lists) == {"body": ["a", "b"], "label": [1, 2]}
     for lists, problem in (
         ({"texts": ("text", ["a"]), "labels": ("label", [1, 2])}, "1 texts but 2 labels"),
-        ({"texts": ("text", "abc")}, "texts is 'abc'; a list is expected"),
+        ({"texts": ("text", "abc")}, "texts is 'abc'; a list with one entry per row is expected"),
         ({"texts": ("text", ["a", None])}, r"texts\[1\] is None of type NoneType"),
         ({"texts": ("same", ["a"]), "labels": ("same", [1])}, "cannot all be the column 'same'"),
     ):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bert_jax.demo import corpus
-from bert_jax.demo.corpus import Docstring, Module, Source
+from bert_jax.demo.corpus import Docstring, DocumentationFile, Module
 
 MODULE = '''"""What this module is about."""
 raise SystemExit("nobody may run this file")
@@ -62,7 +62,7 @@ def read(package: Path) -> list[Module]:
     return corpus.read_modules(corpus.package_sources("lib", package, "lib/"), workers=1)
 
 
-def test_modules_are_read_in_order_and_never_run(package):
+def test_modules_are_read_in_order_and_never_imported(package):
     readme, module, latin = read(package)
     assert [readme.id, module.id, latin.id] == ["lib/README.md", "lib/__init__.py", "lib/sub/latin.py"]
     assert readme.docstrings == (Docstring("text", ("This package is made of tea.",)),)
@@ -79,12 +79,12 @@ def test_modules_are_read_in_order_and_never_run(package):
     assert module.docstrings[5].paragraphs[1] == "It stands in a call."
 
 
-def test_processes_give_what_one_process_gives(package):
-    sources = [Source("lib", f"{number}", package / "__init__.py") for number in range(220)]
+def test_several_processes_return_the_same_as_one(package):
+    sources = [DocumentationFile("lib", f"{number}", package / "__init__.py") for number in range(220)]
     assert corpus.read_modules(sources, workers=2) == corpus.read_modules(sources, workers=1)
 
 
-def test_corpus_is_a_document_a_line_and_no_paragraph_twice(package, tmp_path):
+def test_corpus_has_a_document_per_line_and_no_repeated_paragraph(package, tmp_path):
     modules = read(package)
     counts = corpus.write_corpus([*modules, *modules], tmp_path / "corpus.jsonl")
     documents = [json.loads(line) for line in (tmp_path / "corpus.jsonl").read_text().splitlines()]
@@ -113,17 +113,17 @@ def test_is_documentation(file, expected):
     assert corpus.is_documentation(file) is expected
 
 
-def test_dependencies_are_those_we_need_and_what_they_bring():
-    found = corpus.dependencies("bert_jax")
-    assert {"jax", "numpy", "scipy", "scikit-learn", "matplotlib", "flax", "ml-dtypes", "optax"} <= set(found)
-    assert not {"pytest", "torch", "transformers", "hypothesis", "ruff"} & set(found)
-    assert list(found) == sorted(found)
+def test_dependencies_are_direct_and_indirect_requirements():
+    packages = corpus.dependencies("bert_jax")
+    assert {"jax", "numpy", "scipy", "scikit-learn", "matplotlib", "flax", "ml-dtypes", "optax"} <= set(packages)
+    assert not {"pytest", "torch", "transformers", "hypothesis", "ruff"} & set(packages)
+    assert list(packages) == sorted(packages)
 
 
-def test_dependencies_without_metadata_start_from_the_known_roots(monkeypatch):
+def test_dependencies_without_metadata_start_from_the_roots(monkeypatch):
     monkeypatch.setattr(corpus, "ROOTS", ("rich", "a-package-that-nobody-has"))
-    found = corpus.dependencies("a-project-that-nobody-installed")
-    assert "rich" in found and "pygments" in found and "jax" not in found
+    packages = corpus.dependencies("a-project-that-nobody-installed")
+    assert "rich" in packages and "pygments" in packages and "jax" not in packages
 
 
 def test_corpus_never_imports_jax():

@@ -43,7 +43,7 @@ DOCSTRING = inspect.cleandoc(
 )
 
 
-def test_docstring_becomes_its_sentences():
+def test_docstring_is_reduced_to_its_prose():
     assert paragraphs(DOCSTRING) == [
         "Return the mean of a along an axis, see median and.",
         "The second line of a paragraph joins the first.",
@@ -83,10 +83,10 @@ def test_sphinx_fields_keep_the_descriptions():
         "",
     ],
 )
-def test_what_is_not_prose_is_dropped(text):
+def test_code_tables_and_addresses_are_dropped(text):
     assert paragraphs(text) == []
 
 
-def test_markdown_is_read():
+def test_markdown_is_reduced_to_its_prose():
     text = "# A title\n\nThis is **bold** and a [link](https://example.org/x) to `code`.\n\n- One point of the list.\n"
     assert paragraphs(text) == ["This is bold and a link to code.", "One point of the list."]

@@ -6,7 +6,7 @@ from bert_jax.demo.demo_record import open_record
 from bert_jax.errors import UserError
 
 
-def test_an_interrupted_demo_goes_on_with_its_seconds(tmp_path):
+def test_interrupted_demo_keeps_its_files_and_seconds(tmp_path):
     record = open_record(tmp_path / "demo", "recipe")
     with pytest.raises(KeyboardInterrupt), record.timed("corpus"):
         raise KeyboardInterrupt
@@ -19,7 +19,7 @@ def test_an_interrupted_demo_goes_on_with_its_seconds(tmp_path):
 
 
 @pytest.mark.parametrize(("recipe", "finished"), [("recipe", True), ("another", False)])
-def test_a_finished_demo_and_one_of_another_recipe_are_replaced(tmp_path, recipe, finished):
+def test_demos_that_are_finished_or_of_another_recipe_are_replaced(tmp_path, recipe, finished):
     open_record(tmp_path / "demo", "recipe")
     (tmp_path / "demo" / "vocab").mkdir()
     if finished:
@@ -29,7 +29,7 @@ def test_a_finished_demo_and_one_of_another_recipe_are_replaced(tmp_path, recipe
 
 
 @pytest.mark.parametrize("content", [{"demo.json": {"scenes": []}}, {"notes.txt": "mine"}])
-def test_what_is_not_a_demo_is_left_alone(tmp_path, content):
+def test_other_folders_are_refused_and_left_alone(tmp_path, content):
     for name, text in content.items():
         (tmp_path / name).write_text(json.dumps(text))
     with pytest.raises(UserError, match="exists and is not empty"):

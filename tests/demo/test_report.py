@@ -7,7 +7,7 @@ import pytest
 
 from bert_jax.demo import demo_report, picture
 from bert_jax.demo.closing import closing_lines
-from bert_jax.demo.demo_results import Answer, DemoResults, Hidden, Seeds
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
 
 
 def write_run(run: Path, lines: list[dict]) -> Path:
@@ -16,9 +16,9 @@ def write_run(run: Path, lines: list[dict]) -> Path:
     return run
 
 
-def answer(label: str, confidence: float, truth: str, text: str = "Sort a | b.") -> Answer:
+def answer(label: str, confidence: float, truth: str, text: str = "Sort a | b.") -> DemoAnswer:
     other = "scipy" if label == "numpy" else "numpy"
-    return Answer(text, label, {label: confidence, other: 1 - confidence}, truth)
+    return DemoAnswer(text, label, {label: confidence, other: 1 - confidence}, truth)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def results(tmp_path: Path) -> DemoResults:
     )
 
 
-def test_report_says_what_was_measured(results, tmp_path):
+def test_report_contains_the_measurements(results, tmp_path):
     demo_report.write_report(tmp_path / "demo", results)
     numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
     assert numbers["pretrained_accuracy"] == 0.625 and numbers["seconds"] == 371.3
@@ -82,24 +82,24 @@ def test_report_says_what_was_measured(results, tmp_path):
     assert (tmp_path / "demo" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_verdict_is_honest_about_what_was_better(results):
-    assert "did not help" in demo_report.verdict(dataclasses.replace(results, scratch=Seeds([0.7])))
-    assert "7.5 points better still" in demo_report.verdict(dataclasses.replace(results, words_accuracy=0.7))
+def test_verdict_says_if_pretraining_did_not_help(results):
+    assert "did not help" in demo_report.demo_verdict(dataclasses.replace(results, scratch=Seeds([0.7])))
+    assert "7.5 points better still" in demo_report.demo_verdict(dataclasses.replace(results, words_accuracy=0.7))
 
 
-def test_surest_answers_are_of_every_label_and_least_sure_ones_the_last(results):
-    assert [(one.label, one.confidence) for one in results.surest(2)] == [
+def test_most_confident_answers_are_per_label_and_least_confident_overall(results):
+    assert [(answer.label, answer.confidence) for answer in results.surest(2)] == [
         ("numpy", 0.99),
         ("numpy", 0.98),
         ("scipy", 0.9),
         ("scipy", 0.55),
     ]
-    assert [one.confidence for one in results.least_sure(2)] == [0.75, 0.55]
+    assert [answer.confidence for answer in results.least_sure(2)] == [0.75, 0.55]
     assert results.halves() == (1.0, pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize("columns", [20, 80, 200])
-def test_closing_lines_of_answers_fit_the_terminal(results, columns):
+def test_closing_lines_fit_the_terminal(results, columns):
     long = dataclasses.replace(results, answers=[answer("numpy", 0.9, "scipy", "word " * 90)] * 4)
     lines = list(closing_lines(long, Path("demo"), columns))
     assert all(len(line) <= max(columns, 60) for line in lines if line.endswith("..."))
@@ -108,14 +108,14 @@ def test_closing_lines_of_answers_fit_the_terminal(results, columns):
         assert expected in text
 
 
-def test_picture_needs_no_metrics(results, tmp_path):
+def test_figure_can_be_drawn_without_metrics(results, tmp_path):
     for run in (results.pretrain_run, *results.pretrained_runs, *results.scratch_runs):
         (run / "metrics.jsonl").write_text("")
-    picture.draw_curves(tmp_path / "curves.png", results)
+    picture.draw_demo_curves(tmp_path / "curves.png", results)
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-def test_labels_of_lines_do_not_lie_on_each_other():
+def test_labels_of_lines_do_not_overlap():
     heights = [0.5, 0.52, 0.51, 0.1]
     apart = picture._apart(heights, 1.0)
     assert [sorted(apart).index(height) for height in apart] == [1, 3, 2, 0]
@@ -123,7 +123,7 @@ def test_labels_of_lines_do_not_lie_on_each_other():
     assert apart[3] == pytest.approx(0.1)
 
 
-def test_smoothing_keeps_a_constant_and_does_not_lag():
+def test_smoothing_keeps_constants_and_does_not_lag():
     from bert_jax.pictures import smooth
 
     assert smooth([2.0] * 5) == pytest.approx([2.0] * 5)
@@ -132,9 +132,9 @@ def test_smoothing_keeps_a_constant_and_does_not_lag():
     assert smooth([]) == []
 
 
-def test_drawing_leaves_the_users_style_alone(results, tmp_path):
+def test_drawing_restores_the_style_of_the_user(results, tmp_path):
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 17}):
-        picture.draw_curves(tmp_path / "curves.png", results)
+        picture.draw_demo_curves(tmp_path / "curves.png", results)
         assert matplotlib.rcParams["font.size"] == 17

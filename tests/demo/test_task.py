@@ -13,7 +13,7 @@ LIBRARIES = ("jax", "numpy", "scipy")
 
 
 def make_modules() -> list[Module]:
-    """Three libraries of 40 modules, with the library's name in every summary, and one text that all of them share."""
+    """Return four libraries of 40 modules, with the library's name in every summary, and one text that all share."""
     modules = []
     for library in (*LIBRARIES, "rich"):
         for number in range(40):
@@ -40,7 +40,7 @@ def data(tmp_path_factory):
     return docstring_task.write_task(make_modules(), tmp_path_factory.mktemp("demo"), seed=3, libraries=LIBRARIES)
 
 
-def test_counts_are_those_of_the_files(data):
+def test_counts_match_the_files(data):
     train, dev = read_csv(data.train), read_csv(data.dev)
     assert set(train[0]) == {"text", "label"}
     assert (len(train), len(dev)) == (data.train_rows, data.dev_rows)
@@ -49,7 +49,7 @@ def test_counts_are_those_of_the_files(data):
     assert data.majority == max(shares)
 
 
-def test_splits_share_no_text_and_no_module(data):
+def test_splits_share_no_texts_and_no_modules(data):
     train, dev = read_csv(data.train), read_csv(data.dev)
     texts = [row["text"] for row in (*train, *dev)]
     assert len(set(texts)) == len(texts)
@@ -65,14 +65,14 @@ def test_splits_share_no_text_and_no_module(data):
         )
 
 
-def test_no_label_leaks_its_name_and_no_text_has_two_labels(data):
+def test_texts_do_not_contain_labels_and_have_one_label(data):
     for row in (*read_csv(data.train), *read_csv(data.dev)):
         assert not any(name in row["text"].lower() for name in LIBRARIES)
         assert row["text"] != "Every library has this very sentence in it."
-        assert len(row["text"].split()) >= docstring_task.FEWEST_WORDS
+        assert len(row["text"].split()) >= docstring_task.MIN_ROW_WORDS
 
 
-def test_same_seed_writes_the_same_bytes_and_another_seed_other_modules(data, tmp_path):
+def test_the_seed_decides_the_bytes_of_the_files(data, tmp_path):
     again = docstring_task.write_task(make_modules(), tmp_path / "again", seed=3, libraries=LIBRARIES)
     other = docstring_task.write_task(make_modules(), tmp_path / "other", seed=4, libraries=LIBRARIES)
     for name in ("corpus", "held_out", "train", "dev"):
@@ -91,7 +91,7 @@ def test_same_seed_writes_the_same_bytes_and_another_seed_other_modules(data, tm
         ("Relax the parallax, then collapse", "Relax the parallax, then collapse"),
     ],
 )
-def test_redact(text, expected):
+def test_redact_removes_names_of_libraries(text, expected):
     assert docstring_task.redact(text) == expected
 
 
@@ -101,6 +101,6 @@ def test_opening_ends_with_a_whole_sentence():
     assert docstring_task._opening("word " * 50) == ("word " * 40).strip()
 
 
-def test_too_little_documentation_is_a_clear_error(tmp_path):
+def test_too_little_documentation_raises_an_error(tmp_path):
     with pytest.raises(UserError, match="too few"):
         docstring_task.write_task([], tmp_path, seed=0)

@@ -1,4 +1,4 @@
-"""The verbs from Python do what the command does, on rows in memory as on files; and the notebook of the docs runs."""
+"""API functions do the same as the command, on rows in memory as on files; the notebook of the docs runs."""
 
 import ast
 import csv
@@ -22,13 +22,14 @@ FLAGS = [part for name, value in SETTINGS.items() for part in (f"--{name.replace
 ONE = MeshConfig(data=1)
 
 
-def test_a_call_is_the_command_on_rows_in_memory(pretrained, tmp_path, capsys):
+def test_calls_from_python_do_the_same_as_the_command(pretrained, tmp_path, capsys):
     write_rows(tmp_path / "rows.csv", 45)
     with open(tmp_path / "rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     texts, labels = [row["body"] for row in rows], [row["label"] for row in rows]
-    given = ["--from", pretrained, "--data", tmp_path / "rows.csv", "--text", "body", "--output", tmp_path / "command"]
-    assert main(["finetune", *map(str, given), *FLAGS, "--mesh.data", "1"]) == 0
+    files = ["--from", pretrained, "--data", tmp_path / "rows.csv", "--output", tmp_path / "command"]
+    arguments = [*files, "--text", "body"]
+    assert main(["finetune", *map(str, arguments), *FLAGS, "--mesh.data", "1"]) == 0
     expected = json.loads((tmp_path / "command" / "result.json").read_text())
 
     called = bert_jax.finetune(
@@ -45,12 +46,17 @@ def test_a_call_is_the_command_on_rows_in_memory(pretrained, tmp_path, capsys):
     again = bert_jax.finetune(config, log_every=10)  # finished before: nothing is trained
     assert again.scores == called.scores and "finished before" in capsys.readouterr().err
 
+    seeds = bert_jax.finetune(
+        from_=pretrained, data=rows, text="body", output=tmp_path / "seeds", seeds=(0, 1), mesh=ONE, **SETTINGS
+    )
+    assert len(seeds) == 2 and "seed-0" not in capsys.readouterr().out  # returned, not printed
+
     scores = bert_jax.evaluate(model=called, data=rows)
     assert scores["rows"] == 45 and set(scores.intervals) <= set(scores.scores)
     assert scores == bert_jax.evaluate(model=str(called.path), texts=texts, labels=labels)
 
-    one, answers = bert_jax.predict(texts[0], model=called), bert_jax.predict(np.array(texts[:5]), model=called)
-    assert answers[0].label == one.label == called.predict(texts[0]).label == called.predict(texts)[0].label
+    answer, answers = bert_jax.predict(texts[0], model=called), bert_jax.predict(np.array(texts[:5]), model=called)
+    assert answers[0].label == answer.label == called.predict(texts[0]).label == called.predict(texts)[0].label
     assert [row["text"] for row in answers.table()] == texts[:5] and len(answers) == 5
     assert [answer.label for answer in bert_jax.predict(input=rows, text="body", model=called)][:5] == [
         answer.label for answer in answers

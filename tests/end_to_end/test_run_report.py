@@ -1,4 +1,4 @@
-"""Every kind of fine-tuning leaves a report, and the same command writes it again."""
+"""Every task writes a report, and the same command repairs it."""
 
 import csv
 import json
@@ -24,11 +24,11 @@ def texts(seed: int, count: int) -> list[str]:
 
 
 def write_classes(folder: Path, labels: dict[str, list[str]]) -> None:
-    for seed, (split, own) in enumerate(labels.items()):
+    for seed, (split, split_labels) in enumerate(labels.items()):
         with (folder / f"{split}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["text", "label"])
-            writer.writerows(zip(texts(seed, len(own)), own, strict=True))
+            writer.writerows(zip(texts(seed, len(split_labels)), split_labels, strict=True))
 
 
 def single(folder: Path) -> list[object]:
@@ -88,14 +88,14 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def reported(once, pretrained):
-    """The run of a kind, and the command that made it."""
+    """Return a function from a task to its run and the command that made it."""
 
     def run(kind: str) -> tuple[Path, list[str]]:
         def make(folder: Path) -> None:
             (folder / "data").mkdir(parents=True)
             more = KINDS[kind][0](folder / "data")
-            given = ["finetune", "--from", pretrained, "--data", folder / "data", "--output", folder / "run"]
-            words = [str(part) for part in (*given, *QUICK, *more, "--mesh.data", 1)]
+            arguments = ["finetune", "--from", pretrained, "--data", folder / "data", "--output", folder / "run"]
+            words = [str(part) for part in (*arguments, *QUICK, *more, "--mesh.data", 1)]
             (folder / "words.json").write_text(json.dumps(words))
             assert main(words) == 0
 
@@ -106,29 +106,29 @@ def reported(once, pretrained):
 
 
 def pages(run: Path) -> dict[str, str]:
-    """The files of a report without the time that training took."""
+    """Return the files of a report without the training time."""
     names = ("report.md", "report.html", "report.json")
     return {name: re.sub(r"[\d.,]+ seconds", "", (run / name).read_text()) for name in names}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_leaves_a_report_and_the_same_command_repairs_it(reported, kind, capsys):
+def test_every_task_writes_a_report_and_the_same_command_repairs_it(reported, kind, capsys):
     run, words = reported(kind)
-    found = pages(run)
-    titles = re.findall(r"^## (.*)$", found["report.md"], re.MULTILINE)
-    assert set(ALWAYS) <= set(titles) == set(re.findall(r"<h2>(.*?)</h2>", found["report.html"]))
-    for text in found.values():
+    report = pages(run)
+    titles = re.findall(r"^## (.*)$", report["report.md"], re.MULTILINE)
+    assert set(ALWAYS) <= set(titles) == set(re.findall(r"<h2>(.*?)</h2>", report["report.html"]))
+    for text in report.values():
         assert not re.search(r"\b(nan|NaN|inf|None|Infinity)\b", text)
-    assert BAD not in found["report.html"] and not re.search(r"(?<!\\)<script", found["report.md"])
-    assert not re.search(r"(src|href)=\"(?!#|data:)", found["report.html"])
+    assert BAD not in report["report.html"] and not re.search(r"(?<!\\)<script", report["report.md"])
+    assert not re.search(r"(src|href)=\"(?!#|data:)", report["report.html"])
 
-    dev, numbers = result(run)["dev"], json.loads(found["report.json"])
+    dev, numbers = result(run)["dev"], json.loads(report["report.json"])
     assert numbers["scores"] == {name: dev[name] for name in dev if name not in ("main", "threshold")}
     assert KINDS[kind][1] in numbers["scores"]
     for name, (low, high) in numbers["intervals"].items():
         assert low <= high, name
     layers = ["embeddings", "block 1"]
-    assert [one["layer"] for one in numbers["drift"]] == layers and numbers["drift"][1]["change"] > 0
+    assert [layer["layer"] for layer in numbers["drift"]] == layers and numbers["drift"][1]["change"] > 0
 
     before = result(run)
     (run / "report.html").unlink()
@@ -137,41 +137,41 @@ def test_every_kind_leaves_a_report_and_the_same_command_repairs_it(reported, ki
     shutil.copytree(best, best.with_name("99999"))  # as of a run that was killed after its result
     assert main(words) == 0
     assert [folder.name for folder in best.parent.iterdir() if folder.name.isdigit()] == [best.name]
-    assert pages(run) == found and result(run) == before
+    assert pages(run) == report and result(run) == before
     assert not list(run.glob("*.tmp")) and not list(run.glob(".*.writing"))
 
 
-def test_a_class_that_dev_lacks_has_no_recall(reported):
+def test_class_missing_in_dev_has_no_recall(reported):
     text = (reported("single")[0] / "report.md").read_text()
     assert re.search(r"alert\(1\)\\</script\\>2 \| [\d.\u2013 %]+ \| \u2013 \|", text)
-    assert "so that its recall is unknown" in text
+    assert "so their recall is unknown" in text
 
 
-def test_evaluate_prints_intervals_and_writes_the_same_findings(reported, tmp_path, capsys):
+def test_evaluate_prints_intervals_and_writes_the_same_report(reported, tmp_path, capsys):
     run, words = reported("single")
     data = words[words.index("--data") + 1]
-    given = ["evaluate", "--model", str(run), "--data", data, "--json", str(tmp_path / "scores.json")]
-    assert main([*given, "--report", str(tmp_path / "pages")]) == 0
+    arguments = ["evaluate", "--model", str(run), "--data", data, "--json", str(tmp_path / "scores.json")]
+    assert main([*arguments, "--report", str(tmp_path / "pages")]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["intervals"] == json.loads((run / "report.json").read_text())["intervals"]
     low, high = scores["intervals"]["accuracy"]
     assert f"accuracy     {scores['accuracy']:.4f}  (95 % {low:.4f} to {high:.4f})" in capsys.readouterr().out
-    found = pages(tmp_path / "pages")
-    assert "## Mistakes" in found["report.md"] and "## Training" not in found["report.md"]
+    report = pages(tmp_path / "pages")
+    assert "## Mistakes" in report["report.md"] and "## Training" not in report["report.md"]
     mistakes = [
-        re.search(r"## Mistakes.*?\n## ", text, re.DOTALL) for text in (found["report.md"], pages(run)["report.md"])
+        re.search(r"## Mistakes.*?\n## ", text, re.DOTALL) for text in (report["report.md"], pages(run)["report.md"])
     ]
     assert mistakes[0] and mistakes[1] and mistakes[0].group() == mistakes[1].group()
     (tmp_path / "file").touch()
-    assert main([*given, "--report", str(tmp_path / "file")]) == 1
+    assert main([*arguments, "--report", str(tmp_path / "file")]) == 1
 
 
-def test_anyones_answers_have_intervals_too(reported, tmp_path):
+def test_scores_of_a_predictions_file_have_intervals(reported, tmp_path):
     _, words = reported("refusals")
     data = Path(words[words.index("--data") + 1]) / "dev.json"
     (tmp_path / "answers.json").write_text(json.dumps({f"2-{i}": "" for i in range(5)}))
-    given = ["evaluate", "--predictions", str(tmp_path / "answers.json"), "--data", str(data)]
-    assert main([*given, "--json", str(tmp_path / "s.json"), "--report", str(tmp_path / "pages")]) == 0
+    arguments = ["evaluate", "--predictions", str(tmp_path / "answers.json"), "--data", str(data)]
+    assert main([*arguments, "--json", str(tmp_path / "s.json"), "--report", str(tmp_path / "pages")]) == 0
     scores = json.loads((tmp_path / "s.json").read_text())
     assert scores["exact_match"] == pytest.approx(40.0)  # two of five have no answer
     low, high = scores["intervals"]["exact_match"]
@@ -179,7 +179,7 @@ def test_anyones_answers_have_intervals_too(reported, tmp_path):
     assert "Nothing to calibrate" in (tmp_path / "pages" / "report.md").read_text()
 
 
-def test_the_best_step_is_what_is_reported(reported):
+def test_report_names_the_best_step(reported):
     run, _ = reported("single")
     best = read_model(run / "checkpoints" / str(result(run)["best_step"])).params
     assert read_model(run).params.keys() == best.keys()

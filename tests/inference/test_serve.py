@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 from foreign import write_tiny_bert
 
 import bert_jax
+from bert_jax.train.program import Program
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
@@ -164,6 +166,30 @@ def test_a_stop_finishes_requests_in_progress(folder):
         assert process.wait(30) == 0
 
 
+@pytest.mark.parametrize("kind", ["sequence", "token"])
+def test_warm_up_computes_the_shapes_of_all_requests(kind, tmp_path, monkeypatch):
+    write_tiny_bert(tmp_path / "hf", kind, LABELS if kind == "sequence" else ("O", "B-PER", "I-PER"))
+    specification = importlib.util.spec_from_file_location("serve", SERVE)
+    serve = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(serve)
+    computed, outputs = [], Program.outputs
+
+    def recorded(program, params, batch):
+        computed.append(batch["tokens"].shape)
+        return outputs(program, params, batch)
+
+    monkeypatch.setattr(Program, "outputs", recorded)
+    service = serve.Service(str(tmp_path / "hf"))
+    service.warm_up()
+    warm = set(computed)
+    for way in ("cut", "mean") if kind == "sequence" else ("windows",):
+        service.model.long_texts = way  # of a model trained with --long-texts
+        for words in (1, 6, 90):
+            for count in (1, 2, 5, 40):
+                service.answers(["word1 word2 " * words] * count)
+    assert set(computed) == warm
+
+
 def test_the_server_describes_its_model(port, folder):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/")
@@ -181,4 +207,5 @@ def test_serving_a_model_of_pairs_ends_in_one_line(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     command = [sys.executable, str(SERVE), str(tmp_path / "hf")]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr and "answers more than a text" in ended.stderr
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "only models that read single texts" in ended.stderr

@@ -1,4 +1,4 @@
-"""bert-jax predict: formats of the answers, columns beside them, input of every format, texts on the command line."""
+"""bert-jax predict: output formats, kept columns, input formats, texts on the command line."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def predict(models, tmp_path, monkeypatch, capsys):
-    """Run predict in a folder of its own and return its exit code, standard output and standard error."""
+    """Return a function that runs predict in a new folder and returns exit code, standard output and standard error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verb, "load", lambda path: models[path.name])
     with open("in.csv", "w", newline="") as file:
@@ -35,8 +35,8 @@ def predict(models, tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         code = main(["predict", "--model", *arguments])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -46,7 +46,7 @@ def table(path):
         return list(csv.DictReader(file, delimiter="\t" if path.endswith(".tsv") else ","))
 
 
-def test_every_format_says_the_same_beside_ids_and_texts(predict):
+def test_every_format_has_the_same_answers(predict):
     pyarrow = pytest.importorskip("pyarrow.parquet")
     for name in ("a.jsonl", "a.json", "a.csv", "a.tsv", "a.parquet"):
         assert predict("sequence", "--input", "in.csv", "--output", name)[0] == 0
@@ -54,8 +54,8 @@ def test_every_format_says_the_same_beside_ids_and_texts(predict):
     listed = json.loads(Path("a.json").read_text())
     assert [row.keys() for row in answers] == [{"label", "probabilities"}] * 3
     for rows in (table("a.csv"), table("a.tsv"), pyarrow.read_table("a.parquet").to_pylist()):
-        for row, (number, text, _), answer, one in zip(rows, ROWS, answers, listed, strict=True):
-            assert one == {"ticket_id": number, "text": text, **answer}
+        for row, (number, text, _), answer, entry in zip(rows, ROWS, answers, listed, strict=True):
+            assert entry == {"ticket_id": number, "text": text, **answer}
             assert list(row)[:4] == ["ticket_id", "text", "label", "probability"] and len(row) == 4 + len(CLASSES)
             assert (row["ticket_id"], row["text"], row["label"]) == (number, text, answer["label"])
             for label in CLASSES:
@@ -63,10 +63,10 @@ def test_every_format_says_the_same_beside_ids_and_texts(predict):
             assert float(row["probability"]) == max(answer["probabilities"].values())
 
 
-def test_columns_are_chosen_and_an_answer_makes_way_for_a_label_that_is_there(predict):
+def test_columns_choose_what_is_kept_and_clashing_names_get_a_prefix(predict):
     Path("labelled.jsonl").write_text('{"label": "calm", "text": "word1", "tags": ["a", "b"]}\n{"text": "word2"}\n')
-    given = ("sequence", "--input", "labelled.jsonl", "--columns", "label", "tags")
-    assert predict(*given, "--output", "a.csv")[0] == predict(*given, "--output", "a.jsonl")[0] == 0
+    arguments = ("sequence", "--input", "labelled.jsonl", "--columns", "label", "tags")
+    assert predict(*arguments, "--output", "a.csv")[0] == predict(*arguments, "--output", "a.jsonl")[0] == 0
     first, second = table("a.csv")
     assert list(first)[:4] == ["label", "tags", "predicted_label", "probability"]
     assert (first["label"], first["tags"], second["label"]) == ("calm", '["a", "b"]', "")
@@ -75,78 +75,79 @@ def test_columns_are_chosen_and_an_answer_makes_way_for_a_label_that_is_there(pr
     assert list(table("all.csv")[0])[:4] == ["ticket_id", "text", "more", "label"]
     assert predict("sequence", "--input", "in.csv", "--output", "none.csv", "--columns", "none")[0] == 0
     assert next(iter(table("none.csv")[0])) == "label"
-    code, _, told = predict("sequence", "--input", "in.csv", "--output", "b.csv", "--columns", "mor")
-    assert code == 1 and "no column 'mor'; did you mean 'more'?" in told
+    code, _, stderr = predict("sequence", "--input", "in.csv", "--output", "b.csv", "--columns", "mor")
+    assert code == 1 and "no column 'mor'; did you mean 'more'?" in stderr
 
 
-def test_cells_that_are_formulas_are_told_or_escaped(predict):
-    told = predict("sequence", "--input", "in.csv", "--output", "a.csv")[2]
-    assert "a.csv: cells that begin as formulas do: 1, the first in row 2: '=word3'" in told
+def test_formulas_in_cells_are_noted_or_escaped(predict):
+    stderr = predict("sequence", "--input", "in.csv", "--output", "a.csv")[2]
+    assert "a.csv: 1 cell starts like a formula, the first in row 2: '=word3'" in stderr
     assert table("a.csv")[1]["text"] == "=word3"
     assert "formulas" not in predict("sequence", "--input", "in.csv", "--output", "b.csv", "--escape-formulas")[2]
     assert [row["text"] for row in table("b.csv")] == ["word1 word2", "'=word3", ROWS[2][1]]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_an_interrupted_table_goes_on(predict, monkeypatch, capsys, suffix):
+def test_interrupted_table_is_resumed(predict, monkeypatch, capsys, suffix):
     pytest.importorskip("pyarrow")
     output = f"a{suffix}"
     monkeypatch.setattr(verb, "CHUNK_ROWS", 2)
     written, calls = verb._write, []
 
-    def killed(*given):
+    def killed(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        written(*given)
+        written(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(verb, "_write", killed)
         assert predict("sequence", "--input", "in.csv", "--output", output)[0] == 130
-    told = predict("sequence", "--input", "in.csv", "--output", output)[2]
-    assert "going on after 2 rows" in told
+    stderr = predict("sequence", "--input", "in.csv", "--output", output)[2]
+    assert "resuming after 2 rows" in stderr
     assert predict("sequence", "--input", "in.csv", "--output", "b.csv")[0] == 0
     if suffix == ".csv":
         assert table(output) == table("b.csv")
     else:
         from pyarrow import parquet
 
-        found = parquet.read_table(output)
-        assert found["ticket_id"].to_pylist() == [row[0] for row in ROWS] and str(found["probability"].type) == "double"
+        columns = parquet.read_table(output)
+        assert columns["ticket_id"].to_pylist() == [row[0] for row in ROWS]
+        assert str(columns["probability"].type) == "double"
 
 
 @pytest.mark.parametrize("name", ["a.conll", "a.txt", "a.tsv"])
-def test_sentences_in_columns_are_texts_of_words(predict, name):
+def test_tagged_words_are_read_as_sentences(predict, name):
     Path(name).write_text("-DOCSTART-\tO\n\nword1\tB-PER\nword2\tO\n\nword3\tO\n")
-    code, _, told = predict("token", "--input", name, "--output", "a.csv")
-    assert code == 0 and ("read as columns" in told) == (name != "a.conll")
+    code, _, stderr = predict("token", "--input", name, "--output", "a.csv")
+    assert code == 0 and ("read as one word and its tag per line" in stderr) == (name != "a.conll")
     rows = table("a.csv")
     assert [row["text"] for row in rows] == ["word1 word2", "word3"]
     Path("b.txt").write_text("word1 word2\nword3\n")
-    assert "read as columns" not in predict("token", "--input", "b.txt", "--output", "b.csv")[2]
+    assert "read as one word" not in predict("token", "--input", "b.txt", "--output", "b.csv")[2]
     assert table("b.csv") == rows
     Path("words.conll").write_text("word1\nword2\n\nword3\n")  # words alone have no tags yet
     assert predict("token", "--input", "words.conll", "--output", "c.csv")[0] == 0 and table("c.csv") == rows
 
 
-def test_questions_are_rows_in_a_list_or_of_squad(predict):
+def test_questions_are_read_from_rows_and_from_squad(predict):
     context = "word2 word3"
     Path("rows.json").write_text(json.dumps([{"id": 7, "question": "word1", "context": context}]))
-    asked = {"context": context, "qas": [{"id": "7", "question": "word1"}]}
-    Path("squad.json").write_text(json.dumps({"data": [{"paragraphs": [asked]}]}))
+    paragraph = {"context": context, "qas": [{"id": "7", "question": "word1"}]}
+    Path("squad.json").write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
     for name in ("rows.json", "squad.json"):
         assert predict("span", "--input", name, "--output", f"{name}.csv")[0] == 0
     (row,) = table("rows.json.csv")
     assert [row] == table("squad.json.csv") and list(row) == [
         "id", "question", "context", "answer", "start", "end", "score"
     ]  # fmt: skip
-    code, _, told = predict("span", "--input", "squad.json", "--output", "official.json", "--n-best", "2")
-    assert code == 1 and "official.json: {id: answer} has one answer each" in told
+    code, _, stderr = predict("span", "--input", "squad.json", "--output", "official.json", "--n-best", "2")
+    assert code == 1 and "official.json: the format {id: answer} has one answer per question" in stderr
     assert predict("span", "--input", "squad.json", "--output", "official.json")[0] == 0
     assert json.loads(Path("official.json").read_text()) == {"7": row["answer"]}
 
 
-def test_a_text_on_the_command_line_is_answered_there(predict):
+def test_texts_on_the_command_line_are_answered(predict):
     code, out, _ = predict("sequence", "word1 word2")
     shares = [line.split() for line in out.splitlines()]
     assert code == 0 and {label for _, label in shares} == set(CLASSES)
@@ -158,25 +159,25 @@ def test_a_text_on_the_command_line_is_answered_there(predict):
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, message",
     [
-        (("sequence",), 'nothing to answer: give a text, "...", or a file of rows, --input FILE'),
-        (("sequence", "--input", "in.csv"), "where to? Name a file, --output answers.csv"),
-        (("sequence", "word1", "--input", "in.csv"), "--input in.csv and a text 'word1': give one of them"),
-        (("sequence", "in.csv"), "in.csv: a file. Answer its rows with --input in.csv"),
-        (("span", "word1"), "reads pairs: give a question and its context, here are 1"),
-        (("choice", "word1", "word2"), "chooses: give a text, and then each of the choices"),
-        (("sequence", "--input", "in.csv", "--output", "a.xlsx"), "a.xlsx: answers are written as .csv, .tsv"),
-        (("sequence", "--input", "in.csv", "--output", "a.csv.gz"), "answers are written unpacked"),
-        (("sequence", "--input", "in.csv", "--output", "a.json", "--escape-formulas"), "a.json is no .csv or .tsv"),
+        (("sequence",), 'no input: give a text, "...", or a file of rows, --input FILE'),
+        (("sequence", "--input", "in.csv"), "no output: name a file, --output answers.csv"),
+        (("sequence", "word1", "--input", "in.csv"), "give either --input in.csv or the text 'word1'"),
+        (("sequence", "in.csv"), "in.csv is a file. To predict its rows, pass --input in.csv"),
+        (("span", "word1"), "reads pairs: give a question and its context, not 1"),
+        (("choice", "word1", "word2"), "is a multiple-choice model: give a text, then at least two choices"),
+        (("sequence", "--input", "in.csv", "--output", "a.xlsx"), "a.xlsx: the suffix must be one of .csv, .tsv"),
+        (("sequence", "--input", "in.csv", "--output", "a.csv.gz"), "the output is not compressed"),
+        (("sequence", "--input", "in.csv", "--output", "a.json", "--escape-formulas"), "a.json is not a .csv or .tsv"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(predict, arguments, says):
-    code, _, told = predict(*arguments)
-    assert code == 1 and says in told and told.count("\n") == 1
+def test_invalid_arguments_end_in_one_line(predict, arguments, message):
+    code, _, stderr = predict(*arguments)
+    assert code == 1 and message in stderr and stderr.count("\n") == 1
 
 
-def test_numbers_have_the_digits_of_a_float32_and_columns_one_type(tmp_path):
+def test_numbers_are_rounded_to_float32_and_columns_have_one_type(tmp_path):
     assert rounded({"score": 0.98345673084, "n": [1234567.89, 1e-12]}) == {"score": 0.983457, "n": [1234568.0, 1e-12]}
     assert kept_value(math.nan) is None and kept_value(2**70) == str(2**70) and kept_value({"a": [1]}) == '{"a": [1]}'
     assert flat({"labels": ["a", "b"], "label": "a", "probabilities": {"a": 0.75, "b": 0.5}}) == {
@@ -195,7 +196,7 @@ def test_numbers_have_the_digits_of_a_float32_and_columns_one_type(tmp_path):
     assert parquet.read_table(tmp_path / "a.parquet").to_pylist() == [{**rows[0], "mixed": "1", "p": 1.0}, rows[1]]
 
 
-def test_ids_are_known_by_the_name_of_their_column(predict):
+def test_id_columns_are_recognised_by_their_name(predict):
     ids = ["ID", "ticket", "row-id", "OrderId", "case_no"]
     Path("ids.jsonl").write_text(json.dumps(dict.fromkeys([*ids, "text", "paid", "valid", "note"], "word1")) + "\n")
     assert predict("sequence", "--input", "ids.jsonl", "--output", "a.csv")[0] == 0

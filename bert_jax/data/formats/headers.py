@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from bert_jax.data.formats.delimiters import delimiter_hint
-from bert_jax.errors import NAME, listed
+from bert_jax.errors import NAME_CHARACTERS, listed
 
 SENTENCE_WORDS = 6  # a cell of this many words is hardly the name of a column
 COMPARED_ROWS = 50  # rows that the first one is compared with
@@ -28,7 +28,7 @@ def missing_column(wanted: str, names: Sequence[str], rows: Iterable[Sequence[st
 def _looks_like_data(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return why the first row looks like data, not names of columns; an empty string if it doesn't."""
     for i, name in enumerate(names):
-        shown = repr(name if len(name) <= NAME // 4 else f"{name[: NAME // 4]}...")
+        shown = repr(name if len(name) <= NAME_CHARACTERS // 4 else f"{name[: NAME_CHARACTERS // 4]}...")
         if _is_number(name):
             return f"{shown} is a number"
         if len(name.split()) >= SENTENCE_WORDS:

@@ -8,7 +8,7 @@ from typing import Any
 from bert_jax.data.labelled.labels import number_of
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
-from bert_jax.wording import agreeing, counted
+from bert_jax.wording import agreeing, all_have, counted, none_has
 
 FEW_ROWS = 100  # in all
 FEW_OF_CLASS = 10
@@ -70,7 +70,7 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
     for name, rows in (("training", train), ("dev", dev)):
         empty = [i for i, text in enumerate(rows.texts) if not text.strip()]
         if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
-            raise UserError(f"{rows.source}: none of the {len(rows)} {name} rows has a text. Is --text another column?")
+            raise UserError(f"{rows.source}: {none_has(len(rows), f'{name} row', 'text')}. Is --text another column?")
         if len(rows) >= MANY_ROWS and all(number_of(text) is not None for text in rows.texts):
             notes.append(f"{rows.source}: all texts of the {name} rows are numbers. Is --text another column?")
         if empty:
@@ -133,7 +133,7 @@ def score_notes(rows: Rows, use: str, names: Sequence[str] | None = None) -> lis
     notes = []
     for name, scores in columns.items():
         if len(distinct := set(scores)) == 1:
-            every = f"{rows.source}: all {len(rows)} {use} rows have the score{name} {distinct.pop():g}"
+            every = f"{rows.source}: {all_have(len(rows), f'{use} row')} the score{name} {distinct.pop():g}"
             if use == "training":
                 notes.append(f"{every}, so this number is all that can be learned")
             else:
@@ -156,7 +156,7 @@ def several_notes(rows: Rows, use: str, names: Sequence[str]) -> list[str]:
     """Say where all rows have the same labels, or none, of rows with a 1 for each label that they have."""
     labels = rows.labels or []
     if not any(map(any, labels)):
-        return [f"{rows.source}: none of the {len(rows)} {use} rows has a label, so F1 can only be 0"]
+        return [f"{rows.source}: {none_has(len(rows), f'{use} row', 'label')}, so F1 can only be 0"]
     if len(labels) < 2 or any(row != labels[0] for row in labels):
         return []
     own = ", ".join(repr(name) for name, there in zip(names, labels[0], strict=True) if there)

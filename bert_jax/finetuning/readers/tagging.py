@@ -21,7 +21,7 @@ from bert_jax.pretrained import SINGLE_LABEL
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.task_record import TaskRecord
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.wording import agreeing, counted
+from bert_jax.wording import agreeing, counted, none_has
 
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
@@ -56,7 +56,7 @@ def _no_entity_notes(sentences: Sentences, use: str) -> list[str]:
     """Return a remark if no sentence has an entity."""
     if any(sentence.entities for sentence in sentences.items):
         return []
-    return [f"{sentences.source}: none of the {len(sentences)} {use} sentences has an entity, so F1 can only be 0"]
+    return [f"{sentences.source}: {none_has(len(sentences), f'{use} sentence', 'entity')}, so F1 can only be 0"]
 
 
 def _examples(

@@ -1,1 +1,1 @@
-"""What a run leaves to read: one document, written as Markdown and as a self-contained HTML page."""
+"""Reports of runs: one document, rendered as Markdown and as a self-contained HTML page."""

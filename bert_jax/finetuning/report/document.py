@@ -1,4 +1,4 @@
-"""A document in parts that say what they are, not how they look: markdown.py and html.py write it down."""
+"""The structure of a report, independent of its format. markdown.py and html.py render it."""
 
 import dataclasses
 import math
@@ -9,10 +9,7 @@ from bert_jax.finetuning.reviews.review import Case
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """An entry of a table. `shade`, 0 to 1, is how strongly it is coloured, where that says something.
-
-    `link` is the path of a page, from where the document lies.
-    """
+    """An entry of a table. `shade`, 0 to 1, is the strength of its background; `link` a path relative to the page."""
 
     text: str
     shade: float = 0.0
@@ -30,16 +27,16 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Notes:
-    """Things to take care of, one a line."""
+    """A list of remarks."""
 
     lines: Sequence[str]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The one number, its interval, and a word on it.
+    """The main score with its interval and a remark.
 
-    `share` is where it stands between 0 and 1, with the interval `low` to `high` and the `bars` that it is to beat.
+    `share` is the score on a scale from 0 to 1, drawn as a bar with the interval `low` to `high` and the `baselines`.
     """
 
     name: str
@@ -49,12 +46,12 @@ class Headline:
     share: float | None = None
     low: float = 0.0
     high: float = 0.0
-    bars: Sequence[float] = ()
+    baselines: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """`numbers`: how many of the last columns are numbers, and stand to the right."""
+    """A table. The last `numbers` columns hold numbers and are aligned to the right."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Entry]]
@@ -64,16 +61,16 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A picture as SVG without anything around it, and what it shows in words; `table` has its numbers."""
+    """An SVG figure with its caption; `table` has its numbers."""
 
     svg: str
-    shows: str
+    caption: str
     table: Table | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Text to copy, or that only a machine made."""
+    """Preformatted text, such as a command or settings."""
 
     text: str
     title: str = ""
@@ -81,18 +78,18 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Cases:
-    """Examples in full."""
+    """Examples with their full texts."""
 
     cases: Sequence[Case]
 
 
-Block = Paragraph | Notes | Headline | Table | Figure | Code | Cases
+ReportBlock = Paragraph | Notes | Headline | Table | Figure | Code | Cases
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence[ReportBlock]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +99,11 @@ class Document:
     sections: Sequence[Section]
 
 
-NOTHING = "\u2013"  # an entry where there is no number
+NOTHING = "\u2013"  # the entry for a missing number
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number as it is printed; a dash where there is none."""
+    """Format a number; a dash if it is missing or not finite."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = f"{value:.{digits}f}"
@@ -114,14 +111,14 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def share(value: float | None, digits: int = 1) -> str:
-    """The same of a share, in per cent."""
+    """Format a fraction in per cent; a dash if it is missing or not finite."""
     return NOTHING if value is None or not math.isfinite(value) else f"{number(100 * value, digits)} %"
 
 
 def printable(text: str) -> str:
-    """Without what no page can hold: control characters and halves of surrogate pairs become a replacement mark."""
-    whole = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    """Return the text with control characters and lone surrogates, which no page can hold, replaced."""
+    unicode = text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     return "".join(
         c if c in "\n\t" or not (ord(c) < 32 or 127 <= ord(c) < 160 or ord(c) in (0xFFFE, 0xFFFF)) else "\ufffd"
-        for c in whole
+        for c in unicode
     )

@@ -1,4 +1,4 @@
-"""The page of several runs: what was tried, how far seeds scatter, which failed, whether more labels would help."""
+"""The report of several runs: settings, spread over seeds, failed runs, and whether more labels would help."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,6 @@ import numpy as np
 from bert_jax.finetuning.plan import SPELLED_NAMES
 from bert_jax.finetuning.report.document import (
     NOTHING,
-    Block,
     Cell,
     Code,
     Document,
@@ -16,12 +15,13 @@ from bert_jax.finetuning.report.document import (
     Figure,
     Notes,
     Paragraph,
+    ReportBlock,
     Section,
     Table,
 )
-from bert_jax.finetuning.report.figures import STYLE, WIDTH, to_svg
+from bert_jax.finetuning.report.figures import FIGURE_STYLE, WIDTH, to_svg
 from bert_jax.finetuning.report.run_report import PAGE, spelled_command
-from bert_jax.finetuning.report.sections import name_of, shown
+from bert_jax.finetuning.report.sections import name_of, spelled_score
 from bert_jax.finetuning.summary import SHARE, Setting, Summary, curve_verdict
 from bert_jax.pictures import BLUE, GREY, ORANGE, picture, rule
 from bert_jax.wording import counted
@@ -30,12 +30,11 @@ from bert_jax.wording import counted
 def describe_runs(
     title: str, summary: Summary, command: str, *, scale: float = 1.0, positive: str | None = None
 ) -> Document:
-    """Return the page of several runs.
+    """Return the report of several runs.
 
-    scale     the score of whoever is always right: 100 where scores are per cent
-    positive  the class that F1 is of, where it is of one
+    scale     the highest score: 100 if scores are per cent
+    positive  the class that F1 refers to, if it refers to a single one
     """
-    how = Section("Command", (Code(spelled_command(command)),))
     seeds = len(summary.settings[0].runs)
     return Document(
         title,
@@ -44,7 +43,7 @@ def describe_runs(
         [
             _settings_section(summary, scale, positive),
             _runs_section(summary, scale, positive),
-            how,
+            Section("Command", (Code(spelled_command(command)),)),
         ],
     )
 
@@ -55,63 +54,64 @@ def _settings_section(summary: Summary, scale: float, positive: str | None) -> S
     for setting in summary.settings:
         strong = setting is summary.chosen and len(summary.settings) > 1
         scores = [
-            Cell(f"{shown(name, setting.mean[name], scale)}{_spread(name, setting, scale)}", strong=strong)
+            Cell(f"{spelled_score(name, setting.mean[name], scale)}{_spread(name, setting, scale)}", strong=strong)
             for name in metrics
         ]
-        tried = (Cell(value, strong=strong) for value in spelled_values(setting.tried, setting.rows))
-        words = [] if setting.words is None else [shown("main", setting.words, scale)]
-        rows.append((*tried, *scores, *words, f"{len(setting.failed) + len(setting.diverged)}"))
+        values = (Cell(value, strong=strong) for value in spelled_values(setting.tried, setting.rows))
+        words = [] if setting.words is None else [spelled_score("main", setting.words, scale)]
+        rows.append((*values, *scores, *words, f"{len(setting.failed) + len(setting.diverged)}"))
     rows += [
-        (*spelled_values(one.tried, None), *(NOTHING for _ in rows[0][len(one.tried) : -1]), f"{len(one.diverged)}")
-        for one in summary.lost
+        (*spelled_values(lost.tried, None), *(NOTHING for _ in rows[0][len(lost.tried) : -1]), f"{len(lost.diverged)}")
+        for lost in summary.lost
     ]
     names = [SPELLED_NAMES[name] for name in summary.settings[0].tried]
-    beside = ["bag of words"] if summary.settings[0].words is not None else []
-    head = (*names, *(name_of(name, positive) for name in metrics), *beside, "failed")
+    baseline = ["bag of words"] if summary.settings[0].words is not None else []
+    head = (*names, *(name_of(name, positive) for name in metrics), *baseline, "failed")
     table = Table(head, rows, len(head))
-    expect = (
-        "Mean over the seeds ± deviation of one seed, each at its best epoch on dev. The model that answers was chosen "
-        "on dev: what to expect of it is the mean of its setting, not its own score."
+    explanation = (
+        "Mean over the seeds ± standard deviation of a seed, each at its best epoch on dev. The best run was chosen on "
+        "dev: expect the mean of its setting from it, not its own score."
     )
-    blocks: list[Block] = [_picture(summary, scale), table, Paragraph(expect)]
-    if told := curve_verdict(summary):
-        blocks.insert(0, Paragraph(f"{told}."))
+    blocks: list[ReportBlock] = [_picture(summary, scale), table, Paragraph(explanation)]
+    if verdict := curve_verdict(summary):
+        blocks.insert(0, Paragraph(f"{verdict}."))
     if summary.failed:
         blocks.insert(
             0,
             Notes(
                 [
-                    f"{counted(len(summary.failed), 'run')} failed, no better than "
-                    f"{shown('main', summary.baseline, scale)}, the "
-                    f"score of whoever reads nothing, or diverged: {', '.join(summary.failed)}"
+                    f"{counted(len(summary.failed), 'run')} diverged, or scored no higher than a constant answer, "
+                    f"{spelled_score('main', summary.baseline, scale)}: {', '.join(summary.failed)}"
                 ]
             ),
         )
-    return Section("What was tried", blocks)
+    return Section("Settings", blocks)
 
 
 def _runs_section(summary: Summary, scale: float, positive: str | None) -> Section:
     metrics = _metrics(summary.settings[0])
     rows: list[Sequence[Entry]] = []
     for name, scores in sorted(summary.scores.items(), key=lambda item: -item[1]["main"]):
-        remark = "answers" if name == summary.best else "failed" if name in summary.failed else ""
-        values = [shown(metric, scores[metric], scale) for metric in metrics]
+        remark = "best" if name == summary.best else "failed" if name in summary.failed else ""
+        values = [spelled_score(metric, scores[metric], scale) for metric in metrics]
         rows.append((Cell(name, link=f"{name}/{PAGE}", strong=name == summary.best), remark, *values))
     return Section(
-        "Every run, best first",
+        "All runs, the best first",
         (Table(("run", "", *(name_of(name, positive) for name in metrics)), rows, len(metrics)),),
     )
 
 
 def _picture(summary: Summary, scale: float) -> Figure:
-    """A point a run, a bar a mean: over the examples for a learning curve, else a line a setting."""
+    """Return the figure of all runs: over the number of examples for a learning curve, else one line per setting."""
     if _is_curve(summary):
-        return Figure(_draw_curve(summary, scale), "dev score over the share of the training examples, a point a run")
-    return Figure(_draw_strips(summary, scale), "dev score of every run, a line a setting; bars are means")
+        return Figure(
+            _draw_curve(summary, scale), "Dev score over the share of the training examples; a point per run."
+        )
+    return Figure(_draw_strips(summary, scale), "Dev score of each run, a line per setting; bars are means.")
 
 
 def _draw_curve(summary: Summary, scale: float) -> str:
-    with picture(WIDTH, 3.2, **STYLE) as figure:
+    with picture(WIDTH, 3.2, **FIGURE_STYLE) as figure:
         axes = figure.subplots()
         shares = [setting.tried[SHARE] for setting in summary.settings]
         for share, setting in zip(shares, summary.settings, strict=True):
@@ -124,7 +124,7 @@ def _draw_curve(summary: Summary, scale: float) -> str:
             end = (shares[-1], words[-1])
             axes.annotate("bag of words", end, (0, -18), textcoords="offset points", color=ORANGE, ha="right")
         axes.annotate(
-            "reading nothing", (shares[0], summary.baseline / scale), (0, 4), textcoords="offset points", color=GREY
+            "constant answer", (shares[0], summary.baseline / scale), (0, 4), textcoords="offset points", color=GREY
         )
         axes.set_xscale("log", base=2)
         ticks = (spelled_values(setting.tried, setting.rows)[0] for setting in summary.settings)
@@ -136,7 +136,7 @@ def _draw_curve(summary: Summary, scale: float) -> str:
 
 
 def _draw_strips(summary: Summary, scale: float) -> str:
-    with picture(WIDTH, 1.0 + 0.3 * len(summary.settings), **STYLE) as figure:
+    with picture(WIDTH, 1.0 + 0.3 * len(summary.settings), **FIGURE_STYLE) as figure:
         axes = figure.subplots()
         for place, setting in enumerate(summary.settings):
             values = np.array([summary.scores[name]["main"] for name in setting.runs]) / scale
@@ -147,13 +147,13 @@ def _draw_strips(summary: Summary, scale: float) -> str:
         tried = [", ".join(f"{value:g}" for value in setting.tried.values()) for setting in summary.settings]
         axes.set_yticks(range(len(tried)), [words or "all seeds" for words in tried])
         axes.invert_yaxis()
-        axes.set_xlabel("dev score (dashed: reading nothing)")
+        axes.set_xlabel("dev score (dashed: constant answer)")
         rule(axes, "x")
         return to_svg(figure, "runs")
 
 
 def spelled_values(tried: Mapping[str, Any], rows: int | None) -> list[str]:
-    """Return the values that a setting tries as a table has them: a share of the examples with the rows that it is."""
+    """Return the values of a setting as a table shows them: a share of the examples with its number of rows."""
     values = {name: f"{value:g}" for name, value in tried.items()}
     if SHARE in tried:
         values[SHARE] = f"{100 * tried[SHARE]:g} %" + ("" if rows is None else f" ({rows:,} rows)")
@@ -161,7 +161,7 @@ def spelled_values(tried: Mapping[str, Any], rows: int | None) -> list[str]:
 
 
 def _is_curve(summary: Summary) -> bool:
-    """Return whether the runs differ in nothing but how much they learned from."""
+    """Return whether the runs are a learning curve: they differ only in the number of training examples."""
     return list(summary.settings[0].tried) == [SHARE] and len(summary.settings) > 1
 
 
@@ -172,4 +172,4 @@ def _metrics(setting: Setting) -> list[str]:
 def _spread(metric: str, setting: Setting, scale: float) -> str:
     if len(setting.runs) < 2:
         return ""
-    return f" ± {shown(metric, setting.deviation[metric], scale).removesuffix(' %')}"
+    return f" ± {spelled_score(metric, setting.deviation[metric], scale).removesuffix(' %')}"

@@ -1,9 +1,9 @@
-"""The style sheet of a report. Blue and orange differ to those who do not see red or green; both fit dark and light.
+"""The style sheet of a report. Blue and orange are distinct for colour-blind readers, on dark and light pages.
 
-A table wider than the screen scrolls within its place, and a shadow at an edge says that it goes on there.
+A table wider than the screen scrolls by itself, and a shadow at an edge shows that it continues there.
 """
 
-STYLE = """\
+STYLE_SHEET = """\
 :root{--paper:#fff;--ink:#1f2328;--soft:#59636e;--line:#d9dee4;--panel:#f5f7f9;--blue:#1f5fa8;--orange:#b9520f;
 --grey:#757d87;--grid:#e6e8eb;--tint:31,95,168;--warm:209,102,28}
 @media(prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e4e7ea;--soft:#a0a8b1;--line:#343b43;--panel:#1d2227;

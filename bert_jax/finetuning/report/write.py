@@ -1,4 +1,4 @@
-"""The report of a run: what its best checkpoint gives for the dev examples, written down."""
+"""Write the report of a run from the outputs of its best checkpoint for the dev examples."""
 
 import json
 from pathlib import Path
@@ -29,10 +29,11 @@ from bert_jax.train.run import RunFolder
 def write_run_report(
     run: RunFolder, data: TaskData, pretrained: Pretrained, outputs: DevOutputs, words: Baseline | None
 ) -> dict[str, Any]:
-    """report.md, report.html and report.json of a run whose result is written; what the last one holds.
+    """Write report.md, report.html and report.json of a run that has a result, and return the content of report.json.
 
-    `outputs` are those of its best checkpoint, `words` what a bag of words scores that learned from the same examples.
-    The same run leaves the same bytes, so that a report which was cut short is written again.
+    outputs  of the best checkpoint
+    words    the scores of a bag of words trained on the same examples
+    The same run writes the same bytes, so that an interrupted report can be repeated.
     """
     dev = findings(data.dev.review(outputs.dev), words)
     also = {name: findings(examples.review(outputs.also[name])) for name, examples in data.also.items()}
@@ -49,12 +50,12 @@ def write_run_report(
 
 
 def read_numbers(run: RunFolder) -> dict[str, Any]:
-    """Return what report.json of a run holds; nothing where there is none."""
+    """Return the content of a run's report.json; empty if there is none."""
     return read_json_if_there(run.path / NUMBERS)
 
 
 def verdict_of(run: RunFolder) -> list[str]:
-    """Return lines on what stands beside the scores of a finished run, and on what to try where that is no lower."""
+    """Return lines that compare a finished run with its baselines, with advice if it is not above them."""
     result = run.result() or {}
     main = run.dev_result()[1]["main"], float(result.get("baseline", 0.0))
     finished = Finished(read_numbers(run), main, run.settings_table(), read_metrics(run.path))
@@ -62,10 +63,10 @@ def verdict_of(run: RunFolder) -> list[str]:
 
 
 def is_reported(run: RunFolder) -> bool:
-    """Whether the report is there, whole."""
+    """Return whether all files of the report exist."""
     return all((run.path / name).is_file() for name in (MARKDOWN, PAGE, NUMBERS))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The file, whole or not at all."""
+    """Write a value as JSON, whole or not at all."""
     write_output(path, json.dumps(value, indent=2) + "\n")

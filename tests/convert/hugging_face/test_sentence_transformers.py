@@ -253,11 +253,11 @@ def test_embed_takes_prompts_and_lengths_and_notes_defaults_and_cuts(tmp_path, f
     np.testing.assert_array_equal(embed("--prompt", ""), embed("--prompt-name", "document"))
     assert not capsys.readouterr().err
     embed("--max-length", "7")
-    assert "1 of 2 texts is longer than 7 tokens and was cut; --max-length goes up to 17" in capsys.readouterr().err
+    assert "1 of 2 texts was cut to 7 tokens; --max-length can be up to 17" in capsys.readouterr().err
     assert embed("--pooling", "mean", "lasttoken", model=tmp_path / "hf").shape == (2, 24)
     assert not capsys.readouterr().err
     embed(model=tmp_path / "hf")
-    assert "does not say how vectors are made: the mean over the tokens" in capsys.readouterr().err
+    assert "does not name a pooling; using the mean over the tokens" in capsys.readouterr().err
     for words, message in (
         (("--prompt-name", "passage"), "no prompt is named 'passage'; there are 'query', 'document'"),
         (("--prompt-name", "query", "--prompt", "a"), "give one of the two"),

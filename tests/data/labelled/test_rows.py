@@ -161,7 +161,7 @@ def test_rows_that_all_have_the_same_answer_are_told(tmp_path):
     write(tmp_path / "dev.jsonl", '{"text": "c", "label": []}\n')
     train, dev = read_labelled(tmp_path, Columns(several=True)).notes
     assert "all 120 training rows have the same labels ('a', 'b'), so this answer is all that can" in train
-    assert "none of the 1 dev rows has a label" in dev
+    assert "the only dev row has no label" in dev
 
 
 def test_labels_that_are_the_same_number_are_told():

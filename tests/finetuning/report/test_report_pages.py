@@ -1,4 +1,4 @@
-"""A document says the same as Markdown and as HTML, and no text of the data can become part of the page."""
+"""Documents render to Markdown and HTML, and texts of the data cannot become markup."""
 
 import html as standard
 import json
@@ -28,8 +28,8 @@ from bert_jax.finetuning.report.document import (
 )
 from bert_jax.finetuning.report.figures import draw_calibration, draw_curves, draw_drift, draw_numbers
 from bert_jax.finetuning.report.html import marked, to_html
-from bert_jax.finetuning.report.markdown import escape, to_markdown
-from bert_jax.finetuning.report.sections import largest_classes, shown, spelled
+from bert_jax.finetuning.report.markdown import escape_markdown, to_markdown
+from bert_jax.finetuning.report.sections import largest_classes, spelled_interval, spelled_score
 from bert_jax.finetuning.reviews.review import Case, Mark, TextPart
 from bert_jax.finetuning.statistics import Bin
 
@@ -40,7 +40,7 @@ HOSTILE = [
     "\u202eright to left\u202c \u0645\u0631\u062d\u0628\u0627",
     "\U0001f600 \U0001f469\u200d\U0001f467",
     "# one\n\n- two\n1. three\n    four\n```\nfive | six",
-    "nul \x00 escape \x1b[31m half \ud800",
+    "nul \x00 escape_markdown \x1b[31m half \ud800",
     "[link](javascript:alert(1)) ![x](y) $x$ *a* _b_ ~~c~~",
     "   ",
 ]
@@ -68,7 +68,9 @@ class Tags(HTMLParser):
 def document_of(text: str) -> Document:
     part = TextPart(text, text, (Mark(0, max(1, len(text) // 2), "given"), Mark(len(text) // 3, len(text), "expected")))
     blocks = [
-        Headline(text, text, text, text, 1.5, -1.0, 2.0, (0.5, 0.25)),
+        Headline(
+            name=text, value=text, interval=text, remark=text, share=1.5, low=-1.0, high=2.0, baselines=(0.5, 0.25)
+        ),
         Paragraph(text),
         Notes([text]),
         Table([text, text], [[text, Cell(text, 0.5, strong=True)]], 1, text),
@@ -93,7 +95,7 @@ def test_hostile_text_stays_text(text):
 
 
 @given(st.text(max_size=60))
-def test_any_text_makes_a_page_that_is_utf_8_and_well_formed(text):
+def test_any_text_makes_a_well_formed_page_in_utf_8(text):
     page = Tags()
     page.feed(to_html(document_of(text)).encode().decode())
     assert page.open == []
@@ -101,30 +103,33 @@ def test_any_text_makes_a_page_that_is_utf_8_and_well_formed(text):
 
 
 @given(st.text(max_size=40), st.lists(st.tuples(st.integers(0, 45), st.integers(0, 45)), max_size=4))
-def test_marks_leave_the_text_as_it_is(text, places):
+def test_marks_do_not_change_the_text(text, places):
     kinds = ("expected", "given")
     part = TextPart("text", text, tuple(Mark(a, b, kinds[i % 2]) for i, (a, b) in enumerate(places)))
-    found = standard.unescape(re.sub(r"</?mark[^>]*>", "", marked(part)))
-    assert found == standard.unescape(marked(TextPart("text", text)))
+    unmarked = standard.unescape(re.sub(r"</?mark[^>]*>", "", marked(part)))
+    assert unmarked == standard.unescape(marked(TextPart("text", text)))
 
 
-def test_marks_that_overlap_are_cut_where_they_meet():
+def test_overlapping_marks_are_cut_where_they_meet():
     part = TextPart("text", "a<bcdef", (Mark(0, 4, "expected"), Mark(2, 6, "given")))
     assert marked(part) == (
         '<mark class="expected">a&lt;</mark><mark class="expected given">bc</mark><mark class="given">de</mark>f'
     )
 
 
-def test_markdown_escapes_what_means_something_and_nothing_else():
-    assert escape("a*b_c|d<e") == r"a\*b\_c\|d\<e"
-    assert escape("1. one\n12) two\n- three\n# four\n81.3 %") == "1\\. one\n12\\) two\n\\- three\n\\# four\n81.3 %"
-    assert escape("    code") == "\u00a0" * 4 + "code"
+def test_markdown_escapes_only_special_characters():
+    assert escape_markdown("a*b_c|d<e") == r"a\*b\_c\|d\<e"
+    assert (
+        escape_markdown("1. one\n12) two\n- three\n# four\n81.3 %")
+        == "1\\. one\n12\\) two\n\\- three\n\\# four\n81.3 %"
+    )
+    assert escape_markdown("    code") == "\u00a0" * 4 + "code"
     assert "````\n```\n````" in to_markdown(Document("t", "", [Section("s", [Code("```")])]))
     table = to_markdown(Document("t", "", [Section("s", [Table(["a", "b"], [["x|y\nz", Cell("1", strong=True)]], 1)])]))
     assert "| a | b |\n| --- | ---: |\n| x\\|y z | **1** |" in table
 
 
-def test_a_link_leads_to_a_page_beside_and_to_nothing_that_runs():
+def test_links_are_quoted_paths():
     def pages_of(link):
         document = Document("t", "", [Section("s", [Table(["run"], [[Cell("seed 1", link=link)]])])])
         return to_html(document), to_markdown(document)
@@ -135,15 +140,19 @@ def test_a_link_leads_to_a_page_beside_and_to_nothing_that_runs():
     assert "javascript%3Aalert" in page and "javascript%3Aalert" in text and 'alert(1)"' not in page
 
 
-def test_a_number_that_is_none_is_a_dash():
+def test_missing_numbers_are_a_dash():
     assert [number(value) for value in (None, float("nan"), float("inf"), -0.0001)] == ["\u2013"] * 3 + ["0.000"]
     assert (share(0.12345), share(None)) == ("12.3 %", "\u2013")
-    assert (shown("accuracy", 0.5), shown("pearson", -0.25), shown("f1", 50.0, 100.0)) == ("50.0 %", "-0.250", "50.0 %")
-    assert spelled("mismatched_accuracy", (0.25, 0.5)) == "25.0 to 50.0 %"
+    assert (spelled_score("accuracy", 0.5), spelled_score("pearson", -0.25), spelled_score("f1", 50.0, 100.0)) == (
+        "50.0 %",
+        "-0.250",
+        "50.0 %",
+    )
+    assert spelled_interval("mismatched_accuracy", (0.25, 0.5)) == "25.0 to 50.0 %"
 
 
 @given(st.integers(1, 40), st.integers(0, 99))
-def test_the_largest_classes_keep_every_row(classes, seed):
+def test_largest_classes_keep_every_row(classes, seed):
     counts = np.random.default_rng(seed).integers(0, 9, (classes, classes))
     names, table = largest_classes([str(i) for i in range(classes)], counts)
     assert table.sum() == counts.sum() and table.shape == (len(names), len(names)) and len(names) <= 21
@@ -166,7 +175,7 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_the_same_bytes_each_time_and_stand_alone(name, recwarn):
+def test_figures_are_reproducible_and_self_contained(name, recwarn):
     svg = PICTURES[name]()
     assert svg == PICTURES[name]()
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
@@ -179,20 +188,20 @@ def test_pictures_are_the_same_bytes_each_time_and_stand_alone(name, recwarn):
     )
 
 
-def test_a_metric_has_the_most_exact_name_there_is():
+def test_metrics_have_their_most_specific_name():
     from bert_jax.finetuning.report.sections import name_of
 
     assert name_of("micro_f1") == "F1 over all labels" and name_of("mismatched_f1") == "mismatched F1"
 
 
-def test_the_average_of_a_sweep_counts_the_chosen_setting_alone(tmp_path):
+def test_the_average_of_a_sweep_uses_only_the_chosen_setting(tmp_path):
     from bert_jax.finetuning.glue_suite import _runs_of_chosen_setting
     from bert_jax.train.run import RUNS, RunFolder
 
     settings = [{"tried": {"epochs": i}, "runs": [f"epochs-{i}-seed-{j}" for j in range(2)]} for i in range(3)]
     (tmp_path / RUNS).write_text(json.dumps({"settings": settings, "chosen": {"epochs": 1}}))
-    made = [RunFolder(tmp_path / name) for setting in settings for name in setting["runs"]]
-    assert [run.path.name for run in _runs_of_chosen_setting(tmp_path, made)] == settings[1]["runs"]
+    runs = [RunFolder(tmp_path / name) for setting in settings for name in setting["runs"]]
+    assert [run.path.name for run in _runs_of_chosen_setting(tmp_path, runs)] == settings[1]["runs"]
 
 
 def test_training_examples_are_counted_by_text_not_by_window():

@@ -43,7 +43,7 @@ def test_the_most_confident_mistake_comes_first():
     assert review.baseline.answer.startswith("always a") and review.baseline.scores["accuracy"] == 0.4
     assert [(one.right, one.given, one.expected) for one in review.classes] == [(2, 3, 2), (1, 2, 2), (0, 0, 1)]
     assert review.classes[2].precision is None and review.classes[2].recall == 0.0
-    assert review.positive is None and name_in(review, "f1") == "F1, mean of the classes"
+    assert review.positive is None and name_in(review, "f1") == "F1, mean over the classes"
 
 
 def test_f1_of_two_classes_names_the_positive_class():
@@ -54,7 +54,7 @@ def test_f1_of_two_classes_names_the_positive_class():
     assert name_in(review, "f1") == "F1 of spam" and heading_of("f1", review.positive) == "f1 of spam"
     assert name_in(review, "accuracy") == "accuracy" == heading_of("accuracy", review.positive)
     (headline, *_) = scores_section(review, {"f1": (0.4, 0.6)}, "dev", [], Baseline("words", {"f1": 0.7})).blocks
-    assert headline.name == "F1 of spam on dev, 2 rows" and headline.bars == (0.5, 0.7)
+    assert headline.name == "F1 of spam on dev, 2 rows" and headline.baselines == (0.5, 0.7)
     assert "No better than the 70.0 % of a bag of words: the encoder adds nothing" in headline.remark
 
 
