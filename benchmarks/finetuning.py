@@ -90,9 +90,9 @@ def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, f
     """Seconds of a plain loop, with the dev rows scored after each epoch; the second without encoding."""
     from pytorch_loop import Recipe, encode, in_any_order, load, predict, train
 
-    from bert_jax.data.labelled.glue import read_task
+    from bert_jax.data.labelled.glue import read_labelled_task
 
-    data, recipe = read_task("mrpc", options.glue), Recipe(options.epochs)
+    data, recipe = read_labelled_task("mrpc", options.glue), Recipe(options.epochs)
     tokenizer, model = load("SequenceClassification", folder, recipe, seed=0, num_labels=2)
     start = time.perf_counter()
     rows = encode(tokenizer, data.train, 128, labelled=True)
@@ -105,9 +105,9 @@ def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, f
 
 def sentences(glue: Path, count: int) -> list[str]:
     """Short texts: those of SST-2."""
-    from bert_jax.data.labelled.glue import read_task
+    from bert_jax.data.labelled.glue import read_labelled_task
 
-    return read_task("sst2", glue).train.texts[:count]
+    return read_labelled_task("sst2", glue).train.texts[:count]
 
 
 def predict_ours(run: Path, texts: list[str]) -> float:

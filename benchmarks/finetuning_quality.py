@@ -216,10 +216,10 @@ def read_rows(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -
     """Model, tokenizer, training and dev rows of a GLUE task, and how logits of the dev rows are scored."""
     from pytorch_loop import encode, load
 
-    from bert_jax.data.labelled.glue import read_task
+    from bert_jax.data.labelled.glue import read_labelled_task
     from bert_jax.tasks.scores import main_score, score
 
-    labelled = read_task(task, data)
+    labelled = read_labelled_task(task, data)
     tokenizer, model = load(
         "SequenceClassification", checkpoint, recipe, seed, num_labels=len(labelled.labels or ("score",))
     )

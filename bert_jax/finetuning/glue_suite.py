@@ -15,7 +15,7 @@ from bert_jax.config import check_types
 from bert_jax.data.formats.tfds import as_tfds_address
 from bert_jax.data.labelled.glue import glue_file, has_file, set_name
 from bert_jax.data.labelled.glue_tasks import GLUE
-from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.row_files import file_options
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
 from bert_jax.finetuning.reviews.review import heading_of
@@ -45,7 +45,7 @@ def finetune_glue(
                 raise UserError(
                     f"{glue_file(name, config.data, file)}: missing, although the training file is there. Add it"
                 )
-    check_test_files(config.data, names, reading_of(config))
+    check_test_files(config.data, names, file_options(config))
     runs: list[RunFolder] = []
     scores: dict[str, dict[str, Any]] = {}
     for name in names:
@@ -60,7 +60,7 @@ def finetune_glue(
     if show:
         _show(config, scores, averages)
     best = {name: config.output / name for name in names}
-    write_submission(config.data, best, config.output / SUBMISSION, reading_of(config))
+    write_submission(config.data, best, config.output / SUBMISSION, file_options(config))
     return runs
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.labelled.row_files import AS_USUAL, Reading
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions
 from bert_jax.finetuning.reviews.review import Review
 from bert_jax.finetuning.word_baseline import WordTask
 from bert_jax.task_record import TaskRecord
@@ -53,7 +53,7 @@ class ScoringRequest:
     problem: str
     tokenizer: Tokenizer
     length: int
-    reading: Reading = AS_USUAL
+    reading: FileOptions = DEFAULT_OPTIONS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from bert_jax.data.labelled.entities import WORDS, WRITTEN, first_pieces
+from bert_jax.data.labelled.entities import AS_WRITTEN, WORD_RULES, first_pieces
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of
 from bert_jax.data.labelled.tagset import Tagset, mean_over
 from bert_jax.data.windows import windows_of_texts
@@ -46,7 +46,7 @@ class Tagger:
         self.tagset = Tagset(about.labels or ())
         self.task = about.task
         self.overlap = about.task.overlap
-        self.words = WORDS[about.task.words or WRITTEN]  # most foreign models were trained on columns of words
+        self.words = WORD_RULES[about.task.words or AS_WRITTEN]  # most foreign models were trained on columns of words
 
     def columns(self, text: str | None, pair: str | None, choices: tuple[str, ...]) -> Columns:
         """Return the columns to read."""

@@ -9,10 +9,10 @@ from typing import Any
 from bert_jax.data.formats.decoding import text_lines
 from bert_jax.data.formats.suffixes import suffix_of
 from bert_jax.data.formats.tfds import as_tfds_address
-from bert_jax.data.labelled.conll import COLUMNS_SUFFIXES, has_columns, read_words
+from bert_jax.data.labelled.conll import COLUMNS_SUFFIXES, has_columns, stream_sentence_rows
 from bert_jax.data.labelled.glue import read_glue
 from bert_jax.data.labelled.glue_tasks import GLUE
-from bert_jax.data.labelled.row_files import STDIN, More, check_columns, read_head, reading_of
+from bert_jax.data.labelled.row_files import STDIN, ChooseColumns, check_columns, file_options, read_head
 from bert_jax.data.labelled.rows import Columns, Rows, rows_of, stream_rows
 from bert_jax.data.labelled.squad import read_squad
 from bert_jax.errors import UserError
@@ -41,11 +41,11 @@ def input_rows(config: PredictConfig, model: Any, size: int, *, keep_texts: bool
     """
     if config.texts:
         return _kept_of([_rows_of_texts(config.texts, model)], _keep(config, ("text", "pair"), keep_texts))
-    path, reading = _input(config), reading_of(config)
+    path, reading = _input(config), file_options(config)
     suffix = suffix_of(path)[0]
     stream_suffix = f".{config.format}" if str(path) == STDIN else suffix
     if isinstance(model, Tagger) and _has_word_lines(path, stream_suffix, model, config):
-        return _kept_of(_named(read_words(path, size, reading), "text"), _keep(config, ("text",), keep_texts))
+        return _kept_of(_named(stream_sentence_rows(path, size, reading), "text"), _keep(config, ("text",), keep_texts))
     if is_squad(config):
         if not isinstance(model, Reader):
             raise UserError(f"{path}: a file of questions, but {config.model} does not answer questions. Give it rows")
@@ -75,7 +75,7 @@ def is_squad(config: PredictConfig) -> bool:
     path = config.input
     if path is None or suffix_of(path)[0] != SQUAD_SUFFIX or str(path) == STDIN:
         return False
-    return _OF_SQUAD.match(read_head(path, reading_of(config))) is not None
+    return _OF_SQUAD.match(read_head(path, file_options(config))) is not None
 
 
 def is_official(config: PredictConfig, model: Any) -> bool:
@@ -89,7 +89,7 @@ def is_official(config: PredictConfig, model: Any) -> bool:
     if suffix_of(path)[0] != OFFICIAL_SUFFIX or str(path) == STDIN:
         return False
     task = GLUE[name]
-    header = _header(read_head(path, reading_of(config)))
+    header = _header(read_head(path, file_options(config)))
     return {task.text, task.pair or task.text} <= set(header) or len(header) == len(task.header or ())
 
 
@@ -136,7 +136,7 @@ def _has_word_lines(path: Path, suffix: str, model: Tagger, config: PredictConfi
         return True
     if suffix not in (".txt", ".tsv") or str(path) == STDIN or as_tfds_address(path) or config.text:
         return False
-    head = read_head(path, reading_of(config))
+    head = read_head(path, file_options(config))
     if not has_columns(head) or (suffix == ".tsv" and model.columns(None, None, ()).text in _header(head)):
         return False
     note(f"{path}: read as one word and its tag per line, because it looks like that. For rows of texts, use a .csv")
@@ -145,7 +145,7 @@ def _has_word_lines(path: Path, suffix: str, model: Tagger, config: PredictConfi
 
 def _squad_rows(config: PredictConfig) -> Rows:
     path = _input(config)
-    items = read_squad(path, answers=False, reading=reading_of(config)).items
+    items = read_squad(path, answers=False, options=file_options(config)).items
     texts, contexts = [item.question for item in items], [item.context for item in items]
     kept = dict(zip(SQUAD_COLUMNS, ([item.id for item in items], texts, contexts), strict=True))
     return Rows(texts, contexts, None, str(path), list(range(1, len(items) + 1)), kept=kept)
@@ -156,13 +156,13 @@ def _named(chunks: Iterator[Rows], name: str) -> Iterator[Rows]:
         yield dataclasses.replace(rows, kept={name: rows.texts})
 
 
-def _kept_of(chunks: Iterable[Rows], keep: More) -> Iterator[Rows]:
+def _kept_of(chunks: Iterable[Rows], keep: ChooseColumns) -> Iterator[Rows]:
     """Yield the rows, each with only the columns that `keep` chooses from those it has."""
     for rows in chunks:
         yield dataclasses.replace(rows, kept={name: rows.kept[name] for name in keep(list(rows.kept))})
 
 
-def _keep(config: PredictConfig, texts: Sequence[str], keep_texts: bool, least: Sequence[str] = ()) -> More:
+def _keep(config: PredictConfig, texts: Sequence[str], keep_texts: bool, least: Sequence[str] = ()) -> ChooseColumns:
     """Return a function that chooses, from the names of all columns, those to write beside the predictions."""
 
     def keep(names: Sequence[str]) -> Sequence[str]:

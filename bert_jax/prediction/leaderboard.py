@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from bert_jax.data.labelled.glue import read_glue, rows_to_answer, spell
+from bert_jax.data.labelled.glue import label_in_files, leaderboard_file, read_glue
 from bert_jax.data.labelled.glue_tasks import GLUE, LEADERBOARD
-from bert_jax.data.labelled.row_files import AS_USUAL, Reading
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions
 from bert_jax.data.text_output import write_output
 from bert_jax.inference.loading import load
 from bert_jax.terminal import note
@@ -14,7 +14,7 @@ SUBMISSION = "submission"
 LOWEST, HIGHEST = 0.0, 5.0  # range of STS-B's scores
 
 
-def predict_test_file(model: Any, path: Path, *, batch_size: int = 64, reading: Reading = AS_USUAL) -> str:
+def predict_test_file(model: Any, path: Path, *, batch_size: int = 64, reading: FileOptions = DEFAULT_OPTIONS) -> str:
     """Return the content of a submission file: a header, then the index and prediction of each row.
 
     Classes are spelled as in the task's files; scores are clipped to 0 to 5.
@@ -25,26 +25,26 @@ def predict_test_file(model: Any, path: Path, *, batch_size: int = 64, reading: 
     if model.labels is None:
         predictions = [f"{min(max(answer.score, LOWEST), HIGHEST):.3f}" for answer in answers]
     else:
-        predictions = [spell(GLUE[name], answer.label, model.labels) for answer in answers]
+        predictions = [label_in_files(GLUE[name], answer.label, model.labels) for answer in answers]
     return "\n".join(["index\tprediction", *(f"{i}\t{text}" for i, text in enumerate(predictions))]) + "\n"
 
 
-def check_test_files(data: Path, names: list[str], reading: Reading) -> None:
+def check_test_files(data: Path, names: list[str], reading: FileOptions) -> None:
     """Raise UserError if a test file of these tasks cannot be read. Call this before the training, not after it."""
     for entry, (name, _) in LEADERBOARD.items():
-        path = rows_to_answer(entry, data) if name in names else None
+        path = leaderboard_file(entry, data) if name in names else None
         if path is not None:
             read_glue(name, path, reading)
 
 
-def write_submission(data: Path, runs: dict[str, Path], output: Path, reading: Reading) -> None:
+def write_submission(data: Path, runs: dict[str, Path], output: Path, reading: FileOptions) -> None:
     """Write the predictions for each test file whose task has a run to `output`, ready to be zipped and submitted.
 
     A note names the files that the leaderboard requires and that are missing.
     """
     missing = []
     for entry, (name, _) in LEADERBOARD.items():
-        path = rows_to_answer(entry, data) if name in runs else None
+        path = leaderboard_file(entry, data) if name in runs else None
         if path is None:
             missing.append(entry)
             continue

@@ -8,7 +8,7 @@ import tyro
 
 from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, check_ranges
 from bert_jax.cpu import MOST_THREADS
-from bert_jax.data.labelled.glue_tasks import TASKS
+from bert_jax.data.labelled.glue_tasks import TASK_NAMES
 from bert_jax.errors import UserError
 from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
@@ -197,7 +197,7 @@ class FinetuneConfig:
                 raise UserError(f"--{name} {' '.join(columns)}: give each column once")
         for name, tasks in OF_TASKS.items():
             value = getattr(self, name)
-            if value != getattr(type(self), name) and self.task in set(TASKS) - set(tasks):
+            if value != getattr(type(self), name) and self.task in set(TASK_NAMES) - set(tasks):
                 shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value
                 flag = f"--{name.replace('_', '-')} {shown}".strip()
                 raise UserError(f"{flag}: for task {' and '.join(tasks)}, not {self.task}. Leave it out")

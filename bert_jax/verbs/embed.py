@@ -4,8 +4,8 @@ import numpy as np
 
 from bert_jax import wording
 from bert_jax.config import check_ranges
-from bert_jax.data.labelled.line_counts import counted, parts_of
-from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.line_counts import count_rows, with_progress_counts
+from bert_jax.data.labelled.row_files import file_options
 from bert_jax.data.labelled.rows import Columns, stream_rows
 from bert_jax.errors import UserError
 from bert_jax.inference.embedder import load_embedder
@@ -33,7 +33,7 @@ def embed(config: EmbedConfig) -> tuple[int, int]:
 def vectors_of(config: EmbedConfig) -> np.ndarray:
     """Return one vector per text of the input: (texts, width), float32."""
     check_ranges(config, batch_size=(1, None))
-    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, reading_of(config))
+    chunks = stream_rows(config.input, Columns(config.text, None, None), CHUNK_ROWS, file_options(config))
     with Progress("reading the model"):
         embedder = load_embedder(
             config.model, pooling=config.pooling, normalize=config.normalize, max_length=config.max_length
@@ -42,9 +42,9 @@ def vectors_of(config: EmbedConfig) -> np.ndarray:
     if embedder.guessed:
         note(f"{config.model} does not name a pooling; using the mean over the tokens. --pooling chooses another")
     vectors, cut = [], 0
-    total, unit = counted(config.input)
+    total, unit = count_rows(config.input)
     with Progress("embedding", total, unit) as progress:
-        for rows, size in parts_of(chunks, total):
+        for rows, size in with_progress_counts(chunks, total):
             with progress.part(size):
                 encoded = embedder.encode(rows.texts, prompt)
                 cut += encoded.truncated

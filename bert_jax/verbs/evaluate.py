@@ -10,7 +10,7 @@ from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.formats.addresses import address_of, protocol_of
 from bert_jax.data.labelled.glue_tasks import GLUE
-from bert_jax.data.labelled.row_files import STDIN, reading_of
+from bert_jax.data.labelled.row_files import STDIN, file_options
 from bert_jax.data.labelled.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
 from bert_jax.finetuning.long_text_scores import show_ways
@@ -113,7 +113,7 @@ def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dic
         problem=about.problem,
         tokenizer=about.require_tokenizer(),
         length=about.task.max_length or min(longest, about.max_length),
-        reading=reading_of(config),
+        reading=file_options(config),
     )
     with progress.doing_now("reading the rows"):
         examples = read_dev(about.kind, request)
@@ -196,7 +196,7 @@ def _without_main(scores: dict[str, float]) -> dict[str, float]:
 
 def _score_predictions(config: EvaluateConfig, predictions: Path) -> dict[str, Any]:
     """Return the official SQuAD scores, and the number of questions without an answer in the predictions."""
-    questions = read_squad(config.data, reading=reading_of(config))
+    questions = read_squad(config.data, options=file_options(config))
     for remark in questions.notes:
         note(remark)
     answers = read_predictions(predictions)

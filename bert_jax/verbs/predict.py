@@ -14,8 +14,8 @@ from bert_jax.config import MOST_ANSWER_TOKENS, check_ranges
 from bert_jax.data.formats.addresses import address_of, protocol_of, size_and_stamp
 from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.labelled.line_counts import LINES, counted, parts_of
-from bert_jax.data.labelled.row_files import STDIN, reading_of
+from bert_jax.data.labelled.line_counts import LINE_UNIT, count_rows, with_progress_counts
+from bert_jax.data.labelled.row_files import STDIN, file_options
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.text_output import write_output
 from bert_jax.errors import UserError
@@ -63,7 +63,7 @@ def predict(config: PredictConfig) -> int:
     lines_of_rows = functools.partial(_output_rows, model, config, in_cells=suffix not in (JSON_LINES, ".json"))
     with _open_output(config, output, suffix, official) as (file, finished), _progress(config) as progress:
         count = 0
-        for chunk, size in parts_of(chunks, progress.total):
+        for chunk, size in with_progress_counts(chunks, progress.total):
             skipped = min(max(finished - count, 0), len(chunk))
             rows = chunk.pick(range(skipped, len(chunk))) if skipped else chunk
             count += len(chunk)
@@ -194,7 +194,7 @@ def _job(config: PredictConfig, suffix: str) -> str:
 def _progress(config: PredictConfig) -> Progress:
     """Return the progress over the input. It has no line if the predictions are printed on a terminal."""
     has_line = str(config.output) != STDIN or not standard_output().isatty()
-    total, unit = (len(config.texts), LINES) if config.input is None else counted(config.input)
+    total, unit = (len(config.texts), LINE_UNIT) if config.input is None else count_rows(config.input)
     return Progress("predicting", total, unit, has_line=has_line)
 
 
@@ -202,7 +202,7 @@ def _write_leaderboard(config: PredictConfig, model: Any, output: Path) -> int:
     """Write the predictions for a GLUE task's test file in the leaderboard's format, and return their number."""
     assert config.input is not None
     with Progress("predicting"):
-        text = predict_test_file(model, config.input, batch_size=config.batch_size, reading=reading_of(config))
+        text = predict_test_file(model, config.input, batch_size=config.batch_size, reading=file_options(config))
     write_output(output, text)
     return text.count("\n") - 1
 

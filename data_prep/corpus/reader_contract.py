@@ -89,7 +89,7 @@ def decode_text(data: bytes, offset: int, place: PlaceName, options: CorpusOptio
     says.
     """
     encoding = options.encoding or UTF8
-    return unix_line_ends(decoding.decode_text(data, offset, place, options.encoding_errors, counts, encoding))
+    return unix_line_ends(decoding.decode_utf8(data, offset, place, options.encoding_errors, counts, encoding))
 
 
 def row_text(value: object, field: str, where: Callable[[], str], options: CorpusOptions, counts: NotedCounter) -> str:

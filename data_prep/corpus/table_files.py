@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from bert_jax.data.formats.decoding import decode_text, unix_line_ends
+from bert_jax.data.formats.decoding import decode_utf8, unix_line_ends
 from bert_jax.data.formats.delimited import TableRow, TableSource, parse_table
 from bert_jax.data.formats.encodings import UTF8
 from bert_jax.data.formats.excel import sheet_rows
@@ -83,7 +83,7 @@ def _blocks(stream: BinaryIO, source: Source, options: CorpusOptions, counts: No
     encoding = options.encoding or UTF8
     try:
         for offset, block in text_blocks(stream, SOURCE_BLOCK):
-            yield decode_text(block, offset, where, options.encoding_errors, counts, encoding)
+            yield decode_utf8(block, offset, where, options.encoding_errors, counts, encoding)
     except ValueError as error:
         raise UserError(f"{source.path}: {error}, too long for a row") from None
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from bert_jax.data.formats.tfds import TRAIN, TfdsAddress
+from bert_jax.data.formats.tfds import TRAIN_SPLIT, TfdsAddress
 from bert_jax.errors import UserError
 from data_prep.corpus.parts import Piece, Source
 from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, row_text
@@ -48,4 +48,4 @@ def prepared_documents(piece: Piece, options: CorpusOptions, counts: NotedCounte
 def _read_name(name: str) -> TfdsAddress:
     """Parse tfds:NAME[@FOLDER][?split=SPLIT]. The default split is train."""
     prepared = TfdsAddress.read(name)
-    return dataclasses.replace(prepared, split=prepared.split or TRAIN)
+    return dataclasses.replace(prepared, split=prepared.split or TRAIN_SPLIT)

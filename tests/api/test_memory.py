@@ -9,7 +9,7 @@ from foreign import write_tiny_bert
 
 import bert_jax
 from bert_jax.api.in_memory_rows import at_address, in_folder, rows_of_lists
-from bert_jax.data.labelled.row_files import SUFFIXES
+from bert_jax.data.labelled.row_files import ROW_SUFFIXES
 from bert_jax.data.labelled.rows import Columns, read_rows
 from bert_jax.data.labelled.split_files import find_split_files
 from bert_jax.errors import UserError
@@ -61,7 +61,7 @@ def test_data_frames_keep_their_types_but_not_their_index():
 def test_splits_are_read_like_a_folder_of_files():
     part = {"text": ["a"], "label": ["x"]}
     with at_address({"train": part, "dev": part, "test": part}, "data") as address:
-        train, dev = find_split_files(Path(address), SUFFIXES)
+        train, dev = find_split_files(Path(address), ROW_SUFFIXES)
         assert (train.name, dev.name) == ("train.parquet", "dev.parquet")
         assert read_rows(dev, Columns()).texts == ["a"]
 

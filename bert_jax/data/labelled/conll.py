@@ -1,4 +1,4 @@
-"""Sentences with entities: CoNLL columns with tags of any scheme, and JSONL with spans."""
+"""Reading of sentences with entities: CoNLL columns with tags of any scheme, and JSONL with spans."""
 
 import dataclasses
 import itertools
@@ -10,37 +10,42 @@ from typing import Any
 from bert_jax.data.formats.decoding import text_lines
 from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.labelled.entities import PARTS, WORDS, WRITTEN, Span
-from bert_jax.data.labelled.row_files import AS_USUAL, Reading, read_lines
+from bert_jax.data.labelled.entities import PARTS, WORD_RULES, WRITTEN, Span
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, read_lines
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.labelled.tag_schemes import (
     BARE,
     LOWER_UNTYPED,
     NAMELESS,
-    PREFIX,
+    PREFIXED,
     UNTYPED,
     Scheme,
     Tag,
-    listed,
     scheme_of_file,
+    some_tags,
     spans_of_tags,
 )
 from bert_jax.errors import UserError
 from bert_jax.wording import agreeing, counted
 
-DOCUMENT = "-DOCSTART-"
+DOCUMENT_START = "-DOCSTART-"
 SPANS_SUFFIX = ".jsonl"
-COLUMNS_SUFFIXES = (".conll", ".iob", ".bio")  # of columns alone
-SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
-LOOKED_AT = 200  # lines of a file that may be of columns
+COLUMNS_SUFFIXES = (".conll", ".iob", ".bio")  # suffixes of columns only
+TAGGED_SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".bio", SPANS_SUFFIX)
+SAMPLE_LINES = 200  # lines by which `has_columns` decides
 _TAG = re.compile(r"[Oo]|[BIESLUMWbieslumw](?:-\S+)?|\S+-[BIESLUMW]")
-SPAN_KEYS = ("entities", "spans", "labels", "label")  # what tools of annotation call the list
-SPAN_FIELDS = ("start", "end", "label")  # of an entity
+SPAN_KEYS = ("entities", "spans", "labels", "label")  # names of the list of entities in annotation tools
+SPAN_FIELDS = ("start", "end", "label")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sentence:
-    """`text`, where each of its words stands, and the entities in words. `line` is that of its first word."""
+    """A sentence with entities.
+
+    words     start and end of each word in `text`
+    entities  spans of words
+    line      line of its first word
+    """
 
     text: str
     words: list[tuple[int, int]]
@@ -50,6 +55,8 @@ class Sentence:
 
 @dataclasses.dataclass(frozen=True)
 class Sentences:
+    """The sentences of a file, with notes on how it was read."""
+
     source: str
     items: list[Sentence]
     notes: list[str]
@@ -58,42 +65,42 @@ class Sentences:
         return len(self.items)
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The types of entity, sorted."""
+    def entity_types(self) -> tuple[str, ...]:
+        """The types of the entities, sorted."""
         return tuple(sorted({span.label for sentence in self.items for span in sentence.entities}))
 
 
-def words_like(train: Path) -> str:
-    """How plain text is cut (see entities.WORDS) for a model that learns from this file: as the file has words."""
+def word_rule_like(train: Path) -> str:
+    """Return the rule (see entities.WORD_RULES) that splits plain text into words like those of a training file."""
     return PARTS if suffix_of(train)[0] == SPANS_SUFFIX else WRITTEN
 
 
-def read_sentences(path: Path, *, words: str = PARTS, reading: Reading = AS_USUAL) -> Sentences:
-    """The sentences of a file, by its suffix: .jsonl has spans in characters of a text, all others columns.
-
-    `words` says how a text is cut (see entities.WORDS); columns are cut already.
+def read_sentences(path: Path, *, words: str = PARTS, options: FileOptions = DEFAULT_OPTIONS) -> Sentences:
+    """Read the sentences of a file: a .jsonl has spans of characters in a text, all others have columns.
 
     Raises UserError with the line for what is neither.
+
+    words  rule that splits a text of .jsonl into words (see entities.WORD_RULES)
     """
-    lines = read_lines(path, reading)
+    lines = read_lines(path, options)
     sentences = _read_spans(path, lines, words) if suffix_of(path)[0] == SPANS_SUFFIX else _read_columns(path, lines)
     if not len(sentences):
         raise UserError(f"{path}: no sentences")
     return sentences
 
 
-def read_words(path: Path, size: int, reading: Reading = AS_USUAL) -> Iterator[Rows]:
-    """Yield the sentences of columns as texts, at most `size` at a time: words in the first, whatever is in others."""
-    blocks = (block for block in _blocks(read_lines(path, reading)) if block)
+def stream_sentence_rows(path: Path, size: int, options: FileOptions = DEFAULT_OPTIONS) -> Iterator[Rows]:
+    """Yield the sentences of a file of columns as texts, at most `size` at a time. Reads the first column only."""
+    blocks = (block for block in _blocks(read_lines(path, options)) if block)
     while batch := list(itertools.islice(blocks, size)):
         texts = [" ".join(fields[0] for _, fields in block) for block in batch]
         yield Rows(texts, None, None, str(path), [block[0][0] for block in batch])
 
 
 def has_columns(head: str) -> bool:
-    """Return whether a file that begins so looks like words with tags: its first lines have a tag for a last field."""
-    fields = [_fields(line) for line in text_lines(head)[:LOOKED_AT]]
-    rows = [row for row in fields if row and row[0] != DOCUMENT]
+    """Return whether the beginning of a file looks like columns: all lines have as many fields, and end with a tag."""
+    fields = [_fields(line) for line in text_lines(head)[:SAMPLE_LINES]]
+    rows = [row for row in fields if row and row[0] != DOCUMENT_START]
     return (
         len(rows) > 1
         and len({len(row) for row in rows}) == 1
@@ -103,11 +110,11 @@ def has_columns(head: str) -> bool:
 
 
 def _blocks(lines: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, list[str]]]]:
-    """Yield the lines of each sentence, each with its number and its fields; an empty list where there are none."""
+    """Yield the lines of each sentence, with number and fields; an empty list between two separating lines."""
     block: list[tuple[int, list[str]]] = []
     for number, line in lines:
         fields = _fields(line)
-        if fields and fields[0] != DOCUMENT:
+        if fields and fields[0] != DOCUMENT_START:
             block.append((number, fields))
         else:
             yield block
@@ -116,7 +123,7 @@ def _blocks(lines: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, list[s
 
 
 def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
-    """Return the sentences of columns: words in the first, tags in the last; a blank line ends a sentence."""
+    """Return the sentences of columns: words in the first column, tags in the last, blank lines between sentences."""
     sentences = []
     columns = 0
     for block in filter(None, _blocks(lines)):
@@ -130,19 +137,20 @@ def _read_columns(path: Path, lines: Iterable[tuple[int, str]]) -> Sentences:
                 )
         sentences.append(block)
     _check_words(path, sentences)
-    where: dict[str, str] = {}  # of each tag
+    tag_lines: dict[str, str] = {}  # first place of each tag
     for number, fields in itertools.chain.from_iterable(sentences):
-        if fields[-1] not in where:
-            where[fields[-1]] = f"{path} line {number}"
-    scheme = scheme_of_file(where)
+        if fields[-1] not in tag_lines:
+            tag_lines[fields[-1]] = f"{path} line {number}"
+    scheme = scheme_of_file(tag_lines)
     if scheme is BARE:
         _check_tags(path, sentences)
-    tags = {tag: scheme.split(tag) for tag in where}
-    return Sentences(str(path), [_sentence(block, tags) for block in sentences], _scheme_notes(path, scheme, where))
+    tags = {tag: scheme.split(tag) for tag in tag_lines}
+    notes = _scheme_notes(path, scheme, tag_lines)
+    return Sentences(str(path), [_sentence(block, tags) for block in sentences], notes)
 
 
 def _fields(line: str) -> list[str]:
-    """Return the columns of a line, parted by tabs where it has some, otherwise by blanks. Other blanks are text."""
+    """Return the fields of a line, separated by tabs, or by blanks if it has none. Other white space is text."""
     line = line.strip(" \t")
     if "\t" not in line:
         return [field for field in line.split(" ") if field]
@@ -150,7 +158,7 @@ def _fields(line: str) -> list[str]:
 
 
 def _check_words(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> None:
-    """Raise UserError where the first of three or more columns counts the words of each sentence, as in CoNLL-U."""
+    """Raise UserError if the first of three or more columns numbers the words of each sentence, as in CoNLL-U."""
     for block in sentences:
         if len(block[0][1]) < 3 or any(fields[0] != str(i) for i, (_, fields) in enumerate(block, 1)):
             return
@@ -160,7 +168,7 @@ def _check_words(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]
 
 
 def _check_tags(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> None:
-    """Raise UserError where most tags, which are types without a place, are the words themselves."""
+    """Raise UserError if most tags, which are types without a place, are equal to their words."""
     lines = list(itertools.chain.from_iterable(sentences))
     same = [(number, fields) for number, fields in lines if fields[0] == fields[-1]]
     if 2 * len(same) > len(lines):
@@ -172,9 +180,9 @@ def _check_tags(path: Path, sentences: Sequence[Sequence[tuple[int, list[str]]]]
 
 
 def _scheme_notes(path: Path, scheme: Scheme, tags: Collection[str]) -> list[str]:
-    """Say what the tags of a file were taken for, where it is not the usual prefix."""
-    shown = f"{path}: its tags ({listed(tags)})"
-    if scheme == PREFIX:
+    """Return a note on the scheme of a file's tags, unless it is the usual one."""
+    shown = f"{path}: its tags ({some_tags(tags)})"
+    if scheme == PREFIXED:
         return []
     if scheme == BARE:
         return [f"{shown} have no B- or I-: each is a type, and an entity as far as it repeats"]
@@ -185,17 +193,23 @@ def _scheme_notes(path: Path, scheme: Scheme, tags: Collection[str]) -> list[str
 
 def _sentence(block: Sequence[tuple[int, list[str]]], tags: Mapping[str, Tag]) -> Sentence:
     words = [fields[0] for _, fields in block]
-    places, start = [], 0
+    word_spans, start = [], 0
     for word in words:
-        places.append((start, start + len(word)))
+        word_spans.append((start, start + len(word)))
         start += len(word) + 1
-    return Sentence(" ".join(words), places, spans_of_tags([tags[fields[-1]] for _, fields in block]), block[0][0])
+    return Sentence(
+        text=" ".join(words),
+        words=word_spans,
+        entities=spans_of_tags([tags[fields[-1]] for _, fields in block]),
+        line=block[0][0],
+    )
 
 
-def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sentences:
+def _read_spans(path: Path, lines: Iterable[tuple[int, str]], word_rule: str) -> Sentences:
+    """Return the sentences of JSON lines with spans of characters."""
     sentences: list[Sentence] = []
-    widened: list[int] = []
-    listed = False
+    widened: list[int] = []  # lines with an entity that begins or ends within a word
+    has_lists = False
     for line, content in lines:
         if not content.strip():
             continue
@@ -209,9 +223,9 @@ def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sente
                 f'{where}: {{"text": ..., "entities": [{{"start": 0, "end": 3, "label": ...}}]}} is expected'
             )
         _check_keys(record, ("text", *SPAN_KEYS), where)
-        listed |= any(key in record for key in SPAN_KEYS)
+        has_lists |= any(key in record for key in SPAN_KEYS)
         text = record["text"]
-        words = WORDS[cut](text)
+        words = WORD_RULES[word_rule](text)
         entities: list[Span] = []
         for start, end, label in sorted(_spans(record, text, where)):
             inside = [i for i, (a, b) in enumerate(words) if a < end and b > start]
@@ -225,7 +239,7 @@ def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sente
                 widened.append(line)
             entities.append(Span(label.strip(), inside[0], inside[-1] + 1))
         sentences.append(Sentence(text, words, entities, line))
-    if sentences and not listed:
+    if sentences and not has_lists:
         raise UserError(f"{path}: no line has a list of entities. Call it {SPAN_KEYS[0]!r}, empty where there are none")
     notes = []
     if widened:
@@ -237,16 +251,16 @@ def _read_spans(path: Path, lines: Iterable[tuple[int, str]], cut: str) -> Sente
 
 
 def _check_keys(record: dict[str, Any], keys: Collection[str], where: str) -> None:
-    """Raise UserError where one of these keys stands in the object more than once."""
-    for doubled in repeated_keys(record).intersection(keys):
-        raise UserError(f"{where}: {doubled!r} is there more than once, and which one is meant is not known")
+    """Raise UserError if the object has one of these keys more than once."""
+    for repeated in repeated_keys(record).intersection(keys):
+        raise UserError(f"{where}: {repeated!r} is there more than once, and which one is meant is not known")
 
 
 def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int, str]]:
-    """(start, end, label) of each entity; the list may have objects or triples."""
-    given: Any = next((record[key] for key in SPAN_KEYS if key in record), [])
-    found = []
-    for entry in given if isinstance(given, list) else [given]:
+    """Return (start, end, label) of each entity. The list may have objects or triples."""
+    entries: Any = next((record[key] for key in SPAN_KEYS if key in record), [])
+    spans = []
+    for entry in entries if isinstance(entries, list) else [entries]:
         if isinstance(entry, dict):
             _check_keys(entry, SPAN_FIELDS, where)
         try:
@@ -259,12 +273,12 @@ def _spans(record: dict[str, Any], text: str, where: str) -> list[tuple[int, int
             raise UserError(f"{where}: {entry!r} is no entity: start and end in characters, and a label")
         if not 0 <= start < end <= len(text):
             raise UserError(f"{where}: entity {start} to {end} lies outside of its text of {len(text)} characters")
-        found.append((start, end, label))
-    return found
+        spans.append((start, end, label))
+    return spans
 
 
 def tags_of(entities: Sequence[Span], words: int) -> list[str]:
-    """IOB2."""
+    """Return the IOB2 tags of entities among a number of words."""
     tags = ["O"] * words
     for span in entities:
         tags[span.first] = f"B-{span.label}"

@@ -1,4 +1,4 @@
-"""Entities in words and in characters, the words of plain text, and the tokens that show them."""
+"""Entities, the words of plain text, and the tokens of words."""
 
 import dataclasses
 import re
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _RUN = re.compile(r"\S+")
-# Ideographs, not kana, not hangul, as BERT's BasicTokenizer has it.
+# Ideographs without kana and hangul, as in BERT's BasicTokenizer.
 _CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ceaf\U0002f800-\U0002fa1f"
 _IDEOGRAPH = re.compile(f"[{_CHINESE}]")
 _IDEOGRAPH_OR_RUN = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}]+")
@@ -20,17 +20,17 @@ _CLITIC_AT_END = re.compile(rf"{_CLITIC.pattern}$", re.I)
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """`label` on the items `first` to `last`, the last one not included."""
+    """An entity with a label, from word `first` to word `last - 1`."""
 
     label: str
     first: int
     last: int
 
 
-def words_of(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each word: what is between blanks, with punctuation and Chinese characters on their own.
+def words_as_parts(text: str) -> list[tuple[int, int]]:
+    """Return (start, end) of each word: split at blanks, with each punctuation mark and Chinese character alone.
 
-    As BERT cuts a text before it cuts words, so that a word never starts within a piece of its tokenizers.
+    BERT splits a text in the same way before it splits words, so a word never starts within a token.
     """
     words = []
     for run in _RUN.finditer(text):
@@ -52,11 +52,10 @@ def words_of(text: str) -> list[tuple[int, int]]:
 
 
 def words_as_written(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each word, as the columns of a corpus mostly have them.
+    """Return (start, end) of each word, as most annotated corpora split them.
 
-    Between blanks, with the punctuation around a word on its own, that within it not: (O'Brien), is four words. The dot
-    of U.S. stays, as do the marks of @ada and #ai, and all of an address; 's and 'll are words; so is each Chinese
-    character.
+    Split at blanks; punctuation around a word is split off, within it not: (O'Brien), is four words. The dot of U.S.,
+    the marks of @ada and #ai, and web addresses are left whole; 's and 'll are words, and so is each Chinese character.
     """
     words = []
     for run in _IDEOGRAPH_OR_RUN.finditer(text):
@@ -80,7 +79,7 @@ def words_as_written(text: str) -> list[tuple[int, int]]:
 
 
 WRITTEN, PARTS = "written", "parts"
-WORDS = {WRITTEN: words_as_written, PARTS: words_of}  # ways to cut plain text
+WORD_RULES = {WRITTEN: words_as_written, PARTS: words_as_parts}  # ways to split plain text
 
 
 def _stands_alone(character: str) -> bool:
@@ -91,16 +90,17 @@ def _stands_alone(character: str) -> bool:
 
 
 def first_pieces(spans: np.ndarray, words: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The token that shows the start of each word, -1 for a word that no token shows.
+    """Return the token with the start of each word, -1 for a word that no token covers.
 
     spans  (tokens, 2), start and end of each token in characters, ascending
+    words  start and end of each word in characters
     """
     if not len(words):
         return np.zeros(0, np.int64)
     starts, ends = np.array(words).T
     if not len(spans):
         return np.full(len(words), -1)
-    token = np.searchsorted(spans[:, 1], starts, side="right")  # the first that ends behind the word's start
+    token = np.searchsorted(spans[:, 1], starts, side="right")  # the first one that ends after the word's start
     token = np.minimum(token, len(spans) - 1)
     shown = (spans[token, 0] < ends) & (spans[token, 1] > starts)
     return np.where(shown, token, -1)

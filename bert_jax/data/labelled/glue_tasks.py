@@ -1,24 +1,27 @@
-"""The GLUE tasks by name: files, columns, label order, metrics. Wang et al. 2018, table 1. Standard library only."""
+"""The GLUE tasks: files, columns, order of labels, metrics. Wang et al. 2018, table 1. Standard library only."""
 
 import dataclasses
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GlueTask:
-    """One task, its columns by name.
+    """A task of GLUE.
 
-    labels   the classes in the order of Hugging Face and TFDS; None: a score
-    in_file  how the files spell them, where not by name
-    header   the columns of train and dev, where the files do not say
-    features the columns of the texts in TFDS, where it names them otherwise
-    also     further data sets of TFDS that have its kind of rows
-    dev      the dev files; scores on those after the first are told under the name that stands behind dev_
+    text, pair, label  columns of its files
+    labels             its classes in the order of Hugging Face and TFDS; None: a score
+    main               the metrics whose mean chooses the best checkpoint
+    in_file            spelling of the classes in files; None: their names
+    header             columns of train and dev files without a header
+    features           columns of the texts in TFDS, if other than in files
+    also               further data sets of TFDS with its kind of rows
+    skip_short_rows    whether rows with missing fields are skipped
+    dev                dev files; scores on those after the first are named by the part of the name after dev_
     """
 
     folder: str
     text: str
-    pair: str | None
-    label: str
+    pair: str | None = None
+    label: str = "label"
     labels: tuple[str, ...] | None
     metrics: tuple[str, ...] = ("accuracy",)
     main: tuple[str, ...] = ("accuracy",)
@@ -31,7 +34,7 @@ class GlueTask:
 
     @property
     def spelled(self) -> tuple[str, ...]:
-        """The classes as the files, and the leaderboard, spell them."""
+        """The classes as files and the leaderboard spell them."""
         return self.in_file or self.labels or ()
 
 
@@ -42,59 +45,71 @@ ZERO_ONE = ("0", "1")
 
 GLUE = {
     "cola": GlueTask(
-        "CoLA",
-        "sentence",
-        None,
-        "label",
-        ("unacceptable", "acceptable"),
-        ("matthews", "accuracy"),
-        ("matthews",),
+        folder="CoLA",
+        text="sentence",
+        labels=("unacceptable", "acceptable"),
+        metrics=("matthews", "accuracy"),
+        main=("matthews",),
         in_file=ZERO_ONE,
         header=("source", "label", "mark", "sentence"),
     ),
-    "sst2": GlueTask("SST-2", "sentence", None, "label", ("negative", "positive"), in_file=ZERO_ONE),
+    "sst2": GlueTask(folder="SST-2", text="sentence", labels=("negative", "positive"), in_file=ZERO_ONE),
     "mrpc": GlueTask(
-        "MRPC",
-        "#1 String",
-        "#2 String",
-        "Quality",
-        ("not_equivalent", "equivalent"),
-        F1_ACCURACY,
-        F1_ACCURACY,
+        folder="MRPC",
+        text="#1 String",
+        pair="#2 String",
+        label="Quality",
+        labels=("not_equivalent", "equivalent"),
+        metrics=F1_ACCURACY,
+        main=F1_ACCURACY,
         in_file=ZERO_ONE,
         features=("sentence1", "sentence2"),
     ),
     "qqp": GlueTask(
-        "QQP",
-        "question1",
-        "question2",
-        "is_duplicate",
-        ("not_duplicate", "duplicate"),
-        F1_ACCURACY,
-        F1_ACCURACY,
+        folder="QQP",
+        text="question1",
+        pair="question2",
+        label="is_duplicate",
+        labels=("not_duplicate", "duplicate"),
+        metrics=F1_ACCURACY,
+        main=F1_ACCURACY,
         in_file=ZERO_ONE,
         skip_short_rows=True,  # three rows of the official train.tsv are broken
     ),
-    "stsb": GlueTask("STS-B", "sentence1", "sentence2", "score", None, CORRELATIONS, CORRELATIONS),
+    "stsb": GlueTask(
+        folder="STS-B",
+        text="sentence1",
+        pair="sentence2",
+        label="score",
+        labels=None,
+        metrics=CORRELATIONS,
+        main=CORRELATIONS,
+    ),
     "mnli": GlueTask(
-        "MNLI",
-        "sentence1",
-        "sentence2",
-        "gold_label",
-        ("entailment", "neutral", "contradiction"),
+        folder="MNLI",
+        text="sentence1",
+        pair="sentence2",
+        label="gold_label",
+        labels=("entailment", "neutral", "contradiction"),
         features=("premise", "hypothesis"),
         also=("ax", "mnli_matched", "mnli_mismatched"),
         dev=("dev_matched.tsv", "dev_mismatched.tsv"),
     ),
-    "qnli": GlueTask("QNLI", "question", "sentence", "label", ENTAILMENT),
-    "rte": GlueTask("RTE", "sentence1", "sentence2", "label", ENTAILMENT),
-    "wnli": GlueTask("WNLI", "sentence1", "sentence2", "label", ("not_entailment", "entailment"), in_file=ZERO_ONE),
+    "qnli": GlueTask(folder="QNLI", text="question", pair="sentence", labels=ENTAILMENT),
+    "rte": GlueTask(folder="RTE", text="sentence1", pair="sentence2", labels=ENTAILMENT),
+    "wnli": GlueTask(
+        folder="WNLI",
+        text="sentence1",
+        pair="sentence2",
+        labels=("not_entailment", "entailment"),
+        in_file=ZERO_ONE,
+    ),
 }
-TASKS = ("rows", "squad", "ner", "choice", "swag", "glue", *GLUE)  # to tell which is meant
+TASK_NAMES = ("rows", "squad", "ner", "choice", "swag", "glue", *GLUE)  # all tasks, for hints in messages
 AX = "diagnostic.tsv"
 AX_FOLDERS = ("AX", "diagnostic", "MNLI", ".")
 
-# What gluebenchmark.com takes: the name of each file of answers, the task, and the file of its rows.
+# For gluebenchmark.com: the name of each file of answers, with its task and the file of its rows.
 LEADERBOARD = {
     **{task.folder: (name, "test.tsv") for name, task in GLUE.items() if name != "mnli"},
     "MNLI-m": ("mnli", "test_matched.tsv"),

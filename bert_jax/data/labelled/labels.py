@@ -1,4 +1,4 @@
-"""Labels as files have them to class ids and numbers."""
+"""Conversion of labels from files to class ids and scores."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ LARGEST_SCORE = 1e9
 
 
 def sort_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """The distinct labels; by number where all are integers."""
+    """Return the distinct labels, sorted; as numbers if all are integers."""
     distinct = sorted(set(labels))
     try:
         return tuple(sorted(distinct, key=int))
@@ -21,30 +21,30 @@ def sort_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def with_classes(rows: Rows, labels: Sequence[str]) -> Rows:
-    """The rows with class ids for labels; raises UserError with the line for a label that is not among them."""
-    check_known(rows, [{label} for label in rows.labels or ()], labels)
+    """Return the rows with class ids for labels. Raises UserError with the line for a label not among `labels`."""
+    check_labels_known(rows, [{label} for label in rows.labels or ()], labels)
     ids = {label: i for i, label in enumerate(labels)}
     return dataclasses.replace(rows, labels=[ids[label] for label in rows.labels or ()])
 
 
 def with_several(rows: Rows, labels: Sequence[str]) -> Rows:
-    """The rows with a 1.0 for each label they have and 0.0 for the others."""
-    check_known(rows, [set(row) for row in rows.labels or ()], labels)
+    """Return the rows with a list of floats for labels: 1.0 for each label that a row has, 0.0 for the others."""
+    check_labels_known(rows, [set(row) for row in rows.labels or ()], labels)
     return dataclasses.replace(rows, labels=[[float(label in row) for label in labels] for row in rows.labels or ()])
 
 
-def check_known(rows: Rows, given: Sequence[set[str]], labels: Sequence[str]) -> None:
-    """Raises UserError with the line for the first label that is not among those of training."""
-    for i, own in enumerate(given):
-        if strange := sorted(own - set(labels)):
-            known = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
-            meant = next((label for label in labels if label.casefold() == strange[0].casefold()), None)
-            hint = f". Is it {meant!r}? Spell it so" if meant else ""
-            raise UserError(f"{rows.place(i)}: label {strange[0]!r} is not among {known} (seen in training){hint}")
+def check_labels_known(rows: Rows, row_labels: Sequence[set[str]], labels: Sequence[str]) -> None:
+    """Raise UserError with the line for the first of the `row_labels` that is not among the `labels` of training."""
+    for i, names in enumerate(row_labels):
+        if unknown := sorted(names - set(labels)):
+            expected = ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+            similar = next((label for label in labels if label.casefold() == unknown[0].casefold()), None)
+            hint = f". Is it {similar!r}? Spell it so" if similar else ""
+            raise UserError(f"{rows.place(i)}: label {unknown[0]!r} is not among {expected} (seen in training){hint}")
 
 
 def number_of(label: str) -> float | None:
-    """The number that a label is, None where it is no finite one."""
+    """Return a label as a number, None if it is not a finite one."""
     try:
         number = math.nan if "_" in label else float(label)  # Python reads 1_5 as 15
     except ValueError:
@@ -53,7 +53,7 @@ def number_of(label: str) -> float | None:
 
 
 def with_scores(rows: Rows) -> Rows:
-    """Return the rows with numbers for labels. Raises UserError with the line for what is not a finite number."""
+    """Return the rows with numbers for labels. Raises UserError with the line for a label that is not one."""
     scores = [_score(label, rows, i) for i, label in enumerate(rows.labels or ())]
     return dataclasses.replace(rows, labels=scores)
 
@@ -69,7 +69,7 @@ def with_several_scores(rows: Rows, names: Sequence[str]) -> Rows:
 
 
 def names_of_scores(rows: Rows, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return a name for each score of a row: its column, or the one column with a number from 1."""
+    """Return the name of each score of a row: its column, or that of their list with a number from 1."""
     if len(columns) > 1:
         return tuple(columns)
     return tuple(f"{columns[0]}_{i}" for i in range(1, len((rows.labels or [()])[0]) + 1))

@@ -1,4 +1,4 @@
-"""Count the lines or rows of a file before it is read, so that a job can say how far it is."""
+"""Counts of the lines or rows of a file before it is read, to show the progress of a job."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,26 +8,26 @@ from pyarrow import ArrowException, parquet
 
 from bert_jax.data.labelled.rows import Rows
 
-BLOCK = 1 << 22  # bytes
-COUNTED = (".txt", ".csv", ".tsv", ".jsonl")  # whose rows are told by their lines
+COUNT_BLOCK = 1 << 22  # bytes
+LINE_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")  # formats that are read line by line
 LINES, ROWS = "lines", "rows"
 
 
-def counted(path: Path) -> tuple[int | None, str]:
-    """Return how many lines a file has, or rows of Parquet, and which of the two; None where that takes reading it."""
+def count_rows(path: Path) -> tuple[int | None, str]:
+    """Return the number of lines of a file (rows of Parquet) and its unit; None if counting needs parsing."""
     try:
         if path.suffix.lower() == ".parquet":
             return parquet.read_metadata(path).num_rows, ROWS
-        if not path.is_file() or path.suffix.lower() not in COUNTED:
+        if not path.is_file() or path.suffix.lower() not in LINE_SUFFIXES:
             return None, ROWS
         with path.open("rb") as file:
             return _lines(file), LINES
     except (OSError, ArrowException):
-        return None, ROWS  # whoever reads it says what is wrong
+        return None, ROWS  # reading it will report the error
 
 
-def parts_of(chunks: Iterable[Rows], total: int | None) -> Iterator[tuple[Rows, int]]:
-    """Yield chunks of the rows of a file, each with how much it is of the `total` that was counted."""
+def with_progress_counts(chunks: Iterable[Rows], total: int | None) -> Iterator[tuple[Rows, int]]:
+    """Yield chunks of the rows of a file, each with its size in the unit of `total`, which `count_rows` returned."""
     before = 0
     for rows in chunks:
         yield rows, len(rows) if total is None else max(0, rows.lines[-1] - before)
@@ -36,7 +36,7 @@ def parts_of(chunks: Iterable[Rows], total: int | None) -> Iterator[tuple[Rows, 
 
 def _lines(file: BinaryIO) -> int:
     lines, last = 0, b"\n"
-    while block := file.read(BLOCK):
+    while block := file.read(COUNT_BLOCK):
         lines += block.count(b"\n")
         last = block[-1:]
     return lines + (last != b"\n")

@@ -1,7 +1,8 @@
-"""Files of rows, a row at a time: CSV, TSV, JSON, Excel, Parquet, plain lines, TFDS.
+"""Reading of files of rows, one row at a time: CSV, TSV, JSON, Excel, Parquet, plain lines, TFDS.
 
-They may be packed (.gz, .zst, .bz2) and lie at an address (gs://, s3://, https://): data/formats opens and parses them.
-Memory does not grow with the file, but for workbooks of Excel.
+Files may be compressed (.gz, .zst, .bz2) and remote (gs://, s3://, https://); data/formats opens and parses them.
+Memory does not grow with the file, except for Excel workbooks. To add a format, write its parser in data/formats, add
+its suffix to `ROW_SUFFIXES` and a branch to `read_records`.
 """
 
 import contextlib
@@ -32,38 +33,38 @@ from bert_jax.data.formats.tfds import TFDS_PREFIX, features_of, read_examples
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
+ROW_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 TEXT_SUFFIX = ".txt"  # a text a line
-WHOLE_FORMATS = (".parquet", *excel.EXCEL_SUFFIXES)  # without lines, and of an encoding of their own
-SAVE_AS = {
+BINARY_FORMATS = (".parquet", *excel.EXCEL_SUFFIXES)  # formats without lines, whose encoding is fixed
+SAVE_AS_HINTS = {
     **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "a workbook in another format: save it as .xlsx or .csv"),
     **dict.fromkeys((".feather", ".arrow", ".pkl", ".pickle", ".h5", ".rds"), "write it as .parquet or .csv"),
     **dict.fromkeys((".doc", ".docx", ".pdf", ".html", ".xml", ".zip"), "take the rows out of it into a .csv"),
 }
-BLOCK = 1 << 20  # bytes of a table read at a time
-HEAD = 1 << 16  # bytes that show what a file is
-PARQUET_ROWS = 1024  # read at a time
+BLOCK_SIZE = 1 << 20  # bytes of a table read at a time
+HEAD_BYTES = 1 << 16  # bytes that `read_head` reads
+PARQUET_BATCH_ROWS = 1024  # read at a time
 STDIN = "-"
 LISTS_HINT = ". A .json has a list of objects, [{...}, {...}], or an object a line; a .jsonl an object a line"
 
-Record = tuple[int, dict[str, Any]]  # line in the file (row, of Parquet), from 1; field by column name
-More = Callable[[Sequence[str]], Sequence[str]]  # of the names of all columns, some
+NumberedRecord = tuple[int, dict[str, Any]]  # line (row, in binary formats), from 1; values by column
+ChooseColumns = Callable[[Sequence[str]], Sequence[str]]  # returns some of the names of all columns
 
 
-def nothing_more(names: Sequence[str]) -> Sequence[str]:
-    """Return no column."""
+def no_columns(names: Sequence[str]) -> Sequence[str]:
+    """Choose no columns."""
     return ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """The settings for reading files of rows and of text.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Options for reading files of rows and text.
 
-    encoding_errors  strict: what is not of the encoding raises UserError; replace: U+FFFD for it
-    dialect          what quotation marks are in tables
-    delimiter        what parts the columns of tables; None: as the suffix promises, or else as the content says
-    encoding         of texts; None: UTF-8, or what the byte order mark says
-    tell             is called with what was decided from the content, and is not as the suffix promises
+    encoding_errors  for bytes that are invalid in the encoding: strict raises UserError, replace puts U+FFFD
+    dialect          meaning of quotation marks in tables; auto: decided by the content
+    delimiter        delimiter of tables; None: decided by the suffix and the content
+    encoding         encoding of text; None: that of the byte order mark, or else UTF-8
+    tell             called with notes on what the content decided, where it differs from what the suffix suggests
     """
 
     encoding_errors: str = "strict"
@@ -73,11 +74,11 @@ class Reading:
     tell: Callable[[str], None] = note
 
 
-AS_USUAL = Reading()
+DEFAULT_OPTIONS = FileOptions()
 
 
-class ReadingSettings(Protocol):
-    """The settings of a verb that say how its files are read."""
+class FileSettings(Protocol):
+    """The settings of a verb that `file_options` reads."""
 
     @property
     def encoding_errors(self) -> str: ...
@@ -89,188 +90,197 @@ class ReadingSettings(Protocol):
     def encoding(self) -> str | None: ...
 
 
-def reading_of(settings: ReadingSettings, tell: Callable[[str], None] = note) -> Reading:
-    """Return how the files of a verb with these settings are read."""
-    return Reading(settings.encoding_errors, settings.dialect, settings.delimiter, settings.encoding, tell)
+def file_options(settings: FileSettings, tell: Callable[[str], None] = note) -> FileOptions:
+    """Return the options for the files of a verb with these settings."""
+    return FileOptions(
+        encoding_errors=settings.encoding_errors,
+        dialect=settings.dialect,
+        delimiter=settings.delimiter,
+        encoding=settings.encoding,
+        tell=tell,
+    )
 
 
 def read_records(
     path: Path,
     columns: tuple[str, ...],
-    reading: Reading = AS_USUAL,
+    options: FileOptions = DEFAULT_OPTIONS,
     *,
     suffix: str | None = None,
-    more: More = nothing_more,
-) -> Iterator[Record]:
-    """Yield the rows of a file of any format in SUFFIXES, of .txt, or of a split of a prepared data set
-    (tfds:NAME?split=SPLIT).
+    extra: ChooseColumns = no_columns,
+) -> Iterator[NumberedRecord]:
+    """Yield the rows of a file of any format in `ROW_SUFFIXES`, of a .txt, or of a split tfds:NAME?split=SPLIT.
 
-    columns  have to be there, each once; of .txt, the first is the line
-    suffix   names the format of standard input, which is `-`
-    more     of the names of all columns, those that are read, too (of most formats, all others are)
-    Raises UserError with the line for a missing column, a row of another width, a NUL, a wrong byte.
+    Raises UserError with the line for a missing column, a row of another width, a NUL, or a byte that is not valid.
+
+    columns  must each occur once; in .txt, the only one is the line
+    suffix   format of standard input, whose path is `-`
+    extra    chooses further columns to read; most formats return all columns in any case
     """
     if str(path).startswith(TFDS_PREFIX):
         check_columns(features_of(path), columns, str(path))
-        yield from read_examples(path, reading.encoding_errors)
+        yield from read_examples(path, options.encoding_errors)
         return
     name = address_of(path)
     kind = suffix or suffix_of(name)[0]
-    _check_format(name, kind, columns, reading)
+    _check_format(name, kind, columns, options)
     if kind == ".parquet":
-        yield from _parquet_records(name, columns, reading, more)
+        yield from _parquet_records(name, columns, options, extra)
         return
     if kind in excel.EXCEL_SUFFIXES:
-        with excel.sheet_rows(name, reading.tell) as rows:
+        with excel.sheet_rows(name, options.tell) as rows:
             for line, record in _table_records(rows, name, columns):
                 for column in columns:
                     if record[column] in excel.FORMULA_ERRORS:
                         raise UserError(f"{name} row {line}: {column!r} is {record[column]}, a formula that failed")
                 yield line, record
         return
-    with _opened(name, reading) as source:
+    with _opened(name, options) as source:
         if kind in DELIMITERS:
-            asked = TableSource(
+            table_source = TableSource(
                 name=name,
                 suffix=kind,
-                dialect=reading.dialect,
+                dialect=options.dialect,
                 piped=name == STDIN,
-                delimiter=reading.delimiter,
+                delimiter=options.delimiter,
                 wanted=columns,
             )
-            blocks = _blocks(source, name, reading, at_once=asked.piped)
+            blocks = _blocks(source, name, options, at_once=table_source.piped)
             table = _Table(name)
-            rows = table.counted(parse_table(blocks, asked, bad=table.refuse, tell=reading.tell))
+            rows = table.count(parse_table(blocks, table_source, bad=table.refuse, tell=options.tell))
             yield from _table_records(rows, name, columns)
-        elif kind == ".json" and source.stream.peek(BLOCK).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
-            yield from _listed_records(_blocks(source, name, reading, at_once=False), name, columns)
+        elif kind == ".json" and source.stream.peek(BLOCK_SIZE).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            yield from _listed_records(_blocks(source, name, options, at_once=False), name, columns)
         elif kind in (".jsonl", ".json"):
-            yield from _json_records(_lines(source, name, reading), name, columns)
+            yield from _json_records(_lines(source, name, options), name, columns)
         else:
-            for number, text in _lines(source, name, reading):
+            for number, text in _lines(source, name, options):
                 yield number, {columns[0]: text}
 
 
-def _check_format(name: str, kind: str, columns: tuple[str, ...], reading: Reading) -> None:
-    """Raise UserError for a format that is not read, and for settings that say nothing of it."""
-    if kind not in (*SUFFIXES, *excel.EXCEL_SUFFIXES, TEXT_SUFFIX):
-        hint = f"; {SAVE_AS[kind]}" if kind in SAVE_AS else ""
-        raise UserError(f"{name}: rows are read from {', '.join(SUFFIXES)}, packed .gz, .zst, .bz2 or not{hint}")
+def _check_format(name: str, kind: str, columns: tuple[str, ...], options: FileOptions) -> None:
+    """Raise UserError for an unknown format, and for options that don't apply to it."""
+    if kind not in (*ROW_SUFFIXES, *excel.EXCEL_SUFFIXES, TEXT_SUFFIX):
+        hint = f"; {SAVE_AS_HINTS[kind]}" if kind in SAVE_AS_HINTS else ""
+        raise UserError(
+            f"{name}: rows are read from {', '.join(ROW_SUFFIXES)}, compressed (.gz, .zst, .bz2) or not{hint}"
+        )
     if kind == TEXT_SUFFIX and len(columns) > 1:
         raise UserError(
             f"{name}: .txt has one text a line and no column {columns[1]!r}. Rows with several are read from "
-            f"{', '.join(SUFFIXES)}"
+            f"{', '.join(ROW_SUFFIXES)}"
         )
-    if reading.delimiter is not None and kind not in DELIMITERS:
-        raise UserError(f"--delimiter {reading.delimiter!r}: {name} is no .csv or .tsv. Leave it out")
-    if reading.encoding is not None and kind in WHOLE_FORMATS:
-        raise UserError(f"--encoding {reading.encoding}: a {kind} file says its encoding itself. Leave it out")
+    if options.delimiter is not None and kind not in DELIMITERS:
+        raise UserError(f"--delimiter {options.delimiter!r}: {name} is no .csv or .tsv. Leave it out")
+    if options.encoding is not None and kind in BINARY_FORMATS:
+        raise UserError(f"--encoding {options.encoding}: a {kind} file says its encoding itself. Leave it out")
 
 
 def has_lines(path: Path) -> bool:
-    """Return whether the records of a file have lines of it, which are not the numbers of its rows."""
-    return not str(path).startswith(TFDS_PREFIX) and suffix_of(path)[0] not in WHOLE_FORMATS
+    """Return whether the records of a file are numbered by its lines, and not by its rows."""
+    return not str(path).startswith(TFDS_PREFIX) and suffix_of(path)[0] not in BINARY_FORMATS
 
 
 def place_in(line: int, number: int | None) -> str:
-    """Name a row within its source by its line and, where that is another, its number; without one, lines are rows."""
+    """Return the name of a row within its source: its line, and its number if that differs (None: lines are rows)."""
     if number is None:
         return f"row {line}"
     return f"line {line}" if line == number else f"line {line} (row {number})"
 
 
-def read_text(path: Path, reading: Reading = AS_USUAL) -> str:
-    """Return the whole file without a byte order mark. Raises UserError with line and byte for what is no text."""
+def read_whole_text(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> str:
+    """Return the text of a file, without a byte order mark. Raises UserError with line and byte for invalid bytes."""
     name = address_of(path)
-    with _opened(name, reading) as source:
+    with _opened(name, options) as source:
         data = source.stream.read()
 
     def place(at: int) -> str:
         return f"{name} line {sum(1 for start, _ in lines.byte_lines(io.BytesIO(data)) if start <= at)}"
 
-    return decode_text(data, 0, place, reading.encoding_errors, Counter(), source.encoding)
+    return decode_text(data, 0, place, options.encoding_errors, Counter(), source.encoding)
 
 
-def read_head(path: Path, reading: Reading = AS_USUAL) -> str:
-    """Return the first text of a file, as much as shows what it is."""
+def read_head(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> str:
+    """Return the beginning of a file's text, from which its format is guessed."""
     name = address_of(path)
-    with _opened(name, dataclasses.replace(reading, tell=lambda remark: None)) as source:
-        return source.stream.read(HEAD).decode("utf-8", "replace").removeprefix("\ufeff")
+    with _opened(name, dataclasses.replace(options, tell=lambda remark: None)) as source:
+        return source.stream.read(HEAD_BYTES).decode("utf-8", "replace").removeprefix("\ufeff")
 
 
-def read_lines(path: Path, reading: Reading = AS_USUAL) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, without its end. Raises UserError with the line for a wrong byte."""
+def read_lines(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line, without its end. Raises UserError with the line for invalid bytes."""
     name = address_of(path)
-    with _opened(name, reading) as source:
-        yield from _lines(source, name, reading)
+    with _opened(name, options) as source:
+        yield from _lines(source, name, options)
 
 
-def read_plain_table(path: Path, reading: Reading = AS_USUAL) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and fields of each line of a .tsv that is not blank; no quoting, and no header of its own."""
+def read_plain_table(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and fields of each line of a .tsv that is not blank. Reads no header and no quoting."""
     name = address_of(path)
-    with _opened(name, reading) as source:
-        yield from plain_rows(_blocks(source, name, reading, at_once=False))
+    with _opened(name, options) as source:
+        yield from plain_rows(_blocks(source, name, options, at_once=False))
 
 
 @contextlib.contextmanager
-def _opened(name: str, reading: Reading) -> Iterator[Utf8Stream]:
-    """Open a file, packed or not, or standard input, for its text in UTF-8."""
-    if reading.encoding is not None:
-        find_encoding(reading.encoding)
+def _opened(name: str, options: FileOptions) -> Iterator[Utf8Stream]:
+    """Open a file, which may be compressed, or standard input as a stream of UTF-8."""
+    if options.encoding is not None:
+        find_encoding(options.encoding)
     if name == STDIN:
         if sys.stdin is None:
             raise UserError("standard input is closed. Name a file to read")
-        yield utf8_stream(sys.stdin.buffer, name, reading.encoding, reading.tell)
+        yield utf8_stream(sys.stdin.buffer, name, options.encoding, options.tell)
         return
-    packing = suffix_of(name)[1]
+    compression = suffix_of(name)[1]
     with disk_and_network_errors(name), open_file(name) as stream:
         yield utf8_stream(
-            decompressed(stream, packing, name) if packing else stream, name, reading.encoding, reading.tell
+            decompressed(stream, compression, name) if compression else stream, name, options.encoding, options.tell
         )
 
 
-def _lines(source: Utf8Stream, name: str, reading: Reading) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, without its end, as soon as it has come."""
-    blocks = _blocks(source, name, reading, at_once=True)
+def _lines(source: Utf8Stream, name: str, options: FileOptions) -> Iterator[tuple[int, str]]:
+    """Yield the number and text of each line, without its end, as soon as it is there."""
+    blocks = _blocks(source, name, options, at_once=True)
     return enumerate(itertools.chain.from_iterable(map(text_lines, blocks)), 1)
 
 
-def _blocks(source: Utf8Stream, name: str, reading: Reading, *, at_once: bool) -> Iterator[str]:
-    """Yield the text of blocks of whole lines."""
+def _blocks(source: Utf8Stream, name: str, options: FileOptions, *, at_once: bool) -> Iterator[str]:
+    """Yield the text of a file in blocks of whole lines."""
     losses: Counter[str] = Counter()
-    before = 0  # lines
+    before = 0  # lines before the block
     try:
-        for offset, data in lines.text_blocks(source.stream, BLOCK, at_once=at_once):
+        for offset, data in lines.text_blocks(source.stream, BLOCK_SIZE, at_once=at_once):
             place = functools.partial(_place, name, before, data, offset)
-            yield decode_text(data, offset, place, reading.encoding_errors, losses, source.encoding)
+            yield decode_text(data, offset, place, options.encoding_errors, losses, source.encoding)
             before += lines.count_ends(data)
     except ValueError as error:
         raise UserError(f"{name} line {before + 1}: {error}, too long for a row") from None
 
 
 def _place(name: str, before: int, data: bytes, offset: int, at: int) -> str:
-    """Name the line that holds a byte of a block, which follows `before` lines and starts at `offset`."""
+    """Return the name of the line with the byte `at`, in a block that comes after `before` lines, at `offset`."""
     return f"{name} line {before + lines.count_ends(data[: at - offset]) + 1}"
 
 
 @dataclasses.dataclass
 class _Table:
-    """A table that is being read: its name, and how many rows have come, the header one of them."""
+    """A table that is being read: its name, and the number of rows read, with the header."""
 
     name: str
     seen: int = 0
 
-    def counted(self, rows: Iterator[TableRow]) -> Iterator[TableRow]:
+    def count(self, rows: Iterator[TableRow]) -> Iterator[TableRow]:
+        """Yield the rows and count them."""
         for row in rows:
             self.seen += 1
             yield row
 
     def refuse(self, reason: str, line: int, problem: str) -> None:
-        """Raise UserError for the row that comes next."""
+        """Raise UserError for the next row."""
         raise UserError(f"{self.name} {place_in(line, self.seen or line)}: {problem}")
 
 
-def _table_records(rows: Iterator[TableRow], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+def _table_records(rows: Iterator[TableRow], name: str, columns: tuple[str, ...]) -> Iterator[NumberedRecord]:
     _, names = next(rows, (0, None))
     if names is None:
         raise UserError(f"{name}: empty; a header line with the column names is expected")
@@ -279,7 +289,7 @@ def _table_records(rows: Iterator[TableRow], name: str, columns: tuple[str, ...]
         yield line, dict(zip(names, values, strict=True))
 
 
-def _json_records(numbered: Iterator[tuple[int, str]], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+def _json_records(numbered: Iterator[tuple[int, str]], name: str, columns: tuple[str, ...]) -> Iterator[NumberedRecord]:
     wanted = frozenset(columns)
     for number, content in numbered:
         if not content.strip():
@@ -292,12 +302,12 @@ def _json_records(numbered: Iterator[tuple[int, str]], name: str, columns: tuple
         if not isinstance(record, dict):
             hint = LISTS_HINT if isinstance(record, list) else ""
             raise UserError(f"{name} line {number}: a JSON object is expected{hint}")
-        if type(record) is not dict or not wanted <= record.keys():  # most are sound: spare them the call
+        if type(record) is not dict or not wanted <= record.keys():  # saves the call for most records
             _check_record(record, wanted, columns, name, number)
         yield number, record
 
 
-def _listed_records(blocks: Iterator[str], name: str, columns: tuple[str, ...]) -> Iterator[Record]:
+def _listed_records(blocks: Iterator[str], name: str, columns: tuple[str, ...]) -> Iterator[NumberedRecord]:
     wanted = frozenset(columns)
     try:
         for number, record in list_items(blocks):
@@ -310,29 +320,31 @@ def _listed_records(blocks: Iterator[str], name: str, columns: tuple[str, ...]) 
 def _check_record(
     record: dict[str, Any], wanted: frozenset[str], columns: tuple[str, ...], name: str, number: int
 ) -> None:
-    """Raise UserError where a JSON object lacks a column, or has it more than once."""
+    """Raise UserError if a JSON object lacks a column or has it more than once."""
     if not wanted <= record.keys():
         check_columns(list(record), columns, f"{name} line {number}")
-    for doubled in repeated_keys(record) & wanted:
+    for repeated in repeated_keys(record) & wanted:
         raise UserError(
-            f"{name} line {number}: {doubled!r} is there more than once, and which one is meant is not known"
+            f"{name} line {number}: {repeated!r} is there more than once, and which one is meant is not known"
         )
 
 
-def _parquet_records(name: str, columns: tuple[str, ...], reading: Reading, more: More) -> Iterator[Record]:
-    errors = reading.encoding_errors
+def _parquet_records(
+    name: str, columns: tuple[str, ...], options: FileOptions, extra: ChooseColumns
+) -> Iterator[NumberedRecord]:
+    errors = options.encoding_errors
     with opened_parquet(name) as file:
         names = file.schema_arrow.names
         check_columns(names, columns, name)
         row = 0
-        for batch in file.iter_batches(PARQUET_ROWS, columns=list(dict.fromkeys((*columns, *more(names))))):
+        for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys((*columns, *extra(names))))):
             for record in _strings_as_bytes(batch).to_pylist():
                 row += 1
                 yield row, {column: _text_of(value, name, row, errors) for column, value in record.items()}
 
 
 def _strings_as_bytes(batch: Any) -> Any:
-    """Return a record batch whose texts are not decoded yet: the library stops at the first byte that is not UTF-8."""
+    """Return a record batch with texts as bytes: decoded by the library, an invalid byte would be an error."""
     import pyarrow
 
     kinds = {pyarrow.string(): pyarrow.binary(), pyarrow.large_string(): pyarrow.large_binary()}
@@ -347,7 +359,7 @@ def _text_of(value: Any, name: str, row: int, encoding_errors: str) -> Any:
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str, rows: Iterable[Sequence[str]] = ()) -> None:
-    """Raise UserError for a column that is not there, or there twice. `rows` are those below the names of a table."""
+    """Raise UserError for a column that is missing or occurs twice. `rows` are those below the header of a table."""
     for wanted in columns:
         if names.count(wanted) == 1:
             continue

@@ -1,4 +1,4 @@
-"""Rows of texts from files, for classification, regression and multiple choice. The standard library only."""
+"""Rows of texts with labels, for classification, regression and multiple choice. Standard library only."""
 
 import dataclasses
 import itertools
@@ -10,12 +10,12 @@ from typing import Any
 
 from bert_jax.data.formats.addresses import address_of
 from bert_jax.data.labelled.row_files import (
-    AS_USUAL,
-    More,
-    Reading,
-    Record,
+    DEFAULT_OPTIONS,
+    ChooseColumns,
+    FileOptions,
+    NumberedRecord,
     has_lines,
-    nothing_more,
+    no_columns,
     place_in,
     read_records,
 )
@@ -25,10 +25,14 @@ from bert_jax.wording import counted
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Which columns to read. No `label`: rows to predict. `choices`: a column each, or one with a list (.jsonl).
+    """The columns to read.
 
-    Each choice begins with what is in the column `opening`, if one is named. `group` says what a row belongs to, a
-    customer or a document: rows of one group are held out together.
+    label    None for rows to predict
+    choices  a column for each choice, or one column with a list (.jsonl)
+    opening  a column whose text each choice begins with
+    several  whether a row has any number of labels: a list (.jsonl, .parquet), or texts separated by |
+    group    what a row belongs to, as a customer or a document: rows of one group are held out together
+    scores   in place of a label: columns with a number each, or one column with a list of numbers
     """
 
     text: str = "text"
@@ -36,26 +40,28 @@ class Columns:
     label: str | None = "label"
     choices: tuple[str, ...] = ()
     opening: str | None = None
-    several: bool = False  # a row has any number of labels: a list (.jsonl, .parquet), or texts parted by |
+    several: bool = False
     group: str | None = None
-    scores: tuple[str, ...] = ()  # in place of a label: a number in each of these, or a list of numbers in one
+    scores: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Those that hold text."""
+        """The columns with text."""
         return (self.text, *(name for name in (self.pair, self.opening) if name is not None), *self.choices)
 
     @property
     def all(self) -> tuple[str, ...]:
+        """All columns that are read."""
         return (*self.texts, *(name for name in (self.label, self.group) if name is not None), *self.scores)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Texts with what is known of them. `labels` are as in the file, or class ids or scores once they are settled.
+    """Texts with their labels and their places in the source.
 
-    lines    of each row the line of the file that it begins on, or its number where the source has no lines
-    numbers  of each row its number, header and blank lines not counted, from 1; None where `lines` are that
+    labels   as in the file, or class ids or scores after one of the functions of labels.py
+    lines    the first line of each row, from 1; its number in a source without lines
+    numbers  the number of each row, from 1, not counting the header and blank lines; None if `lines` has it
     kept     values of further columns by name
     """
 
@@ -73,56 +79,67 @@ class Rows:
         return len(self.texts)
 
     def pick(self, indices: Sequence[int]) -> "Rows":
-        def of(values: list[Any] | None) -> Any:
+        """Return the rows at these indices."""
+
+        def pick(values: list[Any] | None) -> Any:
             return None if values is None else [values[i] for i in indices]
 
-        of_all = of(self.texts), of(self.pairs), of(self.labels), self.source, of(self.lines)
-        kept = {name: of(values) for name, values in self.kept.items()}
-        return Rows(*of_all, of(self.choices), of(self.groups), of(self.numbers), kept)
+        return Rows(
+            texts=pick(self.texts),
+            pairs=pick(self.pairs),
+            labels=pick(self.labels),
+            source=self.source,
+            lines=pick(self.lines),
+            choices=pick(self.choices),
+            groups=pick(self.groups),
+            numbers=pick(self.numbers),
+            kept={name: pick(values) for name, values in self.kept.items()},
+        )
 
     def place(self, i: int) -> str:
-        """Name row `i` by its file and its place in it: tickets.csv line 812 (row 640)."""
+        """Return the name of row `i` in messages: tickets.csv line 812 (row 640)."""
         return f"{self.source} {self.within(i)}"
 
     def within(self, i: int) -> str:
-        """Name the place of row `i` in its file, in an editor and in a table: line 812 (row 640)."""
+        """Return the place of row `i` within its source: line 812 (row 640)."""
         return place_in(self.lines[i], None if self.numbers is None else self.numbers[i])
 
 
 def rows_of(
     texts: Sequence[str], pairs: Sequence[str] | None = None, choices: Sequence[Sequence[str]] | None = None
 ) -> Rows:
-    """Rows of what a caller gives: lists, arrays, columns of a data frame.
+    """Return rows of texts in memory: lists, arrays, or columns of a data frame.
 
-    Raises UserError for what are no lists of strings of equal length.
+    Raises UserError unless they are lists of strings of equal length.
     """
-    listed = _listed(texts, "texts")
-    others = None if pairs is None else _listed(pairs, "pairs")
-    to_choose = None
+    text_list = _text_list(texts, "texts")
+    pair_list = None if pairs is None else _text_list(pairs, "pairs")
+    choice_lists = None
     if choices is not None:
-        to_choose = [_listed(given, f"the choices of text {number}") for number, given in enumerate(choices, 1)]
-    for name, more in (("pairs", others), ("lists of choices", to_choose)):
-        if more is not None and len(more) != len(listed):
-            raise UserError(f"{counted(len(listed), 'text')} but {len(more)} {name}")
-    return Rows(listed, others, None, "texts", list(range(1, len(listed) + 1)), to_choose)
+        choice_lists = [_text_list(row, f"the choices of text {number}") for number, row in enumerate(choices, 1)]
+    for name, column in (("pairs", pair_list), ("lists of choices", choice_lists)):
+        if column is not None and len(column) != len(text_list):
+            raise UserError(f"{counted(len(text_list), 'text')} but {len(column)} {name}")
+    lines = list(range(1, len(text_list) + 1))
+    return Rows(text_list, pair_list, None, "texts", lines, choice_lists)
 
 
-def _listed(given: Iterable[str], what: str) -> list[str]:
-    """Return texts as a list. Raises UserError for a single text, and for the first that is none."""
-    problem = f"texts, pairs and the choices of each text are lists of strings, {what}"
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise UserError(f"{problem} is {shown(given)}")
-    whole = next((getattr(given, method) for method in ("to_pylist", "tolist") if hasattr(given, method)), None)
-    texts = list(given if whole is None else whole())
+def _text_list(values: Iterable[str], name: str) -> list[str]:
+    """Return texts as a list. Raises UserError for a single text, and for an item that is not a text."""
+    problem = f"texts, pairs and the choices of each text are lists of strings, {name}"
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise UserError(f"{problem} is {shown(values)}")
+    to_list = next((getattr(values, method) for method in ("to_pylist", "tolist") if hasattr(values, method)), None)
+    texts = list(values if to_list is None else to_list())
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise UserError(f"{problem} has {shown(text)} at place {number}")
     return texts
 
 
-def read_rows(path: Path, columns: Columns, reading: Reading = AS_USUAL) -> Rows:
-    """Return all rows of a file, by column name. Raises UserError for an empty label, too."""
-    rows = _gather(enumerate(read_records(path, columns.all, reading), 1), columns, path)
+def read_rows(path: Path, columns: Columns, options: FileOptions = DEFAULT_OPTIONS) -> Rows:
+    """Read all rows of a file. Raises UserError for errors of `read_records`, empty labels, and a file without rows."""
+    rows = _gather(enumerate(read_records(path, columns.all, options), 1), columns, path)
     if not len(rows):
         raise UserError(f"{path}: no rows")
     return rows
@@ -132,16 +149,17 @@ def stream_rows(
     path: Path,
     columns: Columns,
     size: int,
-    reading: Reading = AS_USUAL,
+    options: FileOptions = DEFAULT_OPTIONS,
     *,
     suffix: str | None = None,
-    keep: More = nothing_more,
+    keep: ChooseColumns = no_columns,
 ) -> Iterator[Rows]:
-    """Yield the same, at most `size` rows at a time; nothing for a file without rows.
+    """Yield the rows of a file, at most `size` at a time; nothing for a file without rows.
 
-    `keep` says, of the names of the columns of the first row, whose values are kept.
+    suffix  format of standard input, whose path is `-`
+    keep    chooses the columns whose values are kept, from those of the first row
     """
-    records = read_records(path, columns.all, reading, suffix=suffix, more=keep)
+    records = read_records(path, columns.all, options, suffix=suffix, extra=keep)
     first = next(records, None)
     if first is None:
         return
@@ -151,18 +169,20 @@ def stream_rows(
         yield rows
 
 
-def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path, kept: Sequence[str] = ()) -> Rows:
+def _gather(
+    numbered: Iterator[tuple[int, NumberedRecord]], columns: Columns, path: Path, kept: Sequence[str] = ()
+) -> Rows:
     source = address_of(path)
     rows = Rows(
-        [],
-        None if columns.pair is None else [],
-        None if columns.label is None and not columns.scores else [],
-        source,
-        [],
-        [] if columns.choices else None,
-        None if columns.group is None else [],
-        [] if has_lines(path) else None,
-        {name: [] for name in kept},
+        texts=[],
+        pairs=None if columns.pair is None else [],
+        labels=None if columns.label is None and not columns.scores else [],
+        source=source,
+        lines=[],
+        choices=[] if columns.choices else None,
+        groups=None if columns.group is None else [],
+        numbers=[] if has_lines(path) else None,
+        kept={name: [] for name in kept},
     )
     for number, (line, record) in numbered:
         rows.lines.append(line)
@@ -179,56 +199,56 @@ def _gather(numbered: Iterator[tuple[int, Record]], columns: Columns, path: Path
                 choices = [f"{opening} {end}".strip() for end in choices]
             rows.choices.append(choices)
         if columns.group is not None and rows.groups is not None:
-            rows.groups.append(_named(record[columns.group], "group", columns.group, where))
+            rows.groups.append(_name(record[columns.group], "group", columns.group, where))
         if columns.scores and rows.labels is not None:
             rows.labels.append(_scores(record, columns.scores, where))
         elif columns.label is not None and rows.labels is not None:
-            given = record[columns.label]
-            named = _several(given, where) if columns.several else _named(given, "label", columns.label, where)
-            rows.labels.append(named)
+            value = record[columns.label]
+            label = _several_labels(value, where) if columns.several else _name(value, "label", columns.label, where)
+            rows.labels.append(label)
         for name, values in rows.kept.items():
             values.append(record.get(name))
     return rows
 
 
-def _named(given: Any, what: str, column: str, where: str) -> str:
-    """A label or a group as text; raises UserError where there is none."""
-    missing = given is None or given != given  # Parquet may have NaN where nothing is
-    if isinstance(given, float) and math.isinf(given):  # as 1e400 is read
-        raise UserError(f"{where}: the {what} ({column!r}) is a number beyond all that can be told apart")
-    name = (given if isinstance(given, str) else "" if missing else _spelled(given)).strip()
+def _name(value: Any, kind: str, column: str, where: str) -> str:
+    """Return a label or a group as text. Raises UserError for a missing value."""
+    missing = value is None or value != value  # Parquet may have NaN for a missing value
+    if isinstance(value, float) and math.isinf(value):  # 1e400 is parsed as infinity
+        raise UserError(f"{where}: the {kind} ({column!r}) is a number beyond all that can be told apart")
+    name = (value if isinstance(value, str) else "" if missing else _spelled(value)).strip()
     if not name:
-        raise UserError(f"{where}: the {what} ({column!r}) is empty")
+        raise UserError(f"{where}: the {kind} ({column!r}) is empty")
     return name
 
 
-def _several(given: Any, where: str) -> tuple[str, ...]:
-    """The labels of a row that may have any number of them."""
-    labels = given.split("|") if isinstance(given, str) else [] if given is None else given
+def _several_labels(value: Any, where: str) -> tuple[str, ...]:
+    """Return the labels of a row that may have any number of them, sorted."""
+    labels = value.split("|") if isinstance(value, str) else [] if value is None else value
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise UserError(f"{where}: {given!r} is no list of labels")
+        raise UserError(f"{where}: {value!r} is no list of labels")
     return tuple(sorted({label.strip() for label in labels} - {""}))
 
 
 def _scores(record: dict[str, Any], names: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """Return the numbers of a row as texts: one of each column, or all that a single column has in a list."""
+    """Return the scores of a row as texts: one from each column, or those in the list of a single column."""
     if len(names) > 1:
-        return tuple(_named(record[name], "score", name, where) for name in names)
+        return tuple(_name(record[name], "score", name, where) for name in names)
     numbers = record[names[0]]
     if not isinstance(numbers, list) or len(numbers) < 2:
         raise UserError(
             f"{where}: {names[0]!r} is not a list of two numbers or more. Name a column for each, --scores a b c, or "
             f"for one number a row use --score --label {names[0]}"
         )
-    return tuple(_named(number, "score", names[0], where) for number in numbers)
+    return tuple(_name(number, "score", names[0], where) for number in numbers)
 
 
-def _spelled(given: Any) -> str:
-    """A label or group as JSON spells it; of Parquet's other types (decimals, dates) as Python does."""
+def _spelled(value: Any) -> str:
+    """Return a value as JSON spells it; decimals and dates of Parquet as Python does."""
     try:
-        return json.dumps(given)
+        return json.dumps(value)
     except TypeError:
-        return str(given)
+        return str(value)
 
 
 def _text(record: dict[str, Any], name: str, where: str) -> str:
@@ -239,10 +259,10 @@ def _text(record: dict[str, Any], name: str, where: str) -> str:
 
 
 def _choices(record: dict[str, Any], names: tuple[str, ...], where: str) -> list[str]:
-    """What there is to choose from: a column each, or one that holds a list of texts."""
+    """Return the choices of a row: one from each column, or those in the list of a single column."""
     if len(names) > 1:
         return [_text(record, name, where) for name in names]
-    given = record[names[0]]
-    if not isinstance(given, list) or not all(isinstance(choice, str) for choice in given):
+    choices = record[names[0]]
+    if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
         raise UserError(f"{where}: {names[0]!r} is not a list of texts. Or name a column for each: --choices a b c")
-    return given
+    return choices

@@ -1,4 +1,4 @@
-"""SQuAD 1.1 and 2.0 files: questions, their contexts and answers, with all that is wrong with a file said by id."""
+"""Reading of SQuAD 1.1 and 2.0: questions, contexts and answers, with errors by question id."""
 
 import collections
 import dataclasses
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bert_jax.data.formats.tfds import as_tfds_address, features_of
-from bert_jax.data.labelled.row_files import AS_USUAL, Reading, read_records, read_text
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, read_records, read_whole_text
 from bert_jax.errors import UserError
 
-Entry = tuple[str, str, dict[str, Any]]  # where it is, its context, the question
-Version = Literal["1.1", "2.0"]  # of SQuAD
-VERSIONS: dict[str, Version] = {"1": "1.1", "2": "2.0"}  # by the first number of a file's version
+QuestionEntry = tuple[str, str, dict[str, Any]]  # its place in the file, its context, and its JSON object
+Version = Literal["1.1", "2.0"]
+VERSIONS: dict[str, Version] = {"1": "1.1", "2": "2.0"}  # by the first number of a file's "version"
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One question.
+    """A question about a context.
 
-    answers     to learn from: (text, place of its first character in the context, -1 where it stands nowhere)
-    golds       to be scored by: the texts of all answers as the file has them, empty ones among them
-    impossible  said to have no answer, whatever its golds
+    answers     for training: (text, index of its first character in the context, or -1 if it does not occur there)
+    golds       for scoring: the texts of all answers in the file, with empty ones
+    impossible  whether the file says that it has no answer, even if it has golds
     """
 
     id: str
@@ -37,8 +37,8 @@ class Question:
 class Questions:
     """The questions of a file.
 
-    has_no_answer  some are said to have no answer (SQuAD 2.0)
-    version        the SQuAD whose official script scores them
+    has_no_answer  whether some have no answer (SQuAD 2.0)
+    version        the version of SQuAD whose official script scores them
     """
 
     source: str
@@ -51,17 +51,18 @@ class Questions:
         return len(self.items)
 
 
-def read_squad(path: Path, *, answers: bool = True, reading: Reading = AS_USUAL) -> Questions:
-    """Return the questions of an official JSON file, or of a split of tfds:squad, in order.
+def read_squad(path: Path, *, answers: bool = True, options: FileOptions = DEFAULT_OPTIONS) -> Questions:
+    """Read the questions of an official JSON file, or of a split of tfds:squad, in order.
 
-    Raises UserError with the id for a question that is there twice, has no text, or no answer where the file does not
-    say that it has none; with `answers` False, as of a file to predict on, answers may lack. An answer that is not
-    where the file says is looked for nearby, and counted.
+    Raises UserError with the id for a question that occurs twice, has no text, or has no answer although the file
+    doesn't say so. An answer that is not where the file says is searched for nearby, and gets a note.
+
+    answers  False for a file to predict on: answers may be missing
     """
     items: list[Question] = []
     ids: set[str] = set()
     faults = _Faults()
-    stated, entries = _read_entries(path, reading)
+    stated, entries = _read_entries(path, options)
     marked = False
     for where, context, entry in entries:
         name = entry.get("id")
@@ -78,31 +79,40 @@ def read_squad(path: Path, *, answers: bool = True, reading: Reading = AS_USUAL)
         if impossible not in (True, False):
             raise UserError(f"{path}: id {name}: is_impossible is {impossible!r}, where true or false is expected")
         marked |= "is_impossible" in entry
-        listed = _listed_answers(entry, name, path)
-        if answers and not listed and not impossible:
+        answer_list = _answers(entry, name, path)
+        if answers and not answer_list and not impossible:
             if stated != "2.0":
                 raise UserError(
                     f'{path}: id {name} has no answer. A question without one says so: "is_impossible": true'
                 )
-            impossible = True  # as its official script has it
-        if impossible and listed:
+            impossible = True  # as in its official script
+        if impossible and answer_list:
             faults.contradicted.append(name)
         if not context.strip():
             faults.empty.append(name)
-        placed = () if impossible else tuple(_place_answers(listed, context, name, faults))
-        golds = tuple(text for text, _ in listed)
-        items.append(Question(name, question.strip(), context, placed, golds, bool(impossible)))
+        placed = () if impossible else tuple(_place_answers(answer_list, context, name, faults))
+        golds = tuple(text for text, _ in answer_list)
+        items.append(
+            Question(
+                id=name,
+                question=question.strip(),
+                context=context,
+                answers=placed,
+                golds=golds,
+                impossible=bool(impossible),
+            )
+        )
     if not items:
         raise UserError(f"{path}: no questions")
     has_no_answer = any(item.impossible for item in items)
     version, note = _decide_version(stated, has_no_answer, marked)
     notes = [f"{path}: {line}" for line in (*faults.notes(), note if answers else "") if line]
-    return Questions(str(path), items, has_no_answer, notes, version)
+    return Questions(source=str(path), items=items, has_no_answer=has_no_answer, notes=notes, version=version)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Faults:
-    """The ids of questions whose answers or contexts are not as they should be."""
+    """The ids of questions with unusual answers or contexts, by what is unusual."""
 
     moved: list[str] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)
@@ -111,25 +121,25 @@ class _Faults:
     empty: list[str] = dataclasses.field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """Return a line for each kind that there is."""
-        told = (
-            (self.moved, "answers stood elsewhere in the context and were found"),
-            (self.lost, "answers are nowhere"),
-            (self.blank, "answers are empty: they are scored by, and not learned from"),
+        """Return a note on each kind that occurs."""
+        kinds = (
+            (self.moved, "answers were found at another place in the context than the file says"),
+            (self.lost, "answers are not in their context"),
+            (self.blank, "answers are empty: they count in scores, but not in training"),
             (
                 self.contradicted,
-                "questions marked as impossible have answers: they are scored by, and not learned from",
+                "questions marked as impossible have answers: they count in scores, but not in training",
             ),
             (self.empty, "questions have an empty context"),
         )
-        return [f"{len(ids)} {what}, the first of id {ids[0]}" for ids, what in told if ids]
+        return [f"{len(ids)} {text}, the first of id {ids[0]}" for ids, text in kinds if ids]
 
 
 def _decide_version(stated: Version | None, has_no_answer: bool, marked: bool) -> tuple[Version, str]:
-    """Return the SQuAD that a file is of, and a note where that is a guess.
+    """Return the version of SQuAD that scores a file, and a note if it is a guess.
 
-    stated  what the file says of itself
-    marked  whether questions say if they are impossible, which those of 1.1 do not
+    stated  version that the file states
+    marked  whether questions have is_impossible, which SQuAD 1.1 lacks
     """
     if stated == "1.1" and has_no_answer:
         return "2.0", "its version is 1.1, but some questions have no answer: scored as SQuAD 2.0"
@@ -142,18 +152,18 @@ def _decide_version(stated: Version | None, has_no_answer: bool, marked: bool) -
     return version, f"no version is given; scored as SQuAD {version}, as {reason}"
 
 
-def _read_entries(path: Path, reading: Reading) -> tuple[Version | None, Iterator[Entry]]:
-    """Return the version that a file or prepared split states, and its questions."""
+def _read_entries(path: Path, options: FileOptions) -> tuple[Version | None, Iterator[QuestionEntry]]:
+    """Return the version that a file or a split of TFDS states, and its questions."""
     if as_tfds_address(path):
-        return "2.0" if "is_impossible" in features_of(path) else "1.1", _prepared_entries(path, reading)
-    table = _load(path, reading)
+        return "2.0" if "is_impossible" in features_of(path) else "1.1", _tfds_entries(path, options)
+    table = _load(path, options)
     number = str(table.get("version", "")).strip().lower().removeprefix("v")
     return VERSIONS.get(number.split(".")[0]), _entries(path, table["data"])
 
 
-def _load(path: Path, reading: Reading) -> dict[str, Any]:
+def _load(path: Path, options: FileOptions) -> dict[str, Any]:
     try:
-        table = json.loads(read_text(path, reading))
+        table = json.loads(read_whole_text(path, options))
     except json.JSONDecodeError as error:
         raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
@@ -165,9 +175,9 @@ def _load(path: Path, reading: Reading) -> dict[str, Any]:
     return table
 
 
-def _prepared_entries(path: Path, reading: Reading) -> Iterator[Entry]:
+def _tfds_entries(path: Path, options: FileOptions) -> Iterator[QuestionEntry]:
     columns = ("id", "question", "context", "answers")
-    for number, example in read_records(path, columns, reading):
+    for number, example in read_records(path, columns, options):
         answers = [
             {"text": text, "answer_start": start}
             for text, start in zip(example["answers"]["text"], example["answers"]["answer_start"], strict=True)
@@ -175,7 +185,7 @@ def _prepared_entries(path: Path, reading: Reading) -> Iterator[Entry]:
         yield f"example {number}", example["context"], {**example, "answers": answers}
 
 
-def _entries(path: Path, articles: list[Any]) -> Iterator[Entry]:
+def _entries(path: Path, articles: list[Any]) -> Iterator[QuestionEntry]:
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
@@ -192,26 +202,26 @@ def _entries(path: Path, articles: list[Any]) -> Iterator[Entry]:
                 yield f"{where}.qas[{q}]", paragraph["context"], entry
 
 
-def _listed_answers(entry: dict[str, Any], name: str, path: Path) -> list[tuple[str, int]]:
-    """Return the text and stated place of each answer of a question."""
+def _answers(entry: dict[str, Any], name: str, path: Path) -> list[tuple[str, int]]:
+    """Return the text and stated index of each answer of a question."""
     answers = entry.get("answers") or []
     if not isinstance(answers, list):
         raise UserError(f"{path}: the answers of id {name} are no list")
-    listed = []
+    pairs = []
     for answer in answers:
         text = answer.get("text") if isinstance(answer, dict) else None
         start = answer.get("answer_start", -1) if isinstance(answer, dict) else None
         if not isinstance(text, str) or type(start) is not int:
             raise UserError(f"{path}: id {name} has an answer without text, or whose answer_start is no whole number")
-        listed.append((text, start))
-    return listed
+        pairs.append((text, start))
+    return pairs
 
 
 def _place_answers(
-    listed: list[tuple[str, int]], context: str, name: str, faults: _Faults
+    answers: list[tuple[str, int]], context: str, name: str, faults: _Faults
 ) -> Iterator[tuple[str, int]]:
-    """Yield each answer that is not empty, and where it stands in the context: -1 where it does not."""
-    for text, start in listed:
+    """Yield each answer that is not empty, with its index in the context, -1 if it does not occur there."""
+    for text, start in answers:
         if not text.strip():
             faults.blank.append(name)
             continue
@@ -222,7 +232,7 @@ def _place_answers(
 
 
 def _nearest(context: str, text: str, start: int) -> int:
-    """Return where `text` stands closest to `start`; -1: nowhere."""
+    """Return the index of the occurrence of `text` that is closest to `start`, -1 if there is none."""
     before = context.rfind(text, 0, max(start, 0) + len(text))
     after = context.find(text, max(start, 0))
     if before < 0 or after < 0:
@@ -231,9 +241,9 @@ def _nearest(context: str, text: str, start: int) -> int:
 
 
 def read_predictions(path: Path) -> dict[str, str]:
-    """Return anyone's answers in the official format: {question id: answer}."""
+    """Read a file of predictions in the official format: {question id: answer}."""
     try:
-        table = json.loads(read_text(path), object_pairs_hook=_without_doubles)
+        table = json.loads(read_whole_text(path), object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
         raise UserError(f"{path} line {error.lineno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
@@ -243,8 +253,8 @@ def read_predictions(path: Path) -> dict[str, str]:
     return table
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    doubled = [name for name, count in collections.Counter(name for name, _ in pairs).items() if count > 1]
-    if doubled:
-        raise ValueError(f"id {doubled[0]} is there twice")
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = [name for name, count in collections.Counter(name for name, _ in pairs).items() if count > 1]
+    if repeated:
+        raise ValueError(f"id {repeated[0]} is there twice")
     return dict(pairs)

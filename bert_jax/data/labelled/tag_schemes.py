@@ -1,4 +1,7 @@
-"""Schemes of tags: how a tag spells a place in an entity and a type, and which scheme the tags of a file follow."""
+"""Tagging schemes (IOB2, BILOU ...): how tags spell a place in an entity and a type, and detection of a file's scheme.
+
+To add a scheme, add it to `SCHEMES`.
+"""
 
 import dataclasses
 import itertools
@@ -9,21 +12,21 @@ from bert_jax.data.labelled.entities import Span
 from bert_jax.errors import UserError
 
 OUTSIDE = "O"
-NAMELESS = "ENTITY"  # the type of entities whose tags name none
-# What a letter says of a word: it begins an entity, is inside of one, ends one, or is a whole one. IOB and IOE have B,
-# I and E; IOBES, BMES and BMEWO have I or M inside and S or W for a whole one; BILOU has L for E and U for S.
+NAMELESS = "ENTITY"  # the type of entities whose tags have no type
+# The place of a word that a letter stands for: it begins an entity, is inside, ends one, or is a single word. IOB and
+# IOE have B, I and E; IOBES, BMES and BMEWO have I or M inside and S or W for one word; BILOU has L for E and U for S.
 PLACES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S"}
-MOST_LISTED = 6  # tags in a message
+MAX_TAGS_SHOWN = 6  # tags in a message
 
-Tag = tuple[str, str | None]  # O, B, I, E or S, and the type; None outside of entities
+Tag = tuple[str, str | None]  # the place O, B, I, E or S, and the type; None outside of entities
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """A way to write tags.
+    """A tagging scheme.
 
-    form      how it writes the beginning of a person
-    pattern   with groups `place` and `type`, either of which may be missing
+    form      the tag of the first word of a person
+    pattern   has the groups `place` and `type`, or one of them
     outside   the tags of words outside of entities
     """
 
@@ -32,11 +35,11 @@ class Scheme:
     outside: frozenset[str] = frozenset(OUTSIDE)
 
     def fits(self, tag: str) -> bool:
-        """Return whether `tag` is written in this way."""
+        """Return whether `tag` follows this scheme."""
         return tag in self.outside or self.pattern.fullmatch(tag) is not None
 
     def split(self, tag: str) -> Tag:
-        """Return the place and the type that `tag` stands for. What does not fit is a type on its own."""
+        """Return the place and the type of `tag`. A tag that doesn't fit is a type."""
         if tag in self.outside:
             return OUTSIDE, None
         match = self.pattern.fullmatch(tag)
@@ -46,16 +49,16 @@ class Scheme:
         return PLACES[groups.get("place", "I").upper()], groups.get("type", NAMELESS)
 
     def letters(self, tags: Iterable[str]) -> set[str]:
-        """Return the letters for places, in upper case, of those tags that fit."""
+        """Return the letters for places, in upper case, in the tags that fit."""
         return {match["place"].upper() for match in map(self.pattern.fullmatch, tags) if match}
 
     def spells(self, tags: Collection[str]) -> bool:
-        """Return whether all tags fit, and one of their letters can begin an entity: in "e-mail" none does."""
+        """Return whether all tags fit, and one of their letters can begin an entity (as none in "e-mail" does)."""
         inner = [tag for tag in tags if tag not in self.outside]
         return all(map(self.fits, inner)) and (not inner or not self.letters(inner).isdisjoint("BISUW"))
 
     def tells_beginnings(self, tags: Collection[str]) -> bool:
-        """Return whether the tags have letters both for the beginning of an entity and for the rest of it."""
+        """Return whether the tags have letters both for the first word of an entity and for the others."""
         letters = self.letters(tags)
         return "B" in letters and not letters.isdisjoint("IMEL")
 
@@ -64,7 +67,7 @@ _LETTERS = "BIESLUMW"
 
 
 def _scheme(form: str, mark: str = "[-_]", shown: str = "-", letters: str = _LETTERS) -> Scheme:
-    """Return the scheme with tags like `form`, a template of `place`, `mark` and `type`."""
+    """Return the scheme of tags like `form`, a template with `place`, `mark` and `type`."""
     upper = letters.isupper()
     pattern = form.format(place=f"(?P<place>[{letters}])", mark=mark, type="(?P<type>.+)")
     written = form.format(place="B" if upper else "b", mark=shown, type="PER")
@@ -72,11 +75,11 @@ def _scheme(form: str, mark: str = "[-_]", shown: str = "-", letters: str = _LET
 
 
 _FIRST, _LAST = "{place}{mark}{type}", "{type}{mark}{place}"
-UNTYPED, PREFIX, SUFFIX = map(_scheme, ("{place}", _FIRST, _LAST))
-LOWER_UNTYPED, LOWER_PREFIX, LOWER_SUFFIX = (
+UNTYPED, PREFIXED, SUFFIXED = map(_scheme, ("{place}", _FIRST, _LAST))
+LOWER_UNTYPED, LOWER_PREFIXED, LOWER_SUFFIXED = (
     _scheme(form, letters=_LETTERS.lower()) for form in ("{place}", _FIRST, _LAST)
 )
-SCHEMES = (UNTYPED, PREFIX, LOWER_UNTYPED, LOWER_PREFIX, SUFFIX, LOWER_SUFFIX)
+SCHEMES = (UNTYPED, PREFIXED, LOWER_UNTYPED, LOWER_PREFIXED, SUFFIXED, LOWER_SUFFIXED)
 BARE = Scheme("PER", re.compile("(?P<type>.+)"))
 
 _ANY_LETTER = f"(?P<place>[{_LETTERS}{_LETTERS.lower()}])"
@@ -88,13 +91,14 @@ _WORD = r"(?:(?P<begin>beg|begin|beginning|start)|in|inside|inner|mid|middle|con
 _IN_WORDS = (re.compile(rf"{_WORD}(?:[\W_](?P<type>.+))?", re.I), re.compile(rf"(?P<type>.+)[\W_]{_WORD}", re.I))
 _NO_TAG = re.compile(r"[oO0]|[^\W_][-_].*|.*\*.*|\(.*")  # X-PER, and the brackets of CoNLL-2005 and OntoNotes: (PER*
 _TWO_TAGS = re.compile(r".*[|,;/+][BIESLUMW][-_].+")
-_CONTROL = re.compile(r"\[.*\]|<.*>")  # labels that models have for control tokens
+_CONTROL = re.compile(r"\[.*\]|<.*>")  # labels of control tokens in some models
 
 
 def runs_of_tags(tags: Iterable[Tag]) -> Iterator[tuple[str, int, int]]:
-    """Yield type, first item and end of each entity that tags stand for, by the rules of conlleval.
+    """Yield the type, first index and end of each entity, by the rules of conlleval.
 
-    An entity begins at B and S, and where the type changes or none is open; it ends at E and S, and before the next.
+    An entity begins at B and S, where the type changes, and after a tag outside of entities. It ends after E and S,
+    and before the next one.
     """
     open_type: str | None = None
     first, before = 0, OUTSIDE
@@ -109,25 +113,25 @@ def runs_of_tags(tags: Iterable[Tag]) -> Iterator[tuple[str, int, int]]:
 
 
 def spans_of_tags(tags: Iterable[Tag]) -> list[Span]:
-    """Return the entities of `runs_of_tags`."""
+    """Return the entities of some tags (see `runs_of_tags`)."""
     return list(itertools.starmap(Span, runs_of_tags(tags)))
 
 
 def scheme_of_labels(labels: Collection[str]) -> Scheme:
-    """Return the scheme of a model's labels. Where they follow none as a whole, B- and I- are prefixes nevertheless."""
+    """Return the scheme of a model's labels: B- and I- as prefixes if they follow none completely."""
     named = [label for label in labels if not _CONTROL.fullmatch(label)]
     candidates = (*SCHEMES, *_unusual(named))
-    return next((scheme for scheme in candidates if scheme.spells(named)), PREFIX)
+    return next((scheme for scheme in candidates if scheme.spells(named)), PREFIXED)
 
 
 def scheme_of_file(lines: Mapping[str, str]) -> Scheme:
-    """Return the scheme of the tags of a file; `lines` says of each tag where it first stands.
+    """Return the scheme of the tags of a file. Raises UserError with the line if they follow none, or several.
 
-    Raises UserError, with that place, where the tags follow no scheme, or several.
+    lines  the first place of each tag in the file
     """
     tags = [tag for tag in lines if tag != OUTSIDE]
     if not tags:
-        return PREFIX
+        return PREFIXED
     unusual = _unusual(tags)
     fitting = [scheme for scheme in (*SCHEMES, *unusual) if scheme.spells(tags)]
     if not fitting:
@@ -135,23 +139,23 @@ def scheme_of_file(lines: Mapping[str, str]) -> Scheme:
         return BARE
     scheme = fitting[0]
     if not scheme.tells_beginnings(tags) and (other := next((o for o in fitting if o.tells_beginnings(tags)), None)):
-        raise _no_tag(tags[0], lines, f"{listed(tags)} may be as {scheme.form} or as {other.form}")
+        raise _no_tag(tags[0], lines, f"{some_tags(tags)} may be as {scheme.form} or as {other.form}")
     for tag in tags:
         if _TWO_TAGS.fullmatch(scheme.split(tag)[1] or ""):
             raise _no_tag(tag, lines, "it holds two")
     return scheme
 
 
-def listed(tags: Collection[str]) -> str:
-    """Return some of the tags, for a message."""
+def some_tags(tags: Collection[str]) -> str:
+    """Return the first few tags for a message."""
     names = sorted(set(tags) - {OUTSIDE})
-    return ", ".join(names[:MOST_LISTED]) + (", ..." if len(names) > MOST_LISTED else "")
+    return ", ".join(names[:MAX_TAGS_SHOWN]) + (", ..." if len(names) > MAX_TAGS_SHOWN else "")
 
 
 def _unusual(tags: Collection[str]) -> list[Scheme]:
-    """Return schemes with any mark or none, believed where a type has a beginning and a rest: BPER and IPER, B:PER.
+    """Return schemes with another mark or none, as BPER or B:PER, if a type has tags both to begin and to continue it.
 
-    Without a mark, only the letters of such types are letters: LOC beside BPER and IPER ends nothing.
+    Without a mark, only the letters of such types stand for places: LOC beside BPER and IPER is a type.
     """
     schemes = []
     for form, pattern in _UNUSUAL.items():
@@ -159,26 +163,26 @@ def _unusual(tags: Collection[str]) -> list[Scheme]:
         for match in filter(None, map(pattern.fullmatch, tags)):
             key = match["mark"], match["place"].isupper(), match["type"]
             letters.setdefault(key, set()).add(match["place"])
-        believed: dict[tuple[str, bool], set[str]] = {}
+        complete: dict[tuple[str, bool], set[str]] = {}  # letters of types that have both
         for (mark, upper, _), of_type in letters.items():
-            known = {letter.upper() for letter in of_type}
-            if "B" in known and not known.isdisjoint("IMEL" if mark else "IM"):  # CLUB and CLUE are no scheme
-                believed.setdefault((mark, upper), set()).update(of_type)
-        for (mark, upper), found in believed.items():
-            usable = (_LETTERS if upper else _LETTERS.lower()) if mark else "".join(sorted(found))
+            places = {letter.upper() for letter in of_type}
+            if "B" in places and not places.isdisjoint("IMEL" if mark else "IM"):  # CLUB and CLUE are no scheme
+                complete.setdefault((mark, upper), set()).update(of_type)
+        for (mark, upper), of_types in complete.items():
+            usable = (_LETTERS if upper else _LETTERS.lower()) if mark else "".join(sorted(of_types))
             schemes.append(_scheme(form, re.escape(mark), mark, usable))
     return schemes
 
 
 def _check_bare(tags: Collection[str], lines: Mapping[str, str], unusual: Collection[Scheme]) -> None:
-    """Raise UserError where some of the tags are no types, but belong to a scheme that others don't follow."""
+    """Raise UserError if some of the tags belong to a scheme that the others don't follow: not all can be types."""
     for tag in tags:
-        if _NO_TAG.fullmatch(tag) and not PREFIX.fits(tag):
+        if _NO_TAG.fullmatch(tag) and not PREFIXED.fits(tag):
             raise _no_tag(tag, lines, "it has no form that is known")
-    for scheme in (PREFIX, LOWER_PREFIX, *unusual, UNTYPED, LOWER_UNTYPED):
+    for scheme in (PREFIXED, LOWER_PREFIXED, *unusual, UNTYPED, LOWER_UNTYPED):
         fitting = [tag for tag in tags if scheme.fits(tag)]
         if scheme in (UNTYPED, LOWER_UNTYPED) and scheme.letters(fitting).isdisjoint("BI"):
-            continue  # S beside N and V is a type
+            continue  # S beside N and V is a type, not a place
         if fitting:
             odd = next((tag for tag in tags if tag not in fitting), fitting[0])
             reason = "none begins an entity" if odd == fitting[0] else f"{fitting[0]!r} has a letter for a place"

@@ -1,4 +1,4 @@
-"""The labels of a model that tags words: from classes of tokens to entities of words, and back. NumPy only."""
+"""Conversion between a tagging model's classes of tokens and entities of words. NumPy only."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from bert_jax.data.encoded import NO_LABEL
 from bert_jax.data.labelled.entities import Span
 from bert_jax.data.labelled.tag_schemes import OUTSIDE, Tag, runs_of_tags, scheme_of_labels
 
-# Where a model lacks the label of a place, the next best of the same type: IOB1 begins with I, IOE2 is whole with E.
+# If a model lacks the label of a place, the next best of the same type: IOB1 begins with I, a single word in IOE2 is E.
 _NEXT_BEST = {"B": "BISE", "I": "IBES", "E": "EIBS", "S": "SBEI"}
 
 
 class Tagset:
-    """The labels of a model. Words are given by `tokens`: of each word its token, -1 where no token shows it."""
+    """The labels of a model. In its methods, `tokens` is the token of each word, -1 if no token covers it."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         scheme = scheme_of_labels(labels)
@@ -28,14 +28,14 @@ class Tagset:
         }
 
     def entities(self, tokens: Sequence[int], classes: Sequence[int]) -> list[Span]:
-        """Return the entities of a text from the class of each token. Plain lists are faster than arrays.
+        """Return the entities of a text from the class of each token. Lists are faster than arrays.
 
-        A word that no token shows is in an entity where it has words of it on both sides, as if it weren't there; one
-        whose token shows the word before it as well goes with that word.
+        A word without a token belongs to an entity if the words on both sides do. A word that shares its token with the
+        word before it belongs to the same entity as that word.
         """
         tags: list[Tag] = []
         starts: list[int] = []  # of each word with a token of its own
-        ends: list[int] = []  # behind the last word that shares its token
+        ends: list[int] = []  # after the last word that shares its token
         before = -1
         for word, token in enumerate(tokens):
             if token < 0:
@@ -50,7 +50,7 @@ class Tagset:
         return [Span(kind, starts[first], ends[last - 1]) for kind, first, last in runs_of_tags(tags)]
 
     def classes(self, entities: Sequence[Span], words: int) -> np.ndarray:
-        """Return the class of each word, NO_LABEL outside of entities where the model has no label for that."""
+        """Return the class of each word; outside of entities NO_LABEL if the model has no label for it."""
         classes = np.full(words, self._outside, np.int32)
         for span in entities:
             first, last = span.first, span.last - 1
@@ -61,12 +61,12 @@ class Tagset:
 
 
 def shown_part(span: Span, tokens: Sequence[int]) -> Span | None:
-    """Return `span` from its first to its last word that a token shows, None where none does."""
+    """Return `span` from its first to its last word with a token, None if none has one."""
     shown = [word for word in range(span.first, span.last) if tokens[word] >= 0]
     return Span(span.label, shown[0], shown[-1] + 1) if shown else None
 
 
 def mean_over(span: Span, tokens: Sequence[int], values: Sequence[float]) -> float:
-    """Return the mean of what `values` has for the words of `span` that a token shows."""
+    """Return the mean of the `values` of the tokens of the words in `span`."""
     shown = [values[token] for token in tokens[span.first : span.last] if token >= 0]
     return sum(shown) / len(shown)

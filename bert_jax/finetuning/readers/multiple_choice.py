@@ -6,8 +6,8 @@ import functools
 import numpy as np
 
 from bert_jax.data.encoded import encode_rows
-from bert_jax.data.labelled.own_rows import read_split_rows
-from bert_jax.data.labelled.row_files import SUFFIXES, reading_of
+from bert_jax.data.labelled.labelled_rows import read_split_rows
+from bert_jax.data.labelled.row_files import ROW_SUFFIXES, file_options
 from bert_jax.data.labelled.row_notes import one_class_notes
 from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import file_to_score
@@ -34,7 +34,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         dev_share=config.dev_share,
         seed=config.split_seed,
         stratify=False,
-        reading=reading_of(config),
+        options=file_options(config),
     )
     record = TaskRecord.of(name=config.task, columns=dataclasses.asdict(columns))
     training, scored = _examples(train, tokenizer, config.length), _examples(dev, tokenizer, config.length)
@@ -48,7 +48,7 @@ def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 def read_choice_dev(request: ScoringRequest) -> Examples:
     """Read rows to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
-    path = file_to_score(request.data, SUFFIXES, notes.append)
+    path = file_to_score(request.data, ROW_SUFFIXES, notes.append)
     trained = request.record.columns or {}
     choices = tuple(trained.get("choices") or ("choices",))
     columns = Columns(trained.get("text", "text"), None, trained.get("label", "label"), choices, trained.get("opening"))

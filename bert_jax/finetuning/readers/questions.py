@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from bert_jax.data.answer_lengths import default_longest
-from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.row_files import file_options
 from bert_jax.data.labelled.split_files import file_to_score, read_splits
 from bert_jax.data.labelled.squad import Questions, read_squad
 from bert_jax.data.windows import Windows, character_counts, tokenize_texts, windows_of_pairs, windows_of_tokens
@@ -28,7 +28,7 @@ def read_questions(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 
     The longest answer, in tokens, is that of `config`, or enough for the training answers.
     """
-    read = functools.partial(read_squad, reading=reading_of(config))
+    read = functools.partial(read_squad, options=file_options(config))
     # All questions of a context go to the same split.
     train, dev, notes = read_splits(
         config.data, SUFFIXES, read, config.dev_share, lambda item: item.context, config.split_seed
@@ -66,7 +66,7 @@ def read_questions_dev(request: ScoringRequest) -> Examples:
     """Read questions to score a model on: a file, or the dev file of a folder."""
     record = request.record
     notes: list[str] = []
-    questions = read_squad(file_to_score(request.data, SUFFIXES, notes.append), reading=request.reading)
+    questions = read_squad(file_to_score(request.data, SUFFIXES, notes.append), options=request.reading)
     windows = _windows(questions, request.tokenizer, request.length, record.overlap, record.max_answer_length)
     answers = find_tokens(questions, windows.tokens)
     examples = _examples(questions, windows, record.no_answer, answers, "", record.threshold)

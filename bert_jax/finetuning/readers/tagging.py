@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bert_jax.data.encoded import NO_LABEL
-from bert_jax.data.labelled.conll import SUFFIXES, Sentence, Sentences, read_sentences, words_like
-from bert_jax.data.labelled.entities import WRITTEN, first_pieces
-from bert_jax.data.labelled.row_files import reading_of
+from bert_jax.data.labelled.conll import TAGGED_SUFFIXES, Sentence, Sentences, read_sentences, word_rule_like
+from bert_jax.data.labelled.entities import AS_WRITTEN, first_pieces
+from bert_jax.data.labelled.row_files import file_options
 from bert_jax.data.labelled.split_files import file_to_score, find_split_files, read_splits
 from bert_jax.data.labelled.tagset import Tagset, shown_part
 from bert_jax.data.windows import windows_of_texts
@@ -26,12 +26,12 @@ from bert_jax.wording import agreeing, counted, none_has
 
 def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     """Read training and dev sentences; the labels are O, and B- and I- of each type in the training file."""
-    words = words_like(find_split_files(config.data, SUFFIXES)[0])
-    read = functools.partial(read_sentences, words=words, reading=reading_of(config))
-    train, dev, notes = read_splits(config.data, SUFFIXES, read, config.dev_share, seed=config.split_seed)
-    if not train.kinds:
+    words = word_rule_like(find_split_files(config.data, TAGGED_SUFFIXES)[0])
+    read = functools.partial(read_sentences, words=words, options=file_options(config))
+    train, dev, notes = read_splits(config.data, TAGGED_SUFFIXES, read, config.dev_share, seed=config.split_seed)
+    if not train.entity_types:
         raise UserError(f"{train.source}: no entities to learn, every tag is O")
-    labels = ("O", *(f"{prefix}-{kind}" for kind in train.kinds for prefix in "BI"))
+    labels = ("O", *(f"{prefix}-{kind}" for kind in train.entity_types for prefix in "BI"))
     record = TaskRecord.of(name="ner", columns={"text": "text"}, overlap=config.overlap, words=words)
     examples, dev_examples = (
         _examples(sentences, tokenizer, config.length, config.overlap, labels) for sentences in (train, dev)
@@ -45,9 +45,9 @@ def read_tagging(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
 def read_tagging_dev(request: ScoringRequest) -> Examples:
     """Read sentences to score a model on: a file, or the dev file of a folder."""
     notes: list[str] = []
-    path = file_to_score(request.data, SUFFIXES, notes.append)
-    words = request.record.words or WRITTEN
-    sentences = read_sentences(path, words=words, reading=request.reading)
+    path = file_to_score(request.data, TAGGED_SUFFIXES, notes.append)
+    words = request.record.words or AS_WRITTEN
+    sentences = read_sentences(path, words=words, options=request.reading)
     examples = _examples(sentences, request.tokenizer, request.length, request.record.overlap, request.labels or ())
     return dataclasses.replace(examples, notes=[*notes, *examples.notes, *_no_entity_notes(sentences, "scored")])
 

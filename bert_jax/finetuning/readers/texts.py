@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from bert_jax.data.encoded import Encoded
-from bert_jax.data.labelled.glue import dev_file, read_glue, read_task, settle
+from bert_jax.data.labelled.glue import dev_file, read_glue, read_labelled_task, with_label_numbers
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.labels import with_classes, with_scores, with_several, with_several_scores
-from bert_jax.data.labelled.row_files import SUFFIXES, reading_of
+from bert_jax.data.labelled.row_files import ROW_SUFFIXES, file_options
 from bert_jax.data.labelled.row_notes import one_class_notes, score_notes, several_notes
 from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import file_to_score
@@ -38,7 +38,7 @@ DEFAULT_METRICS = {
 
 def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     """Read the training and dev rows of a GLUE task or of the user's own files."""
-    labelled = read_task(
+    labelled = read_labelled_task(
         config.task,
         config.data,
         columns=Columns(
@@ -52,7 +52,7 @@ def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         score=config.score,
         dev_share=config.dev_share,
         seed=config.split_seed,
-        reading=reading_of(config),
+        options=file_options(config),
     )
     record = TaskRecord.of(
         name=config.task,
@@ -141,9 +141,9 @@ def read_texts_dev(request: ScoringRequest) -> Examples:
         rows = read_glue(name, path, reading)
         if rows.labels is None:
             raise UserError(f"{path}: a test file has no labels to score against. `bert-jax predict` predicts them")
-        rows = settle(rows, GLUE[name], labels)
+        rows = with_label_numbers(rows, GLUE[name], labels)
     else:
-        path = file_to_score(data, SUFFIXES, notes.append)
+        path = file_to_score(data, ROW_SUFFIXES, notes.append)
         several = request.problem == MULTI_LABEL
         columns = _columns_to_score(record.columns or {}, labels if numbers else None, several)
         rows = read_rows(path, columns, reading)

@@ -1,4 +1,4 @@
-"""Tags to entities, and the words of plain text."""
+"""Entities of tags, words of plain text, and the tokens of words."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from bert_jax.data.labelled.entities import Span, first_pieces, words_as_written, words_of
-from bert_jax.data.labelled.tag_schemes import PREFIX, spans_of_tags
+from bert_jax.data.labelled.entities import Span, first_pieces, words_as_parts, words_as_written
+from bert_jax.data.labelled.tag_schemes import PREFIXED, spans_of_tags
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from bert_jax.data.labelled.tag_schemes import PREFIX, spans_of_tags
         ("B-a-b I-a-b", [("a-b", 0, 2)]),
     ],
 )
-def test_entities_are_those_of_conlleval(tags, spans):
-    assert spans_of_tags([PREFIX.split(tag) for tag in tags.split()]) == [Span(*span) for span in spans]
+def test_entities_follow_the_rules_of_conlleval(tags, spans):
+    assert spans_of_tags([PREFIXED.split(tag) for tag in tags.split()]) == [Span(*span) for span in spans]
 
 
 @given(st.text())
-def test_words_are_what_bert_cuts_a_text_into(text):
-    words = words_of(text)
+def test_words_as_parts_lose_nothing(text):
+    words = words_as_parts(text)
     assert all(a < b and not text[a:b].isspace() for a, b in words)
     assert [end for _, end in words[:-1]] <= [start for start, _ in words[1:]]
     joined = "".join(text[a:b] for a, b in words)
@@ -39,15 +39,27 @@ def test_words_are_what_bert_cuts_a_text_into(text):
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=40))
-def test_words_of_ascii_are_those_of_the_library(text):
+def test_ascii_words_equal_those_of_the_bert_pre_tokenizer(text):
     expected = [span for _, span in BertPreTokenizer().pre_tokenize_str(text)]
     if text.isprintable():
-        assert words_of(text) == expected
+        assert words_as_parts(text) == expected
 
 
-def test_words_of_other_scripts():
+def test_words_of_other_scripts_are_split():
     text = "U.S. 北京は naïve GLP-1"
-    assert [text[a:b] for a, b in words_of(text)] == ["U", ".", "S", ".", "北", "京", "は", "naïve", "GLP", "-", "1"]
+    assert [text[a:b] for a, b in words_as_parts(text)] == [
+        "U",
+        ".",
+        "S",
+        ".",
+        "北",
+        "京",
+        "は",
+        "naïve",
+        "GLP",
+        "-",
+        "1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,19 +73,19 @@ def test_words_of_other_scripts():
         ("# @ 's ' @_", "# @ 's ' @_"),
     ],
 )
-def test_words_as_written(text, words):
+def test_words_as_written_follow_corpora(text, words):
     assert [text[a:b] for a, b in words_as_written(text)] == words.split()
 
 
 @given(st.text())
-def test_words_as_written_lose_nothing_and_begin_where_parts_do(text):
+def test_words_as_written_lose_nothing_and_start_where_parts_do(text):
     words = words_as_written(text)
     assert "".join(text[a:b] for a, b in words) == "".join(text.split())
     assert [end for _, end in words[:-1]] <= [start for start, _ in words[1:]]
-    assert {start for start, _ in words} <= {start for start, _ in words_of(text)}
+    assert {start for start, _ in words} <= {start for start, _ in words_as_parts(text)}
 
 
-def test_the_piece_that_shows_a_word_starts():
+def test_first_pieces_are_the_tokens_at_the_starts_of_words():
     spans = np.array([(0, 2), (2, 5), (6, 9), (9, 12)])
     words = [(0, 5), (6, 7), (7, 12), (13, 14)]
     assert first_pieces(spans, words).tolist() == [0, 2, 2, -1]

@@ -1,10 +1,10 @@
-"""SQuAD files as they come: good ones are read whole, bad ones are told by id."""
+"""Reading of SQuAD files: unusual answers get notes, invalid files are refused with the question id."""
 
 import json
 
 import pytest
 
-from bert_jax.data.labelled.row_files import Reading
+from bert_jax.data.labelled.row_files import FileOptions
 from bert_jax.data.labelled.split_files import read_splits
 from bert_jax.data.labelled.squad import read_predictions, read_squad
 from bert_jax.errors import UserError
@@ -21,47 +21,50 @@ def write(path, *entries, context=CONTEXT):
     return path
 
 
-def test_answers_that_stand_elsewhere_are_found_nearby(tmp_path):
+def test_answers_at_another_place_are_found_nearby(tmp_path):
     entries = entry("1"), entry("2", start=31), entry("3", start=0), entry("4", "Paris")
-    found = read_squad(write(tmp_path / "a.json", *entries))
-    assert [item.answers for item in found.items] == [
+    questions = read_squad(write(tmp_path / "a.json", *entries))
+    assert [item.answers for item in questions.items] == [
         (("London", 25),),
         (("London", 33),),
         (("London", 25),),
         (("Paris", -1),),
     ]
-    assert [note.split(": ", 1)[1] for note in found.notes] == [
-        "2 answers stood elsewhere in the context and were found, the first of id 2",
-        "1 answers are nowhere, the first of id 4",
+    assert [note.split(": ", 1)[1] for note in questions.notes] == [
+        "2 answers were found at another place in the context than the file says, the first of id 2",
+        "1 answers are not in their context, the first of id 4",
         "no version is given; scored as SQuAD 1.1, as every question has an answer",
     ]
 
 
-def test_what_is_said_of_impossible_questions_is_checked(tmp_path):
+def test_impossible_questions_with_answers_get_a_note(tmp_path):
     both = {**entry(), "is_impossible": True}
-    found = read_squad(write(tmp_path / "a.json", both))
-    assert found.items[0].answers == ()
-    assert found.items[0].impossible and found.items[0].golds == ("London",)
-    assert "1 questions marked as impossible have answers: they are scored by, and not learned from" in found.notes[0]
+    questions = read_squad(write(tmp_path / "a.json", both))
+    assert questions.items[0].answers == ()
+    assert questions.items[0].impossible and questions.items[0].golds == ("London",)
+    note = "1 questions marked as impossible have answers: they count in scores, but not in training"
+    assert note in questions.notes[0]
     with pytest.raises(UserError, match=r"id .*: is_impossible is 'false', where true or false is expected"):
         read_squad(write(tmp_path / "b.json", {**entry(), "is_impossible": "false"}))
 
 
-def test_unreadable_bytes_are_replaced_when_told(tmp_path):
+def test_undecodable_bytes_of_squad_are_replaced_on_request(tmp_path):
     path = write(tmp_path / "a.json", entry())
     path.write_bytes(path.read_bytes().replace(b"large", b"larg\xff"))
     with pytest.raises(UserError, match=r"not UTF-8 at byte .* --encoding-errors replace"):
         read_squad(path)
-    assert read_squad(path, reading=Reading("replace")).items[0].context.endswith("larg\ufffd.")
+    options = FileOptions(encoding_errors="replace")
+    assert read_squad(path, options=options).items[0].context.endswith("larg\ufffd.")
 
 
-def test_questions_without_an_answer_say_so(tmp_path):
-    found = read_squad(write(tmp_path / "a.json", entry(), {"id": 7, "question": "Why?", "is_impossible": True}))
-    assert found.has_no_answer and found.items[1].answers == () and found.items[1].id == "7"
+def test_questions_marked_as_impossible_have_no_answer(tmp_path):
+    impossible = {"id": 7, "question": "Why?", "is_impossible": True}
+    questions = read_squad(write(tmp_path / "a.json", entry(), impossible))
+    assert questions.has_no_answer and questions.items[1].answers == () and questions.items[1].id == "7"
 
 
 @pytest.mark.parametrize(
-    ("entries", "says"),
+    ("entries", "message"),
     [
         ([entry("1"), entry("1")], "id 1 is there twice"),
         ([{"question": "Where?"}], r"data\[0\].paragraphs\[0\].qas\[0\] has no id"),
@@ -71,13 +74,13 @@ def test_questions_without_an_answer_say_so(tmp_path):
         ([], "no questions"),
     ],
 )
-def test_what_is_wrong_is_told_by_id(tmp_path, entries, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_questions_are_refused_with_their_id(tmp_path, entries, message):
+    with pytest.raises(UserError, match=message):
         read_squad(write(tmp_path / "a.json", *entries))
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("{", "line 1: not JSON"),
         ("[1]", "not a SQuAD file"),
@@ -87,9 +90,9 @@ def test_what_is_wrong_is_told_by_id(tmp_path, entries, says):
         ('{"version": ' + "1" * 5_000 + "}", "not JSON of SQuAD"),
     ],
 )
-def test_what_is_no_squad_file_is_told(tmp_path, content, says):
+def test_other_files_than_squad_are_refused(tmp_path, content, message):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         read_squad(tmp_path / "a.json")
 
 
@@ -107,7 +110,7 @@ def test_questions_of_one_context_are_held_out_together(tmp_path):
         read_splits(tmp_path / "a.json", (".json",), read_squad, 0.3, lambda item: item.context)
 
 
-def test_the_official_files_are_found_by_their_names(tmp_path):
+def test_official_files_are_found_by_their_names(tmp_path):
     for name in ("train-v2.0.json", "dev-v2.0.json"):
         write(tmp_path / name, entry(name))
     train, dev, _ = read_splits(tmp_path, (".json",), read_squad, 0.1)
@@ -117,27 +120,32 @@ def test_the_official_files_are_found_by_their_names(tmp_path):
         read_splits(tmp_path, (".json",), read_squad, 0.1)
 
 
-def test_a_file_of_2_0_needs_no_mark_where_no_answer_is_listed(tmp_path):
+def test_question_of_version_2_0_without_answers_is_impossible(tmp_path):
     path = write(tmp_path / "a.json", {"id": "x", "question": "Why?", "answers": []})
     path.write_text(json.dumps({"version": "v2.0", **json.loads(path.read_text())}))
-    found = read_squad(path)
-    assert found.version == "2.0" and found.has_no_answer and found.items[0].impossible and found.notes == []
+    questions = read_squad(path)
+    assert questions.version == "2.0" and questions.has_no_answer
+    assert questions.items[0].impossible and questions.notes == []
 
 
-def test_empty_answers_are_kept_to_score_by(tmp_path):
+def test_empty_answers_count_in_scores_only(tmp_path):
     both = {**entry(), "answers": [{"text": " ", "answer_start": 0}, {"text": "Ada", "answer_start": 0}]}
-    found = read_squad(write(tmp_path / "a.json", both, {**entry("2"), "answers": [{"text": "", "answer_start": 0}]}))
-    assert [(item.answers, item.golds) for item in found.items] == [((("Ada", 0),), (" ", "Ada")), ((), ("",))]
-    assert not found.has_no_answer and "2 answers are empty" in found.notes[0]
+    empty = {**entry("2"), "answers": [{"text": "", "answer_start": 0}]}
+    questions = read_squad(write(tmp_path / "a.json", both, empty))
+    assert [(item.answers, item.golds) for item in questions.items] == [((("Ada", 0),), (" ", "Ada")), ((), ("",))]
+    assert not questions.has_no_answer and "2 answers are empty" in questions.notes[0]
 
 
-def test_empty_contexts_are_told(tmp_path):
-    found = read_squad(write(tmp_path / "a.json", entry(), context=""))
-    assert found.notes[-2].endswith("1 questions have an empty context, the first of id 1")
+def test_empty_contexts_get_a_note(tmp_path):
+    questions = read_squad(write(tmp_path / "a.json", entry(), context=""))
+    assert questions.notes[-2].endswith("1 questions have an empty context, the first of id 1")
 
 
-def test_predictions_are_texts_by_id_each_once(tmp_path):
-    for content, says in (('{"a": 1}', "not a file of predictions"), ('{"a": "x", "a": "y"}', "id a is there twice")):
+def test_invalid_predictions_are_refused(tmp_path):
+    for content, message in (
+        ('{"a": 1}', "not a file of predictions"),
+        ('{"a": "x", "a": "y"}', "id a is there twice"),
+    ):
         (tmp_path / "p.json").write_text(content)
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             read_predictions(tmp_path / "p.json")

@@ -1,4 +1,4 @@
-"""From classes of tokens to entities of words, and back, where tokens are not words."""
+"""Conversion between classes of tokens and entities of words, where tokens are not words."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ TAGSET = Tagset(["O", "B-x", "I-x", "B-y", "I-y"])
     ("tokens", "spans"),
     [
         ([0, 1, 2], [(0, 2)]),
-        ([0, -1, 1, -1, 2], [(0, 3)]),  # inside, and at the end
+        ([0, -1, 1, -1, 2], [(0, 3)]),  # words without a token inside of the entity
         ([-1, 0, 1, -1], [(1, 3)]),
         ([0, 0, 1, 2, 2], [(0, 3)]),  # one token, two words
         ([0, -1, 0, 1, -1, 1, 2], [(0, 6)]),
@@ -23,14 +23,13 @@ TAGSET = Tagset(["O", "B-x", "I-x", "B-y", "I-y"])
         ([], []),
     ],
 )
-def test_words_that_no_token_shows_take_their_neighbours_tag(tokens, spans):
-    found = TAGSET.entities(tokens, [1, 2, 0])
-    assert found == [Span("x", *ends) for ends in spans]
+def test_words_without_a_token_belong_to_the_entity_around_them(tokens, spans):
+    assert TAGSET.entities(tokens, [1, 2, 0]) == [Span("x", *ends) for ends in spans]
 
 
 @given(st.lists(st.tuples(st.sampled_from("xy"), st.integers(0, 2), st.integers(1, 4)), max_size=5), st.data())
-def test_entities_come_back_from_their_classes(parts, data):
-    """Whatever words are hidden: each entity from its first to its last word that is shown."""
+def test_classes_give_back_their_entities(parts, data):
+    """Each from its first to its last word with a token, whatever words have none."""
     entities, at = [], 0
     for kind, gap, size in parts:
         entities.append(Span(kind, at + gap, at + gap + size))
@@ -56,7 +55,7 @@ def test_entities_come_back_from_their_classes(parts, data):
         ("O x", "x x x O x"),
     ],
 )
-def test_each_model_is_asked_in_its_own_labels(labels, tags):
+def test_classes_follow_the_scheme_of_the_model(labels, tags):
     tagset = Tagset(labels.split())
     (kind,) = tagset.types
     entities = [Span(kind, 0, 3), Span(kind, 4, 5)]
@@ -65,9 +64,9 @@ def test_each_model_is_asked_in_its_own_labels(labels, tags):
     assert tagset.entities(range(5), classes.tolist()) == entities
 
 
-def test_no_label_for_what_is_outside_is_no_class():
+def test_words_outside_have_no_class_if_the_model_lacks_the_label():
     assert Tagset(["x", "y"]).classes([Span("y", 1, 2)], 3).tolist() == [-1, 1, -1]
 
 
-def test_a_mean_leaves_hidden_words_out():
+def test_mean_over_skips_words_without_a_token():
     assert mean_over(Span("x", 0, 3), [1, -1, 0], [0.5, 1.0, 7.0]) == 0.75

@@ -1,4 +1,4 @@
-"""Training and dev rows of one's own: read, split where there is one file, and what is measured on them."""
+"""Reading of the user's training and dev rows; a single file is split. Labels become class ids or scores."""
 
 import dataclasses
 from pathlib import Path
@@ -14,7 +14,7 @@ from bert_jax.data.labelled.labels import (
     with_several,
     with_several_scores,
 )
-from bert_jax.data.labelled.row_files import AS_USUAL, SUFFIXES, Reading
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, ROW_SUFFIXES, FileOptions
 from bert_jax.data.labelled.row_notes import (
     check_labels,
     class_notes,
@@ -27,19 +27,20 @@ from bert_jax.data.labelled.row_notes import (
 )
 from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import find_split_files
-from bert_jax.data.labelled.splits import held_out, moved_shares
+from bert_jax.data.labelled.splits import choose_held_out, moved_shares
 from bert_jax.errors import UserError
-from bert_jax.wording import agreeing, counted, none_has
+from bert_jax.wording import agreeing, counted
 
 
-@dataclasses.dataclass(frozen=True)
-class Labelled:
-    """A task's data. `labels` names the classes in the order of their ids; None: the label is a score.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelledData:
+    """The training and dev rows of a task.
 
-    metrics  what is measured on `dev`
-    main     those whose mean says which checkpoint is the best
-    notes    what the user should know about the data
-    also     more labelled rows to score, by name: the mismatched ones of MNLI
+    labels   names of the classes in the order of their ids; None: the label is a score
+    metrics  names of the metrics on `dev`
+    main     the metrics whose mean chooses the best checkpoint
+    notes    notes on the data for the user
+    also     further labelled rows to score, by name: the mismatched ones of MNLI
     """
 
     train: Rows
@@ -58,35 +59,38 @@ def read_labelled(
     score: bool = False,
     dev_share: float = 0.1,
     seed: int = 0,
-    reading: Reading = AS_USUAL,
-) -> Labelled:
-    """Training and dev rows of a folder with train.* and dev.*, or of one file split by seed, each class in its share.
+    options: FileOptions = DEFAULT_OPTIONS,
+) -> LabelledData:
+    """Read the training and dev rows of a folder with train.* and dev.*, or of one file split by seed.
 
-    With `columns.group` rows of one group are held out together, and groups that are in both files are told. Classes
-    are those of the training rows, sorted (as numbers where all are integers); with `score` labels are numbers.
+    Of one file, the same share of each class is held out. With `columns.group`, rows of one group are held out
+    together; groups with both training and dev rows get a note. Classes are the labels of the training rows, sorted
+    (as numbers if all are integers).
+
+    score  whether labels are numbers to predict
     """
     stratify = not score and not columns.several and not columns.scores
     train, dev, notes = read_split_rows(
-        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, reading=reading
+        data, columns, dev_share=dev_share, seed=seed, stratify=stratify, options=options
     )
     if score:
         metrics = ("pearson", "spearman")
         train, dev = with_scores(train), with_scores(dev)
         notes += [*score_notes(train, "training"), *score_notes(dev, "dev")]
-        return Labelled(train, dev, None, metrics, metrics, notes)
+        return LabelledData(train=train, dev=dev, labels=None, metrics=metrics, main=metrics, notes=notes)
     if columns.scores:
         names, metrics = names_of_scores(train, columns.scores), ("pearson", "spearman")
         train, dev = with_several_scores(train, names), with_several_scores(dev, names)
         notes += [*score_notes(train, "training", names), *score_notes(dev, "dev", names)]
-        return Labelled(train, dev, names, metrics, metrics, notes)
+        return LabelledData(train=train, dev=dev, labels=names, metrics=metrics, main=metrics, notes=notes)
     if columns.several:
         labels = sort_labels([label for row in train.labels or () for label in row])
         if not labels:
-            raise UserError(f"{train.source}: {none_has(len(train), 'training row', 'label')}")
-        several = ("micro_f1", "macro_f1", "exact")
+            raise UserError(f"{train.source}: none of the {len(train)} training rows has a label")
+        metrics = ("micro_f1", "macro_f1", "exact")
         train, dev = with_several(train, labels), with_several(dev, labels)
         notes += [*several_notes(train, "training", labels), *several_notes(dev, "dev", labels)]
-        return Labelled(train, dev, labels, several, several[:1], notes)
+        return LabelledData(train=train, dev=dev, labels=labels, metrics=metrics, main=metrics[:1], notes=notes)
     labels = sort_labels(train.labels or [])
     if len(labels) < 2:
         raise UserError(
@@ -96,52 +100,59 @@ def read_labelled(
     notes += [*label_notes(train, columns.label), *class_notes(train)]
     train, dev = with_classes(train, labels), with_classes(dev, labels)
     notes += one_class_notes(dev, "dev", labels)
-    return Labelled(train, dev, labels, ("accuracy", "f1", "matthews"), ("accuracy",), notes)
+    return LabelledData(
+        train=train,
+        dev=dev,
+        labels=labels,
+        metrics=("accuracy", "f1", "matthews"),
+        main=("accuracy",),
+        notes=notes,
+    )
 
 
 def read_split_rows(
-    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, reading: Reading
+    data: Path, columns: Columns, *, dev_share: float, seed: int, stratify: bool, options: FileOptions
 ) -> tuple[Rows, Rows, list[str]]:
-    """The rows of a folder's training and dev files, or of one file in two parts, and notes on that."""
-    train_path, dev_path = find_split_files(data, SUFFIXES)
-    remarks: list[str] = []
-    reading = dataclasses.replace(reading, tell=remarks.append)
+    """Return training and dev rows, from a folder's two files or by splitting one file, and notes on them."""
+    train_path, dev_path = find_split_files(data, ROW_SUFFIXES)
+    file_notes: list[str] = []
+    options = dataclasses.replace(options, tell=file_notes.append)
     if columns.label is not None and columns.label in columns.texts:
         raise UserError(f"--label {columns.label}: the same column as the text. Name that of the label")
-    train = read_rows(train_path, columns, reading)
-    dev = None if dev_path is None else read_rows(dev_path, columns, reading)
+    train = read_rows(train_path, columns, options)
+    dev = None if dev_path is None else read_rows(dev_path, columns, options)
     if stratify:
         check_labels(train, columns.label, dev)
     if dev is not None:
-        return train, dev, [*remarks, *row_notes(train, dev), *group_notes(train, dev)]
+        return train, dev, [*file_notes, *row_notes(train, dev), *group_notes(train, dev)]
     count = len(train)
     train, dev = split_rows(train, dev_share=dev_share, seed=seed, stratify=stratify)
-    of_groups = moved = ""
+    group_counts = moved = ""
     if train.groups is not None and dev.groups is not None:
-        held, kept = set(dev.groups), set(train.groups)
-        of_groups = f", {len(held)} of {len(held) + len(kept)} groups ({columns.group})"
+        dev_groups, train_groups = set(dev.groups), set(train.groups)
+        group_counts = f", {len(dev_groups)} of {len(dev_groups) + len(train_groups)} groups ({columns.group})"
         moved = moved_shares(_classes(train, stratify), _classes(dev, stratify), dev_share)
     name = address_of(train_path)
     note = (
-        f"{name}: no dev file, {len(dev)} of {count} rows{of_groups} {agreeing(len(dev), 'is', 'are')} "
+        f"{name}: no dev file, {len(dev)} of {count} rows{group_counts} {agreeing(len(dev), 'is', 'are')} "
         f"held out (seed {seed})"
     )
     return (
         train,
         dev,
-        [*remarks, note, *([f"{name}: {moved}"] if moved else []), *row_notes(train, dev)],
+        [*file_notes, note, *([f"{name}: {moved}"] if moved else []), *row_notes(train, dev)],
     )
 
 
 def _classes(rows: Rows, stratify: bool) -> list[str]:
-    """What rows are to be spread by."""
+    """Return the class of each row that the split is stratified by."""
     return list(rows.labels) if stratify and rows.labels is not None else [""] * len(rows)
 
 
 def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tuple[Rows, Rows]:
-    """Training and dev rows, both in the order of the file, rows of one group on one side.
+    """Split rows into training and dev rows, both in the order of the file, without splitting groups.
 
-    Every class with two rows or more is in both; where rows have groups, every one with two groups, where possible.
+    Every class with two rows or more is in both. If rows have groups, every class in two groups is in both if possible.
     """
     if not 0 < dev_share < 1:
         raise UserError(f"dev_share {dev_share} is not between 0 and 1")
@@ -151,11 +162,11 @@ def split_rows(rows: Rows, *, dev_share: float, seed: int, stratify: bool) -> tu
             f"{rows.place(0)}: all {len(rows)} rows are of the one group {rows.groups[0]!r}, "
             "so none can be held out. Leave --group out, or give a folder with train and dev files"
         )
-    held = held_out(_classes(rows, stratify), groups, dev_share, seed)
+    held = choose_held_out(_classes(rows, stratify), groups, dev_share, seed)
     if not held.any():
         few = (
-            f"{counted(len(rows), 'row')} {agreeing(len(rows), 'is', 'are')} too few to hold some out; no "
-            f"class has two. Is --label another column?"
+            f"{counted(len(rows), 'row')} {agreeing(len(rows), 'is', 'are')} too few to hold some out; no class has "
+            "two. Is --label another column?"
         )
         last = "no group can be held out: each has the last rows of a class. Leave --group out"
         raise UserError(f"{rows.source}: {few if rows.groups is None else last}")
