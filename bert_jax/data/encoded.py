@@ -11,7 +11,7 @@ from bert_jax.text.truncation import check_max_length, truncated_lengths
 NO_LABEL = -1  # class of a token without a label
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Encoded:
     """Rows of token ids with control tokens. Row i is `tokens[offsets[i]:offsets[i + 1]]`.
 

@@ -41,7 +41,7 @@ def character_counts(texts: Sequence[str]) -> np.ndarray:
     return np.fromiter(map(len, texts), np.int64, len(texts))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Windows:
     """Texts as rows that overlap. Every token of every text is in some row; the rows of a text follow each other.
 
@@ -212,4 +212,12 @@ def _rows(
         dropped=0,
         truncated=0,
     )
-    return Windows(encoded, texts, owner, start, length, before, longest)
+    return Windows(
+        encoded=encoded,
+        tokens=texts,
+        owner=owner,
+        start=start,
+        length=length,
+        before=before,
+        longest=longest,
+    )

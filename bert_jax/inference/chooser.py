@@ -39,7 +39,7 @@ class Chooser:
         trained = self.task.columns or {}
         opening = None if choices else trained.get("opening")
         choices = choices or tuple(trained.get("choices") or ("choices",))
-        return Columns(text or trained.get("text", "text"), None, None, choices, opening)
+        return Columns(text or trained.get("text", "text"), None, None, choices=choices, opening=opening)
 
     @overload
     def predict(self, texts: str, choices: Sequence[str], *, batch_size: int = 64) -> Choice: ...  # type: ignore[overload-overlap]

@@ -12,7 +12,17 @@ TOKENS = np.arange(14, dtype=np.int32)
 def make_encoded(labels: list[int], **more) -> Encoded:
     offsets = np.append(0, np.cumsum(LENGTHS))
     segment_b = np.array(LENGTHS, np.int32) - 1
-    return Encoded(TOKENS, offsets, segment_b, np.array(labels, np.int32), 0, 16, 0, 0, **more)
+    return Encoded(
+        tokens=TOKENS,
+        offsets=offsets,
+        segment_b=segment_b,
+        labels=np.array(labels, np.int32),
+        pad=0,
+        max_length=16,
+        dropped=0,
+        truncated=0,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("rows", [[1, 3], [0], [3, 1, 0, 2]])

@@ -20,7 +20,16 @@ def encoded_of(lengths: list[int]) -> Encoded:
     offsets = np.append(0, np.cumsum(lengths))
     tokens = rng.integers(1, TINY.vocab_size, offsets[-1], np.int32)
     none = np.zeros(len(lengths), np.int32)
-    return Encoded(tokens, offsets, np.array(lengths, np.int32) - 1, none, 0, TINY.max_length, 0, 0)
+    return Encoded(
+        tokens=tokens,
+        offsets=offsets,
+        segment_b=np.array(lengths, np.int32) - 1,
+        labels=none,
+        pad=0,
+        max_length=TINY.max_length,
+        dropped=0,
+        truncated=0,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,17 @@ def examples_of(rows: list[list[int]], *, group: int = 1, owner: list[int] | Non
     tokens = np.array([token for row in rows for token in row], np.int32)
     count = len(rows) // group if owner is None else owner[-1] + 1
     lengths = np.array(list(map(len, rows)), np.int32)
-    encoded = Encoded(tokens, offsets, lengths, np.zeros(count, np.int32), 0, 9, 0, 0, group=group)
+    encoded = Encoded(
+        tokens=tokens,
+        offsets=offsets,
+        segment_b=lengths,
+        labels=np.zeros(count, np.int32),
+        pad=0,
+        max_length=9,
+        dropped=0,
+        truncated=0,
+        group=group,
+    )
     return Examples(encoded, count, dict, dict, None if owner is None else np.array(owner))  # type: ignore[arg-type]
 
 

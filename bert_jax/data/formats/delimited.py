@@ -149,8 +149,8 @@ def _parse(
             if decision.line:
                 line = before + decision.line
             if decision.why:
-                other = "plain to keep them" if decision.quoting != "plain" else "enclose if they do"
-                tell(f"{source.name} line {line}: {decision.why}. Pass --dialect {other}")
+                way_out = "plain to keep them" if decision.quoting != "plain" else "enclose if they do"
+                tell(f"{source.name} line {line}: {decision.why}. Pass --dialect {way_out}")
             if decision.final:
                 quoting = decision.quoting
             else:

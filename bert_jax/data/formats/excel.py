@@ -24,7 +24,7 @@ SAVE_HINT = "Save it as .csv or a plain .xlsx"
 def sheet_rows(path: str, tell: Callable[[str], None]) -> Iterator[Iterator[TableRow]]:
     """Open a workbook for the rows of its first sheet that has any: the header, then rows of its width.
 
-    Empty rows, and columns without a name, are left out. Raises UserError for what is not a workbook.
+    Empty rows, and columns without a name, are left out. Raises UserError for a file that is not a workbook.
 
     tell  called with a note if there are several sheets
     """

@@ -1,4 +1,4 @@
-r"""Splitting of bytes into lines, which end with \n, \r\n or \r, without holding a whole file in memory.
+r"""Lines of files, read block by block. A line ends with \n, \r\n or \r.
 
 All carriage returns before a line feed belong to the end of the line (writing \r\n in text mode makes \r\r\n). A Ctrl-Z
 at the end of a file is the end mark of DOS and is dropped; elsewhere it is a character.

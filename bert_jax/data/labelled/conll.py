@@ -188,7 +188,7 @@ def _scheme_notes(path: Path, scheme: Scheme, tags: Collection[str]) -> list[str
         return [f"{shown} have no B- or I-: each is a type, and an entity as far as it repeats"]
     if scheme in (UNTYPED, LOWER_UNTYPED):
         return [f"{shown} name no type: the entities are called {NAMELESS}"]
-    return [f"{shown} are read as B-PER is, where it is written {scheme.form}"]
+    return [f"{shown} are read by the scheme that writes {scheme.form} for B-PER"]
 
 
 def _sentence(block: Sequence[tuple[int, list[str]]], tags: Mapping[str, Tag]) -> Sentence:

@@ -39,8 +39,8 @@ def read_labelled_task(
         path = glue_file(name, data, file)
         return with_label_numbers(read_glue(name, path, options, notes=notes), task, task.labels)
 
-    train, dev, *others = (read(file) for file in ("train.tsv", *task.dev))
-    also = {set_name(file): rows for file, rows in zip(task.dev[1:], others, strict=True)}
+    train, dev, *further = (read(file) for file in ("train.tsv", *task.dev))
+    also = {set_name(file): rows for file, rows in zip(task.dev[1:], further, strict=True)}
     notes += [*_constant_notes(train, task, "training"), *_constant_notes(dev, task, "dev")]
     return LabelledData(
         train=train, dev=dev, labels=task.labels, metrics=task.metrics, main=task.main, notes=notes, also=also

@@ -239,7 +239,7 @@ def _opened(name: str, options: FileOptions) -> Iterator[Utf8Stream]:
 
 
 def _lines(source: Utf8Stream, name: str, options: FileOptions) -> Iterator[tuple[int, str]]:
-    """Yield the number and text of each line, without its end, as soon as it is there."""
+    """Yield the number and text of each line, without its end; of a pipe, as soon as it comes."""
     blocks = _blocks(source, name, options, at_once=True)
     return enumerate(itertools.chain.from_iterable(map(text_lines, blocks)), 1)
 

@@ -34,8 +34,8 @@ def check_labels(rows: Rows, column: str | None, dev: Rows | None = None) -> Non
 
 def _no_classes(column: str | None, labels: Sequence[str]) -> str:
     numbers = all(number_of(label) is not None for label in labels)
-    other = "a number to predict (--score)" if numbers else "a text"
-    return f"Is {column!r}, such as {labels[0][:40]!r}, an id, or {other}? Name the column of the classes with --label"
+    kind = "a number to predict (--score)" if numbers else "a text"
+    return f"Is {column!r}, such as {labels[0][:40]!r}, an id, or {kind}? Name the column of the classes with --label"
 
 
 def label_notes(train: Rows, column: str | None) -> list[str]:

@@ -38,6 +38,7 @@ class Columns:
     text: str = "text"
     pair: str | None = None
     label: str | None = "label"
+    _: dataclasses.KW_ONLY
     choices: tuple[str, ...] = ()
     opening: str | None = None
     several: bool = False
@@ -70,6 +71,7 @@ class Rows:
     labels: list[Any] | None
     source: str
     lines: list[int]
+    _: dataclasses.KW_ONLY
     choices: list[list[str]] | None = None
     groups: list[str] | None = None
     numbers: list[int] | None = None
@@ -121,7 +123,7 @@ def rows_of(
         if column is not None and len(column) != len(text_list):
             raise UserError(f"{counted(len(text_list), 'text')} but {len(column)} {name}")
     lines = list(range(1, len(text_list) + 1))
-    return Rows(text_list, pair_list, None, "texts", lines, choice_lists)
+    return Rows(text_list, pair_list, None, "texts", lines, choices=choice_lists)
 
 
 def _text_list(values: Iterable[str], name: str) -> list[str]:
@@ -223,7 +225,7 @@ def _name(value: Any, kind: str, column: str, where: str) -> str:
 
 
 def _several_labels(value: Any, where: str) -> tuple[str, ...]:
-    """Return the labels of a row that may have any number of them, sorted."""
+    """Return the sorted labels of a row with any number of labels."""
     labels = value.split("|") if isinstance(value, str) else [] if value is None else value
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise UserError(f"{where}: {value!r} is no list of labels")

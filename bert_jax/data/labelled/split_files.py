@@ -39,8 +39,8 @@ def find_split_files(data: Path, suffixes: Sequence[str]) -> tuple[Path, Path | 
 
     train = find(TRAIN_NAMES)
     if train is None:
-        others = [name for name in present if suffix_of(name)[0] in suffixes]
-        hint = f"; it has {', '.join(others[:5])}. Rename what to train on and dev" if others else ""
+        candidates = [name for name in present if suffix_of(name)[0] in suffixes]
+        hint = f"; it has {', '.join(candidates[:5])}. Rename what to train on and dev" if candidates else ""
         raise UserError(f"{data}: no train{', train'.join(suffixes)} in this folder{hint}")
     return train, find(DEV_NAMES)
 

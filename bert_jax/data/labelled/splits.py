@@ -56,7 +56,7 @@ class _Split:
             self.sizes[name] += 1
         self.wanted = [wanted_rows(size, share) for size in self.sizes]
         self.held = [0] * len(names)
-        self.over = -sum(self.wanted)  # rows held out beyond what is wanted of all
+        self.over = -sum(self.wanted)  # held-out rows in excess of the wanted number
         self.taken: set[int] = set()
 
     def by_class(self) -> list[list[int]]:

@@ -16,7 +16,7 @@ Version = Literal["1.1", "2.0"]
 VERSIONS: dict[str, Version] = {"1": "1.1", "2": "2.0"}  # by the first number of a file's "version"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
     """A question about a context.
 
@@ -112,7 +112,7 @@ def read_squad(path: Path, *, answers: bool = True, options: FileOptions = DEFAU
 
 @dataclasses.dataclass(frozen=True)
 class _Faults:
-    """The ids of questions with unusual answers or contexts, by what is unusual."""
+    """The ids of questions with unusual answers or contexts, by kind."""
 
     moved: list[str] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)

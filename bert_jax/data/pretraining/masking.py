@@ -18,7 +18,7 @@ PositionChooser = Callable[[np.ndarray, np.ndarray, np.ndarray, int, RandomSourc
 Masker = Callable[[np.ndarray, np.ndarray, RandomSource], "Masked"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Masked:
     """A block of `N` rows of `L` tokens with at most `P` masked tokens in each.
 
@@ -133,7 +133,7 @@ def mask_tokens(
     if picks < max_predictions:
         pad = ((0, 0), (0, max_predictions - picks))
         positions, labels = np.pad(positions, pad), np.pad(labels, pad)
-    return Masked(hidden, positions, labels, count)
+    return Masked(tokens=hidden, positions=positions, labels=labels, count=count)
 
 
 def _tokens(masking: Masking, tokenizer: Tokenizer) -> PositionChooser:

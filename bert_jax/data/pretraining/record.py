@@ -89,7 +89,7 @@ class Masking:
     max_ngram: int = 3
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The content of a folder of shards. `splits` is {"train": (Shard, ...), "held_out": (Shard, ...)}."""
 
@@ -165,7 +165,7 @@ def _read_fields(path: Path) -> dict[str, Any]:
 
 
 def _check_ranges(manifest: Manifest, path: Path) -> None:
-    """Raise UserError for sizes that no shards of ours have: records of them would not fit into memory."""
+    """Raise UserError for sizes that `prep shards` never writes: such records might not fit into memory."""
     try:
         check_ranges(manifest, length=(3, MAX_LENGTH), vocab_size=(1, LARGEST_SIZES["vocab_size"]), separators=(0, 2))
         check_ranges(manifest.masking, max_predictions=(0, MAX_LENGTH), rate=(0.0, 1.0), max_ngram=(1, MAX_LENGTH))

@@ -48,10 +48,10 @@ class Shards:
         places = list(zip(shards.tolist(), rows.tolist(), strict=True))
         try:
             records = [readers[shard].read(row, row + 1)[0] for shard, row in places]
-            whole = all(len(record) == size for record in records)
+            intact = all(len(record) == size for record in records)
         except (RuntimeError, ValueError, IndexError):
-            whole = False
-        if not whole:
+            intact = False
+        if not intact:
             self._name_damage(places)
         return np.frombuffer(b"".join(records), self.dtype)
 
@@ -155,9 +155,9 @@ def _open(path: Path, shard: Shard) -> ArrayRecordReader:
         )
     try:
         reader = ArrayRecordReader(str(path))
-        whole = reader.ok() and reader.num_records() == shard.examples
+        intact = reader.ok() and reader.num_records() == shard.examples
     except (RuntimeError, ValueError):
-        whole = False
-    if not whole:
+        intact = False
+    if not intact:
         raise UserError(f"{path}: cannot be read as {shard.examples} records. Run `bert-jax prep shards` again")
     return reader

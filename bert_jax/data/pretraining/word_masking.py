@@ -7,7 +7,7 @@ import numpy as np
 from bert_jax.data.pretraining.row_random import RowGenerator
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WordIndex:
     """The words of a block of rows, in order.
 
@@ -41,7 +41,7 @@ def find_words(candidate: np.ndarray, goes_on: np.ndarray, *, longest_run: int) 
     joined = np.append((start[1:] == end[:-1]) & (start[1:] % width > 0), False)  # to the next word
     for _ in range(longest_run - 1):
         adjoined[:-1] = np.where(joined[:-1], np.minimum(adjoined[1:] + 1, longest_run), 1)
-    return WordIndex(number, begins, start, end, adjoined)
+    return WordIndex(number=number, begins=begins, start=start, end=end, adjoined=adjoined)
 
 
 def choose_words(

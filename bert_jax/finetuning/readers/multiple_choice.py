@@ -21,12 +21,12 @@ from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.task_record import TaskRecord
 from bert_jax.text.tokenizer import Tokenizer
 
-SWAG = Columns("sent1", None, "label", ("ending0", "ending1", "ending2", "ending3"), opening="sent2")
+SWAG = Columns("sent1", None, "label", choices=("ending0", "ending1", "ending2", "ending3"), opening="sent2")
 
 
 def read_choice(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
     """Read the training and dev examples, and work out the score of always giving the most frequent number."""
-    named_columns = Columns(config.text, None, config.label, config.choices or ("choices",))
+    named_columns = Columns(config.text, None, config.label, choices=config.choices or ("choices",))
     columns = SWAG if config.task == "swag" else named_columns
     train, dev, notes = read_split_rows(
         config.data,
@@ -51,7 +51,13 @@ def read_choice_dev(request: ScoringRequest) -> Examples:
     path = file_to_score(request.data, ROW_SUFFIXES, notes.append)
     trained = request.record.columns or {}
     choices = tuple(trained.get("choices") or ("choices",))
-    columns = Columns(trained.get("text", "text"), None, trained.get("label", "label"), choices, trained.get("opening"))
+    columns = Columns(
+        trained.get("text", "text"),
+        None,
+        trained.get("label", "label"),
+        choices=choices,
+        opening=trained.get("opening"),
+    )
     rows = read_rows(path, columns, dataclasses.replace(request.reading, tell=notes.append))
     examples = _examples(rows, request.tokenizer, request.length)
     return dataclasses.replace(examples, notes=[*notes, *_constant_notes(rows, examples, "scored")])

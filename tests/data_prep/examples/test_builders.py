@@ -35,7 +35,19 @@ def make_rows(kind: str, text: TokenizedText, length: int, separators: int = 1, 
         for name, values in fill(part).items():
             rows[name][part] = values
     masking = Masking(max_predictions=1, when="dynamic")
-    manifest = Manifest(length, 1 << 20, "", masking, 0, 1, {}, {}, {}, kind=kind, separators=separators)
+    manifest = Manifest(
+        length=length,
+        vocab_size=1 << 20,
+        tokenizer="",
+        masking=masking,
+        seed=0,
+        dupe_factor=1,
+        splits={},
+        statistics={},
+        settings={},
+        kind=kind,
+        separators=separators,
+    )
     return rows, manifest, counts
 
 

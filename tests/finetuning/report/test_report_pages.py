@@ -211,7 +211,16 @@ def test_training_examples_are_counted_by_text_not_by_window():
 
     owner = np.array([0, 0, 0, 1, 2, 2])
     ones = np.ones(6, np.int32)
-    rows = Encoded(ones, np.arange(7), ones, np.array([1, 1, 1, 0, 1, 1], np.int32), 0, 9, 0, 0)
+    rows = Encoded(
+        tokens=ones,
+        offsets=np.arange(7),
+        segment_b=ones,
+        labels=np.array([1, 1, 1, 0, 1, 1], np.int32),
+        pad=0,
+        max_length=9,
+        dropped=0,
+        truncated=0,
+    )
     examples = Examples(rows, 3, dict, dict, owner)  # type: ignore[arg-type]
     data = TaskData("sequence", ("a", "b"), "single_label", examples, examples, {}, [])
     assert _training_counts(data) == {"a": 1, "b": 2}

@@ -24,7 +24,18 @@ def encoded(lengths: list[int], labels: np.ndarray, group: int = 1) -> Encoded:
     """Return rows in which every token of row i is i."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rows = np.repeat(np.arange(len(lengths)), lengths).astype(np.int32)
-    return Encoded(rows, offsets, np.array(lengths, np.int32), labels, 0, 50, 0, 0, token_labels=rows + 7, group=group)
+    return Encoded(
+        tokens=rows,
+        offsets=offsets,
+        segment_b=np.array(lengths, np.int32),
+        labels=labels,
+        pad=0,
+        max_length=50,
+        dropped=0,
+        truncated=0,
+        token_labels=rows + 7,
+        group=group,
+    )
 
 
 def examples_of(rows: Encoded, count: int, owner: np.ndarray | None = None) -> Examples:

@@ -99,7 +99,7 @@ def test_marks_in_an_excerpt_cover_the_answers(right, given, long, wide, size):
     right, given = right % size, given % size
     text = context[right : right + long]
     span = Candidate(context[given : given + wide], given, min(given + wide, size), 1.0)
-    part = _context(Question("q", "?", context, ((text, right),), (text,)), span)
+    part = _context(Question(id="q", question="?", context=context, answers=((text, right),), golds=(text,)), span)
     shown = {mark.kind: part.text[mark.start : mark.end] for mark in part.marks}
     assert shown == {"expected": text, "given": span.text}
     assert (part.text == context) == (size <= MOST_CONTEXT) or part.heading == "context (excerpt)"
@@ -107,8 +107,12 @@ def test_marks_in_an_excerpt_cover_the_answers(right, given, long, wide, size):
 
 
 def test_given_answers_score_as_in_the_official_script():
-    here, none = ((("cat", 4),), ("cat",)), ((), (), True)
-    items = [Question(str(i), "?", "the cat sat", *(here if i % 2 else none)) for i in range(5)]
+    answered = {"answers": (("cat", 4),), "golds": ("cat",)}
+    impossible = {"answers": (), "golds": (), "impossible": True}
+    items = [
+        Question(id=str(i), question="?", context="the cat sat", **(answered if i % 2 else impossible))
+        for i in range(5)
+    ]
     given = {"0": "", "1": "the cat", "2": "dog", "4": ""}
     review = review_texts(Questions("dev.json", items, True, [], "2.0"), given)
     assert review.scores == squad_scores(given, {item.id: item.golds for item in items}, "2.0") and len(review) == 4
