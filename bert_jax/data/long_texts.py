@@ -98,8 +98,10 @@ def encode_long_texts(
     if way not in LONG_TEXT_WAYS:
         raise UserError(f"long texts are not read {way!r}; the ways are {', '.join(LONG_TEXT_WAYS)}")
     if rows.pairs is not None and way != "cut":
-        raise UserError(f"{rows.source}: long texts are read {way!r} where they are single, here are pairs. Use cut")
-    return TextRows(*LONG_TEXT_WAYS[way].encode(rows, tokenizer, max_length, overlap), LONG_TEXT_WAYS[way])
+        raise UserError(f"{rows.source}: long texts are read {way!r} only if they are single, these are pairs. Use cut")
+    chosen = LONG_TEXT_WAYS[way]
+    encoded, first = chosen.encode(rows, tokenizer, max_length, overlap)
+    return TextRows(encoded, first, chosen)
 
 
 def outputs_in_ways(
@@ -190,17 +192,17 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 LONG_TEXT_WAYS: dict[str, LongTextWay] = {
     "cut": LongTextWay(
-        _cut,
-        _unchanged,
-        "and were cut: {lost} of all tokens are lost. --long-texts head-tail, mean or max reads others or all of them, "
-        "--max-length takes longer rows",
+        encode=_cut,
+        join=_unchanged,
+        note="and were cut: {lost} of all tokens are lost. --long-texts head-tail, mean or max reads others "
+        "or all of them, --max-length takes longer rows",
     ),
     "head-tail": LongTextWay(
-        _head_tail,
-        _unchanged,
-        "and lost their middle: {lost} of all tokens. --long-texts mean or max reads all of them, --max-length takes "
-        "longer rows",
+        encode=_head_tail,
+        join=_unchanged,
+        note="and lost their middle: {lost} of all tokens. --long-texts mean or max reads all of them, "
+        "--max-length takes longer rows",
     ),
-    "mean": LongTextWay(_windows, _mean, "and are read in windows, {rows} rows in all"),
-    "max": LongTextWay(_windows, _largest, "and are read in windows, {rows} rows in all"),
+    "mean": LongTextWay(encode=_windows, join=_mean, note="and are read in windows, {rows} rows in all"),
+    "max": LongTextWay(encode=_windows, join=_largest, note="and are read in windows, {rows} rows in all"),
 }

@@ -161,7 +161,7 @@ def test_pairs_in_windows_and_unknown_ways_are_refused():
     pairs = dataclasses.replace(counted_texts([3, 20]), pairs=["w1", "w2"])
     assert encode_long_texts(pairs, TOKENIZER, 10).long == 1
     for way in (HEAD_TAIL, MEAN, MAX):
-        with pytest.raises(UserError, match=f"rows: long texts are read '{way}' where they are single, here are pairs"):
+        with pytest.raises(UserError, match=f"rows: long texts are read '{way}' only if they are single"):
             encode_long_texts(pairs, TOKENIZER, 10, way)
     with pytest.raises(UserError, match="not read 'middle'; the ways are cut, head-tail, mean, max"):
         encode_long_texts(counted_texts([3]), TOKENIZER, 10, "middle")

@@ -34,7 +34,7 @@ from bert_jax.errors import UserError
 from bert_jax.terminal import note
 
 ROW_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
-TEXT_SUFFIX = ".txt"  # a text a line
+TEXT_SUFFIX = ".txt"  # one text per line
 BINARY_FORMATS = (".parquet", *excel.EXCEL_SUFFIXES)  # formats without lines, whose encoding is fixed
 SAVE_AS_HINTS = {
     **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "a workbook in another format: save it as .xlsx or .csv"),
@@ -45,7 +45,7 @@ BLOCK_SIZE = 1 << 20  # bytes of a table read at a time
 HEAD_BYTES = 1 << 16  # bytes that `read_head` reads
 PARQUET_BATCH_ROWS = 1024  # read at a time
 STDIN = "-"
-LISTS_HINT = ". A .json has a list of objects, [{...}, {...}], or an object a line; a .jsonl an object a line"
+LISTS_HINT = ". A .json has a list of objects, [{...}, {...}], or one object per line; a .jsonl one object per line"
 
 NumberedRecord = tuple[int, dict[str, Any]]  # line (row, in binary formats), from 1; values by column
 ChooseColumns = Callable[[Sequence[str]], Sequence[str]]  # returns some of the names of all columns
