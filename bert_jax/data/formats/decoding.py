@@ -14,7 +14,7 @@ _RETURNS = re.compile(r"(?<!\r)\r++\n")
 PlaceName = Callable[[int], str]  # of the offset of a byte: its file and line (or row), for messages
 
 
-def decode_text(
+def decode_utf8(
     data: bytes, offset: int, place: PlaceName, errors: str, losses: Counter[str], encoding: str = UTF8
 ) -> str:
     r"""Return the text of lines that start at `offset` of a file, without byte order marks at the starts of lines.

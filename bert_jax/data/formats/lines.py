@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 LONGEST_LINE = 1 << 26  # bytes
-BLOCK_BYTES = 1 << 20
+LINE_BLOCK_BYTES = 1 << 20
 END_MARK = b"\x1a"
 ENDS = (b"\n", b"\r")
 _RETURNS = re.compile(rb"(?<!\r)\r++\n")
@@ -21,7 +21,7 @@ def byte_lines(stream: BinaryIO, offset: int = 0, *, longest: int | None = None)
     A line of more than `longest` bytes (by default LONGEST_LINE) is yielded in pieces of about that size, cut at a
     blank or between characters; only the last one has an end. Lines of a pipe are yielded as soon as they come.
     """
-    for block in _blocks(stream.read1, BLOCK_BYTES, longest or LONGEST_LINE):  # type: ignore[attr-defined]
+    for block in _blocks(stream.read1, LINE_BLOCK_BYTES, longest or LONGEST_LINE):  # type: ignore[attr-defined]
         # bytes.splitlines splits at \n, \r\n and \r only.
         for line in _cut(block) if b"\r\r\n" in block else block.splitlines(keepends=True):
             yield offset, line

@@ -13,7 +13,7 @@ import numpy as np
 from bert_jax.errors import UserError, first_line
 
 TFDS_PREFIX = "tfds:"
-TRAIN, DEV = "train", ("validation", "dev", "valid")
+TRAIN_SPLIT, DEV_SPLITS = "train", ("validation", "dev", "valid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TfdsAddress:
     @property
     def examples(self) -> Any:
         """The examples of the split, by default of train, by index. Their readers stay open, as opening is slow."""
-        return _examples(dataclasses.replace(self, split=self.split or TRAIN))
+        return _examples(dataclasses.replace(self, split=self.split or TRAIN_SPLIT))
 
 
 def as_tfds_address(data: Path | str) -> TfdsAddress | None:
@@ -83,9 +83,9 @@ def find_splits(address: TfdsAddress) -> tuple[Path, Path | None]:
     if address.split:
         return address.path(address.split), None
     splits = address.builder.info.splits
-    if TRAIN not in splits:
+    if TRAIN_SPLIT not in splits:
         raise UserError(f"{address}: no split 'train'; it has {', '.join(splits)}. Choose one: {address}?split=...")
-    return address.path(TRAIN), next((address.path(name) for name in DEV if name in splits), None)
+    return address.path(TRAIN_SPLIT), next((address.path(name) for name in DEV_SPLITS if name in splits), None)
 
 
 def read_examples(path: Path, encoding_errors: str = "strict") -> Iterator[tuple[int, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from typing import Any
 from bert_jax.data.formats.decoding import text_lines
 from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.labelled.entities import PARTS, WORD_RULES, WRITTEN, Span
+from bert_jax.data.labelled.entities import AS_PARTS, AS_WRITTEN, WORD_RULES, Span
 from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, read_lines
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.labelled.tag_schemes import (
@@ -72,10 +72,10 @@ class Sentences:
 
 def word_rule_like(train: Path) -> str:
     """Return the rule (see entities.WORD_RULES) that splits plain text into words like those of a training file."""
-    return PARTS if suffix_of(train)[0] == SPANS_SUFFIX else WRITTEN
+    return AS_PARTS if suffix_of(train)[0] == SPANS_SUFFIX else AS_WRITTEN
 
 
-def read_sentences(path: Path, *, words: str = PARTS, options: FileOptions = DEFAULT_OPTIONS) -> Sentences:
+def read_sentences(path: Path, *, words: str = AS_PARTS, options: FileOptions = DEFAULT_OPTIONS) -> Sentences:
     """Read the sentences of a file: a .jsonl has spans of characters in a text, all others have columns.
 
     Raises UserError with the line for what is neither.

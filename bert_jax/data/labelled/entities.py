@@ -78,8 +78,8 @@ def words_as_written(text: str) -> list[tuple[int, int]]:
     return words
 
 
-WRITTEN, PARTS = "written", "parts"
-WORD_RULES = {WRITTEN: words_as_written, PARTS: words_as_parts}  # ways to split plain text
+AS_WRITTEN, AS_PARTS = "written", "parts"
+WORD_RULES = {AS_WRITTEN: words_as_written, AS_PARTS: words_as_parts}  # ways to split plain text
 
 
 def _stands_alone(character: str) -> bool:

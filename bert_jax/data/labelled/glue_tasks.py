@@ -40,7 +40,7 @@ class GlueTask:
 
 ENTAILMENT = ("entailment", "not_entailment")
 F1_ACCURACY = ("f1", "accuracy")
-CORRELATIONS = ("pearson", "spearman")
+CORRELATION_METRICS = ("pearson", "spearman")
 ZERO_ONE = ("0", "1")
 
 GLUE = {
@@ -82,8 +82,8 @@ GLUE = {
         pair="sentence2",
         label="score",
         labels=None,
-        metrics=CORRELATIONS,
-        main=CORRELATIONS,
+        metrics=CORRELATION_METRICS,
+        main=CORRELATION_METRICS,
     ),
     "mnli": GlueTask(
         folder="MNLI",

@@ -10,20 +10,20 @@ from bert_jax.data.labelled.rows import Rows
 
 COUNT_BLOCK = 1 << 22  # bytes
 LINE_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")  # formats that are read line by line
-LINES, ROWS = "lines", "rows"
+LINE_UNIT, ROW_UNIT = "lines", "rows"
 
 
 def count_rows(path: Path) -> tuple[int | None, str]:
     """Return the number of lines of a file (rows of Parquet) and its unit; None if counting needs parsing."""
     try:
         if path.suffix.lower() == ".parquet":
-            return parquet.read_metadata(path).num_rows, ROWS
+            return parquet.read_metadata(path).num_rows, ROW_UNIT
         if not path.is_file() or path.suffix.lower() not in LINE_SUFFIXES:
-            return None, ROWS
+            return None, ROW_UNIT
         with path.open("rb") as file:
-            return _lines(file), LINES
+            return _lines(file), LINE_UNIT
     except (OSError, ArrowException):
-        return None, ROWS  # reading it will report the error
+        return None, ROW_UNIT  # reading it will report the error
 
 
 def with_progress_counts(chunks: Iterable[Rows], total: int | None) -> Iterator[tuple[Rows, int]]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from bert_jax.data.formats import excel, lines
 from bert_jax.data.formats.addresses import address_of, disk_and_network_errors, open_file
 from bert_jax.data.formats.compression import decompressed
-from bert_jax.data.formats.decoding import decode_text, text_lines
+from bert_jax.data.formats.decoding import decode_utf8, text_lines
 from bert_jax.data.formats.delimited import TableRow, TableSource, parse_table, plain_rows
 from bert_jax.data.formats.delimiters import DELIMITERS
 from bert_jax.data.formats.dialect import Dialect
@@ -43,7 +43,7 @@ SAVE_AS_HINTS = {
 }
 BLOCK_SIZE = 1 << 20  # bytes of a table read at a time
 HEAD_BYTES = 1 << 16  # bytes that `read_head` reads
-PARQUET_BATCH_ROWS = 1024  # read at a time
+RECORD_BATCH_ROWS = 1024  # read at a time
 STDIN = "-"
 LISTS_HINT = ". A .json has a list of objects, [{...}, {...}], or one object per line; a .jsonl one object per line"
 
@@ -197,7 +197,7 @@ def read_whole_text(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> str:
     def place(at: int) -> str:
         return f"{name} line {sum(1 for start, _ in lines.byte_lines(io.BytesIO(data)) if start <= at)}"
 
-    return decode_text(data, 0, place, options.encoding_errors, Counter(), source.encoding)
+    return decode_utf8(data, 0, place, options.encoding_errors, Counter(), source.encoding)
 
 
 def read_head(path: Path, options: FileOptions = DEFAULT_OPTIONS) -> str:
@@ -251,7 +251,7 @@ def _blocks(source: Utf8Stream, name: str, options: FileOptions, *, at_once: boo
     try:
         for offset, data in lines.text_blocks(source.stream, BLOCK_SIZE, at_once=at_once):
             place = functools.partial(_place, name, before, data, offset)
-            yield decode_text(data, offset, place, options.encoding_errors, losses, source.encoding)
+            yield decode_utf8(data, offset, place, options.encoding_errors, losses, source.encoding)
             before += lines.count_ends(data)
     except ValueError as error:
         raise UserError(f"{name} line {before + 1}: {error}, too long for a row") from None
@@ -337,7 +337,7 @@ def _parquet_records(
         names = file.schema_arrow.names
         check_columns(names, columns, name)
         row = 0
-        for batch in file.iter_batches(PARQUET_BATCH_ROWS, columns=list(dict.fromkeys((*columns, *extra(names))))):
+        for batch in file.iter_batches(RECORD_BATCH_ROWS, columns=list(dict.fromkeys((*columns, *extra(names))))):
             for record in _strings_as_bytes(batch).to_pylist():
                 row += 1
                 yield row, {column: _text_of(value, name, row, errors) for column, value in record.items()}
@@ -355,7 +355,7 @@ def _strings_as_bytes(batch: Any) -> Any:
 def _text_of(value: Any, name: str, row: int, encoding_errors: str) -> Any:
     if not isinstance(value, bytes):
         return value
-    return decode_text(value, 0, lambda at: f"{name} row {row}", encoding_errors, Counter())
+    return decode_utf8(value, 0, lambda at: f"{name} row {row}", encoding_errors, Counter())
 
 
 def check_columns(names: list[str], columns: tuple[str, ...], where: str, rows: Iterable[Sequence[str]] = ()) -> None:

@@ -26,11 +26,11 @@ def expected_lines(data: bytes) -> list[bytes]:
 @given(pieces=LINE_PARTS, block=st.integers(1, 9))
 def test_lines_do_not_depend_on_the_block_size(pieces, block):
     data = b"".join(pieces)
-    default, lines.BLOCK_BYTES = lines.BLOCK_BYTES, block
+    default, lines.LINE_BLOCK_BYTES = lines.LINE_BLOCK_BYTES, block
     try:
         pairs = list(byte_lines(io.BufferedReader(io.BytesIO(data))))
     finally:
-        lines.BLOCK_BYTES = default
+        lines.LINE_BLOCK_BYTES = default
     assert [line for _, line in pairs] == expected_lines(data)
     starts = [sum(len(line) for _, line in pairs[:i]) for i in range(len(pairs))]
     assert [offset for offset, _ in pairs] == starts

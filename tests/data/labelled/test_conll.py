@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data.labelled.conll import read_sentences, tags_of, word_rule_like
-from bert_jax.data.labelled.entities import PARTS, Span
+from bert_jax.data.labelled.entities import AS_PARTS, Span
 from bert_jax.data.labelled.row_files import FileOptions
 from bert_jax.data.labelled.tag_schemes import PREFIXED, spans_of_tags
 from bert_jax.errors import UserError
@@ -62,7 +62,7 @@ def test_compressed_spans_are_read(tmp_path):
     path.write_bytes(gzip.compress(content))
     (tmp_path / "train.jsonl").write_bytes(content)
     assert read_sentences(path).items == read_sentences(tmp_path / "train.jsonl").items
-    assert word_rule_like(path) == PARTS
+    assert word_rule_like(path) == AS_PARTS
 
 
 def test_span_that_cuts_a_word_is_widened_with_a_note(tmp_path):

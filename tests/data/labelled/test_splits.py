@@ -52,7 +52,9 @@ def test_groups_are_not_split_and_every_class_keeps_training_rows(rows, share, s
     for name in set(classes) - {name for name, side in zip(classes, held, strict=True) if side}:
         for group in {group for other, group in rows if other == name}:  # each has the last training rows of a class
             left = {
-                other for other, mine, side in zip(classes, groups, held, strict=True) if mine != group and not side
+                kept_name
+                for kept_name, kept_group, side in zip(classes, groups, held, strict=True)
+                if kept_group != group and not side
             }
             assert left < set(classes)
 

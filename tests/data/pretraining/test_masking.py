@@ -96,6 +96,6 @@ def test_count_is_lower_where_a_row_has_few_candidates(free: int):
 def test_same_random_state_makes_the_same_masks():
     lengths = np.full(7, 30)
     tokens = random_rows(np.random.default_rng(4), 7, 30, VOCAB_SIZE, lengths)
-    first, again, other = mask(tokens, lengths), mask(tokens, lengths), mask(tokens, lengths, seed=1)
+    first, again, other_seed = mask(tokens, lengths), mask(tokens, lengths), mask(tokens, lengths, seed=1)
     assert all((getattr(first, f.name) == getattr(again, f.name)).all() for f in dataclasses.fields(Masked))
-    assert (first.positions != other.positions).any()
+    assert (first.positions != other_seed.positions).any()

@@ -26,11 +26,11 @@ def test_image_of_a_position_does_not_depend_on_the_others(n, key, data):
 
 def test_keys_give_different_and_uncorrelated_orders():
     n = 10_007
-    one, two = (permute(np.arange(n, dtype=np.uint64), n, key) for key in (1, 2))
-    assert abs(np.corrcoef(one, two)[0, 1]) < 4 / n**0.5
-    assert abs(np.corrcoef(one, np.arange(n))[0, 1]) < 4 / n**0.5
-    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 4 / n**0.5
-    assert np.count_nonzero(one == two) < 10
+    first, second = (permute(np.arange(n, dtype=np.uint64), n, key) for key in (1, 2))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / n**0.5
+    assert abs(np.corrcoef(first, np.arange(n))[0, 1]) < 4 / n**0.5
+    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 4 / n**0.5
+    assert np.count_nonzero(first == second) < 10
 
 
 def test_images_are_evenly_distributed():
