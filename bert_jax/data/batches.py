@@ -133,15 +133,15 @@ def max_batch_rows(batch_size: int, length: int) -> int:
 def prediction_batches(
     encoded: Encoded, batch_size: int, shapes: int | None = None, multiple: int = 1
 ) -> Iterator[tuple[np.ndarray, EncodedBatch]]:
-    """Yield the indices of some rows and their batch, until each row was in one: longest rows first.
+    """Yield batches for prediction, each with the indices of its rows. Every row is in one batch; longest rows first.
 
     A batch has about as many tokens as `batch_size` rows of 32 tokens, and its number of rows is a power of two, so
-    that each length is compiled once. It may be filled with further rows, which the indices leave out. The last rows
-    take the shape of the batch before them if they all fit. A few rows get a batch no larger than they need: a single
-    text is not computed 64 times.
+    that each length is compiled once. Repeated rows at its end may fill it; they have no index. The last rows take the
+    shape of the batch before them if they all fit. A few rows get a batch no larger than they need: a single text is
+    not computed 64 times.
 
-    shapes    pad to the best lengths for these rows, at most this number; None: to `batch_lengths`, which all texts
-              share
+    shapes    largest number of padded lengths, chosen best for these rows; None: pad to `batch_lengths`, which all
+              texts share
     multiple  the number of rows of each batch is a multiple of this
     """
     order = np.argsort(-encoded.lengths, kind="stable")
@@ -183,5 +183,5 @@ def _rows(encoded: Encoded, rows: np.ndarray, widths: tuple[int, ...]) -> Encode
 
 
 def _width(widths: tuple[int, ...], longest: int) -> int:
-    """Return the first of the ascending widths that is `longest` at least."""
+    """Return the first of the ascending widths that is at least `longest`."""
     return next(width for width in widths if width >= longest)

@@ -25,7 +25,7 @@ _EXTRA_RETURNS = re.compile(r"(?<!\r)\r\r++\n")  # \r\n written in text mode: al
 QUOTES_HINT = "If quotes are plain characters here, pass --dialect plain"
 ESCAPES_HINT = "If quotes within fields have a backslash before them, pass --dialect backslash"
 PIPED = (
-    "quotation marks are read as characters of the text, as in most .tsv; what comes through a pipe does not decide. "
+    "quotation marks are read as characters of the text, as in most .tsv; the content of a pipe does not decide. "
     "Pass --dialect enclose if they enclose fields"
 )
 
@@ -41,7 +41,7 @@ class TableSource:
     name       name of the file in messages
     suffix     .csv or .tsv
     dialect    meaning of quotation marks; auto: decided by the content
-    piped      whether its blocks come from a pipe and are cut at random: then only the header and the suffix decide
+    piped      whether its blocks come from a pipe, so of any size: then only the header and the suffix decide
     delimiter  setting of `--delimiter` (see delimiters.find_delimiter); None: decided by suffix and content
     wanted     the columns to read, which show whether the header is parsed rightly
     """
@@ -65,7 +65,7 @@ class TableSource:
 def parse_table(
     blocks: Iterable[str], source: TableSource, *, bad: RefuseRow, tell: Callable[[str], None]
 ) -> Iterator[TableRow]:
-    """Yield the header, without blanks around its names, then the rows of its width. Blank lines are skipped.
+    """Yield the header, with its names stripped of blanks, then the rows of its width. Blank lines are skipped.
 
     blocks  text in blocks that end at the end of a line
     bad     called for a row that can't be parsed or has another width

@@ -13,7 +13,7 @@ _DECODER = json.JSONDecoder()
 
 
 class NotAList(ValueError):
-    """Raised for a text that is not a list of objects; `line` is where that shows."""
+    """The error for a text that is not a list of objects. `line` is the line of the problem."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)

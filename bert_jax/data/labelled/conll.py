@@ -78,7 +78,7 @@ def word_rule_like(train: Path) -> str:
 def read_sentences(path: Path, *, words: str = AS_PARTS, options: FileOptions = DEFAULT_OPTIONS) -> Sentences:
     """Read the sentences of a file: a .jsonl has spans of characters in a text, all others have columns.
 
-    Raises UserError with the line for what is neither.
+    Raises UserError with the line for any other content.
 
     words  rule that splits a text of .jsonl into words (see entities.WORD_RULES)
     """
@@ -98,7 +98,7 @@ def stream_sentence_rows(path: Path, size: int, options: FileOptions = DEFAULT_O
 
 
 def has_columns(head: str) -> bool:
-    """Return whether the beginning of a file looks like columns: all lines have as many fields, and end with a tag."""
+    """Return whether the beginning of a file looks like columns: as many fields in all lines, a tag in the last."""
     fields = [_fields(line) for line in text_lines(head)[:SAMPLE_LINES]]
     rows = [row for row in fields if row and row[0] != DOCUMENT_START]
     return (
