@@ -16,7 +16,7 @@ from bert_jax.data.formats.delimiters import (
     header_of,
     plural_name,
 )
-from bert_jax.data.formats.dialect import OPTIONS, Dialect, Quoting, decide, first_enclosing
+from bert_jax.data.formats.dialect import CSV_OPTIONS, Dialect, Quoting, decide_dialect, first_enclosing
 from bert_jax.errors import UserError
 
 _SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)(?:\r\n|\n|\r)", re.IGNORECASE)  # first line of tables written for Excel
@@ -138,7 +138,7 @@ def _parse(
                 tell(f"{source.name} line {before + 1 + _breaks(text, mark)}: {PIPED}")
         elif mark >= 0:
             following = next(blocks, None)
-            decision = decide(text, delimiter, source.usual_quoting(delimiter), width, whole=following is None)
+            decision = decide_dialect(text, delimiter, source.usual_quoting(delimiter), width, at_end=following is None)
             blocks = itertools.chain([] if following is None else [following], blocks)
             line = before + 1 + _breaks(text, mark)
             if unsure and decision.quoting != "plain":
@@ -174,11 +174,11 @@ def _decide_delimiter(
         return usual, blocks
     if source.piped:
         first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
-        delimiter = decide_delimiter(first, usual, source.wanted, whole=True)
+        delimiter = decide_delimiter(first, usual, source.wanted, at_end=True)
     else:
         following = next(blocks, None)
         blocks = itertools.chain([] if following is None else [following], blocks)
-        delimiter = decide_delimiter(text, usual, source.wanted, whole=following is None)
+        delimiter = decide_delimiter(text, usual, source.wanted, at_end=following is None)
     if delimiter != usual:
         tell(
             f"{source.name} line 1: {plural_name(delimiter)} separate the columns. Pass {delimiter_flag(usual)} if "
@@ -197,7 +197,7 @@ def _rows(blocks: Iterable[str], before: int, delimiter: str, quoting: Quoting, 
         return io.StringIO(text, newline="")
 
     text_lines = itertools.chain.from_iterable(map(lines_of, blocks))
-    rows = csv.reader(text_lines, delimiter=delimiter, strict=True, **OPTIONS[quoting])
+    rows = csv.reader(text_lines, delimiter=delimiter, strict=True, **CSV_OPTIONS[quoting])
     while True:
         line = before + rows.line_num + 1
         try:

@@ -31,14 +31,14 @@ def delimiter_flag(mark: str) -> str:
     return "--delimiter tab" if mark == "\t" else f"--delimiter '{mark}'"
 
 
-def decide_delimiter(text: str, usual: str, wanted: Sequence[str], *, whole: bool) -> str:
+def decide_delimiter(text: str, usual: str, wanted: Sequence[str], *, at_end: bool) -> str:
     """Return the delimiter of a table that begins with this text.
 
     Another delimiter than the usual one is chosen only if the header has the `wanted` columns with it, and not with the
     usual one, and all rows of the text have the width of the header. If no delimiter gives the wanted columns, it is
     chosen if the header is a single name with the usual one. If several delimiters qualify, the usual one is kept.
 
-    whole  whether the text extends to the end of the file
+    at_end  whether the text extends to the end of the file
     """
     header = header_of(text, usual)
     if (wanted and set(wanted) <= set(header)) or (not wanted and len(header) > 1):
@@ -47,7 +47,7 @@ def decide_delimiter(text: str, usual: str, wanted: Sequence[str], *, whole: boo
     fitting = [mark for mark, names in others.items() if wanted and set(wanted) <= set(names)]
     if not fitting and len(header) == 1:
         fitting = [mark for mark, names in others.items() if all(names) and len(set(names)) == len(names)]
-    even = [mark for mark in fitting if any(survey(text, mark, way, 0, whole).even for way in _WAYS)]
+    even = [mark for mark in fitting if any(survey(text, mark, way, 0, at_end).even for way in _WAYS)]
     return even[0] if len(even) == 1 else usual
 
 

@@ -17,7 +17,7 @@ Dialect = Literal["auto", "enclose", "backslash", "plain"]
 MIN_ENCLOSED_ROWS = 2  # rows with quotation marks around the same column that prove quoting
 MIN_ENCLOSED_FIELDS = 3  # fields with a comma, quoted as Excel does, that prove quoting
 
-OPTIONS: dict[Quoting, dict[str, Any]] = {
+CSV_OPTIONS: dict[Quoting, dict[str, Any]] = {
     "enclose": {"quoting": csv.QUOTE_MINIMAL},
     "backslash": {"quoting": csv.QUOTE_MINIMAL, "escapechar": "\\"},
     "plain": {"quoting": csv.QUOTE_NONE},
@@ -68,14 +68,14 @@ class Survey:
         return not self.broken and not self.uneven
 
 
-def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool) -> Decision:
+def decide_dialect(text: str, delimiter: str, usual: Quoting, width: int, *, at_end: bool) -> Decision:
     """Return the dialect of a table from these rows on.
 
     usual  quoting that is usual for its suffix: enclosed fields (.csv) or none (.tsv)
     width  fields of a row, 0 if the text begins with the header
-    whole  whether the text extends to the end of the file
+    at_end  whether the text extends to the end of the file
     """
-    enclosed, plain = (survey(text, delimiter, way, width, whole) for way in ("enclose", "plain"))
+    enclosed, plain = (survey(text, delimiter, way, width, at_end) for way in ("enclose", "plain"))
     sound = not enclosed.broken and enclosed.uneven <= plain.uneven
     if sound and usual == "enclose" and plain.even and enclosed.spanning and plain.rows != enclosed.rows:
         why = "a field in quotation marks goes over several lines, which without quoting are whole rows"
@@ -86,7 +86,7 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
         signs, may_come = _signs_of_quoting(text, delimiter, width, enclosed, plain)
         why = f"fields are enclosed in quotation marks ({signs})"
         return Decision("enclose", why=why) if signs else Decision("plain", final=False, open=may_come)
-    if survey(text, delimiter, "backslash", width, whole).even and _has_escaped_field(
+    if survey(text, delimiter, "backslash", width, at_end).even and _has_escaped_field(
         text, delimiter, spanning=not plain.even
     ):
         return Decision("backslash", why="quotation marks enclose fields, and are escaped by a backslash within them")
@@ -96,11 +96,11 @@ def decide(text: str, delimiter: str, usual: Quoting, width: int, *, whole: bool
     return Decision("enclose")  # reading on will report the line that is wrong
 
 
-def survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> Survey:
-    """Read rows in one dialect. Their `width` is that of the first row if it is 0; `whole` as for `decide`."""
+def survey(text: str, delimiter: str, way: Quoting, width: int, at_end: bool) -> Survey:
+    """Read rows in one dialect. Their `width` is that of the first row if it is 0; `at_end` as for `decide_dialect`."""
     uneven = count = spanning = line = 0
     broken = False
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **OPTIONS[way])
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **CSV_OPTIONS[way])
     try:
         for row in rows:
             width = width or len(row)
@@ -110,7 +110,7 @@ def survey(text: str, delimiter: str, way: Quoting, width: int, whole: bool) -> 
                 spanning = line + 1
             line = rows.line_num
     except csv.Error as error:
-        broken = whole or "unexpected end of data" not in str(error)  # else the field ends in a later block
+        broken = at_end or "unexpected end of data" not in str(error)  # else the field ends in a later block
         spanning = spanning or line + 1
     return Survey(broken, uneven, count, spanning)
 

@@ -186,8 +186,10 @@ def test_repeated_keys_are_found_beside_texts_that_look_like_keys(line):
 
 def test_dialect_of_plain_marks_is_decided_once(monkeypatch):
     calls = []
-    decide = delimited.decide
-    monkeypatch.setattr(delimited, "decide", lambda *args, **kwargs: calls.append(args) or decide(*args, **kwargs))
+    decide = delimited.decide_dialect
+    monkeypatch.setattr(
+        delimited, "decide_dialect", lambda *args, **kwargs: calls.append(args) or decide(*args, **kwargs)
+    )
     block = '"A whole sentence."\t1\n"Another, one"\t0\nno marks, but a comma\t1\n'
     rows, notes = read("", blocks=["text\tlabel\n", *[block] * 5])
     assert len(rows) == 16 and rows[1][0] == '"A whole sentence."' and notes == [] and len(calls) == 1
