@@ -78,7 +78,7 @@ class Batches:
         self.seed = seed
         self.examples = len(encoded) // encoded.group
         self._weights = None if encoded.weights is None else encoded.weights / encoded.weights.mean()
-        self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # row of each example
+        self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # longest row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
         self.lengths = lengths or self._choose_lengths()
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced, never changed: threads may share it

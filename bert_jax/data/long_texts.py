@@ -18,7 +18,7 @@ from bert_jax.text.truncation import check_max_length
 from bert_jax.wording import agreeing
 
 EXCLUSIVE = "single_label"  # problem type whose classes exclude each other: its outputs are logits of a softmax
-HEAD_SHARE = 0.25  # of a row is the text's beginning; Sun et al. 2019, 5.3.1: 128 tokens of 510
+HEAD_SHARE = 0.25  # share of a row for the beginning of a text; Sun et al. 2019, 5.3.1: 128 tokens of 510
 
 
 @dataclasses.dataclass(frozen=True)

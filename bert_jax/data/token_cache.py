@@ -17,7 +17,7 @@ import numpy as np
 
 from bert_jax.text.tokenizer import Encoding, Tokenizer
 
-FORMAT = 2  # of the files, and of the rules that make spans from the library's offsets
+FORMAT = 2  # version of the files and of the rules that make spans from the library's offsets
 MIN_CHARACTERS = 1_000_000  # tokenizing fewer takes no longer than looking them up
 MAX_CACHE_BYTES = 2 << 30  # of all files together; the least recently used ones are removed first
 ARRAYS_SUFFIX, UNFINISHED_SUFFIX = ".tokens", ".writing"

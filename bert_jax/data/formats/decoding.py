@@ -11,7 +11,7 @@ BOM_BYTES = b"\xef\xbb\xbf"
 BOM_CHARACTER = "\ufeff"
 _RETURNS = re.compile(r"(?<!\r)\r++\n")
 
-PlaceName = Callable[[int], str]  # of the offset of a byte: its file and line (or row), for messages
+PlaceName = Callable[[int], str]  # takes the offset of a byte; returns its file and line (or row), for messages
 
 
 def decode_utf8(

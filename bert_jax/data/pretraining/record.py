@@ -20,7 +20,7 @@ from bert_jax.files import read_json
 SCHEMA_VERSION = 2
 MAX_LENGTH = (1 << 16) - 1  # positions are stored in 16 bits
 READABLE_SCHEMAS = (1, 2)  # schema 1 had pairs with static masks only; the fields that it lacks have defaults here
-WRITER_OPTIONS = "group_size:1,uncompressed"  # one record a chunk: a random read costs 2 microseconds
+WRITER_OPTIONS = "group_size:1,uncompressed"  # one record per chunk: a random read costs 2 microseconds
 MANIFEST = "manifest.json"
 SHARD_SUFFIX = ".array_record"
 TOKENIZER_FOLDER = "tokenizer"
