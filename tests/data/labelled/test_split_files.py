@@ -132,7 +132,7 @@ def test_bytes_that_an_encoding_lacks_are_an_error_or_replaced(tmp_path):
         ("a.csv", b"text,label\n", {"encoding": "rot13"}, "no such encoding"),
         ("a.csv", b"text,label\n", {"delimiter": ";;"}, "it is one character"),
         ("a.txt", b"a\n", {"delimiter": ";"}, "a.txt is no .csv or .tsv"),
-        ("a.parquet", b"", {"encoding": "cp1252"}, "a .parquet file message its encoding itself"),
+        ("a.parquet", b"", {"encoding": "cp1252"}, "a .parquet file says its encoding itself"),
         ("a.csv", b"\x1f\x8b\x08", {}, r"It begins as a gzip file \(.gz\)"),
         ("a.csv", b"PK\x03\x04\x14\x00", {}, r"It begins as a .zip or .xlsx"),
         ("a.xls", b"", {}, "save it as .xlsx or .csv"),
