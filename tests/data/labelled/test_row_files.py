@@ -86,15 +86,14 @@ def test_delimiter_that_does_not_fit_every_row_is_suggested(tmp_path):
 
 
 def test_remote_and_compressed_files_are_read(tmp_path):
-    pytest.importorskip("fsspec").filesystem("memory").pipe(
-        "/rows/train.csv.gz", gzip.compress(b"text,label\na,b\nc,d\n")
-    )
-
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.pipe("/rows/train.csv.gz", gzip.compress(b"text,label\na,b\nc,d\n"))
     train, dev = find_split_files(Path("memory://rows"), (".csv", ".jsonl"))
     assert dev is None and read_rows(train, Columns()).labels == ["b", "d"]
     assert read_rows(Path("memory://rows/train.csv.gz"), Columns()).texts == ["a", "c"]
     with pytest.raises(UserError, match=r"memory://rows/none\.csv: no such file"):
         read_rows(Path("memory://rows/none.csv"), Columns())
+    memory.rm("/rows", recursive=True)  # shared by all tests of the process
     (tmp_path / "train.tsv.gz").write_bytes(gzip.compress(b"text\tlabel\na\tb\n"))
     (tmp_path / "dev.jsonl").write_text(json.dumps({"text": "a", "label": "b"}) + "\n")
     assert [path.name for path in find_split_files(tmp_path, (".tsv", ".jsonl"))] == ["train.tsv.gz", "dev.jsonl"]
