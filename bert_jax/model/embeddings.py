@@ -33,5 +33,5 @@ class Embeddings(nnx.Module):
         if self.positions is not None:
             rows = self.positions[...][self.first_position : self.first_position + inputs.tokens.shape[1]]  # L E
             start = inputs.keys.start
-            x += rows if start is None else jnp.take(rows, jnp.arange(len(rows)) - start, axis=0, mode="clip")
+            x += rows if start is None else jnp.take(rows, jnp.arange(rows.shape[0]) - start, axis=0, mode="clip")
         return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, seeds))

@@ -1,4 +1,4 @@
-"""Settings of Compute: rematerialisation changes no gradient, and unknown names are refused."""
+"""Compute: another attention body and rematerialisation change no result, and unknown names are refused."""
 
 import dataclasses
 
@@ -10,6 +10,7 @@ from flax import nnx
 from tiny import MODERNBERT, TINY
 
 from bert_jax.errors import UserError
+from bert_jax.model.attention import ATTENTIONS
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
@@ -40,7 +41,24 @@ def test_rematerialised_blocks_give_the_same_gradients(config):
     remat, remat_calls = gradients(config, "block")
     assert calls == 0 and remat_calls >= config.depth
     for leaf, other in zip(jax.tree.leaves(remat), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)  # the compiler fuses them otherwise
+        np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)  # XLA fuses them differently
+
+
+def library_attention(q, k, v, keys, *, rate, seeds):
+    """Compute attention by JAX's own function, without dropout."""
+    assert seeds is None
+    return jax.nn.dot_product_attention(q, k, v, mask=keys.mask(k.shape[1])[:, None])
+
+
+@pytest.mark.parametrize("config", [TINY, MODERNBERT], ids=["bert", "modernbert"])
+def test_another_attention_body_needs_one_entry_in_the_table(config, monkeypatch):
+    monkeypatch.setitem(ATTENTIONS, "library", library_attention)
+    graph, params = nnx.split(Encoder(config, pooler=False, rngs=weight_keys(0)))
+    library = nnx.graphdef(Encoder(config, pooler=False, compute=Compute(attention="library"), rngs=weight_keys(0)))
+    hidden, expected = (jax.jit(lambda g=g: nnx.merge(g, params)(INPUTS))() for g in (library, graph))
+    mask = np.asarray(INPUTS.mask)
+    np.testing.assert_allclose(hidden[mask], expected[mask], atol=1e-5)
+    assert not np.array_equal(hidden, expected)
 
 
 @pytest.mark.parametrize(("setting", "names"), [("attention", "'plain'"), ("remat", "'none', 'block'")])
