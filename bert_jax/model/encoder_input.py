@@ -1,7 +1,7 @@
 """Rows as the encoder reads them, and the keys that each token attends to."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 Numbers = np.ndarray | jax.Array
+Length = Any  # an int, or in an export of any length a symbolic dimension
 
 
 class KeyInterval(NamedTuple):
@@ -24,7 +25,7 @@ class KeyInterval(NamedTuple):
     end: Int[Array, "#B #Q"]
     start: Int[Array, "#B #Q"] | None = None
 
-    def within(self, window: int, length: int) -> "KeyInterval":
+    def within(self, window: int, length: Length) -> "KeyInterval":
         """Return the intervals cut to `window` keys on either side of each query, in rows of `length` tokens."""
         position = jnp.arange(length)[None]  # 1 L
         start = position - window
@@ -37,7 +38,7 @@ class KeyInterval(NamedTuple):
         """Return the intervals of the first `queries` queries; None: of all."""
         return KeyInterval(self.end[:, :queries], None if self.start is None else self.start[:, :queries])
 
-    def mask(self, length: int) -> Bool[Array, "#B #Q L"]:
+    def mask(self, length: Length) -> Bool[Array, "#B #Q L"]:
         """Return True for each query and each key that it sees, of rows of `length` keys."""
         position = jnp.arange(length)
         seen = position < self.end[..., None]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from bert_jax.model.encoder_input import Length
+
 
 class Rotation(NamedTuple):
     """Cosine and sine of each position's angles, float32."""
@@ -17,7 +19,7 @@ class Rotation(NamedTuple):
         return Rotation(self.cosine[:length], self.sine[:length])
 
 
-def rotation(length: int, head_size: int, base: float) -> Rotation:
+def rotation(length: Length, head_size: int, base: float) -> Rotation:
     """Return the rotation of positions 0 to `length`: entries i and i + H/2 by the angle position / base^(2i/H)."""
     frequencies = 1.0 / base ** (jnp.arange(0, head_size, 2, dtype=jnp.float32) / head_size)
     angles = jnp.arange(length, dtype=jnp.float32)[:, None] * frequencies  # L H/2
