@@ -1,4 +1,4 @@
-# make demo, make test, make lint: each sets up .venv by itself. PYTHON=python3.12 chooses another interpreter.
+# make demo, make test and make lint set up .venv themselves. PYTHON=python3.12 selects another interpreter.
 PYTHON ?= python3
 EXTRAS ?= test,lint
 WORKERS ?= 2
@@ -34,7 +34,7 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bert_jax needs Python 3.11 or later")'
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps, made again when the dependencies change.
+# Stamp files, renewed when the dependencies change.
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV): a minute or two, once"
 	$(PIP) -e .
