@@ -61,10 +61,10 @@ def byte_level(size: int, control: list[str], added: list[AddedToken] = []) -> t
 
 
 def trained_pieces(**options) -> bytes:
-    written = io.BytesIO()
+    model_file = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(CORPUS),
-        model_writer=written,
+        model_writer=model_file,
         vocab_size=320,
         hard_vocab_limit=False,
         character_coverage=1.0,
@@ -72,7 +72,7 @@ def trained_pieces(**options) -> bytes:
         minloglevel=2,
         **options,
     )
-    return written.getvalue()
+    return model_file.getvalue()
 
 
 def write(folder: Path, **files) -> Path:
@@ -87,15 +87,15 @@ def write(folder: Path, **files) -> Path:
 
 
 def make_folders(tmp_path_factory) -> dict[str, Path]:
-    """One folder of each kind, as they lie about in the world."""
+    """Write one folder of each kind, as published models have them."""
     transformers = pytest.importorskip("transformers")
     root = tmp_path_factory.mktemp("tokenizers")
-    found = {}
+    folders = {}
 
     backend = byte_level(420, ROBERTA)
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
     plain = {"tokenizer_class": "RobertaTokenizer", "model_max_length": 512}
-    found["roberta"] = write(root / "roberta", tokenizer=backend.to_str(), tokenizer_config=plain)
+    folders["roberta"] = write(root / "roberta", tokenizer=backend.to_str(), tokenizer_config=plain)
     model = json.loads(backend.to_str())["model"]
     merges = "#version: 0.2\n" + "".join(" ".join(pair) + "\n" for pair in model["merges"])
     names = dict(zip(["cls_token", "pad_token", "sep_token", "unk_token", "mask_token"], ROBERTA, strict=True))
@@ -106,7 +106,7 @@ def make_folders(tmp_path_factory) -> dict[str, Path]:
         "normalized": False,
         "single_word": False,
     }
-    found["roberta-old"] = write(
+    folders["roberta-old"] = write(
         root / "roberta-old",
         vocab=model["vocab"],
         merges=merges,
@@ -114,7 +114,7 @@ def make_folders(tmp_path_factory) -> dict[str, Path]:
         config={"model_type": "roberta"},
     )
     prefixed = {**plain, "tokenizer_class": "RobertaTokenizerFast", "add_prefix_space": True}
-    found["roberta-prefixed"] = write(
+    folders["roberta-prefixed"] = write(
         root / "roberta-prefixed",
         vocab=model["vocab"],
         merges=merges,
@@ -133,22 +133,22 @@ def make_folders(tmp_path_factory) -> dict[str, Path]:
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[(name, backend.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
     )
-    backend.enable_truncation(7)  # as sentence-transformers leaves it
+    backend.enable_truncation(7)  # as sentence-transformers saves it
     backend.enable_padding(length=20)
-    named = {f"{name[1:-1].lower()}_token": name for name in BERT}
+    control_settings = {f"{name[1:-1].lower()}_token": name for name in BERT}
     general = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 8192}
-    found["modernbert"] = write(
+    folders["modernbert"] = write(
         root / "modernbert",
         tokenizer=backend.to_str(),
-        tokenizer_config={**general, **named, "clean_up_tokenization_spaces": True},
+        tokenizer_config={**general, **control_settings, "clean_up_tokenization_spaces": True},
     )
 
     pieces = trained_pieces()
     class_name = {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": 512}
-    found["xlm-roberta-old"] = write(root / "xlm-roberta-old", model=pieces, tokenizer_config=class_name)
-    found["xlm-roberta"] = root / "xlm-roberta"
-    transformers.XLMRobertaTokenizer.from_pretrained(found["xlm-roberta-old"]).save_pretrained(found["xlm-roberta"])
-    table = json.loads((found["xlm-roberta"] / "tokenizer.json").read_text(encoding="utf-8"))
+    folders["xlm-roberta-old"] = write(root / "xlm-roberta-old", model=pieces, tokenizer_config=class_name)
+    folders["xlm-roberta"] = root / "xlm-roberta"
+    transformers.XLMRobertaTokenizer.from_pretrained(folders["xlm-roberta-old"]).save_pretrained(folders["xlm-roberta"])
+    table = json.loads((folders["xlm-roberta"] / "tokenizer.json").read_text(encoding="utf-8"))
     replace = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
     table["normalizer"] = {"type": "Sequence", "normalizers": [table["normalizer"], replace]}
     table["pre_tokenizer"] = {
@@ -160,7 +160,7 @@ def make_folders(tmp_path_factory) -> dict[str, Path]:
     special = {
         f"{field}_token": name for field, name in zip(["cls", "pad", "sep", "unk", "mask"], ROBERTA, strict=True)
     }
-    found["e5"] = write(root / "e5", tokenizer=table, tokenizer_config={**general, **special})
+    folders["e5"] = write(root / "e5", tokenizer=table, tokenizer_config={**general, **special})
 
     words = sorted({c for line in CORPUS for c in line.lower() if not c.isspace()})
     wordpiece = tokenizers.Tokenizer(
@@ -172,33 +172,38 @@ def make_folders(tmp_path_factory) -> dict[str, Path]:
     wordpiece.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), True, False)
     wordpiece.decoder = decoders.WordPiece()
     wordpiece.add_special_tokens(ROBERTA)
-    found["mpnet"] = write(root / "mpnet", tokenizer=wordpiece.to_str(), tokenizer_config={**general, **special})
-    return found
+    folders["mpnet"] = write(root / "mpnet", tokenizer=wordpiece.to_str(), tokenizer_config={**general, **special})
+    return folders
 
 
 def assert_same(ours, theirs, texts: list[str], pairs: list[str], max_length: int) -> None:
-    """Ids, offsets and truncation; texts and pairs are of one length and do not spell control tokens out."""
-    whole, other = ([replaced(text) for text in side] for side in (texts, pairs))
+    """Check ids, offsets and truncation against Hugging Face.
+
+    `texts` and `pairs` have the same length and contain no control tokens.
+    """
+    clean_texts, clean_pairs = ([without_surrogates(text) for text in side] for side in (texts, pairs))
     options = {"split_special_tokens": True, "padding": False}
-    expected = theirs(whole, add_special_tokens=False, **options)["input_ids"]
+    expected = theirs(clean_texts, add_special_tokens=False, **options)["input_ids"]
     assert [ids.tolist() for ids in ours.ids(texts)] == expected
     flat, offsets = ours.ids_flat(texts)
     assert flat.dtype == np.int32 and flat.tolist() == list(itertools.chain.from_iterable(expected))
     assert offsets.dtype == np.int64 and np.diff(offsets).tolist() == [len(ids) for ids in expected]
     cut = {"truncation": "longest_first", "max_length": max_length, "return_offsets_mapping": True, **options}
-    single, pair = theirs(whole, **cut), theirs(whole, other, **cut)
+    single, pair = theirs(clean_texts, **cut), theirs(clean_texts, clean_pairs, **cut)
     for i, encoding in enumerate(ours.encode(texts, max_length=max_length)):
         assert encoding.ids == single["input_ids"][i]
         assert encoding.offsets == single["offset_mapping"][i]
-    lengths = [len(ids) for ids in theirs(other, add_special_tokens=False, **options)["input_ids"]]
+    lengths = [len(ids) for ids in theirs(clean_pairs, add_special_tokens=False, **options)["input_ids"]]
     for i, encoding in enumerate(ours.encode(texts, pairs, max_length=max_length)):
         room = max_length - 2 - ours.separators
-        if room % 2 == 0 or min(len(expected[i]), lengths[i]) <= room // 2:  # who loses a tie differs
+        if (
+            room % 2 == 0 or min(len(expected[i]), lengths[i]) <= room // 2
+        ):  # for a tie, Hugging Face cuts the other text
             assert encoding.ids == pair["input_ids"][i]
             assert encoding.offsets == pair["offset_mapping"][i]
         assert len(encoding.ids) == len(encoding.segments) <= max_length
         assert encoding.dropped == len(expected[i]) + lengths[i] - len(encoding.ids) + 2 + ours.separators
 
 
-def replaced(text: str) -> str:
+def without_surrogates(text: str) -> str:
     return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)

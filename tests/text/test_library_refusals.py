@@ -1,4 +1,4 @@
-"""Tokenizer folders that are damaged or of another kind: one line each, never a traceback."""
+"""Damaged tokenizer folders and folders of other kinds are refused in one line, never with a traceback."""
 
 import json
 import os
@@ -15,29 +15,32 @@ from bert_jax.errors import UserError
 from bert_jax.text import load_tokenizer
 
 
-def refused(folder: Path, **files) -> str:
+def error_message(folder: Path, **files) -> str:
+    """Write a tokenizer folder and return the error that loading it raises."""
     with pytest.raises(UserError) as caught:
         load_tokenizer(write(folder, **files))
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
     return str(caught.value)
 
 
-def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, folders):
+def test_unreadable_folders_are_refused_in_one_line(tmp_path, folders):
     table = json.loads((folders["roberta"] / "tokenizer.json").read_text())
     model, config = table["model"], {"tokenizer_class": "RobertaTokenizer"}
     merges = "".join(" ".join(pair) + "\n" for pair in model["merges"])
     kinds = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
 
     def with_model(name: str, **changes) -> str:
-        return refused(tmp_path / name, tokenizer={**table, "model": {**model, **changes}}, tokenizer_config=config)
+        return error_message(
+            tmp_path / name, tokenizer={**table, "model": {**model, **changes}}, tokenizer_config=config
+        )
 
-    assert "no tokenizer.json and no vocab.txt" in refused(tmp_path / "none", config={})
-    assert "WordLevel / None / ByteLevel, where BERT's WordPiece" in refused(
+    assert "no tokenizer.json and no vocab.txt" in error_message(tmp_path / "none", config={})
+    assert "WordLevel / None / ByteLevel, where BERT's WordPiece" in error_message(
         tmp_path / "kind", tokenizer={**table, "model": kinds}
     )
-    assert "not JSON" in refused(tmp_path / "broken", tokenizer=json.dumps(table)[:-20])
-    assert "not JSON" in refused(tmp_path / "config", tokenizer=table, tokenizer_config="{")
-    assert "not a JSON object" in refused(tmp_path / "parts", tokenizer={"model": [1]})
+    assert "not JSON" in error_message(tmp_path / "broken", tokenizer=json.dumps(table)[:-20])
+    assert "not JSON" in error_message(tmp_path / "config", tokenizer=table, tokenizer_config="{")
+    assert "not a JSON object" in error_message(tmp_path / "parts", tokenizer={"model": [1]})
     assert "without merges" in with_model("no-merges", merges=[])
     assert "merge 0 is 'x yz', but 'yz'" in with_model("merge", merges=["x yz"])
     gap = {text: i + (i > 99) for text, i in model["vocab"].items()}
@@ -46,26 +49,28 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, folders):
     assert "id 418 stands for" in with_model("doubled", vocab=doubled)
     assert "has id '7'" in with_model("text", vocab={**model["vocab"], "zz": "7"})
     twice = [{**table["added_tokens"][4], "id": 420}]
-    assert "'<mask>' has the ids 4 and 420" in refused(tmp_path / "twice", tokenizer={**table, "added_tokens": twice})
-    assert "mask_token '<gone>' has no id" in refused(
+    assert "'<mask>' has the ids 4 and 420" in error_message(
+        tmp_path / "twice", tokenizer={**table, "added_tokens": twice}
+    )
+    assert "mask_token '<gone>' has no id" in error_message(
         tmp_path / "special", tokenizer=table, tokenizer_config={**config, "mask_token": "<gone>"}
     )
-    assert "puts no control tokens" in refused(tmp_path / "bare", tokenizer={**table, "post_processor": None})
+    assert "puts no control tokens" in error_message(tmp_path / "bare", tokenizer={**table, "post_processor": None})
     template = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)])
-    made = json.loads(template.__getstate__())
-    assert "'0 A' and '0 A B', which no BERT takes" in refused(
-        tmp_path / "template", tokenizer={**table, "post_processor": made}
+    post_processor = json.loads(template.__getstate__())
+    assert "'0 A' and '0 A B', which no BERT takes" in error_message(
+        tmp_path / "template", tokenizer={**table, "post_processor": post_processor}
     )
-    assert "no merges.txt beside vocab.json" in refused(tmp_path / "vocab", vocab=model["vocab"])
-    assert "no vocab.json beside merges.txt" in refused(tmp_path / "merges", merges=merges)
-    assert "merges.txt line 1: 'a b c'" in refused(tmp_path / "three", vocab=model["vocab"], merges="a b c\n")
-    assert "no merges in it" in refused(tmp_path / "empty", vocab=model["vocab"], merges="#version: 0.2\n")
+    assert "no merges.txt beside vocab.json" in error_message(tmp_path / "vocab", vocab=model["vocab"])
+    assert "no vocab.json beside merges.txt" in error_message(tmp_path / "merges", merges=merges)
+    assert "merges.txt line 1: 'a b c'" in error_message(tmp_path / "three", vocab=model["vocab"], merges="a b c\n")
+    assert "no merges in it" in error_message(tmp_path / "empty", vocab=model["vocab"], merges="#version: 0.2\n")
     without = {text: i for text, i in model["vocab"].items() if text != "<mask>"}
-    assert "mask_token '' has no id among 419" in refused(tmp_path / "mask", vocab=without, merges=merges)
-    assert "added token 'x y' cannot have id" not in refused(
+    assert "mask_token '' has no id among 419" in error_message(tmp_path / "mask", vocab=without, merges=merges)
+    assert "added token 'x y' cannot have id" not in error_message(
         tmp_path / "far", vocab=model["vocab"], merges=merges, added_tokens={"x y": 500}
     )
-    assert "its added tokens cannot be read" in refused(
+    assert "its added tokens cannot be read" in error_message(
         tmp_path / "odd", vocab=model["vocab"], merges=merges, added_tokens={"x y": [1], "y": "b"}
     )
     with pytest.raises(UserError, match="only a WordPiece tokenizer"):
@@ -75,34 +80,38 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path, folders):
 
 
 @pytest.mark.parametrize("part", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
-def test_cut_short_sentencepiece_model_is_refused(tmp_path, folders, part):
+def test_truncated_sentencepiece_model_is_refused(tmp_path, folders, part):
     content = (folders["xlm-roberta-old"] / "sentencepiece.bpe.model").read_bytes()
-    message = refused(tmp_path / "t", model=content[: int(part * len(content))])
+    message = error_message(tmp_path / "t", model=content[: int(part * len(content))])
     assert "SentencePiece model" in message
 
 
 def test_sentencepiece_models_of_another_kind_are_refused(tmp_path):
-    assert "model kind 2, where 1 (unigram)" in refused(tmp_path / "bpe", model=trained_pieces(model_type="bpe"))
+    assert "model kind 2, where 1 (unigram)" in error_message(tmp_path / "bpe", model=trained_pieces(model_type="bpe"))
     moved = trained_pieces(bos_id=3, pad_id=1)
-    assert "its first pieces are <unk>, <pad>, </s>" in refused(tmp_path / "moved", model=moved)
-    assert "SentencePiece model" in refused(tmp_path / "prose", model=b"version https://git-lfs.github.com/spec/v1\n")
+    assert "its first pieces are <unk>, <pad>, </s>" in error_message(tmp_path / "moved", model=moved)
+    assert "SentencePiece model" in error_message(
+        tmp_path / "prose", model=b"version https://git-lfs.github.com/spec/v1\n"
+    )
 
 
 def test_damaged_unigram_file_is_refused(tmp_path, folders):
     table = json.loads((folders["xlm-roberta"] / "tokenizer.json").read_text(encoding="utf-8"))
     charsmap = table["normalizer"]["precompiled_charsmap"]
     short = {"type": "Precompiled", "precompiled_charsmap": charsmap[: len(charsmap) // 8 * 4]}
-    assert "precompiled_charsmap is damaged" in refused(tmp_path / "short", tokenizer={**table, "normalizer": short})
+    assert "precompiled_charsmap is damaged" in error_message(
+        tmp_path / "short", tokenizer={**table, "normalizer": short}
+    )
     lost = {**table["model"], "unk_id": None}
-    assert "without unk_id" in refused(tmp_path / "unk", tokenizer={**table, "model": lost})
+    assert "without unk_id" in error_message(tmp_path / "unk", tokenizer={**table, "model": lost})
     scoreless = {**table["model"], "vocab": [entry[:1] for entry in table["model"]["vocab"]]}
-    assert "damaged" in refused(tmp_path / "scores", tokenizer={**table, "model": scoreless})
+    assert "damaged" in error_message(tmp_path / "scores", tokenizer={**table, "model": scoreless})
 
 
 @pytest.mark.parametrize("kind", ["roberta", "modernbert", "xlm-roberta"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_no_damage_to_a_file_ends_in_a_traceback(folders, tmp_path_factory, kind, data):
+def test_damage_to_a_file_never_ends_in_a_traceback(folders, tmp_path_factory, kind, data):
     table = json.loads((folders[kind] / "tokenizer.json").read_text(encoding="utf-8"))
     part = table
     for _ in range(data.draw(st.integers(1, 4))):
@@ -149,8 +158,8 @@ def make_dangling(path: Path) -> None:
 
 @pytest.mark.parametrize("make", [make_pipe, make_device, make_sparse, make_dangling, Path.mkdir])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_file_is_refused_at_once(tmp_path, folders, name, make):
-    """Never waited for, never read without end, never passed over for another file of the folder."""
+def test_pipes_devices_and_broken_links_are_refused_at_once(tmp_path, folders, name, make):
+    """The loader neither waits for them, nor reads without end, nor falls back to another file."""
     kind = {
         "vocab.txt": None,
         "tokenizer.json": "roberta",

@@ -1,4 +1,4 @@
-"""Byte-level BPE and unigram: ids as Hugging Face gives them from the same folder, and round trips."""
+"""Byte-level BPE and unigram tokenizers give Hugging Face's ids for the same folder, also after a round trip."""
 
 import copy
 import gzip
@@ -43,15 +43,15 @@ def test_ids_equal_hugging_face_on_awkward_unicode(loaded, kind, rows, max_lengt
 
 @pytest.fixture(scope="module")
 def lines(shared_data) -> list[str]:
-    """Lines of books and manuals, but for those that spell a control token out."""
-    found = []
+    """Return lines of books and manuals that contain no control token."""
+    lines = []
     for file in sorted((shared_data / "corpus").rglob("*.gz")):
         text = gzip.decompress(file.read_bytes()).decode().split("\n")
         if ".jsonl" in file.name:
             text = [part for line in text if line for part in json.loads(line)["text"].split("\n")]
-        found += random.Random(2).sample(text, min(len(text), 30))
-    found = random.Random(3).sample(found, 600)
-    return [line for line in found if not any(name in line for name in ROBERTA + BERT)]
+        lines += random.Random(2).sample(text, min(len(text), 30))
+    sampled = random.Random(3).sample(lines, 600)
+    return [line for line in sampled if not any(name in line for name in ROBERTA + BERT)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +60,7 @@ def test_ids_equal_hugging_face_on_the_corpus(lines, loaded, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_folder_says_is_known(loaded, kind):
+def test_special_ids_and_entries_equal_hugging_face(loaded, kind):
     ours, theirs = loaded[kind]
     special = ours.special
     assert isinstance(ours, LibraryTokenizer)
@@ -70,15 +70,17 @@ def test_what_the_folder_says_is_known(loaded, kind):
     assert ours.tokens(range(ours.vocab_size)) == theirs.convert_ids_to_tokens(range(ours.vocab_size))
     for line in CORPUS[:9]:
         encoding = ours.encode([line], ["a b"], max_length=200)[0]
-        known = [i for i in encoding.ids if i != special.unk]
-        assert ours.decode(known) == theirs.decode(known, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        known_ids = [i for i in encoding.ids if i != special.unk]
+        assert ours.decode(known_ids) == theirs.decode(
+            known_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
     assert ours.tokens([special.unk])[0] in ours.decode([special.cls, special.unk, special.sep])
     assert encoding.segments == [0] * len(encoding.ids)
     assert encoding.ids == theirs(CORPUS[8], "a b")["input_ids"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_saved_folder_opens_here_and_there_to_the_same_ids(tmp_path, loaded, kind):
+def test_saved_folder_gives_the_same_ids_here_and_in_hugging_face(tmp_path, loaded, kind):
     transformers = pytest.importorskip("transformers")
     ours, theirs = loaded[kind]
     ours.save(tmp_path / "new" / "saved")
@@ -110,7 +112,7 @@ def test_control_tokens_spelled_out_stay_text(loaded, kind):
     control.update(loaded[kind][1].all_special_ids)
     for text, ids in zip(texts, ours.ids(texts), strict=True):
         assert not (control - {ours.special.unk}).intersection(ids.tolist()), text
-        if kind not in ("xlm-roberta", "xlm-roberta-old", "e5", "mpnet"):  # which have not every character
+        if kind not in ("xlm-roberta", "xlm-roberta-old", "e5", "mpnet"):  # whose vocabularies lack some characters
             assert ours.decode(ids).strip() == text
             assert ours.special.unk not in ids
     for encoding in ours.encode(texts, texts, max_length=500):
@@ -135,7 +137,7 @@ def test_user_defined_pieces_are_found_in_text(tmp_path):
     assert ids["<ctl>"] not in ours.ids(["a <ctl> b"])[0]
 
 
-def test_settings_turn_the_prefixed_blank_on_in_a_file_that_has_it_off(tmp_path, folders):
+def test_settings_override_add_prefix_space_of_the_file(tmp_path, folders):
     transformers = pytest.importorskip("transformers")
     table = json.loads((folders["roberta"] / "tokenizer.json").read_text())
     config = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": True, "trim_offsets": False}
@@ -153,30 +155,30 @@ def test_settings_turn_the_prefixed_blank_on_in_a_file_that_has_it_off(tmp_path,
     )
 
 
-def test_file_without_post_processor_takes_that_of_the_named_class(tmp_path, folders):
+def test_file_without_post_processor_takes_that_of_its_class(tmp_path, folders):
     transformers = pytest.importorskip("transformers")
     for kind, model_type in (("roberta", "roberta"), ("xlm-roberta", "xlm-roberta")):
         table = json.loads((folders[kind] / "tokenizer.json").read_text(encoding="utf-8"))
         table["post_processor"] = None
-        del table["model"]["type"]  # early files do not say
+        del table["model"]["type"]  # early files lack the type
         folder = write(tmp_path / kind, tokenizer=table, config={"model_type": model_type})
         ours, theirs = load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
         assert ours.separators == 2
         assert_same(ours, theirs, CORPUS[:9], CORPUS[1:10], 50)
 
 
-def test_files_in_the_spelling_of_early_versions_give_the_same_ids(tmp_path, folders, loaded):
+def test_files_of_early_versions_give_the_same_ids(tmp_path, folders, loaded):
     table = json.loads((folders["roberta"] / "tokenizer.json").read_text())
     model = {key: table["model"][key] for key in ("dropout", "unk_token", "fuse_unk", "vocab")}
     model["merges"] = [" ".join(pair) for pair in table["model"]["merges"]]
-    cutter = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    early = {**table, "model": model, "pre_tokenizer": cutter, "decoder": cutter}
+    pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    early = {**table, "model": model, "pre_tokenizer": pre_tokenizer, "decoder": pre_tokenizer}
     roberta = load_tokenizer(write(tmp_path / "roberta", tokenizer=early, config={"model_type": "roberta"}))
     table = json.loads((folders["xlm-roberta"] / "tokenizer.json").read_text(encoding="utf-8"))
     metaspace = {"type": "Metaspace", "replacement": "▁", "str_rep": "▁", "add_prefix_space": True}
-    cutter = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}
+    pre_tokenizer = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}
     model = {key: table["model"][key] for key in ("unk_id", "vocab")}
-    early = {**table, "model": model, "pre_tokenizer": cutter, "decoder": metaspace}
+    early = {**table, "model": model, "pre_tokenizer": pre_tokenizer, "decoder": metaspace}
     xlm = load_tokenizer(write(tmp_path / "xlm", tokenizer=early))
     for kind, ours in (("roberta", roberta), ("xlm-roberta", xlm)):
         expected = loaded[kind][0]
@@ -186,7 +188,7 @@ def test_files_in_the_spelling_of_early_versions_give_the_same_ids(tmp_path, fol
         ]
 
 
-def test_fingerprint_tells_what_decides_the_ids(tmp_path, folders, loaded):
+def test_fingerprint_depends_on_what_decides_the_ids(tmp_path, folders, loaded):
     prints = {kind: tokenizer.fingerprint for kind, (tokenizer, _) in loaded.items()}
     assert prints["xlm-roberta"] == prints["xlm-roberta-old"] and prints["roberta"] == prints["roberta-old"]
     assert len(set(prints.values())) == len(KINDS) - 2
@@ -212,7 +214,7 @@ def test_pickled_tokenizer_gives_the_same_ids(loaded, kind):
     assert [ids.tolist() for ids in again.ids(CORPUS)] == [ids.tolist() for ids in ours.ids(CORPUS)]
 
 
-def test_loading_needs_no_framework(folders):
+def test_loading_imports_no_framework(folders):
     script = (
         "import sys\nfrom pathlib import Path\nfrom bert_jax.text import load_tokenizer\n"
         "for folder in sys.argv[1:]: load_tokenizer(Path(folder)).ids(['a b'])\n"
@@ -224,7 +226,7 @@ def test_loading_needs_no_framework(folders):
 
 @pytest.mark.parametrize("name", ["DistilBertTokenizer", "ElectraTokenizerFast", "BertTokenizer", None])
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_wordpiece_of_other_classes_stays_ours(tmp_path, name, lowercase):
+def test_wordpiece_of_other_classes_is_read_as_wordpiece(tmp_path, name, lowercase):
     transformers = pytest.importorskip("transformers")
     vocab = [*BERT, "a", "b", "##b", "##c", "é", "e", "A", ".", "日"]
     backend = tokenizers.Tokenizer(models.WordPiece({text: i for i, text in enumerate(vocab)}, unk_token="[UNK]"))
@@ -240,7 +242,7 @@ def test_wordpiece_of_other_classes_stays_ours(tmp_path, name, lowercase):
 
 @pytest.mark.parametrize("kind", ["xlm-roberta", "e5", "mpnet"])
 @pytest.mark.parametrize("start", ["\x1c", "\x01\x1f\x7f"])
-def test_control_characters_at_the_start_shift_no_span(loaded, kind, start):
+def test_control_characters_at_the_start_do_not_shift_spans(loaded, kind, start):
     ours, text = loaded[kind][0], CORPUS[0]
     ids, spans, _ = ours.spans_flat([text])
     shifted_ids, shifted, _ = ours.spans_flat([start + text])

@@ -1,4 +1,4 @@
-"""Tokens that a folder names beside its vocabulary, wherever it names them: ids as Hugging Face gives them."""
+"""Added tokens have the ids of Hugging Face, in whichever file a folder names them."""
 
 import json
 from pathlib import Path
@@ -24,13 +24,13 @@ KINDS = {"wordpiece": "BertTokenizer", "byte-level": "RobertaTokenizer", "unigra
 
 @pytest.fixture(scope="module")
 def vocabularies(folders, tmp_path_factory) -> dict[str, Path]:
-    """A folder of each kind in its older files, without what names tokens; and the same with a tokenizer.json alone."""
+    """Return a folder of each kind with older files and one with a tokenizer.json, none of which name tokens."""
     transformers = pytest.importorskip("transformers")
     root = tmp_path_factory.mktemp("vocabularies")
-    found = {}
+    folders_by_kind = {}
     for kind, name in KINDS.items():
-        found[kind] = root / kind
-        found[kind].mkdir()
+        folders_by_kind[kind] = root / kind
+        folders_by_kind[kind].mkdir()
         if kind == "wordpiece":
             (root / kind / "vocab.txt").write_text("\n".join([*BERT, *WORDS]) + "\n")
         for file in ("vocab.json", "merges.txt") if kind == "byte-level" else ():
@@ -40,17 +40,17 @@ def vocabularies(folders, tmp_path_factory) -> dict[str, Path]:
                 (folders["xlm-roberta-old"] / "sentencepiece.bpe.model").read_bytes()
             )
         saved = root / f"{kind}-saved"
-        getattr(transformers, name).from_pretrained(found[kind]).save_pretrained(saved)
+        getattr(transformers, name).from_pretrained(folders_by_kind[kind]).save_pretrained(saved)
         (saved / "tokenizer_config.json").unlink()
-        found[f"{kind}-json"] = saved
-    return found
+        folders_by_kind[f"{kind}-json"] = saved
+    return folders_by_kind
 
 
 def decoder(first: int, **flags) -> dict[str, dict]:
     return {str(i): {"content": text, **FLAGS, **flags} for i, text in enumerate(MARKERS, first)}
 
 
-def older(first: int) -> dict[str, int]:
+def added_tokens(first: int) -> dict[str, int]:
     return {text: i for i, text in enumerate(MARKERS, first)}
 
 
@@ -62,9 +62,9 @@ LAYOUTS = {
     "decoder-and-names": lambda size: {
         "settings": {"added_tokens_decoder": decoder(size), "additional_special_tokens": MARKERS}
     },
-    "older": lambda size: {"added": older(size)},
-    "older-and-map": lambda size: {"added": older(size), "map": {"additional_special_tokens": MARKERS}},
-    "older-and-names": lambda size: {"added": older(size), "settings": {"additional_special_tokens": MARKERS}},
+    "older": lambda size: {"added": added_tokens(size)},
+    "older-and-map": lambda size: {"added": added_tokens(size), "map": {"additional_special_tokens": MARKERS}},
+    "older-and-names": lambda size: {"added": added_tokens(size), "settings": {"additional_special_tokens": MARKERS}},
     "names": lambda size: {"settings": {"additional_special_tokens": MARKERS}},
     "new-names": lambda size: {"settings": {"extra_special_tokens": MARKERS}},
     "named-each": lambda size: {"settings": {"extra_special_tokens": {"first_token": "[E1]", "last_token": "[/E1]"}}},
@@ -106,21 +106,21 @@ def test_named_tokens_have_the_ids_of_hugging_face(tmp_path, vocabularies, kind,
     vocabulary = vocabularies[kind if file == "older" else f"{kind}-json"]
     size = load_tokenizer(vocabularies[kind]).vocab_size
     ours = load_tokenizer(make(tmp_path / "t", vocabulary, kind, size, layout, in_settings=False))
-    # From a SentencePiece file, theirs forgets the names of special_tokens_map.json.
-    forgets = kind == "unigram" and file == "older"
-    if forgets and layout == "map-of-tables":
-        pytest.skip("theirs takes no tables from the settings")
-    folder = make(tmp_path / "u", vocabulary, kind, size, layout, in_settings=forgets)
+    # With a SentencePiece file, transformers ignores the names in special_tokens_map.json.
+    ignores_map = kind == "unigram" and file == "older"
+    if ignores_map and layout == "map-of-tables":
+        pytest.skip("transformers reads no tables from the settings")
+    folder = make(tmp_path / "u", vocabulary, kind, size, layout, in_settings=ignores_map)
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
 
-    def same(ours, theirs):
+    def assert_same_ids(ours, theirs):
         assert ours.vocab_size == len(theirs)
         expected = theirs(TEXTS, add_special_tokens=False)["input_ids"]
         assert [ids.tolist() for ids in ours.ids(TEXTS)] == expected
         assert [encoding.ids[1:-1] for encoding in ours.encode(TEXTS, max_length=99)] == expected
 
-    same(ours, theirs)
+    assert_same_ids(ours, theirs)
     ours.save(tmp_path / "saved")
     again = load_tokenizer(tmp_path / "saved")
     assert again.fingerprint == ours.fingerprint and again.special == ours.special
-    same(again, transformers.AutoTokenizer.from_pretrained(tmp_path / "saved"))
+    assert_same_ids(again, transformers.AutoTokenizer.from_pretrained(tmp_path / "saved"))

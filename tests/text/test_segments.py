@@ -1,4 +1,4 @@
-"""Which text a token is of, as the tokenizer's own files say it: equal to what Hugging Face's models are given."""
+"""Segments follow the tokenizer's files and equal the token types that Hugging Face gives to a model."""
 
 import itertools
 import json
@@ -48,21 +48,21 @@ def make(folder: Path, processor: str, named: str | None, names: list[str] | Non
     if PROCESSORS[processor] is not None:
         backend.post_processor = PROCESSORS[processor]
     backend.add_special_tokens(VOCAB[:5])
-    said = {f"{name[1:-1].lower()}_token": name for name in VOCAB[:5]}
-    said |= {"tokenizer_class": named} if named else {}
-    said |= {"model_input_names": names} if names else {}
-    return write(folder, tokenizer=backend.to_str(), tokenizer_config=said, config={"model_type": model})
+    settings_table = {f"{name[1:-1].lower()}_token": name for name in VOCAB[:5]}
+    settings_table |= {"tokenizer_class": named} if named else {}
+    settings_table |= {"model_input_names": names} if names else {}
+    return write(folder, tokenizer=backend.to_str(), tokenizer_config=settings_table, config={"model_type": model})
 
 
 def types(theirs, ids: list[int]) -> list[int]:
-    """What the model is given: zeros where the tokenizer gives nothing."""
+    """Return the token types that the model gets: zeros if the tokenizer gives none."""
     return theirs.get("token_type_ids") or [0] * len(ids)
 
 
 @pytest.mark.parametrize(("named", "processor"), itertools.product([*CLASSES, None], PROCESSORS))
 def test_segments_equal_hugging_face_or_are_refused(tmp_path, named, processor):
     transformers = pytest.importorskip("transformers")
-    read = 0
+    loaded = 0
     for names in (None, WITHOUT, WITH):
         folder = make(tmp_path / str(names), processor, named, names)
         try:
@@ -70,7 +70,7 @@ def test_segments_equal_hugging_face_or_are_refused(tmp_path, named, processor):
         except UserError as error:
             assert "\n" not in str(error) and "post_processor" in str(error)
             continue
-        read += 1
+        loaded += 1
         ours.save(tmp_path / "saved" / str(names))
         again = load_tokenizer(tmp_path / "saved" / str(names))
         assert again.fingerprint == ours.fingerprint
@@ -80,23 +80,23 @@ def test_segments_equal_hugging_face_or_are_refused(tmp_path, named, processor):
             assert encoding.ids == expected["input_ids"]
             assert encoding.segments == types(expected, encoding.ids)
     published = {"bert": [*CLASSES[:4], None], "two": [*CLASSES[:4], None], "roberta": CLASSES[3:], "one": CLASSES[3:4]}
-    assert read == 3 or named not in published.get(processor, [])
+    assert loaded == 3 or named not in published.get(processor, [])
 
 
-def test_what_two_versions_of_the_library_read_differently_is_refused(tmp_path):
-    def refused(processor, named, names=None):
+def test_folders_that_two_versions_of_transformers_read_differently_are_refused(tmp_path):
+    def error_message(processor, named, names=None):
         with pytest.raises(UserError) as caught:
             load_tokenizer(make(tmp_path / f"{processor}{named}{names}", processor, named, names))
         return str(caught.value)
 
     assert (
         "1 control tokens between two texts and gives a pair 2 segments; its post_processor puts 1, of types 0 0 0 0 0"
-        in (refused("one", "BertTokenizer"))
+        in (error_message("one", "BertTokenizer"))
     )
-    assert "its post_processor puts 2" in refused("roberta", "BertTokenizer", WITHOUT)
-    assert "the types 0 0 0 1 0; 0 before the second text" in refused("odd", "PreTrainedTokenizerFast", WITH)
-    assert "the types 0 0 1 1 1" in refused("early", "PreTrainedTokenizerFast", WITH)
-    assert "no post_processor, so no control tokens are put around a text" in refused("none", "TokenizersBackend")
+    assert "its post_processor puts 2" in error_message("roberta", "BertTokenizer", WITHOUT)
+    assert "the types 0 0 0 1 0; 0 before the second text" in error_message("odd", "PreTrainedTokenizerFast", WITH)
+    assert "the types 0 0 1 1 1" in error_message("early", "PreTrainedTokenizerFast", WITH)
+    assert "no post_processor, so no control tokens are put around a text" in error_message("none", "TokenizersBackend")
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_what_two_versions_of_the_library_read_differently_is_refused(tmp_path):
         ("[CLS]:1 $A:1 [SEP]:1", "[CLS] $A [SEP] $B:1 [SEP]:1", "a single text the types 1 1 1; 0 is expected"),
     ],
 )
-def test_templates_that_no_bert_takes_are_refused(tmp_path, single, pair, reason):
+def test_templates_that_no_bert_uses_are_refused(tmp_path, single, pair, reason):
     folder = make(tmp_path / "t", "two", "PreTrainedTokenizerFast")
     table = json.loads((folder / "tokenizer.json").read_text())
-    made = processors.TemplateProcessing(single=single.replace("$B", "$A"), pair=pair, special_tokens=[CLS, SEP])
-    table["post_processor"] = json.loads(made.__getstate__())
+    template = processors.TemplateProcessing(single=single.replace("$B", "$A"), pair=pair, special_tokens=[CLS, SEP])
+    table["post_processor"] = json.loads(template.__getstate__())
     if "$B" in single:
         table["post_processor"]["single"][1]["Sequence"]["id"] = "B"
     (folder / "tokenizer.json").write_text(json.dumps(table))
@@ -120,10 +120,10 @@ def test_templates_that_no_bert_takes_are_refused(tmp_path, single, pair, reason
         load_tokenizer(folder)
 
 
-def test_control_tokens_of_the_file_are_those_of_the_settings(tmp_path):
+def test_control_tokens_that_differ_between_file_and_settings_are_refused(tmp_path):
     folder = make(tmp_path / "t", "bert", "BertTokenizer")
-    said = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(said | {"sep_token": "c"}))
+    settings_table = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings_table | {"sep_token": "c"}))
     with pytest.raises(UserError, match=r"puts the ids 2 and 3 around a text, but \[CLS\] and c have the ids 2 and 7"):
         load_tokenizer(folder)
 
@@ -138,9 +138,9 @@ def test_control_tokens_of_the_file_are_those_of_the_settings(tmp_path):
         ("DistilBertTokenizer", WITH, 2),
     ],
 )
-def test_a_folder_without_tokenizer_json_has_the_segments_of_its_class(tmp_path, named, names, segments):
-    said = {"tokenizer_class": named, "model_input_names": names}
-    folder = write(tmp_path / "t", tokenizer_config={key: value for key, value in said.items() if value})
+def test_folder_without_tokenizer_json_has_the_segments_of_its_class(tmp_path, named, names, segments):
+    settings_table = {"tokenizer_class": named, "model_input_names": names}
+    folder = write(tmp_path / "t", tokenizer_config={key: value for key, value in settings_table.items() if value})
     (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
     assert load_tokenizer(folder).segments == segments
     if named is not None and (transformers := pytest.importorskip("transformers")):
@@ -152,14 +152,14 @@ def test_a_folder_without_tokenizer_json_has_the_segments_of_its_class(tmp_path,
         )
 
 
-def test_a_tokenizer_alone_has_the_segments_of_its_template(tmp_path):
+def test_folder_without_model_config_has_the_segments_of_its_template(tmp_path):
     for processor, segments in (("two", 2), ("one", 1), ("two-apart", 2), ("roberta", 1)):
         folder = make(tmp_path / processor, processor, None)
         (folder / "config.json").unlink()
         assert load_tokenizer(folder).segments == segments
 
 
-def test_fingerprints_are_those_of_before_where_segments_are_as_before():
+def test_two_segments_keep_the_fingerprint_of_earlier_releases():
     two, one = (WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True, segments=segments)) for segments in (2, 1))
     assert two.fingerprint == "e0af7fd6e64aa97172f2b534326fbde1e737f75d324903b9ede5188431513b8b"
     assert one.fingerprint != two.fingerprint
@@ -170,7 +170,7 @@ TEXT = st.lists(st.sampled_from("abc"), max_size=9).map(" ".join)
 
 @settings(deadline=None)
 @given(a=TEXT, b=TEXT, segments=st.sampled_from([1, 2]), max_length=st.integers(7, 20))
-def test_all_rows_have_the_segments_of_the_tokenizer(a, b, segments, max_length):
+def test_rows_and_windows_have_the_segments_of_the_tokenizer(a, b, segments, max_length):
     tokenizer = WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True, segments=segments))
     expected = tokenizer.encode([a], [b], max_length=max_length)[0].segments
     encoded = encode_rows(rows_of([a], [b]), tokenizer, max_length)
@@ -180,7 +180,7 @@ def test_all_rows_have_the_segments_of_the_tokenizer(a, b, segments, max_length)
     assert windows.encoded.segment_b.tolist() == starts.tolist()
 
 
-def test_a_layout_counts_its_segments():
+def test_layout_counts_segments():
     assert Layout(1, 2, 1, (0, 0, 0, 1, 1)).segments == 2
     assert Layout(1, 2, 2, (0, 0, 0, 0, 0, 0)).segments == 1
     assert Layout(1, 2, 1, (0, 0, 0, 2, 2)).segments is None

@@ -1,4 +1,4 @@
-"""Tokenizer files that would eat time or memory, or make the library panic: one line each, and nothing on stderr."""
+"""Files that would exhaust time or memory or make the library panic are refused in one line, with stderr empty."""
 
 import base64
 import json
@@ -69,7 +69,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_at_once(tmp_path, table, capfd, name):
+def test_files_that_exhaust_time_or_memory_are_refused_at_once(tmp_path, table, capfd, name):
     part, content, reason = BOMBS[name]
     start = time.process_time()
     with pytest.raises(UserError, match=reason) as caught:
@@ -78,7 +78,7 @@ def test_bombs_are_refused_at_once(tmp_path, table, capfd, name):
     assert capfd.readouterr().err == ""
 
 
-def test_a_model_that_cuts_by_chance_is_refused(tmp_path, table):
+def test_model_with_dropout_is_refused(tmp_path, table):
     described = {**table, "model": {**table["model"], "dropout": 0.1}}
     with pytest.raises(UserError, match=r"tokenizer.json.*dropout 0.1 splits the same text differently"):
         load_tokenizer(write(tmp_path / "t", tokenizer=described, tokenizer_config=CONFIG))
@@ -94,7 +94,7 @@ def test_a_model_that_cuts_by_chance_is_refused(tmp_path, table):
     ],
 )
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])
-def test_words_of_any_length_are_not_cut(tmp_path, folders, kind, change, reason):
+def test_unlimited_word_lengths_and_prefixes_are_refused(tmp_path, folders, kind, change, reason):
     folder = folders["mpnet"]
     described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     described["model"] |= change
@@ -108,7 +108,7 @@ def test_words_of_any_length_are_not_cut(tmp_path, folders, kind, change, reason
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 1.5, 10**12, -1, None, "7", True])
 @pytest.mark.parametrize("place", ["vocab", "added", "cls"])
 @pytest.mark.parametrize("kind", ["roberta", "bert"])
-def test_ids_are_whole_numbers(tmp_path, folders, kind, place, value):
+def test_ids_that_are_no_whole_numbers_are_refused(tmp_path, folders, kind, place, value):
     folder = folders["mpnet" if kind == "bert" else "roberta"]
     described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     if kind == "bert":
@@ -134,8 +134,8 @@ def normalizer(table: np.ndarray) -> dict:
     return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table.tobytes()).decode()}
 
 
-def test_a_damaged_table_of_characters_is_refused_or_harmless(capfd):
-    """A word of the table that is altered: where it is let through, no character makes the library panic."""
+def test_damaged_character_table_is_refused_or_harmless(capfd):
+    """If a table with altered words is accepted, no character makes the library panic."""
     tokenizers = pytest.importorskip("tokenizers")
     whole, rng = charsmap(), np.random.default_rng(0)
     check_limits({"normalizer": normalizer(whole), "model": {"vocab": []}}, "here")
@@ -161,7 +161,7 @@ def test_a_damaged_table_of_characters_is_refused_or_harmless(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_panic_is_one_line_and_its_backtrace_is_not_printed(capfd, monkeypatch):
+def test_panic_becomes_one_line_without_a_printed_backtrace(capfd, monkeypatch):
     tokenizers = pytest.importorskip("tokenizers")
     monkeypatch.setenv("RUST_BACKTRACE", "1")
     split = tokenizers.pre_tokenizers.Split(tokenizers.Regex("(a+)+$"), "isolated")
@@ -172,6 +172,6 @@ def test_a_panic_is_one_line_and_its_backtrace_is_not_printed(capfd, monkeypatch
         split.pre_tokenize_str("a" * 60 + "!")
 
 
-def test_what_others_write_to_stderr_is_kept(capfd):
+def test_other_output_to_stderr_is_kept(capfd):
     assert call_library(lambda: os.write(2, b"a warning\n"), "here") == 10
     assert capfd.readouterr().err == "a warning\n"

@@ -1,4 +1,4 @@
-"""Bare and odd vocabularies of WordPiece: case, doubled and blank entries, steps of transformers 5, wrong classes."""
+"""Unusual WordPiece vocabularies: case, repeated and blank entries, steps of transformers 5, other classes."""
 
 import json
 from pathlib import Path
@@ -35,38 +35,38 @@ def write(folder: Path, vocab: list[str] | None = None, **files) -> Path:
         ([*CONTROL, "电", "が"], True),
     ],
 )
-def test_a_vocabulary_as_a_whole_tells_its_case_and_a_note_says_so(tmp_path, capsys, vocab, lowercase):
+def test_case_is_guessed_from_the_vocabulary_with_a_note(tmp_path, capsys, vocab, lowercase):
     folder = write(tmp_path / "t", vocab)
     for path in (folder, folder / "vocab.txt"):
         tokenizer = load_tokenizer(path)
         assert isinstance(tokenizer, WordPieceTokenizer) and tokenizer.rules.lowercase == lowercase
-        told = capsys.readouterr().err
-        assert f"taken as {'uncased' if lowercase else 'cased'}" in told and told.count("\n") == 1
+        notes = capsys.readouterr().err
+        assert f"taken as {'uncased' if lowercase else 'cased'}" in notes and notes.count("\n") == 1
         assert load_tokenizer(path, lowercase=not lowercase).rules.lowercase != lowercase
         assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("said", [True, False])
-def test_files_tell_the_case_before_the_vocabulary_does(tmp_path, capsys, said):
-    folder = write(tmp_path / "t", [*UNCASED, "Apple", "A"], tokenizer_config={"do_lower_case": said})
+@pytest.mark.parametrize("lower", [True, False])
+def test_settings_decide_the_case_before_the_vocabulary_does(tmp_path, capsys, lower):
+    folder = write(tmp_path / "t", [*UNCASED, "Apple", "A"], tokenizer_config={"do_lower_case": lower})
     for path in (folder, folder / "vocab.txt"):
-        assert load_tokenizer(path).rules.lowercase == said
+        assert load_tokenizer(path).rules.lowercase == lower
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("added", [[], ["[E1]"]])
-def test_doubled_and_blank_entries_are_read_as_hugging_face_does(tmp_path, capsys, added):
+def test_repeated_and_blank_entries_are_read_as_in_hugging_face(tmp_path, capsys, added):
     transformers = pytest.importorskip("transformers")
     vocab = [*UNCASED, "apple ", "", "a", "é", "", "z"]
     files = {"added_tokens": {text: i for i, text in enumerate(added, len(vocab))}} if added else {}
     folder = write(tmp_path / "t", vocab, tokenizer_config={"do_lower_case": True}, **files)
     ours = load_tokenizer(folder)
-    told = capsys.readouterr().err
-    assert "3 entries are repeated" in told and "2 blank entries" in told and told.count("\n") == 2
+    notes = capsys.readouterr().err
+    assert "3 entries are repeated" in notes and "2 blank entries" in notes and notes.count("\n") == 2
     theirs = transformers.BertTokenizer.from_pretrained(folder)
     assert ours.ids([TEXT])[0].tolist() == theirs(TEXT, add_special_tokens=False)["input_ids"]
     assert ours.vocab_size == len(vocab) + len(added)
-    if added:  # theirs gives it the id of "z", which it counts wrongly
+    if added:  # transformers gives it the id of "z", because it counts entries
         assert ours.ids(["[E1]z"])[0].tolist() == [len(vocab), len(vocab) - 1]
     ours.save(tmp_path / "saved")
     again, opened = load_tokenizer(tmp_path / "saved"), transformers.BertTokenizer.from_pretrained(tmp_path / "saved")
@@ -103,46 +103,48 @@ def described(normalizer, **files):
 
 
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
-BERT_SPELLINGS = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
+BERT_NORMALIZER = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
 NORMALIZERS = {
-    "lowercase-uncased": [{"type": "Lowercase"}, {**BERT_SPELLINGS, "lowercase": True}],
-    "lowercase-cased": [{"type": "Lowercase"}, {**BERT_SPELLINGS, "lowercase": False}],
-    "bert": [{**BERT_SPELLINGS, "lowercase": False}],
+    "lowercase-uncased": [{"type": "Lowercase"}, {**BERT_NORMALIZER, "lowercase": True}],
+    "lowercase-cased": [{"type": "Lowercase"}, {**BERT_NORMALIZER, "lowercase": False}],
+    "bert": [{**BERT_NORMALIZER, "lowercase": False}],
     "nfkc": [{"type": "NFKC"}],
     "nfkc-lowercase": [{"type": "NFKC"}, {"type": "Lowercase"}],
     "none": None,
 }
 
 
-@pytest.mark.parametrize("named", ["PreTrainedTokenizerFast", "TokenizersBackend", "BertTokenizer"])
+@pytest.mark.parametrize("class_name", ["PreTrainedTokenizerFast", "TokenizersBackend", "BertTokenizer"])
 @pytest.mark.parametrize("steps", NORMALIZERS)
-def test_normalizers_of_transformers_5_give_its_ids(tmp_path, steps, named):
+def test_normalizers_of_transformers_5_give_its_ids(tmp_path, steps, class_name):
     transformers = pytest.importorskip("transformers")
     parts = NORMALIZERS[steps]
     normalizer = parts if parts is None or len(parts) == 1 else {"type": "Sequence", "normalizers": parts}
     normalizer = normalizer[0] if isinstance(normalizer, list) else normalizer
-    settings = {"tokenizer_class": named, "do_lower_case": steps == "lowercase-uncased"}
+    settings = {"tokenizer_class": class_name, "do_lower_case": steps == "lowercase-uncased"}
     settings |= {f"{name[1:-1].lower()}_token": name for name in CONTROL}
     files = described(normalizer, tokenizer_config=settings, config={"model_type": "bert"})
     folder = write(tmp_path / "t", **files)
     ours, theirs = load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
     texts = [TEXT, "ﬁAB ＡPPLE", "A e\u0301 apple", "ﬁ"]
     assert [ids.tolist() for ids in ours.ids(texts)] == theirs(texts, add_special_tokens=False)["input_ids"]
-    assert isinstance(ours, LibraryTokenizer) == (named != "BertTokenizer" and ("nfkc" in steps or steps == "none"))
+    assert isinstance(ours, LibraryTokenizer) == (
+        class_name != "BertTokenizer" and ("nfkc" in steps or steps == "none")
+    )
     ours.save(tmp_path / "saved")
     again, opened = load_tokenizer(tmp_path / "saved"), transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert again.fingerprint == ours.fingerprint
     assert opened(texts, add_special_tokens=False)["input_ids"] == [ids.tolist() for ids in ours.ids(texts)]
 
 
-def test_a_file_that_its_class_does_not_look_at_is_told(tmp_path, capsys):
+def test_note_says_when_the_tokenizer_class_ignores_the_file(tmp_path, capsys):
     files = described({"type": "Sequence", "normalizers": NORMALIZERS["lowercase-cased"]})
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
     assert load_tokenizer(write(tmp_path / "t", tokenizer_config=settings, **files)).rules.lowercase is False
     assert "not lower-cased, as do_lower_case of tokenizer_config.json says" in capsys.readouterr().err
 
 
-def test_lowercase_before_bert_s_normalizer_is_a_rule_of_bert_s():
+def test_lowercase_before_bert_normalizer_equals_one_bert_normalizer():
     from tokenizers import normalizers
 
     for lowercase in (True, False):
@@ -163,7 +165,7 @@ def test_lowercase_before_bert_s_normalizer_is_a_rule_of_bert_s():
         ({"tokenizer_class": "RobertaTokenizer"}, {}, "no file of RobertaTokenizer"),
     ],
 )
-def test_files_of_other_classes_are_refused_at_every_door(tmp_path, settings, config, says):
+def test_files_of_other_classes_are_refused_by_every_verb(tmp_path, settings, config, says):
     from bert_jax import cli
 
     folder = write(tmp_path / "t", UNCASED, tokenizer_config=settings, config=config)
@@ -181,21 +183,21 @@ def test_files_of_other_classes_are_refused_at_every_door(tmp_path, settings, co
     assert not (tmp_path / "out").exists()
 
 
-def test_a_class_written_in_python_is_refused_with_a_tokenizer_json_too(tmp_path):
-    for named in ("BertJapaneseTokenizer", "RoFormerTokenizerFast", "BertweetTokenizer"):
-        files = described({**BERT_SPELLINGS, "lowercase": True}, tokenizer_config={"tokenizer_class": named})
+def test_class_written_in_python_is_refused_even_with_a_tokenizer_json(tmp_path):
+    for class_name in ("BertJapaneseTokenizer", "RoFormerTokenizerFast", "BertweetTokenizer"):
+        files = described({**BERT_NORMALIZER, "lowercase": True}, tokenizer_config={"tokenizer_class": class_name})
         with pytest.raises(UserError, match="cuts texts by rules of its own"):
-            load_tokenizer(write(tmp_path / named, **files))
+            load_tokenizer(write(tmp_path / class_name, **files))
 
 
-def test_vocabularies_of_byte_pairs_are_not_taken_for_bert_s(tmp_path):
+def test_vocabulary_beside_bpe_codes_is_refused(tmp_path):
     folder = write(tmp_path / "t", UNCASED)
     (folder / "bpe.codes").write_text("a b 1\n")
     with pytest.raises(UserError, match=r"bpe\.codes beside it"):
         load_tokenizer(folder)
 
 
-def test_a_sentencepiece_file_of_another_name_is_read_for_its_class_alone(tmp_path, folders):
+def test_sentencepiece_file_of_another_name_is_read_for_its_class_only(tmp_path, folders):
     transformers = pytest.importorskip("transformers")
     pieces = (folders["xlm-roberta-old"] / "sentencepiece.bpe.model").read_bytes()
     expected = transformers.XLMRobertaTokenizer.from_pretrained(folders["xlm-roberta-old"])(TEXT)["input_ids"]
@@ -211,7 +213,7 @@ def test_a_sentencepiece_file_of_another_name_is_read_for_its_class_alone(tmp_pa
             load_tokenizer(folder)
 
 
-def test_control_tokens_beside_the_vocabulary_have_their_ids_and_stay_text(tmp_path):
+def test_control_tokens_outside_the_vocabulary_have_ids_and_stay_text(tmp_path):
     transformers = pytest.importorskip("transformers")
     without = [entry for entry in UNCASED if entry not in ("[MASK]", "[PAD]")]
     added = {"[E1]": len(without), "<mask>": len(without) + 1, "[PAD]": len(without) + 2, "[E2]": len(without) + 3}
@@ -234,7 +236,7 @@ def test_control_tokens_beside_the_vocabulary_have_their_ids_and_stay_text(tmp_p
     assert opened(text, add_special_tokens=False)["input_ids"] == ours.ids([text])[0].tolist()
 
 
-def test_a_pickled_vocabulary_with_doubled_entries_is_the_same():
+def test_pickled_vocabulary_with_repeated_entries_is_the_same():
     import pickle
 
     tokenizer = WordPieceTokenizer([*UNCASED, "apple", "", "b"], WordPieceRules(lowercase=True))

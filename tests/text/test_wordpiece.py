@@ -1,4 +1,4 @@
-"""Ids as Google's tokenization.py and Hugging Face give them, the cache of words, truncation, training."""
+"""WordPiece gives the ids of Google's tokenization.py and Hugging Face; the word cache; truncation."""
 
 import gzip
 import itertools
@@ -36,7 +36,7 @@ def make(lowercase: bool, **rules) -> WordPieceTokenizer:
 
 
 def reference_tokens(text: str, vocab: set[str], lowercase: bool) -> list[str]:
-    """google-research/bert's tokenization.py, from its description: clean, CJK apart, words, accents off, pieces."""
+    """Tokenize as google-research/bert does: clean, separate CJK, split words, strip accents, find pieces."""
     kept = []
     for c in text:
         category = unicodedata.category(c)
@@ -93,7 +93,7 @@ def pieces(word: str, vocab: set[str]) -> list[str]:
 def test_ids_by_word_equal_ids_of_the_whole_text(lowercase, texts):
     tokenizer = make(lowercase)
     whole = [e.ids[1:-1] for e in tokenizer.encode(texts, max_length=10_000)]
-    for _ in range(2):  # cold, then from the cache
+    for _ in range(2):  # first without, then from the cache
         assert [ids.tolist() for ids in tokenizer.ids(texts)] == whole
     flat, offsets = tokenizer.ids_flat(texts)
     assert flat.dtype == np.int32 and offsets.dtype == np.int64 and len(offsets) == len(texts) + 1
@@ -119,8 +119,8 @@ def hugging_face(tmp_path_factory):
     return found
 
 
-# Two things the library does in its own way: private characters are deleted, where the original keeps them, and a
-# capital sigma ending a word becomes the plain small one, where Python's lower() knows the final form.
+# The library differs in two ways: it deletes private-use characters, which the original keeps, and lower-cases a final
+# capital sigma to the plain small one, where Python's lower() gives the final form.
 @pytest.mark.parametrize("lowercase", [True, False])
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.sampled_from(sorted(set(AWKWARD) - set("Σ\ue000"))), max_size=40))
@@ -149,13 +149,13 @@ def test_ids_equal_hugging_face_on_the_corpus(shared_data, lowercase):
         assert ours.tokens(ours.ids([line])[0]) == reference_tokens(line, vocab, lowercase)
 
 
-def test_half_a_character_counts_as_unreadable():
+def test_lone_surrogates_count_as_replacement_characters():
     tokenizer = make(True)
     assert tokenizer.ids(["a\ud800b ab"])[0].tolist() == tokenizer.ids(["ab ab"])[0].tolist()
     assert tokenizer.encode(["a\udfffb"], max_length=9)[0].offsets == [(0, 0), (0, 3), (0, 0)]
 
 
-def test_cache_forgets_and_goes_on(monkeypatch):
+def test_word_cache_is_emptied_when_full(monkeypatch):
     monkeypatch.setattr(word_cache, "MAX_WORDS", 3)
     monkeypatch.setattr(word_cache, "CHUNK_WORDS", 2)
     tokenizer, fresh = make(True), make(True)
@@ -165,7 +165,7 @@ def test_cache_forgets_and_goes_on(monkeypatch):
         assert [flat[a:b].tolist() for a, b in itertools.pairwise(offsets)] == expected
 
 
-def test_encode_wraps_pairs_and_counts_what_it_drops():
+def test_encode_adds_control_tokens_and_counts_dropped_tokens():
     tokenizer = make(True)
     single, pair = tokenizer.encode(["ab a."], max_length=9)[0], tokenizer.encode(["a ab c"], ["b b"], max_length=7)[0]
     assert tokenizer.tokens(single.ids) == ["[CLS]", "ab", "a", ".", "[SEP]"]
@@ -177,7 +177,7 @@ def test_encode_wraps_pairs_and_counts_what_it_drops():
 
 
 @given(a=st.integers(0, 30), b=st.integers(0, 30), room=st.integers(2, 40))
-def test_truncation_takes_from_the_longer_one_at_a_time(a, b, room):
+def test_truncation_removes_tokens_of_the_longer_text_one_at_a_time(a, b, room):
     kept_a, kept_b = a, b
     while kept_a + kept_b > room:
         if kept_a > kept_b:
@@ -192,14 +192,14 @@ def test_decode_joins_pieces_and_hides_control_tokens():
     assert tokenizer.decode(tokenizer.encode(["abc, a zzz"], max_length=20)[0].ids) == "abc, a [UNK]"
 
 
-def test_added_tokens_are_found_before_words():
+def test_added_tokens_are_found_before_splitting_into_words():
     tokenizer = make(True, added=(AddedToken("[URL]", len(VOCAB)), AddedToken("a b", len(VOCAB) + 1)))
     assert tokenizer.tokens(tokenizer.ids(["c a b[URL] c"])[0]) == ["c", "a b", "[URL]", "c"]
     assert tokenizer.vocab_size == len(VOCAB) + 2
     assert tokenizer.fingerprint != make(True).fingerprint
 
 
-def test_fingerprint_tells_what_decides_the_ids():
+def test_fingerprint_depends_on_what_decides_the_ids():
     assert make(True).fingerprint == make(True, strip_accents=True).fingerprint
     others = [
         make(False),
@@ -207,7 +207,9 @@ def test_fingerprint_tells_what_decides_the_ids():
         WordPieceTokenizer([*VOCAB, "z"], WordPieceRules(lowercase=True)),
     ]
     assert len({tokenizer.fingerprint for tokenizer in [make(True), *others]}) == 4
-    assert make(True).fingerprint == "396bddc7ed6afcb19be8da1369d5a60af97b0e966cb74a3e87f5e6e3c0af6caf"  # as released
+    assert (
+        make(True).fingerprint == "396bddc7ed6afcb19be8da1369d5a60af97b0e966cb74a3e87f5e6e3c0af6caf"
+    )  # as in earlier releases
 
 
 def test_pickled_tokenizer_gives_the_same_ids():
@@ -220,7 +222,7 @@ def test_pickled_tokenizer_gives_the_same_ids():
     assert again.vocab == odd.vocab and again.truncation_side == "left"
 
 
-def test_encode_cuts_where_rows_are_cut():
+def test_encode_truncates_like_encode_rows():
     tokenizer = make(True)
     tokenizer.truncation_side = "left"
     texts, others = ["ab a.", "a ab c", "a"], ["b b", "a b c ab", "."]
@@ -228,8 +230,8 @@ def test_encode_cuts_where_rows_are_cut():
         rows = encode_rows(Rows(texts, second, None, "here", [1, 2, 3]), tokenizer, length)
         encodings = tokenizer.encode(texts, second, max_length=length)
         bounds = itertools.pairwise(rows.offsets.tolist())
-        assert [one.ids for one in encodings] == [rows.tokens[a:b].tolist() for a, b in bounds]
-        assert all(len(one.ids) == len(one.offsets) == len(one.segments) for one in encodings)
+        assert [encoding.ids for encoding in encodings] == [rows.tokens[a:b].tolist() for a, b in bounds]
+        assert all(len(encoding.ids) == len(encoding.offsets) == len(encoding.segments) for encoding in encodings)
     assert tokenizer.encode(texts, max_length=4)[0].offsets == [(0, 0), (3, 4), (4, 5), (0, 0)]
 
 
@@ -240,6 +242,6 @@ def test_encode_cuts_where_rows_are_cut():
         (VOCAB[:2], r"no \[CLS\], \[SEP\], \[MASK\]"),
     ],
 )
-def test_vocabulary_that_cannot_serve_is_refused(vocab, message):
+def test_vocabulary_without_control_tokens_is_refused(vocab, message):
     with pytest.raises(UserError, match=message):
         WordPieceTokenizer(vocab, WordPieceRules(lowercase=True))

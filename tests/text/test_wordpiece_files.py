@@ -1,4 +1,4 @@
-"""Tokenizer folders: round trips, what Hugging Face reads, what is refused."""
+"""WordPiece folders: round trips, exchange with Hugging Face, refusals."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_we_open_what_hugging_face_saves(tmp_path, lowercase):
     assert ours.fingerprint == WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=lowercase)).fingerprint
 
 
-def test_save_into_a_folder_leaves_other_files_and_no_rubbish(tmp_path):
+def test_save_into_a_folder_keeps_other_files_and_leaves_no_temporary_files(tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "config.json").write_text("{}")
     WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=True)).save(tmp_path / "t")
@@ -70,7 +70,7 @@ def test_save_into_a_folder_leaves_other_files_and_no_rubbish(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_bare_vocabulary_tells_its_case(tmp_path, ending):
+def test_case_is_guessed_from_a_bare_vocabulary(tmp_path, ending):
     path = tmp_path / "vocab.txt"
     path.write_text("﻿" + ending.join(VOCAB) + ending, newline="")
     assert load_tokenizer(path).rules.lowercase is False
@@ -80,8 +80,8 @@ def test_bare_vocabulary_tells_its_case(tmp_path, ending):
     assert load_tokenizer(path).vocab == tuple(VOCAB[:-1])
 
 
-def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path):
-    def refused(path, content):
+def test_unreadable_files_are_refused_in_one_line(tmp_path):
+    def error_message(path, content):
         if content is not None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
@@ -90,16 +90,16 @@ def test_what_is_no_tokenizer_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    assert "no such file" in refused(tmp_path / "absent.txt", None)
-    assert "empty vocabulary" in refused(tmp_path / "empty.txt", b"")
-    assert "no [PAD]" in refused(tmp_path / "prose.txt", b"hello\nworld\n")
-    assert "not UTF-8 at byte 2" in refused(tmp_path / "latin.txt", b"a\n\xe9\n")
-    assert "no tokenizer.json and no vocab.txt" in refused(tmp_path / "a" / "other.json", b"{}")
-    assert "not JSON" in refused(tmp_path / "b" / "tokenizer.json", b"{")
-    assert "where BERT's WordPiece is expected" in refused(
+    assert "no such file" in error_message(tmp_path / "absent.txt", None)
+    assert "empty vocabulary" in error_message(tmp_path / "empty.txt", b"")
+    assert "no [PAD]" in error_message(tmp_path / "prose.txt", b"hello\nworld\n")
+    assert "not UTF-8 at byte 2" in error_message(tmp_path / "latin.txt", b"a\n\xe9\n")
+    assert "no tokenizer.json and no vocab.txt" in error_message(tmp_path / "a" / "other.json", b"{}")
+    assert "not JSON" in error_message(tmp_path / "b" / "tokenizer.json", b"{")
+    assert "where BERT's WordPiece is expected" in error_message(
         tmp_path / "c" / "tokenizer.json", b'{"model":{"type":"BPE"}}'
     )
-    assert "object is expected" in refused(tmp_path / "d" / "tokenizer.json", b"[]")
+    assert "object is expected" in error_message(tmp_path / "d" / "tokenizer.json", b"[]")
 
 
 def test_stale_vocabulary_beside_tokenizer_json_is_refused(tmp_path):
@@ -122,7 +122,7 @@ def test_damaged_tokenizer_json_is_refused(tmp_path, part):
 
 @pytest.mark.parametrize("key", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
 @pytest.mark.parametrize("kept", ["vocab.txt", "tokenizer.json"])
-def test_a_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept):
+def test_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept):
     WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=False)).save(tmp_path / "t")
     (tmp_path / "t" / ({"vocab.txt", "tokenizer.json"} - {kept}).pop()).unlink()
     settings = json.loads((tmp_path / "t" / "tokenizer_config.json").read_text())
@@ -134,7 +134,7 @@ def test_a_setting_that_is_neither_true_nor_false_is_refused(tmp_path, key, kept
     assert load_tokenizer(tmp_path / "t").rules.split_chinese
 
 
-def test_a_string_for_a_step_of_a_tokenizer_json_is_refused(tmp_path):
+def test_string_for_a_flag_of_tokenizer_json_is_refused(tmp_path):
     WordPieceTokenizer(VOCAB, WordPieceRules(lowercase=False)).save(tmp_path / "t")
     path = tmp_path / "t" / "tokenizer.json"
     path.write_text(path.read_text().replace('"lowercase": false', '"lowercase": "false"'))

@@ -1,4 +1,4 @@
-"""A vocabulary with the words of a domain behind it."""
+"""Extending a vocabulary by the words of a domain."""
 
 import numpy as np
 import pytest
@@ -32,24 +32,24 @@ def make(**rules) -> WordPieceTokenizer:
     return WordPieceTokenizer([*VOCAB, "i", "##i"], WordPieceRules(lowercase=True, **rules))
 
 
-def test_the_words_that_save_most_tokens_come_first_and_old_ids_stay():
+def test_words_that_save_most_tokens_come_first_and_old_ids_stay():
     old = make()
-    found = extend_wordpiece(old, [TEXT] * 3, add=4)
+    extension = extend_wordpiece(old, [TEXT] * 3, add=4)
     # placebo 9 x 6, semaglutide 6 x 8 (sem a glu t ...), qqq 6 x 2 as unknown, metabo 3 x 5, lism ...
     costs = {"placebo": 9 * 6, "semaglutide": 6 * (len(old.ids(["semaglutide"])[0]) - 1), "tirzepatide": 3 * 10}
     expected = sorted(costs, key=lambda word: -costs[word])
-    assert list(found.added[:3]) == expected and len(found.added) == 4
-    new = found.tokenizer
-    assert new.vocab[: old.vocab_size] == old.vocab and new.vocab[old.vocab_size :] == found.added
+    assert list(extension.added[:3]) == expected and len(extension.added) == 4
+    new = extension.tokenizer
+    assert new.vocab[: old.vocab_size] == old.vocab and new.vocab[old.vocab_size :] == extension.added
     assert new.vocab_size == old.vocab_size + 4
     text = "Semaglutide, placebo"
     assert new.tokens(new.ids([text])[0])[0] == "semaglutide" and new.tokens(new.ids([text])[0])[-1] == "placebo"
-    assert found.after < found.before and found.lost == 0
-    assert found.before == sum(map(len, old.ids([TEXT] * 3)))
-    assert found.after == sum(map(len, new.ids([TEXT] * 3)))
+    assert extension.after < extension.before and extension.lost == 0
+    assert extension.before == sum(map(len, old.ids([TEXT] * 3)))
+    assert extension.after == sum(map(len, new.ids([TEXT] * 3)))
 
 
-def test_the_order_of_the_texts_has_no_say():
+def test_order_of_the_texts_does_not_matter():
     texts = [TEXT, "wanes adore adore", "abcd-dcba abcd dcba"]
     assert extend_wordpiece(make(), texts, add=9).added == extend_wordpiece(make(), texts[::-1], add=9).added
 
@@ -58,53 +58,59 @@ def test_the_order_of_the_texts_has_no_say():
 @given(
     words=st.lists(st.text(LETTERS + "-q今 ", min_size=1, max_size=6), min_size=1, max_size=20), add=st.integers(0, 7)
 )
-def test_never_more_than_asked_for_never_one_twice(words, add):
+def test_extension_adds_at_most_the_requested_words_each_once(words, add):
     old = make()
-    found = extend_wordpiece(old, [" ".join(words)] * 2, add=add, special_tokens=("[X]",), user_tokens=("a-b",))
-    assert len(found.added) <= add
-    assert len(set(found.tokenizer.vocab)) == found.tokenizer.vocab_size == old.vocab_size + 2 + len(found.added)
-    for word in found.added:
-        (ids,) = found.tokenizer.ids([word])
-        assert found.tokenizer.tokens(ids) == [word]
+    extension = extend_wordpiece(old, [" ".join(words)] * 2, add=add, special_tokens=("[X]",), user_tokens=("a-b",))
+    assert len(extension.added) <= add
+    assert (
+        len(set(extension.tokenizer.vocab))
+        == extension.tokenizer.vocab_size
+        == old.vocab_size + 2 + len(extension.added)
+    )
+    for word in extension.added:
+        (ids,) = extension.tokenizer.ids([word])
+        assert extension.tokenizer.tokens(ids) == [word]
 
 
 def test_user_and_special_tokens_take_the_first_new_ids(tmp_path):
     transformers = pytest.importorskip("transformers")
-    old = make(added=(AddedToken("[URL]", len(VOCAB) + 2),))  # beyond its vocabulary, as older folders have them
-    found = extend_wordpiece(old, [TEXT] * 2, add=3, special_tokens=("[ENT]",), user_tokens=("GLP-1",)).tokenizer
+    old = make(added=(AddedToken("[URL]", len(VOCAB) + 2),))  # id after the vocabulary, as in older folders
+    tokenizer = extend_wordpiece(old, [TEXT] * 2, add=3, special_tokens=("[ENT]",), user_tokens=("GLP-1",)).tokenizer
     first = old.vocab_size
-    assert found.tokens(range(first - 1, first + 2)) == ["[URL]", "[ENT]", "glp-1"]
-    assert found.ids(["the GLP-1"])[0][-1] == first + 1
-    assert found.ids(["a[URL]a"])[0].tolist() == old.ids(["a[URL]a"])[0].tolist()
-    found.save(tmp_path / "new")
+    assert tokenizer.tokens(range(first - 1, first + 2)) == ["[URL]", "[ENT]", "glp-1"]
+    assert tokenizer.ids(["the GLP-1"])[0][-1] == first + 1
+    assert tokenizer.ids(["a[URL]a"])[0].tolist() == old.ids(["a[URL]a"])[0].tolist()
+    tokenizer.save(tmp_path / "new")
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
     texts = [TEXT, "glp-1 GLP-10 [ENT] [URL] semaglutides"]
     expected = theirs(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     again = load_tokenizer(tmp_path / "new")
-    assert [ids.tolist() for ids in again.ids(texts)] == expected and again.fingerprint == found.fingerprint
+    assert [ids.tolist() for ids in again.ids(texts)] == expected and again.fingerprint == tokenizer.fingerprint
     with pytest.raises(UserError, match=r"special token '\[ENT\]' is already in the vocabulary"):
-        extend_wordpiece(found, [TEXT], add=1, special_tokens=("[ENT]",))
+        extend_wordpiece(tokenizer, [TEXT], add=1, special_tokens=("[ENT]",))
     with pytest.raises(UserError, match="user token 'glp-1' is already in the vocabulary"):
-        extend_wordpiece(found, [TEXT], add=1, user_tokens=("glp-1",))
+        extend_wordpiece(tokenizer, [TEXT], add=1, user_tokens=("glp-1",))
 
 
-def test_words_that_a_new_word_makes_unknown_are_counted():
+def test_words_that_become_unknown_are_counted():
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "b", "##a", "ba", "##r", "##rx", "##s"]
     old = WordPieceTokenizer(vocab, WordPieceRules(lowercase=True))
-    found = extend_wordpiece(old, ["bar bar bar bars barx"] * 2, add=1)
-    assert found.added == ("bar",) and found.lost == 2  # barx was ba ##rx; behind bar there is no ##x
+    extension = extend_wordpiece(old, ["bar bar bar bars barx"] * 2, add=1)
+    assert extension.added == ("bar",) and extension.lost == 2  # barx was ba ##rx; there is no ##x to follow bar
 
 
-def test_a_published_vocabulary_is_extended(shared_data):
+def test_published_vocabulary_is_extended(shared_data):
     old = load_tokenizer(shared_data / "vocab" / "bert-base-uncased.txt")
     text = "Semaglutide, a GLP-1 agonist: semaglutide against placebo.\n" * 4
-    found = extend_wordpiece(old, [text], add=2, user_tokens=("GLP-1",))
-    assert found.added[0] == "semaglutide" and found.tokenizer.vocab_size == 30522 + 3
-    new, before = (np.concatenate(tokenizer.ids(["the cat sat on the mat"])) for tokenizer in (found.tokenizer, old))
+    extension = extend_wordpiece(old, [text], add=2, user_tokens=("GLP-1",))
+    assert extension.added[0] == "semaglutide" and extension.tokenizer.vocab_size == 30522 + 3
+    new, before = (
+        np.concatenate(tokenizer.ids(["the cat sat on the mat"])) for tokenizer in (extension.tokenizer, old)
+    )
     assert new.tolist() == before.tolist()
 
 
-def test_no_word_is_added_that_stands_in_user_tokens_of_before_alone():
+def test_words_that_occur_only_in_earlier_user_tokens_are_not_added():
     old = extend_wordpiece(make(), [TEXT], add=0, user_tokens=("Semaglutide and Tirzepatide",)).tokenizer
-    found = extend_wordpiece(old, ["placebo semaglutide and tirzepatide, SEMAGLUTIDE and tirzepatide\n"] * 3, add=9)
-    assert found.added == ("placebo",)
+    extension = extend_wordpiece(old, ["placebo semaglutide and tirzepatide, SEMAGLUTIDE and tirzepatide\n"] * 3, add=9)
+    assert extension.added == ("placebo",)

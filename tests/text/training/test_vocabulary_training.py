@@ -1,4 +1,4 @@
-"""New vocabularies of each kind: decided by their texts alone, user tokens whole, ids as Hugging Face's."""
+"""New vocabularies of each kind: deterministic, with whole user tokens and Hugging Face's ids."""
 
 import itertools
 import json
@@ -53,15 +53,15 @@ def learn(kind, texts=LONG, size=None, lowercase=False, **more):
 
 @pytest.fixture(scope="module", params=list(itertools.product(TRAINERS, (False, True))), ids=str)
 def both(request, tmp_path_factory):
-    """A trained tokenizer, as saved and read again, and Hugging Face's of the same folder."""
+    """Return a trained tokenizer, the same saved and loaded again, and Hugging Face's tokenizer of that folder."""
     transformers = pytest.importorskip("transformers")
     kind, lowercase = request.param
-    made = learn(kind, lowercase=lowercase, special_tokens=("[ENT]", "<unused0>"), user_tokens=USER)
+    trained = learn(kind, lowercase=lowercase, special_tokens=("[ENT]", "<unused0>"), user_tokens=USER)
     folder = tmp_path_factory.mktemp(kind) / "saved"
-    made.save(folder)
+    trained.save(folder)
     again = load_tokenizer(folder)
-    assert again.fingerprint == made.fingerprint
-    return made, again, transformers.AutoTokenizer.from_pretrained(folder)
+    assert again.fingerprint == trained.fingerprint
+    return trained, again, transformers.AutoTokenizer.from_pretrained(folder)
 
 
 @settings(max_examples=200, deadline=None)
@@ -70,7 +70,7 @@ def test_hugging_face_finds_the_same_ids_and_user_tokens(both, texts):
     assert_same(both[1], both[2], texts, texts[::-1], max_length=12)
 
 
-def test_user_tokens_are_one_token_as_words_of_their_own(both):
+def test_user_tokens_are_one_token_between_other_characters(both):
     tokenizer = both[0]
     (glp, york, today) = (tokenizer.ids([token])[0].tolist() for token in USER)
     assert len(glp) == len(york) == len(today) == 1 and len({*glp, *york, *today}) == 3
@@ -92,7 +92,7 @@ def test_special_tokens_have_ids_and_are_not_found_in_a_text(both):
 
 @settings(max_examples=200, deadline=None)
 @given(texts=st.lists(MIXED, max_size=4))
-def test_user_tokens_without_blanks_leave_the_ids_by_word(texts):
+def test_user_tokens_without_blanks_keep_words_independent(texts):
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"aégl01-(,", "##a", "##0", "fox"]
     tokenizer = learn("wordpiece", ["a"], 200, True, user_tokens=("GLP-1", "今天", "é"))
     tokenizer = WordPieceTokenizer([*tokenizer.vocab, *(v for v in vocab if v not in tokenizer.vocab)], tokenizer.rules)
@@ -102,23 +102,23 @@ def test_user_tokens_without_blanks_leave_the_ids_by_word(texts):
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
-def test_training_depends_on_the_texts_alone(kind):
+def test_training_depends_on_the_texts_only(kind):
     code = (
         "from collections import Counter; from bert_jax.text.training.vocabulary_request import VocabularyRequest\n"
         f"from {TRAINERS[kind].__module__} import {TRAINERS[kind].__name__} as learn\n"
         f"request = VocabularyRequest({SIZES[kind]}, True, None, ('[A]',), {USER!r})\n"
         f"print(learn({LONG!r}, request, Counter()).fingerprint)"
     )
-    found = {
+    fingerprints = {
         subprocess.check_output([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": seed})
         for seed in ("1", "3")
     }
     here = learn(kind, iter(LONG), lowercase=True, special_tokens=("[A]",), user_tokens=USER)
-    assert found == {f"{here.fingerprint}\n".encode()}
+    assert fingerprints == {f"{here.fingerprint}\n".encode()}
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
-def test_the_order_of_the_texts_has_no_say(kind):
+def test_order_of_the_texts_does_not_matter(kind):
     assert learn(kind, TEXTS, 300).fingerprint == learn(kind, reversed(TEXTS), 300).fingerprint
 
 
@@ -132,7 +132,7 @@ def test_trained_vocabulary_covers_its_texts():
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_unigram_knows_korean_composed_or_not(lowercase):
+def test_unigram_knows_composed_and_decomposed_korean(lowercase):
     tokenizer = learn("unigram", ["그는 서울에서 태어났고 Seoul 이다"] * 9, 60, lowercase)
     texts = [unicodedata.normalize(form, "그는 서울에서 났고") for form in ("NFC", "NFD")]
     composed, decomposed = tokenizer.ids(texts)
@@ -140,41 +140,41 @@ def test_unigram_knows_korean_composed_or_not(lowercase):
 
 
 def naive_merges(texts, size):
-    """The most frequent pair of the words as cut so far, counted anew each time; of equals the lower ids."""
-    cutter = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    counts = Counter(word for text in texts for word, _ in cutter.pre_tokenize_str(text))
+    """Merge the most frequent pair, counting anew each time; among equals, the pair with the lower ids."""
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
     vocab = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    cut = {word: [*word] for word in counts}
+    pieces_of = {word: [*word] for word in counts}
     merges = []
     while len(vocab) < size:
         pairs = Counter()
         for word, count in counts.items():
-            for pair in itertools.pairwise(cut[word]):
+            for pair in itertools.pairwise(pieces_of[word]):
                 pairs[pair] += count
         best = min(pairs, key=lambda pair: (-pairs[pair], vocab.index(pair[0]), vocab.index(pair[1])))
         if pairs[best] < 2:
             return merges
         merges.append(list(best))
         vocab += [best[0] + best[1]] * (best[0] + best[1] not in vocab)
-        for word, pieces in cut.items():
+        for word, pieces in pieces_of.items():
             joined, i = [], 0
             while i < len(pieces):
                 width = 2 if tuple(pieces[i : i + 2]) == best else 1
                 joined.append("".join(pieces[i : i + width]))
                 i += width
-            cut[word] = joined
+            pieces_of[word] = joined
     return merges
 
 
 @pytest.mark.parametrize(
     "text", ["", "\t \x1c\x85 'tis  we'll\n\n can't 12ab\u00a0\u00a0x \u3000y  \n", "aaaaaaa aaa ababab"]
 )
-def test_byte_level_merges_are_those_of_the_plain_algorithm(text):
+def test_byte_level_merges_equal_the_naive_algorithm(text):
     texts = [*LONG, text]
     assert json.loads(learn("bpe", texts, 330)._described)["model"]["merges"] == naive_merges(texts, 330)
 
 
-def test_byte_level_knows_every_text_and_gives_it_back():
+def test_byte_level_encodes_and_decodes_every_text():
     tokenizer = learn("bpe", ["the cat sat on the mat"] * 3, 300)
     for text in ("the cat", "Ωmega 今天 😀\n\t x", " สวัสดี"):
         ids = tokenizer.ids([text])[0]
@@ -190,17 +190,17 @@ def test_scripts_without_blanks_or_case_are_learned(kind, text):
     tokenizer = TRAINERS[kind]([text] * 5, VocabularyRequest(400, kind == "wordpiece"), left_out)
     words = tokenizer.ids([text])[0]
     known = tokenizer.special.unk not in words
-    assert known or left_out["words_too_long"]  # Thai in one word of 225 letters, which WordPiece does not take
+    assert known or left_out["words_too_long"]  # Thai as one word of 225 letters, too long for WordPiece
     assert len(words) < len(text.encode())
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
-def test_training_says_how_large_a_vocabulary_must_be(kind):
+def test_too_small_a_size_is_refused_with_the_size_needed(kind):
     with pytest.raises(UserError, match=r"size 9 does not hold .* Use (\d+ or more|well more than \d+)"):
         learn(kind, size=9, user_tokens=USER)
 
 
-def test_a_size_that_unigram_names_is_enough():
+def test_size_named_by_the_unigram_error_is_enough():
     with pytest.raises(UserError, match=r"Use \d+ or more") as refused:
         learn("unigram", size=21)
     needed = int(str(refused.value).split("Use ")[1].split()[0])
@@ -210,25 +210,25 @@ def test_a_size_that_unigram_names_is_enough():
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
-def test_sizes_are_kept_with_everything_counted(kind):
+def test_size_counts_special_and_user_tokens(kind):
     for size in (SIZES[kind], SIZES[kind] - 7):
-        made = learn(kind, size=size, special_tokens=("[A]",), user_tokens=("GLP-1",))
-        all_there_is = learn(kind, size=2000, special_tokens=("[A]",), user_tokens=("GLP-1",)).vocab_size
-        assert made.vocab_size == min(size, all_there_is)
+        trained = learn(kind, size=size, special_tokens=("[A]",), user_tokens=("GLP-1",))
+        largest_size = learn(kind, size=2000, special_tokens=("[A]",), user_tokens=("GLP-1",)).vocab_size
+        assert trained.vocab_size == min(size, largest_size)
 
 
 @pytest.mark.parametrize(("kind", "texts"), [("bpe", []), ("bpe", ["x"]), ("unigram", []), ("unigram", ["\n \t"])])
-def test_too_little_text_is_one_line(kind, texts):
+def test_too_little_text_is_refused_in_one_line(kind, texts):
     with pytest.raises(UserError, match=r"[Gg]ive (some|more)") as refused:
         learn(kind, texts)
     assert "\n" not in str(refused.value)
 
 
-def test_training_on_nothing_leaves_letters_and_digits():
+def test_training_on_no_text_gives_letters_and_digits():
     assert learn("wordpiece", [], 1000, True).vocab_size == 5 + 2 * 36
 
 
-def test_words_that_wordpiece_will_not_know_are_counted():
+def test_words_too_long_for_wordpiece_are_counted():
     left_out = Counter()
     train_wordpiece(["x" * 101 + " ab " + "y" * 101], VocabularyRequest(200, True), left_out)
     assert left_out["words_too_long"] == 2
@@ -248,19 +248,19 @@ def test_words_that_wordpiece_will_not_know_are_counted():
         ({"special_tokens": ("[A]", "[A]")}, r"special token '\[A\]' is already in the vocabulary"),
     ],
 )
-def test_tokens_that_cannot_serve_are_refused(kind, tokens, message):
+def test_invalid_special_and_user_tokens_are_refused(kind, tokens, message):
     with pytest.raises(UserError, match=message):
         learn(kind, **tokens)
 
 
-def test_control_tokens_of_the_kind_are_there_already():
+def test_control_tokens_of_the_kind_are_refused_as_special_tokens():
     with pytest.raises(UserError, match=r"'\[MASK\]' is already in the vocabulary"):
         learn("wordpiece", special_tokens=("[MASK]",))
     with pytest.raises(UserError, match="'<mask>' is already in the vocabulary"):
         learn("bpe", special_tokens=("<mask>",))
 
 
-def test_user_tokens_that_lower_case_makes_the_same_are_named():
+def test_user_tokens_that_are_equal_in_lower_case_are_refused():
     with pytest.raises(UserError, match="user token 'glp-1' is already in the vocabulary as 'GLP-1'"):
         learn("wordpiece", lowercase=True, user_tokens=("GLP-1", "glp-1"))
     with pytest.raises(UserError, match="nothing of it is left"):
@@ -268,18 +268,18 @@ def test_user_tokens_that_lower_case_makes_the_same_are_named():
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
-def test_accents_and_case_are_as_asked(kind):
-    def same(a, b, **more):
+def test_case_and_accents_follow_the_request(kind):
+    def same_ids(a, b, **more):
         one, other = learn(kind, ["Été été Ete ete café"] * 9, 300 if kind != "unigram" else 30, **more).ids([a, b])
         return one.tolist() == other.tolist()
 
-    assert same("été", "ete", lowercase=True) and same("Été", "ete", lowercase=True)
-    assert same("Été", "été", lowercase=True, strip_accents=False)
-    assert not same("été", "ete", lowercase=True, strip_accents=False)
-    assert not same("été", "ete", lowercase=False) and not same("Été", "été", lowercase=False)
-    assert same("été", "ete", lowercase=False, strip_accents=True)
+    assert same_ids("été", "ete", lowercase=True) and same_ids("Été", "ete", lowercase=True)
+    assert same_ids("Été", "été", lowercase=True, strip_accents=False)
+    assert not same_ids("été", "ete", lowercase=True, strip_accents=False)
+    assert not same_ids("été", "ete", lowercase=False) and not same_ids("Été", "été", lowercase=False)
+    assert same_ids("été", "ete", lowercase=False, strip_accents=True)
 
 
-def test_the_vocabulary_of_before_comes_out_as_before():
+def test_trained_tokenizer_has_the_default_rules():
     tokenizer = train_wordpiece(TEXTS, VocabularyRequest(120, True), Counter())
     assert tokenizer.rules == WordPieceRules(lowercase=True)
