@@ -1,9 +1,9 @@
-"""Every family and head at full size with random weights, both ways, against transformers; writes the table.
+"""Compare every family and head at full size with transformers, in both directions, and update the table in a document.
 
 python benchmarks/conversion.py docs/conversion.md     (needs the extra `parity`; 20 minutes on two cores)
 
-In: transformers makes and saves the model, we read it and run it. Out: we write what we read, transformers opens and
-runs that. The differences are the largest absolute ones over a batch of three rows of up to 160 tokens.
+In: transformers makes and saves a model with random weights, we read and run it. Out: we write that model, transformers
+opens and runs it. Differences are the largest absolute ones over a batch of three rows of up to 160 tokens.
 """
 
 import argparse
@@ -43,7 +43,7 @@ BEGIN, END = "<!-- table: benchmarks/conversion.py -->", "<!-- end of table -->"
 
 
 def make(preset: str, head: str, folder: Path) -> None:
-    """A model of theirs with random weights, biases and norms too, saved."""
+    """Save a transformers model with random weights, biases and norms."""
     family = FAMILIES[PRESETS_SHOWN[preset]]
     table = family.write(PRESETS[preset])
     config = transformers.AutoConfig.for_model(table.pop("model_type"), **table)
@@ -57,7 +57,7 @@ def make(preset: str, head: str, folder: Path) -> None:
 
 
 def row(preset: str, head: str, folder: Path) -> str:
-    """The line of the table of one model."""
+    """Return the table row of one model."""
     make(preset, head, folder / "theirs")
     model = read_huggingface(folder / "theirs")
     batch = random_batch(model)
@@ -66,9 +66,9 @@ def row(preset: str, head: str, folder: Path) -> str:
     write_huggingface(model, folder / "ours")
     cells = []
     for side in ("theirs", "ours"):
-        found = compare(ours, transformers_outputs(model, folder / side, batch), batch.mask)
-        hidden = next(one.difference for one in found if one.name == "last_hidden_state")
-        others = [one.difference for one in found if one.name != "last_hidden_state"]
+        comparisons = compare(ours, transformers_outputs(model, folder / side, batch), batch.mask)
+        hidden = next(c.difference for c in comparisons if c.name == "last_hidden_state")
+        others = [c.difference for c in comparisons if c.name != "last_hidden_state"]
         cells += [f"{hidden:.1e}", f"{max(others):.1e}" if others else ""]
     before, after = open_weights(folder / "theirs"), open_weights(folder / "ours")
     same = set(before) == set(after) and all(
@@ -95,12 +95,13 @@ def main() -> None:
         for head in ARCHITECTURES:
             if not hasattr(transformers, classes + head):
                 continue
-            folder, began = Path(tempfile.mkdtemp()), time.perf_counter()
+            folder, start = Path(tempfile.mkdtemp()), time.perf_counter()
             try:
                 lines.append(row(preset, head, folder))
             finally:
                 shutil.rmtree(folder)
-            print(lines[-1], f"{time.perf_counter() - began:.0f} s", flush=True)
+            print(lines[-1], f"{time.perf_counter() - start:.0f} s", flush=True)
+
     libraries = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
     lines += ["", f"{datetime.date.today()}, {platform.machine()} CPU, float32, {libraries}."]
     text = arguments.document.read_text()

@@ -1,4 +1,4 @@
-"""The loss curves of pre-training runs, one picture.
+"""Plot the loss curves of pre-training runs in one picture.
 
 python benchmarks/curves.py docs/pretraining.png "own vocabulary, 8,192"=runs/own "Google's, 30,522"=runs/google
 """
@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 COLOURS = ("#1f6feb", "#d1571b", "#2f8f4e", "#7a4fbf")
-SMOOTH = 25  # lines of the log
+SMOOTH = 25  # log lines that each point of a training curve is averaged over
 
 
 def main() -> None:

@@ -1,13 +1,12 @@
-"""Fine-tuning MRPC and predicting short texts, against Hugging Face PyTorch from the same checkpoint in the same run.
+"""Measure fine-tuning on MRPC and prediction of short texts against Hugging Face PyTorch, from the same checkpoint.
 
     taskset -c 0,1 python benchmarks/finetuning.py GLUE CHECKPOINT [--model bert-small] [--parts mrpc again predict]
 
-GLUE holds MRPC and SST-2. CHECKPOINT is a Hugging Face folder, or bert-base-uncased's vocab.txt: then --model has
-random weights, on which speed does not depend. Both sides run float32, batches of 32, AdamW with warm-up, dropout 0.1;
-the other pads to the longest row of each batch, as its examples do. Ours is timed from reading the files to the report,
-what is compiled included, and, as `again`, once more with that read from disk; the other from encoding on, its start-up
-excluded. The epochs alone, of either: steps and dev scores, of ours with what is compiled for them and the checkpoints.
-Prints JSON.
+GLUE holds MRPC and SST-2. CHECKPOINT is a Hugging Face folder, or the vocab.txt of bert-base-uncased; --model then gets
+random weights, which do not change the speed. Both sides run float32, batches of 32, AdamW with warm-up, dropout 0.1.
+PyTorch pads to the longest row of each batch, as its examples do. Our time runs from reading the files to the report
+and includes compilation; `again` is a second run with compiled programs from disk. PyTorch's time starts at encoding.
+The seconds of the epochs include steps and dev scores, and for bert_jax compilation and checkpoints. Prints JSON.
 """
 
 import argparse
@@ -33,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         import jax
 
-        jax.config.update("jax_compilation_cache_dir", str(Path(scratch, "xla")))  # nothing was compiled before
+        jax.config.update("jax_compilation_cache_dir", str(Path(scratch, "xla")))  # start with an empty compile cache
         folder = options.checkpoint
         if not folder.is_dir():
             folder = Path(scratch, "checkpoint")
@@ -59,7 +58,7 @@ def main() -> None:
 
 
 def write_checkpoint(folder: Path, name: str, vocab: Path) -> None:
-    """A Hugging Face folder of the model with random weights."""
+    """Write a Hugging Face folder of the model with random weights."""
     from bert_jax.convert.hugging_face.model_folder import write_huggingface
     from bert_jax.model import presets
     from bert_jax.pretrained import Pretrained, shapes_of
@@ -77,7 +76,7 @@ def write_checkpoint(folder: Path, name: str, vocab: Path) -> None:
 
 
 def finetune_ours(folder: Path, options: argparse.Namespace, output: Path) -> tuple[float, float]:
-    """Seconds of the command, in this process, and of its epochs."""
+    """Return the seconds of the whole command, in this process, and of its epochs."""
     from bert_jax import FinetuneConfig, finetune
 
     start = time.perf_counter()
@@ -87,8 +86,8 @@ def finetune_ours(folder: Path, options: argparse.Namespace, output: Path) -> tu
 
 
 def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """Seconds of a plain loop, with the dev rows scored after each epoch; the second without encoding."""
-    from pytorch_loop import Recipe, encode, in_any_order, load, predict, train
+    """Return the seconds of a plain loop that scores the dev rows after each epoch, with and without encoding."""
+    from pytorch_loop import Recipe, encode, in_random_order, load, predict, train
 
     from bert_jax.data.labelled.glue import read_labelled_task
 
@@ -98,20 +97,20 @@ def finetune_theirs(folder: Path, options: argparse.Namespace) -> tuple[float, f
     rows = encode(tokenizer, data.train, 128, labelled=True)
     dev = encode(tokenizer, data.dev, 128)
     encoded = time.perf_counter()
-    train(model, tokenizer, rows, recipe, in_any_order, 0, lambda: predict(model, tokenizer, dev, recipe.batch_size))
-    ended = time.perf_counter()
-    return ended - start, ended - encoded
+    train(model, tokenizer, rows, recipe, in_random_order, 0, lambda: predict(model, tokenizer, dev, recipe.batch_size))
+    end = time.perf_counter()
+    return end - start, end - encoded
 
 
 def sentences(glue: Path, count: int) -> list[str]:
-    """Short texts: those of SST-2."""
+    """Return short texts, those of SST-2."""
     from bert_jax.data.labelled.glue import read_labelled_task
 
     return read_labelled_task("sst2", glue).train.texts[:count]
 
 
 def predict_ours(run: Path, texts: list[str]) -> float:
-    """Seconds from strings to probabilities, what is compiled included."""
+    """Return the seconds from strings to probabilities, including compilation."""
     import bert_jax
 
     model = bert_jax.load(run)
@@ -122,7 +121,7 @@ def predict_ours(run: Path, texts: list[str]) -> float:
 
 
 def predict_theirs(folder: Path, texts: list[str]) -> float:
-    """The same, batches of 64 in the order of the texts."""
+    """Return the seconds from strings to probabilities, in batches of 64 in the order of the texts."""
     import torch
     import transformers
 
@@ -131,10 +130,10 @@ def predict_theirs(folder: Path, texts: list[str]) -> float:
     start = time.perf_counter()
     with torch.no_grad():
         for first in range(0, len(texts), 64):
-            given = tokenizer(
+            inputs = tokenizer(
                 texts[first : first + 64], truncation=True, max_length=128, padding=True, return_tensors="pt"
             )
-            torch.softmax(model(**given).logits, dim=-1).tolist()
+            torch.softmax(model(**inputs).logits, dim=-1).tolist()
     return time.perf_counter() - start
 
 

@@ -1,18 +1,18 @@
-"""Dev scores after fine-tuning, over seeds, ours against a plain Hugging Face PyTorch loop from the same checkpoint.
+"""Compare dev scores after fine-tuning, over seeds, with a plain Hugging Face PyTorch loop from the same checkpoint.
 
     taskset -c 0 python benchmarks/finetuning_quality.py CHECKPOINT GLUE SQUAD --seeds 1 2 3 --output quality.jsonl
     python benchmarks/finetuning_quality.py --output quality.jsonl --table
 
 CHECKPOINT is a Hugging Face folder of a BERT, GLUE holds the official folders, SQUAD train.json and dev.json. Both
-sides have the same recipe: float32, peak rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW with
-weight decay 0.01 of matrices, gradients clipped at 1, dropout 0.1, batches of like length. GLUE: 3 epochs, batch 32,
-128 tokens. SQuAD: 5 epochs, batch 16, windows of 384 tokens that share 128. The dev rows are scored after each epoch,
-the best epoch counts. --epochs squad=3 trains a task for another number. The other side, pytorch, has transformers'
-own tokenizer, models and initialisation, and draws batches of its own; pytorch_same_batches is given those that ours
-draws with the seed. All are scored by bert_jax.tasks.
+sides use the same recipe: float32, peak learning rate 5e-5 (--learning-rate) with 10 % warm-up and linear decay, AdamW
+with weight decay 0.01 for matrices, gradients clipped at 1, dropout 0.1, batches of rows of similar length. GLUE: 3
+epochs, batch 32, 128 tokens. SQuAD: 5 epochs, batch 16, windows of 384 tokens that overlap by 128. The dev rows are
+scored after each epoch, and the best epoch counts. --epochs squad=3 sets another number for a task. The side pytorch
+uses transformers' tokenizer, models and initialization, and draws its own batches; pytorch_same_batches uses the
+batches that bert_jax draws with the seed. All are scored by bert_jax.tasks.
 
-Each finished run appends a line of JSON to the output; what is there already is not run again. --table prints what is
-there as Markdown, in per cent.
+Each finished run appends a line of JSON to the output; runs that the output already holds are skipped. --table prints
+the output as Markdown, in per cent.
 """
 
 import argparse
@@ -34,22 +34,23 @@ from bert_jax.data.encoded import Encoded
 
 TASKS = ("mrpc", "stsb", "cola", "rte", "squad")
 LENGTH = {"squad": 384}  # tokens of a row; 128 elsewhere
-OVERLAP = 128  # tokens that two windows share
-BEST, LONGEST_ANSWER = 20, 30  # starts and ends tried with each other; tokens
+OVERLAP = 128  # tokens that two neighbouring windows share
+CANDIDATES = 20  # best starts and best ends that are combined
+MAX_ANSWER_TOKENS = 30
 
 Scores = dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one training left: the dev scores and the mean loss of each epoch."""
+    """The dev scores and the mean loss of each epoch of one training."""
 
     epochs: list[Scores]
     losses: list[float]
 
     @property
     def best(self) -> int:
-        """The first of the best epochs."""
+        """The index of the best epoch, the first among equals."""
         mains = [scores["main"] for scores in self.epochs]
         return mains.index(max(mains))
 
@@ -97,7 +98,7 @@ def epochs_of(line: dict[str, Any]) -> int:
 
 
 def measure(task: str, side: str, seed: int, recipe: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """The line of one run."""
+    """Train and score once; return the output line."""
     start, cpu = time.perf_counter(), time.process_time()
     data = options.squad if task == "squad" else options.glue
     run = SIDES[side](task, options.checkpoint, data, seed, recipe)
@@ -110,15 +111,15 @@ def measure(task: str, side: str, seed: int, recipe: Any, options: argparse.Name
         "main_by_epoch": [round(scores["main"], 4) for scores in run.epochs],
         "loss_by_epoch": [round(loss, 4) for loss in run.losses],
         "seconds": round(time.perf_counter() - start, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1),  # what other work on the machine does not change as much
+        "cpu_seconds": round(time.process_time() - cpu, 1),  # depends less on other work on the machine
     }
 
 
 def recipe_of(task: str, rate: float, epochs: int | None = None) -> Any:
     from pytorch_loop import Recipe
 
-    usual = Recipe(learning_rate=rate, **({"epochs": 5, "batch_size": 16} if task == "squad" else {}))
-    return usual if epochs is None else dataclasses.replace(usual, epochs=epochs)
+    recipe = Recipe(learning_rate=rate, **({"epochs": 5, "batch_size": 16} if task == "squad" else {}))
+    return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
 
 
 def run_ours(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> Run:
@@ -164,7 +165,7 @@ def run_same_batches(task: str, checkpoint: Path, data: Path, seed: int, recipe:
 
 
 def order_of_ours(seed: int) -> Callable[..., list[np.ndarray]]:
-    """The rows of each batch of an epoch, as bert_jax draws them; of the next epoch with each call."""
+    """Return a function that gives the rows of each batch as bert_jax draws them, one epoch after the other."""
     epochs = itertools.count()
 
     def order(sizes: np.ndarray, batch_size: int, _: np.random.Generator) -> list[np.ndarray]:
@@ -172,7 +173,7 @@ def order_of_ours(seed: int) -> Callable[..., list[np.ndarray]]:
             tokens=np.zeros(sizes.sum(), np.int32),
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
             segment_b=sizes.astype(np.int32),
-            labels=np.arange(len(sizes), dtype=np.int32),  # of each row its number
+            labels=np.arange(len(sizes), dtype=np.int32),  # row numbers
             pad=0,
             max_length=int(sizes.max()),
             dropped=0,
@@ -213,7 +214,7 @@ def epoch_means(losses: Sequence[float], epochs: int) -> list[float]:
 
 
 def read_rows(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> tuple:
-    """Model, tokenizer, training and dev rows of a GLUE task, and how logits of the dev rows are scored."""
+    """Return model, tokenizer, training rows and dev rows of a GLUE task, and the function that scores dev logits."""
     from pytorch_loop import encode, load
 
     from bert_jax.data.labelled.glue import read_labelled_task
@@ -225,8 +226,8 @@ def read_rows(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -
     )
 
     def scored(logits: list[np.ndarray]) -> Scores:
-        found = np.stack(logits)
-        predictions = found[:, 0] if labelled.labels is None else found.argmax(axis=-1)
+        outputs = np.stack(logits)
+        predictions = outputs[:, 0] if labelled.labels is None else outputs.argmax(axis=-1)
         scores = score(labelled.metrics, predictions, np.array(labelled.dev.labels))
         return {**scores, "main": main_score(scores, labelled.main)}
 
@@ -235,7 +236,7 @@ def read_rows(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -
 
 
 def read_questions(task: str, checkpoint: Path, data: Path, seed: int, recipe: Any) -> tuple:
-    """The same of questions and their contexts, in windows."""
+    """Return the same for questions and their contexts, in windows."""
     from pytorch_loop import load
 
     from bert_jax.data.labelled.squad import read_squad
@@ -244,14 +245,14 @@ def read_questions(task: str, checkpoint: Path, data: Path, seed: int, recipe: A
     tokenizer, model = load("QuestionAnswering", checkpoint, recipe, seed)
     train, questions = read_squad(data / "train.json").items, read_squad(data / "dev.json")
     dev = questions.items
-    shown = windows(tokenizer, dev)
+    dev_windows = windows(tokenizer, dev)
     golds = {item.id: item.golds for item in dev}
 
     def scored(logits: list[np.ndarray]) -> Scores:
         best: dict[str, tuple[float, str]] = {item.id: (-np.inf, "") for item in dev}
-        for window, scores in zip(shown, logits, strict=True):
+        for window, scores in zip(dev_windows, logits, strict=True):
             item = dev[window["owner"]]
-            best[item.id] = max(best[item.id], best_answer(window, item.context, scores), key=lambda found: found[0])
+            best[item.id] = max(best[item.id], best_answer(window, item.context, scores), key=lambda answer: answer[0])
         scores = squad_scores({name: text for name, (_, text) in best.items()}, golds, questions.version)
         return {**scores, "main": scores["f1"]}
 
@@ -259,12 +260,14 @@ def read_questions(task: str, checkpoint: Path, data: Path, seed: int, recipe: A
     for window in windows(tokenizer, train):
         first, last = answer_places(window, train[window["owner"]])
         inputs.append({**window["inputs"], "start_positions": first, "end_positions": last})
-    return model, tokenizer, inputs, [window["inputs"] for window in shown], scored
+    return model, tokenizer, inputs, [window["inputs"] for window in dev_windows], scored
 
 
 def windows(tokenizer: Any, items: list) -> list[dict[str, Any]]:
-    """Windows of questions: what the model is given, the question they are of, and where each token of the context
-    stands in it; None for other tokens."""
+    """Return the windows of questions: model inputs, the number of the question, and the span of each token.
+
+    Spans are in characters of the context; None for tokens that are not in it.
+    """
     encoded = tokenizer(
         [item.question for item in items],
         [item.context for item in items],
@@ -275,37 +278,38 @@ def windows(tokenizer: Any, items: list) -> list[dict[str, Any]]:
         return_offsets_mapping=True,
     )
     owners, offsets = encoded.pop("overflow_to_sample_mapping"), encoded.pop("offset_mapping")
-    found = []
+    result = []
     for i, owner in enumerate(owners):
         spans = zip(offsets[i], encoded.sequence_ids(i), strict=True)
-        found.append(
+        result.append(
             {
                 "inputs": {name: values[i] for name, values in encoded.items()},
                 "owner": owner,
                 "spans": [tuple(span) if part == 1 else None for span, part in spans],
             }
         )
-    return found
+    return result
 
 
 def answer_places(window: dict[str, Any], item: Any) -> tuple[int, int]:
-    """The first and last token of the first answer; [CLS] twice where it is not wholly in the window."""
+    """Return the first and last token of the first answer; [CLS] twice if the window does not hold all of it."""
     text, start = item.answers[0]
     end = start + len(text)
-    here = [(i, *span) for i, span in enumerate(window["spans"]) if span is not None]
-    if here[0][1] > start or here[-1][2] < end:
+    spans = [(i, *span) for i, span in enumerate(window["spans"]) if span is not None]
+    if spans[0][1] > start or spans[-1][2] < end:
         return 0, 0
-    return next(i for i, _, close in here if close > start), next(i for i, begin, _ in reversed(here) if begin < end)
+    first = next(i for i, _, token_end in spans if token_end > start)
+    return first, next(i for i, token_start, _ in reversed(spans) if token_start < end)
 
 
 def best_answer(window: dict[str, Any], context: str, logits: np.ndarray) -> tuple[float, str]:
-    """Score and text of the best valid span among the likeliest starts and ends."""
+    """Return the score and text of the best valid span among the most likely starts and ends."""
     spans = window["spans"]
-    starts, ends = (np.argsort(-logits[:, side], kind="stable")[:BEST].tolist() for side in (0, 1))
+    starts, ends = (np.argsort(-logits[:, side], kind="stable")[:CANDIDATES].tolist() for side in (0, 1))
     best, text = -np.inf, ""
     for first in starts:
         for last in ends:
-            valid = spans[first] is not None and spans[last] is not None and first <= last < first + LONGEST_ANSWER
+            valid = spans[first] is not None and spans[last] is not None and first <= last < first + MAX_ANSWER_TOKENS
             if valid and logits[first, 0] + logits[last, 1] > best:
                 best = float(logits[first, 0] + logits[last, 1])
                 text = context[spans[first][0] : spans[last][1]]
@@ -317,21 +321,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Markdown: of the seeds that ours and the other side have, mean and deviation of both, and the standard error of
-    their difference."""
+    """Return a Markdown table of mean and deviation over the common seeds, and the standard error of the difference."""
     rows = [
         "| task | epochs | against | metric | seeds | ours | theirs | difference | standard error |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    found = {(TASKS.index(line["task"]), epochs_of(line), line["side"], line["seed"]): line["scores"] for line in lines}
-    kinds = sorted({key[:3] for key in found if key[2] != "ours"})
+    runs = {(TASKS.index(line["task"]), epochs_of(line), line["side"], line["seed"]): line["scores"] for line in lines}
+    kinds = sorted({key[:3] for key in runs if key[2] != "ours"})
     for index, epochs, side in kinds:
         task = TASKS[index]
-        seeds = [seed for *kind, seed in found if kind == [index, epochs, side]]
-        seeds = [seed for seed in seeds if (index, epochs, "ours", seed) in found]
+        seeds = [seed for *kind, seed in runs if kind == [index, epochs, side]]
+        seeds = [seed for seed in seeds if (index, epochs, "ours", seed) in runs]
         if len(seeds) < 2:
             continue
-        ours, theirs = ([found[index, epochs, which, seed] for seed in seeds] for which in ("ours", side))
+        ours, theirs = ([runs[index, epochs, which, seed] for seed in seeds] for which in ("ours", side))
+
         for metric in (metric for metric in ours[0] if metric != "main"):
             scale = 1 if task == "squad" else 100
             values = [[scale * scores[metric] for scores in side] for side in (ours, theirs)]

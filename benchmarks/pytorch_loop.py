@@ -1,4 +1,4 @@
-"""The plain fine-tuning loop of Hugging Face PyTorch that ours is compared with: what one writes without bert_jax."""
+"""A plain fine-tuning loop in Hugging Face PyTorch, the reference of the other benchmarks."""
 
 import dataclasses
 import os
@@ -12,20 +12,20 @@ import transformers
 
 from bert_jax.data.labelled.rows import Rows
 
-GROUPED_BATCHES = 50  # batches that are sorted by length together, as group_by_length of transformers' Trainer
+GROUPED_BATCHES = 50  # batches that are sorted by length together, as in group_by_length of transformers' Trainer
 
-Row = dict[str, Any]  # what the model is given of one row: lists of ids, and labels where there are some
+Row = dict[str, Any]  # model inputs of one row: lists of ids, and labels if there are any
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """AdamW with linear warm-up and linear decay to zero; the rest of it is the same for all tasks."""
+    """Settings of AdamW with linear warm-up and linear decay to zero."""
 
     epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 5e-5
     warmup: float = 0.1  # share of the steps
-    weight_decay: float = 0.01  # of matrices
+    weight_decay: float = 0.01  # for matrices only
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-6
     clip_norm: float = 1.0
@@ -33,8 +33,7 @@ class Recipe:
 
 
 def load(kind: str, checkpoint: Path, recipe: Recipe, seed: int, **head: int) -> tuple[Any, Any]:
-    """The tokenizer and a float32 model `AutoModelFor<kind>`, its head drawn from the seed; as many threads as cores
-    that this process may use."""
+    """Load the tokenizer and a float32 `AutoModelFor<kind>` with a random head, and set one thread for each core."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     transformers.set_seed(seed)
     model = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
@@ -48,7 +47,7 @@ def load(kind: str, checkpoint: Path, recipe: Recipe, seed: int, **head: int) ->
 
 
 def encode(tokenizer: Any, rows: Rows, max_length: int, labelled: bool = False) -> list[Row]:
-    """Texts or pairs, cut to `max_length` tokens, not padded."""
+    """Encode texts or pairs, truncated to `max_length` tokens, without padding."""
     encoded = tokenizer(rows.texts, rows.pairs, truncation=True, max_length=max_length)
     labels = [{"labels": label} if labelled else {} for label in rows.labels or [None] * len(rows)]
     return [{**{name: values[i] for name, values in encoded.items()}, **label} for i, label in enumerate(labels)]
@@ -58,13 +57,13 @@ def lengths(rows: Sequence[Row]) -> np.ndarray:
     return np.array([len(row["input_ids"]) for row in rows])
 
 
-def in_any_order(sizes: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """The rows of each batch of an epoch, shuffled."""
+def in_random_order(sizes: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the rows of each batch of an epoch, shuffled."""
     return _cut(rng.permutation(len(sizes)), batch_size)
 
 
 def by_length(sizes: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """The same, with rows of like length together: shuffled, sorted by length within 50 batches, batches shuffled."""
+    """Return the rows of each batch: shuffled, sorted by length within GROUPED_BATCHES batches, batches shuffled."""
     groups = _cut(rng.permutation(len(sizes)), GROUPED_BATCHES * batch_size)
     batches = [rows for group in groups for rows in _cut(group[np.argsort(-sizes[group], kind="stable")], batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
@@ -75,7 +74,7 @@ def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def make_optimizer(model: Any, recipe: Recipe, steps: int) -> tuple[Any, Any]:
-    """AdamW that decays matrices only, and the schedule of its rate."""
+    """Return AdamW with weight decay for matrices only, and its learning-rate schedule."""
     decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -97,7 +96,7 @@ def train(
     seed: int,
     after_epoch: Callable[[], None],
 ) -> list[float]:
-    """The model is trained on the rows, padded to the longest of each batch. Returns the loss of each step."""
+    """Train the model on the rows, padded to the longest of each batch. Return the loss of each step."""
     sizes, rng = lengths(rows), np.random.default_rng(seed)
     optimizer, schedule = make_optimizer(model, recipe, recipe.epochs * -(-len(rows) // recipe.batch_size))
     losses = []
@@ -116,8 +115,8 @@ def train(
 
 
 def predict(model: Any, tokenizer: Any, rows: Sequence[Row], batch_size: int) -> list[np.ndarray]:
-    """The logits of each row, longest rows first to the model; of a span (length, 2), start and end."""
-    sizes, found = lengths(rows), [np.zeros(0)] * len(rows)
+    """Return the logits of each row; for span models (length, 2), start and end. Longest rows are computed first."""
+    sizes, all_logits = lengths(rows), [np.zeros(0)] * len(rows)
     model.eval()
     with torch.no_grad():
         for batch in _cut(np.argsort(-sizes, kind="stable"), batch_size):
@@ -127,5 +126,5 @@ def predict(model: Any, tokenizer: Any, rows: Sequence[Row], batch_size: int) ->
             else:
                 logits = torch.stack([outputs.start_logits, outputs.end_logits], dim=-1).numpy()
             for i, row in zip(batch, logits, strict=True):
-                found[i] = row if row.ndim == 1 else row[: sizes[i]]
-    return found
+                all_logits[i] = row if row.ndim == 1 else row[: sizes[i]]
+    return all_logits

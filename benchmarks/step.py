@@ -1,10 +1,10 @@
-"""One training step and one forward pass, ours against Hugging Face PyTorch, in turn, in one process.
+"""Measure one training step and one forward pass against Hugging Face PyTorch, alternating in one process.
 
     taskset -c 0,1 python benchmarks/step.py CHECKPOINT [--lengths 32 64 128] [--rows 32] [--repeats 5]
 
 CHECKPOINT is a Hugging Face folder of a BERT. Both sides run float32 with dropout 0.1, AdamW with clipping and a head
-of two classes, on full rows without padding. Prints a table of tokens a second, the best of the repeats, and what a
-length takes to compile; the first with the update, which serves all.
+of two classes, on full rows without padding. Prints a table of tokens per second (the best of the repeats) and the
+compile time of each length. The first length includes the compilation of the update, which all lengths share.
 """
 
 import argparse
@@ -30,8 +30,8 @@ def main() -> None:
     for length in options.lengths:
         tokens = rng.integers(1000, 20_000, (options.rows, length)).astype(np.int32)
         for side in (ours, theirs):
-            side.give(tokens)
-        compiling = seconds(ours.step)
+            side.set_batch(tokens)
+        compile_seconds = seconds(ours.step)
         calls = [ours.step, theirs.step, ours.forward, theirs.forward]
         for call in calls:
             call()
@@ -39,18 +39,21 @@ def main() -> None:
         step, other_step, forward, other_forward = tokens.size / rounds.min(axis=0)
         print(
             f"| {length} | {step:,.0f} tokens/s | {other_step:,.0f} | {step / other_step:.2f} | {forward:,.0f} | "
-            f"{other_forward:,.0f} | {forward / other_forward:.2f} | {compiling:.1f} s |",
+            f"{other_forward:,.0f} | {forward / other_forward:.2f} | {compile_seconds:.1f} s |",
             flush=True,
         )
 
 
 def seconds(call: Callable[[], None]) -> float:
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 class Ours:
+    """A bert_jax classifier and its batch."""
+
     def __init__(self, checkpoint: Path) -> None:
         import jax
 
@@ -62,7 +65,7 @@ class Ours:
         from bert_jax.train.optimizer import Pace, make_optimizer
         from bert_jax.train.program import Program
 
-        jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())  # nothing was compiled before
+        jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())  # start with an empty compile cache
         hosts.prepare()
         optim = OptimConfig(5e-5, 0.1, 0.01)
         task = ClassificationTask(with_dropout(read_model(checkpoint).model, 0.1), classes=2)
@@ -70,7 +73,7 @@ class Ours:
         self.program = Program(task, mesh, make_optimizer(optim), pace=Pace.of(optim, 1000))
         self.state = self.program.init()
 
-    def give(self, tokens: np.ndarray) -> None:
+    def set_batch(self, tokens: np.ndarray) -> None:
         rows, length = tokens.shape
         whole, half, zeros = (np.full(rows, value, np.int32) for value in (length, length // 2, 0))
         weight = np.ones(rows, np.float32)
@@ -89,6 +92,8 @@ class Ours:
 
 
 class Theirs:
+    """A Hugging Face PyTorch classifier and its batch."""
+
     def __init__(self, checkpoint: Path) -> None:
         from pytorch_loop import Recipe, load, make_optimizer
 
@@ -96,7 +101,7 @@ class Theirs:
         _, self.model = load("SequenceClassification", checkpoint, self.recipe, seed=0, num_labels=2)
         self.optimizer, _ = make_optimizer(self.model, self.recipe, 1000)
 
-    def give(self, tokens: np.ndarray) -> None:
+    def set_batch(self, tokens: np.ndarray) -> None:
         import torch
 
         ids = torch.from_numpy(tokens.astype(np.int64))
