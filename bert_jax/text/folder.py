@@ -7,7 +7,7 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_json_if_there
 from bert_jax.text import library_files, wordpiece_files
-from bert_jax.text.folder_files import SETTINGS, SIDE, TOKENIZER
+from bert_jax.text.folder_files import SIDE, TOKENIZER, TOKENIZER_SETTINGS
 from bert_jax.text.token_layout import BERT_TOKENIZER, CLASS_LAYOUTS, Layout, model_segments, read_layout
 from bert_jax.text.tokenizer import Side, Tokenizer
 from bert_jax.text.tokenizer_classes import MERGES, VOCAB, VOCAB_JSON, check_class, named_class, vocabulary_file
@@ -24,7 +24,7 @@ def read_folder(folder: Path, *, lowercase: bool | None = None) -> Tokenizer:
     Reads files only and executes nothing. Raises UserError for files of classes whose ids this package would not
     reproduce.
     """
-    settings = read_json_if_there(folder / SETTINGS)
+    settings = read_json_if_there(folder / TOKENIZER_SETTINGS)
     try:
         tokenizer = _read(folder, settings, lowercase)
         tokenizer.truncation_side = _truncation_side(folder, settings)
@@ -38,7 +38,7 @@ def read_vocab_file(path: Path, *, lowercase: bool | None = None) -> Tokenizer:
     if path.name != VOCAB:
         return wordpiece_files.read_vocab(path, {}, lowercase=lowercase)
     folder = path.parent
-    settings = read_json_if_there(folder / SETTINGS)
+    settings = read_json_if_there(folder / TOKENIZER_SETTINGS)
     try:
         class_name = named_class(folder, settings)
         if vocabulary_file(folder, class_name) != path:
@@ -54,7 +54,7 @@ def _truncation_side(folder: Path, settings: dict[str, Any]) -> Side:
     """Return the end at which texts are cut: the settings decide, then the tokenizer.json."""
     side = settings.get(SIDE)
     if side not in (None, "left", "right"):
-        raise UserError(f"{folder / SETTINGS}: {SIDE} is {side!r}; left or right is expected")
+        raise UserError(f"{folder / TOKENIZER_SETTINGS}: {SIDE} is {side!r}; left or right is expected")
     return "left" if side == "left" else "right"
 
 
@@ -139,6 +139,6 @@ def _wordpiece_layout(path: Path, described: Described, class_name: str | None) 
     if layout is None and (class_layout is None or class_layout.separators > 1):
         raise UserError(
             f"{path}: no post_processor, so no control tokens are put around a text. For BERT's control tokens, write "
-            f'"tokenizer_class": "{BERT_TOKENIZER}" into {SETTINGS}'
+            f'"tokenizer_class": "{BERT_TOKENIZER}" into {TOKENIZER_SETTINGS}'
         )
     return layout

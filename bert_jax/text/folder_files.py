@@ -8,8 +8,8 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.output import whole_folder, write_text
 
-TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
-SIDE = "truncation_side"  # a key of SETTINGS
+TOKENIZER, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
+SIDE = "truncation_side"  # a key of TOKENIZER_SETTINGS
 CONTROL_KEYS = {"pad": "pad_token", "unk": "unk_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 EXTRA_SPECIAL = "additional_special_tokens"  # added tokens; transformers 4 and 5 both read this key
 NEVER_FOUND = "control_tokens"  # our own key: further tokens that have ids and are never found in a text

@@ -7,7 +7,7 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.files import read_json, read_text
 from bert_jax.text import tokenizer_json
-from bert_jax.text.folder_files import CONTROL_KEYS, SETTINGS, TOKENIZER
+from bert_jax.text.folder_files import CONTROL_KEYS, TOKENIZER, TOKENIZER_SETTINGS
 from bert_jax.text.library_tokenizer import LibraryTokenizer
 from bert_jax.text.named_tokens import BERT_SPELLINGS, ROBERTA_SPELLINGS, NamedTokens, read_named_tokens
 from bert_jax.text.sentencepiece_files import read_pieces
@@ -114,7 +114,7 @@ def _tokenizer(
     names = tokens.control
     missing = [CONTROL_KEYS[field] for field in ("pad", "unk", "mask") if field not in names]
     if missing:
-        raise UserError(f"{source}: no {', '.join(missing)}; name one of the vocabulary in {SETTINGS}")
+        raise UserError(f"{source}: no {', '.join(missing)}; name one of the vocabulary in {TOKENIZER_SETTINGS}")
     return LibraryTokenizer(
         described,
         {field: names[field] for field in ("pad", "unk", "mask")},

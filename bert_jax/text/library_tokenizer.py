@@ -18,9 +18,9 @@ from bert_jax.text.folder_files import (
     CONTROL_KEYS,
     EXTRA_SPECIAL,
     NEVER_FOUND,
-    SETTINGS,
     SIDE,
     TOKENIZER,
+    TOKENIZER_SETTINGS,
     write_files,
 )
 from bert_jax.text.library_encoding import encode_with_control_tokens, flat_ids, flat_spans
@@ -152,7 +152,7 @@ class LibraryTokenizer:
         settings = _settings(described, self._control, self._entries, self.special, self._hidden, self.library_class)
         side = {} if self.truncation_side == "right" else {SIDE: self.truncation_side}
         settings = {**self._settings, **settings, **side, **_input_names(described, self._settings, self.segments)}
-        contents = {TOKENIZER: described, SETTINGS: settings}
+        contents = {TOKENIZER: described, TOKENIZER_SETTINGS: settings}
         write_files(
             folder,
             {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()},

@@ -7,7 +7,14 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
-from bert_jax.text.folder_files import ADDED_TOKEN_FLAGS, CONTROL_KEYS, EXTRA_SPECIAL, NEVER_FOUND, SETTINGS, token_text
+from bert_jax.text.folder_files import (
+    ADDED_TOKEN_FLAGS,
+    CONTROL_KEYS,
+    EXTRA_SPECIAL,
+    NEVER_FOUND,
+    TOKENIZER_SETTINGS,
+    token_text,
+)
 from bert_jax.text.tokenizer_json import Described, control_token
 
 ADDED, OLD_NAMES = "added_tokens.json", "special_tokens_map.json"
@@ -134,7 +141,7 @@ def _special(token: str | dict[str, Any]) -> dict[str, Any]:
 
 def _listed_tokens(folder: Path | None, settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the added tokens, with ids, of tokenizer_config.json, or in older folders of added_tokens.json."""
-    source = (folder or Path()) / (SETTINGS if DECODER in settings else ADDED)
+    source = (folder or Path()) / (TOKENIZER_SETTINGS if DECODER in settings else ADDED)
     try:
         if DECODER in settings:
             tokens = [{**token, "id": int(i)} for i, token in settings[DECODER].items()]

@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from bert_jax.errors import UserError
 
-Result = TypeVar("Result")
+Value = TypeVar("Value")
 PANIC = "PanicException"  # pyo3's name; each library has its own class
 STDERR = 2
 MESSAGE_CHARACTERS = 300
 _redirected = threading.Lock()
 
 
-def call_library(build: Callable[[], Result], source: str) -> Result:
+def call_library(build: Callable[[], Value], source: str) -> Value:
     """Return `build()`, with any error or panic as a UserError about `source`.
 
     Nothing that a panic prints reaches stderr.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax.errors import UserError
-from bert_jax.text.folder_files import SETTINGS
+from bert_jax.text.folder_files import TOKENIZER_SETTINGS
 from bert_jax.text.tokenizer_classes import BERT_CLASSES, ROBERTA_CLASSES
 from bert_jax.text.tokenizer_json import XLM_ROBERTA, pipeline_steps
 
@@ -133,7 +133,8 @@ def model_segments(layout: Layout | None, class_name: str | None, folder: Path, 
         types = " ".join(map(str, layout.types))
         raise UserError(
             f"{folder}: its post_processor gives the tokens of a pair the types {types}; 0 before the second text and "
-            f"0 or 1 from there on are expected. To use none, take {TOKEN_TYPES} out of model_input_names in {SETTINGS}"
+            f"0 or 1 from there on are expected. To use none, take {TOKEN_TYPES} out of "
+            f"model_input_names in {TOKENIZER_SETTINGS}"
         )
     return layout.segments
 
@@ -147,5 +148,5 @@ def _check_layout(layout: Layout, class_layout: ClassLayout, feeds_segments: boo
             f"{source} puts {class_layout.separators} control tokens between two texts and gives a pair "
             f"{class_layout.segments} segments; its post_processor puts {layout.separators}, of types {types}. "
             f"transformers 4 follows the file, transformers 5 the class. To follow the file, name "
-            f"PreTrainedTokenizerFast and model_input_names in {SETTINGS}"
+            f"PreTrainedTokenizerFast and model_input_names in {TOKENIZER_SETTINGS}"
         )

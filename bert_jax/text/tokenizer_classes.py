@@ -7,7 +7,7 @@ from typing import Any
 
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
-from bert_jax.text.folder_files import SETTINGS, TOKENIZER
+from bert_jax.text.folder_files import TOKENIZER, TOKENIZER_SETTINGS
 from bert_jax.text.tokenizer_json import ROBERTA, XLM_ROBERTA
 
 MODEL_CONFIG = "config.json"
@@ -111,7 +111,7 @@ def vocabulary_file(folder: Path, class_name: str | None) -> Path:
         if not usual:
             raise UserError(
                 f"{files[0][0]}: no file names the class of this tokenizer. If it is XLM-RoBERTa's, write "
-                f'"tokenizer_class": "{XLM_ROBERTA}" into {SETTINGS}'
+                f'"tokenizer_class": "{XLM_ROBERTA}" into {TOKENIZER_SETTINGS}'
             )
         if class_name is None and usual[0].name == VOCAB and os.path.lexists(folder / "bpe.codes"):
             raise UserError(

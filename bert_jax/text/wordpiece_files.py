@@ -11,8 +11,8 @@ from bert_jax.terminal import note
 from bert_jax.text.folder_files import (
     ADDED_TOKEN_FLAGS,
     CONTROL_KEYS,
-    SETTINGS,
     TOKENIZER,
+    TOKENIZER_SETTINGS,
     read_flag,
 )
 from bert_jax.text.named_tokens import BERT_SPELLINGS, NamedTokens, read_named_tokens
@@ -50,7 +50,7 @@ def read_vocab(
     _note_unused(vocab, ids, path)
     described: Described = {"model": {"vocab": ids}, "added_tokens": []}
     tokens = read_named_tokens(folder, settings, described, spellings=(BERT_SPELLINGS,))
-    source = (folder or path.parent) / SETTINGS
+    source = (folder or path.parent) / TOKENIZER_SETTINGS
     if lowercase is None:
         lowercase = read_flag(settings, "do_lower_case", source)
     if lowercase is None and _has_control_tokens(ids, tokens):
@@ -143,12 +143,13 @@ def read_wordpiece_json(
     try:
         assert normalizer is not None
         file_settings = {key: read_flag({key: normalizer[key]}, key, path) for key in BERT_DEFAULTS}
-        source = path.parent / SETTINGS
+        source = path.parent / TOKENIZER_SETTINGS
         if lowercase is None:
             lowercase = bool(read_flag(class_settings, "do_lower_case", source, file_settings["lowercase"]))
             if lowercase != _lowercases(described):
                 note(
-                    f"{path}: texts are {'' if lowercase else 'not '}lower-cased, as do_lower_case of {SETTINGS} says. "
+                    f"{path}: texts are {'' if lowercase else 'not '}lower-cased, as do_lower_case of "
+                    f"{TOKENIZER_SETTINGS} says. "
                     f"This file says otherwise, but {class_name or 'the BERT tokenizer class'} ignores it"
                 )
         vocab = _vocabulary(path, {str(entry): int(i) for entry, i in model["vocab"].items()})
@@ -176,7 +177,7 @@ def read_wordpiece_json(
         cls, sep = tokenizer.rules.cls, tokenizer.rules.sep
         raise UserError(
             f"{path}: its post_processor puts the ids {layout.cls} and {layout.sep} around a text, but {cls} and {sep} "
-            f"have the ids {special.cls} and {special.sep}. Name cls_token and sep_token in {SETTINGS}"
+            f"have the ids {special.cls} and {special.sep}. Name cls_token and sep_token in {TOKENIZER_SETTINGS}"
         )
     return tokenizer
 

@@ -7,7 +7,7 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, processors
 
-from bert_jax.text.folder_files import CONTROL_KEYS, EXTRA_SPECIAL, SETTINGS, SIDE, TOKENIZER, write_files
+from bert_jax.text.folder_files import CONTROL_KEYS, EXTRA_SPECIAL, SIDE, TOKENIZER, TOKENIZER_SETTINGS, write_files
 from bert_jax.text.tokenizer import Side
 from bert_jax.text.tokenizer_classes import VOCAB
 from bert_jax.text.wordpiece_rules import WordPieceRules, fill_missing_ids, make_backend
@@ -24,7 +24,7 @@ def write_tokenizer(
     settings = {**_settings(rules), **({} if truncation_side == "right" else {SIDE: truncation_side})}
     contents = {
         VOCAB: "".join(entry + "\n" for entry in vocab),
-        SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
+        TOKENIZER_SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
         TOKENIZER: _tokenizer_json(vocab, rules),
     }
     write_files(folder, contents)

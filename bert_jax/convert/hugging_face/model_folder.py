@@ -36,7 +36,7 @@ from bert_jax.pretrained import (
 )
 from bert_jax.terminal import note
 from bert_jax.text import load_tokenizer
-from bert_jax.text.folder_files import SETTINGS, TOKENIZER
+from bert_jax.text.folder_files import TOKENIZER, TOKENIZER_SETTINGS
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.tokenizer_classes import MODEL_CONFIG, has_tokenizer
 from bert_jax.text.wordpiece import WordPieceTokenizer
@@ -254,7 +254,7 @@ def write_huggingface(pretrained: Pretrained, folder: Path) -> None:
     write_weights(folder, tensors)
     if pretrained.tokenizer is not None:
         pretrained.tokenizer.save(folder)
-        _write_length(folder / SETTINGS, pretrained.max_length)
+        _write_length(folder / TOKENIZER_SETTINGS, pretrained.max_length)
 
 
 def _write_length(path: Path, max_length: int) -> None:
@@ -314,7 +314,7 @@ def read_tokenizer(folder: Path, *, lowercase: bool | None = None) -> Tokenizer 
 
 def _tokenizer_length(folder: Path) -> int:
     """Return the number of tokens that the tokenizer cuts a text to, or a very large number where it has none."""
-    length = read_json_if_there(folder / SETTINGS).get("model_max_length")
+    length = read_json_if_there(folder / TOKENIZER_SETTINGS).get("model_max_length")
     return length if isinstance(length, int) and length > 2 else 1 << 62
 
 
@@ -324,7 +324,7 @@ def _cased_alike(folder: Path, tokenizer: Tokenizer | None, lowercase: bool | No
         return False
     if not isinstance(tokenizer, WordPieceTokenizer) or os.path.lexists(folder / TOKENIZER):
         return True
-    return tokenizer.rules.lowercase or read_json_if_there(folder / SETTINGS).get("do_lower_case") is not None
+    return tokenizer.rules.lowercase or read_json_if_there(folder / TOKENIZER_SETTINGS).get("do_lower_case") is not None
 
 
 def _collect(problems: list[str], step: Callable[[], T]) -> T | None:

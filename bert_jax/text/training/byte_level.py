@@ -30,7 +30,7 @@ ROBERTA_CONTROL = {
 }  # ids from 0, as RoBERTa's
 BLANK_CHARACTERS = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # Splits only where GPT-2's pattern splits, too; that pattern never joins blanks to a word, except one before it.
-WORD_PATTERN = re.compile(
+GPT2_WORDS = re.compile(
     f" ?[^{BLANK_CHARACTERS}]+|[{BLANK_CHARACTERS}]+(?![^{BLANK_CHARACTERS}])|[{BLANK_CHARACTERS}]+"
 )
 MAX_WORD_BYTES = 256  # longer words are learned in pieces of this size: a gene without blanks would take hours
@@ -73,7 +73,7 @@ def _count_words(texts: Iterable[str], request: VocabularyRequest) -> dict[str, 
     """Count the words with the blank before them, spelled in the characters that stand for bytes."""
     chunks: Counter[str] = Counter()
     for text in texts:
-        chunks.update(WORD_PATTERN.findall(text))
+        chunks.update(GPT2_WORDS.findall(text))
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     normalize = normalizing_function(case_normalizer(request))
     words: dict[str, int] = {}
