@@ -40,7 +40,7 @@ class GlueTask:
 
 ENTAILMENT = ("entailment", "not_entailment")
 F1_ACCURACY = ("f1", "accuracy")
-CORRELATION_METRICS = ("pearson", "spearman")
+PEARSON_SPEARMAN = ("pearson", "spearman")
 ZERO_ONE = ("0", "1")
 
 GLUE = {
@@ -82,8 +82,8 @@ GLUE = {
         pair="sentence2",
         label="score",
         labels=None,
-        metrics=CORRELATION_METRICS,
-        main=CORRELATION_METRICS,
+        metrics=PEARSON_SPEARMAN,
+        main=PEARSON_SPEARMAN,
     ),
     "mnli": GlueTask(
         folder="MNLI",

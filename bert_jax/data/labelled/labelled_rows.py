@@ -29,7 +29,7 @@ from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.data.labelled.split_files import find_split_files
 from bert_jax.data.labelled.splits import choose_held_out, moved_shares
 from bert_jax.errors import UserError
-from bert_jax.wording import agreeing, counted
+from bert_jax.wording import agreeing, counted, none_has
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def read_labelled(
     if columns.several:
         labels = sort_labels([label for row in train.labels or () for label in row])
         if not labels:
-            raise UserError(f"{train.source}: none of the {len(train)} training rows has a label")
+            raise UserError(f"{train.source}: {none_has(len(train), 'training row', 'label')}")
         metrics = ("micro_f1", "macro_f1", "exact")
         train, dev = with_several(train, labels), with_several(dev, labels)
         notes += [*several_notes(train, "training", labels), *several_notes(dev, "dev", labels)]

@@ -8,7 +8,7 @@ from typing import Any
 from bert_jax.data.labelled.labels import number_of
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
-from bert_jax.wording import agreeing, counted, none_has
+from bert_jax.wording import agreeing, all_have, counted, none_has
 
 USUAL_MIN_ROWS = 100  # fewer training rows get a note
 MIN_CLASS_ROWS = 10  # classes with fewer training rows get a note
@@ -69,7 +69,7 @@ def row_notes(train: Rows, dev: Rows) -> list[str]:
     for name, rows in (("training", train), ("dev", dev)):
         empty = [i for i, text in enumerate(rows.texts) if not text.strip()]
         if len(empty) == len(rows) and rows.pairs is None and rows.choices is None:
-            raise UserError(f"{rows.source}: none of the {len(rows)} {name} rows has a text. Is --text another column?")
+            raise UserError(f"{rows.source}: {none_has(len(rows), f'{name} row', 'text')}. Is --text another column?")
         if len(rows) >= MIN_JUDGED_ROWS and all(number_of(text) is not None for text in rows.texts):
             notes.append(f"{rows.source}: all texts of the {name} rows are numbers. Is --text another column?")
         if empty:
@@ -135,7 +135,7 @@ def score_notes(rows: Rows, use: str, names: Sequence[str] | None = None) -> lis
     notes = []
     for name, scores in columns.items():
         if len(distinct := set(scores)) == 1:
-            fact = f"{rows.source}: all {len(rows)} {use} rows have the score{name} {distinct.pop():g}"
+            fact = f"{rows.source}: {all_have(len(rows), f'{use} row')} the score{name} {distinct.pop():g}"
             if use == "training":
                 notes.append(f"{fact}, so this number is all that can be learned")
             else:
