@@ -1,4 +1,4 @@
-"""Kept tokens: the assert_equal_arrays as made anew, whatever happens to the cache_files."""
+"""Cached tokens are those of the tokenizer, whatever happens to the files of the cache."""
 
 import dataclasses
 import os

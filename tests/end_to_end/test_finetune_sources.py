@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 import pytest
-from prepared import prepare_glue, prepare_squad
 from runs import result
+from tfds_builders import prepare_glue, prepare_squad
 
 from bert_jax.cli import main
 from bert_jax.finetuning.glue_suite import task_score

@@ -49,7 +49,7 @@ def read_by_prep(path):
     ],
 )
 @pytest.mark.parametrize("packing", ["", ".gz"])
-def test_prep_and_the_other_verbs_read_a_file_alike(tmp_path, name, content, texts, packing):
+def test_prep_and_training_read_the_same_texts(tmp_path, name, content, texts, packing):
     path = tmp_path / (name + packing)
     path.write_bytes(gzip.compress(content.encode()) if packing else content.encode())
     notes = []

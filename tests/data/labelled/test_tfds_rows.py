@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from prepared import prepare_glue, prepare_squad
+from tfds_builders import prepare_glue, prepare_squad
 
 from bert_jax.data.formats.tfds import TfdsAddress
 from bert_jax.data.labelled.glue import dev_file, glue_file, has_file, leaderboard_file, read_glue, read_labelled_task
