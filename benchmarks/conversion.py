@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("document", type=Path)
     parser.add_argument("--presets", nargs="+", default=list(PRESETS_SHOWN))
     arguments = parser.parse_args()
-    hosts.prepare()
+    hosts.set_up_process()
     transformers.utils.logging.disable_progress_bar()
     lines = [
         "| size of | class | hidden, in | outputs, in | hidden, out | outputs, out | tensors equal bit for bit |",

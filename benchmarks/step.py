@@ -62,16 +62,16 @@ class Ours:
         from bert_jax.convert.source import read_model
         from bert_jax.sharding import make_mesh
         from bert_jax.tasks.sequence_tasks import ClassificationTask
-        from bert_jax.train.optimizer import Pace, make_optimizer
+        from bert_jax.train.optimizer import make_optimizer
         from bert_jax.train.program import Program
 
         jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp())  # start with an empty compile cache
-        hosts.prepare()
-        optim = OptimConfig(5e-5, 0.1, 0.01)
+        hosts.set_up_process()
+        optim = OptimConfig(weight_decay=0.01)
         task = ClassificationTask(with_dropout(read_model(checkpoint).model, 0.1), classes=2)
         mesh = make_mesh(MeshConfig(data=1))
-        self.program = Program(task, mesh, make_optimizer(optim), pace=Pace.of(optim, 1000))
-        self.state = self.program.init()
+        self.program = Program(task, mesh, make_optimizer(optim))
+        self.state = self.program.init(0)
 
     def set_batch(self, tokens: np.ndarray) -> None:
         rows, length = tokens.shape
@@ -84,7 +84,7 @@ class Ours:
     def step(self) -> None:
         import jax
 
-        self.state, _ = self.program.step(self.state, self.batch)
+        self.state, _ = self.program.step(self.state, self.batch, seed=0, learning_rate=5e-5)
         jax.block_until_ready(self.state)
 
     def forward(self) -> None:

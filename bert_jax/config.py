@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses, read from and written to TOML. Needs nothing but the standard library."""
+"""Settings: frozen dataclasses, read from and written to TOML. Standard library only."""
 
 import contextlib
 import dataclasses
@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 SEED_RANGE = (0, 2**32 - 1)
 LARGEST_LENGTH = 1 << 20
-MOST_ANSWER_TOKENS = 1 << 20  # that may be asked for; longer than any row
-LongTexts = Literal["cut", "head-tail", "mean", "max"]  # ways to read them: bert_jax.data.long_texts
-# Far beyond any encoder. A file that asks for more is damaged, or would fill the memory before anything is said of it.
+MOST_ANSWER_TOKENS = 1 << 20  # limit of a setting; longer than any row
+LongTexts = Literal["cut", "head-tail", "mean", "max"]  # ways to read long texts: bert_jax.data.long_texts
+Schedule = Literal["linear", "cosine", "constant", "wsd", "one-minus-sqrt"]  # bert_jax.train.learning_rate
+# Far beyond any encoder. A file that asks for more is damaged, or would fill the memory before any check of it.
 LARGEST_SIZES = {
     "vocab_size": 10_000_000,
     "width": 1 << 16,
@@ -35,11 +36,11 @@ LARGEST_SIZES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of an encoder. The first sizes are those of Devlin et al. 2018, 3.
+    """The shape of an encoder. The sizes are named as in Devlin et al. 2018, 3.
 
-    What follows `initializer_range` sets the families apart; the defaults are BERT's.
+    The fields after `initializer_range` tell the families apart. Their defaults are BERT's.
     """
 
     vocab_size: int
@@ -48,26 +49,26 @@ class ModelConfig:
     heads: int
     mlp_width: int
     max_length: int = 512
-    segments: int = 2  # 0: no table of segments (DistilBERT, ModernBERT)
+    segments: int = 2  # 0: no segment table (DistilBERT, ModernBERT)
     dropout: float = 0.1  # of hidden states
     attention_dropout: float | None = None  # of attention weights; None: as `dropout`
     norm_epsilon: float = 1e-12
     initializer_range: float = 0.02
     embedding_width: int | None = None  # narrower tables, projected to the width (small ELECTRA)
-    first_position: int = 0  # row of the position table that the first token takes (2 in RoBERTa)
+    first_position: int = 0  # row of the position table for the first token (2 in RoBERTa)
     positions: Literal["table", "rotary"] = "table"
     rotary_base: float = 10_000.0  # Su et al. 2021, 3.4.3
     local_rotary_base: float = 10_000.0  # in blocks that attend locally
     local_window: int = 0  # tokens to either side that local attention sees; 0: no block attends locally
-    global_every: int = 1  # the first of so many blocks attends to everything, the others locally
-    block: Literal["post", "pre"] = "post"  # where the norm stands
+    global_every: int = 1  # blocks 0, global_every, ... attend to all tokens, the others locally
+    block: Literal["post", "pre"] = "post"  # norm after or before attention and MLP
     mlp: Literal["plain", "gated"] = "plain"
     activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
     masked_lm_activation: Literal["gelu", "gelu_tanh", "relu", "silu"] | None = (
-        None  # of the masked LM head; None: the same
+        None  # in the masked LM head; None: `activation`
     )
     bias: bool = True  # in the dense layers and norms of the encoder
-    pooler: Literal["tanh", "relu", "gelu", "gelu_norm"] = "tanh"  # what follows its dense layer
+    pooler: Literal["tanh", "relu", "gelu", "gelu_norm"] = "tanh"  # after its dense layer
     pool_from: Literal["first", "mean"] = "first"
 
     def __post_init__(self) -> None:
@@ -104,11 +105,11 @@ class ModelConfig:
 
     @property
     def padded_vocab_size(self) -> int:
-        """Rows of the token table: a multiple of 128, so that it divides over any mesh and fills whole tiles."""
+        """Rows of the token table: a multiple of 128, which divides over any mesh and fills whole tiles."""
         return -(-self.vocab_size // 128) * 128
 
     def is_local(self, block: int) -> bool:
-        """Whether block `block`, from 0, attends to its neighbourhood only."""
+        """Return whether block `block`, counted from 0, attends locally."""
         return self.local_window > 0 and block % self.global_every != 0
 
 
@@ -117,12 +118,18 @@ def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:
     return model if dropout is None else dataclasses.replace(model, dropout=dropout, attention_dropout=None)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW with linear warm-up and linear decay to zero. Devlin et al. 2018, A.2."""
+    """AdamW and its learning rate. The defaults are those of Devlin et al. 2018, A.2."""
 
     peak_lr: float = 1e-4
-    warmup: float = 0.01  # share of the steps
+    warmup: float = 0.01
+    """Share of the steps over which the learning rate rises from 0 to its peak."""
+    schedule: Schedule = "linear"
+    """Learning rate after the warm-up: falls to 0 in a line or a half cosine, or stays constant. wsd
+    (warm-up-stable-decay) and one-minus-sqrt stay constant and fall to 0 over the last steps."""
+    cooldown: float = 0.1
+    """For wsd and one-minus-sqrt: share of the steps over which the learning rate falls."""
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     b1: float = 0.9
@@ -134,6 +141,7 @@ class OptimConfig:
             self,
             peak_lr=(0.0, 10.0),
             warmup=(0.0, 1.0),
+            cooldown=(0.0, 1.0),
             weight_decay=(0.0, 10.0),
             clip_norm=(1e-9, None),
             b1=(0.0, 0.999999),
@@ -144,7 +152,7 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Sizes of the three mesh axes. The sizes are the strategy; `data` -1 takes the devices that are left."""
+    """Sizes of the three mesh axes. `data` -1 takes the devices that the others leave."""
 
     data: int = -1
     fsdp: int = 1
@@ -152,7 +160,10 @@ class MeshConfig:
 
 
 def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
-    """Raises UserError for the first field that is not between its two bounds; the upper may be None. None passes."""
+    """Raise UserError for the first field that is not within its two bounds. An upper bound may be None.
+
+    A value of None is always in range.
+    """
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= (math.inf if high is None else high):
@@ -161,14 +172,15 @@ def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
 
 
 def read_toml(cls: type[T], path: Path, **overrides: Any) -> T:
-    """`cls` from a TOML file; an unknown key or a value of the wrong type is an error that names both."""
+    """Read `cls` from a TOML file. Raises UserError, as `from_table` does."""
     return from_table(cls, {**read_toml_table(path), **overrides}, str(path))
 
 
 def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any = None) -> T:
-    """`cls` from nested dicts, strictly; `where` names the source in errors.
+    """Make `cls` from nested dicts.
 
-    A field that is neither in the table nor has a default becomes `stand_in`, and is an error where there is none.
+    Raises UserError, with `where` for the source, for an unknown key, a value of the wrong type or out of range, and a
+    missing field without default; the last becomes `stand_in` where that is given.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -190,12 +202,15 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
         raise UserError(f"{where}: missing {', '.join(name.rstrip('_') for name in missing)}")
     try:
         return cls(**values, **dict.fromkeys(missing, stand_in))
-    except UserError as error:  # of a range
+    except UserError as error:  # from __post_init__
         raise UserError(f"{where}: {error}") from None
 
 
 def check_types(table: dict[str, Any], hints: dict[str, Any], where: str) -> None:
-    """Raise UserError for the first field of a JSON object whose value is not what its hint says. Others pass."""
+    """Raise UserError for the first field of a JSON object whose value does not match its type hint.
+
+    Fields without a hint are not checked.
+    """
     for name, hint in hints.items():
         if name in table:
             _coerce(hint, table[name], f"{where}: {name}")
@@ -234,7 +249,7 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
 
 
 def to_toml(config: Any) -> str:
-    """A dataclass as TOML: plain keys first, then one table for each nested dataclass. None is left out."""
+    """Write a dataclass as TOML: plain keys first, then a table for each nested dataclass. None is left out."""
     plain, tables = [], []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

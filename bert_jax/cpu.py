@@ -1,7 +1,8 @@
-"""The CPU that XLA computes on: its kind, its cores, and the number of threads that sums are split for.
+"""Kind, cores, threads and free memory of the CPU.
 
-XLA splits a long sum of products among the threads of its pool, so the last bits of a result depend on their number,
-not on the cores they run on: a run repeats bit for bit wherever it has as many threads. Standard library only.
+XLA splits a long sum of products among the threads of its pool. So the last bits of a result depend on the number of
+threads, not on the cores that they run on, and a run repeats bit for bit wherever it has as many threads. Standard
+library only.
 """
 
 import contextlib
@@ -11,38 +12,39 @@ import os
 import platform
 from pathlib import Path
 
-THREADS = "PJRT_NPROC"  # the environment variable by which XLA sizes its pool when its client is made
-MOST_THREADS = 1024
+THREADS_VARIABLE = "PJRT_NPROC"  # environment variable for the size of XLA's pool, read when its client is created
+MAX_THREADS = 1024
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """The properties of a machine that decide the last bits of results where XLA computes on a CPU."""
+    """Properties of a CPU that the last bits of XLA's results depend on."""
 
     cpu: str
     threads: int
 
 
 def this_machine() -> Machine:
-    """Return what this process computes on."""
-    return Machine(f"{_name()} ({instructions()})", threads())
+    """Return the machine that this process computes on."""
+    return Machine(f"{_name()} ({instruction_set()})", threads())
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads() -> int:
-    """Return the number of threads that XLA's pool has: one a core, where nobody said another number."""
-    asked = os.environ.get(THREADS, "")
-    return int(asked) if asked.isascii() and asked.isdigit() and 0 < int(asked) <= MOST_THREADS else cores()
+    """Return the number of threads of XLA's pool: that of PJRT_NPROC, or else one a core."""
+    value = os.environ.get(THREADS_VARIABLE, "")
+    is_valid = value.isascii() and value.isdigit() and 0 < int(value) <= MAX_THREADS
+    return int(value) if is_valid else usable_cores()
 
 
 def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
-    """Return the memory that is free for this process: what the machine has to give, or the container's limit."""
+    """Return the memory available to this process: free memory of the machine, or the limit of the container."""
     limits = [1 << 62]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = meminfo.read_text().splitlines()
@@ -54,7 +56,7 @@ def memory_bytes(cgroup: Path = CGROUP, meminfo: Path = MEMINFO) -> int:
 
 
 def free_bytes() -> int:
-    """Return how much more memory this process can take: also less than its own share is left of a limit on it."""
+    """Return how much more memory this process can allocate, within a limit on its address space (ulimit -v)."""
     pages = 0
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -67,8 +69,8 @@ def free_bytes() -> int:
     return memory_bytes()
 
 
-def instructions() -> str:
-    """Return a short name of what this CPU understands: Linux lists it, elsewhere it goes by the name of the CPU."""
+def instruction_set() -> str:
+    """Return a hash of the instructions that this CPU supports as Linux lists them; elsewhere, of its name."""
     flags = _cpuinfo("flags", "Features") or platform.processor()
     return hashlib.sha256(flags.encode()).hexdigest()[:8]
 
@@ -78,7 +80,7 @@ def _name() -> str:
 
 
 def _cpuinfo(*fields: str) -> str:
-    """Return the first line of Linux's description of the CPU that begins with one of `fields`."""
+    """Return the first line of /proc/cpuinfo that begins with one of `fields`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

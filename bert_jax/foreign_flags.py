@@ -40,6 +40,7 @@ _OURS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("warmup_ratio", "warmup_proportion", "warmup_steps", "num_warmup_steps"), ("warmup", "optim.warmup")
     ),
+    **dict.fromkeys(("lr_scheduler_type", "lr_scheduler", "lr_schedule"), ("schedule", "optim.schedule")),
     **dict.fromkeys(("seed", "random_seed", "random_state"), ("seeds", "seed")),
     **dict.fromkeys(
         ("text_column", "text_column_name", "text_col", "sentence1_key", "text_field", "content_column"),

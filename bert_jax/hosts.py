@@ -1,4 +1,4 @@
-"""What a process sets up before it first uses a device. The only caller of jax.distributed."""
+"""Set up a process before it first uses a device. No other file calls jax.distributed."""
 
 import ctypes
 import os
@@ -7,43 +7,45 @@ from pathlib import Path
 
 import jax
 
-from bert_jax.cpu import THREADS, cores, instructions, threads
+from bert_jax.cpu import THREADS_VARIABLE, instruction_set, threads, usable_cores
 
 
-def prepare(*, cpu_threads: int | None = None) -> None:
-    """Join the other processes of the job where there are any, and keep compiled programs on disk.
+def set_up_process(*, cpu_threads: int | None = None) -> None:
+    """Join the other processes of the job, if there are any, and keep compiled programs on disk.
 
-    A job of several says so by its environment: Slurm, or JAX_COORDINATOR_ADDRESS set by the launcher. A
-    program that was compiled once on this machine is read back in a fraction of the time: resumed runs, other commands.
-    `cpu_threads` is the number of threads that XLA is to split its sums for, by default one a core. It has no effect in
-    a process that has computed already.
+    A job of several processes is recognised by its environment: Slurm, or JAX_COORDINATOR_ADDRESS from the launcher.
+    Programs are compiled once on a machine; resumed runs and other commands read them back in a fraction of the time.
+    `cpu_threads` is the number of threads that XLA splits sums for (default: one a core). It has no effect in a process
+    that has computed before.
     """
     if cpu_threads is not None and not _has_computed():
-        os.environ[THREADS] = str(cpu_threads)
+        os.environ[THREADS_VARIABLE] = str(cpu_threads)
     if jax.config.values.get("jax_compilation_cache_dir") is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_of_this_machine()))
+        jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
     _keep_freed_memory()
-    if _is_one_of_several() and not jax.distributed.is_initialized():
+    if _has_other_processes() and not jax.distributed.is_initialized():
         jax.distributed.initialize()
 
 
-def cache_of_this_machine() -> Path:
-    """Return where compiled programs are kept: a folder for each kind of CPU, number of cores and of threads.
+def compilation_cache() -> Path:
+    """Return the folder of compiled programs for this kind of CPU, number of cores and number of threads.
 
-    XLA cuts a CPU's loops for as many cores as the process may use, and JAX's key of a program does not hold their
-    number: what a job of one core has compiled would run on one core everywhere. Homes are shared between machines.
+    XLA compiles loops on a CPU for as many cores as the process may use, and JAX's key of a program does not include
+    their number: a program compiled on one core would run on one core everywhere. Home folders are shared between
+    machines.
     """
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "bert_jax"
-    sizes = f"{cores()}" if threads() == cores() else f"{cores()}-{threads()}"
-    return caches / "xla" / f"{platform.machine()}-{instructions()}-{sizes}"
+    cores = usable_cores()
+    sizes = f"{cores}" if threads() == cores else f"{cores}-{threads()}"
+    return caches / "xla" / f"{platform.machine()}-{instruction_set()}-{sizes}"
 
 
 def _has_computed() -> bool:
-    """Return whether JAX has created its client, whose number of threads can no longer change."""
+    """Return whether JAX has created its client, after which the number of threads is fixed."""
     return bool(jax._src.xla_bridge.backends_are_initialized())
 
 
-def _is_one_of_several() -> bool:
+def _has_other_processes() -> bool:
     return "JAX_COORDINATOR_ADDRESS" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 

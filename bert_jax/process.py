@@ -1,18 +1,18 @@
-"""State of the process as a whole: its age, and whether it is a command of ours. Standard library only."""
+"""State of the whole process: its age, and whether it runs a command of ours. Standard library only."""
 
 import os
 import time
 from pathlib import Path
 
 _IMPORTED = time.monotonic()
-is_command = False  # set by the command line; a notebook or a program that imports the package is not ours to end
-is_left_computing = False  # set where a device still computes what nobody waits for: its library would, at the end
+is_command = False  # set by the command line; other programs that import the package must not be ended
+is_left_computing = False  # a device still computes a step that was given up, and JAX would wait for it at exit
 
 
 def age_seconds() -> float:
-    """Return how long ago this process was started, its imports included.
+    """Return the time since this process was started, imports included.
 
-    As Linux says it; elsewhere since this module was imported, among the first that a command imports.
+    On other systems than Linux, the time since this module was imported, which a command does first.
     """
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

@@ -114,13 +114,13 @@ def test_completion_offers_verbs_and_their_flags(capsys):
 @pytest.mark.parametrize("held_out", [{"mlm_loss": 3.2189, "mlm_accuracy": 0.412, "perplexity": 25.0}, {}])
 def test_finished_pretraining_prints_its_scores_and_the_next_command(tmp_path, held_out):
     from bert_jax.train.run import RunFolder
-    from bert_jax.verbs.pretrain import ending
+    from bert_jax.verbs.pretrain import closing_lines
 
     run = RunFolder(tmp_path / "runs" / "mini")
     run.path.mkdir(parents=True)
     run.write_result({"step": 3, "held_out": held_out})
     (run.path / "metrics.jsonl").write_text('{"step": 3, "split": "train", "loss": 4.5, "mlm_accuracy": 0.25}\n')
-    scores, following = ending(run)
+    scores, following = closing_lines(run)
     if held_out:
         assert scores == "held-out text: masked LM loss 3.219, 41.2% of the masked tokens right, perplexity 25.0"
     else:

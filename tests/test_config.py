@@ -1,3 +1,5 @@
+"""Settings in TOML and in flags, their ranges, and how a wrong command ends."""
+
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,12 @@ CONFIGS = [
     OptimConfig(peak_lr=3e-5, warmup=0.25),
     MeshConfig(2, 4, 1),
     PretrainConfig(
-        Path('odd "name" \\ é'), Path("out"), 7, optim=OptimConfig(1e-3), mesh=MeshConfig(fsdp=3), next_sentence=False
+        Path('odd "name" \\ é'),
+        Path("out"),
+        7,
+        optim=OptimConfig(peak_lr=1e-3),
+        mesh=MeshConfig(fsdp=3),
+        next_sentence=False,
     ),
     FinetuneConfig(Path("from"), Path("data"), Path("out"), pair="b", seeds=(3, 1, 2), evaluate_every=5, score=True),
     FinetuneConfig(Path("from"), Path("data"), Path("out"), epochs=2),
@@ -29,7 +36,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_every_config_survives_toml(config: Any, tmp_path):
+def test_every_config_is_the_same_after_toml(config: Any, tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text(to_toml(config))
     assert read_toml(type(config), path) == config
@@ -42,7 +49,7 @@ def test_every_verb_reads_its_settings_from_a_file(config: Any, tmp_path):
     assert parse(type(config), [str(path)], prog="test") == config
 
 
-def test_flags_override_the_file_and_fill_in_what_it_lacks(tmp_path):
+def test_flags_override_and_complete_the_file(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('data = "shards"\nbatch-size = 8\n[optim]\npeak_lr = 0.5\nwarmup = 0.5\n[mesh]\nfsdp = 2\n')
     config = parse(
@@ -51,12 +58,17 @@ def test_flags_override_the_file_and_fill_in_what_it_lacks(tmp_path):
         prog="x",
     )
     expected = PretrainConfig(
-        Path("shards"), Path("o"), 3, batch_size=8, optim=OptimConfig(0.5, 0.1), mesh=MeshConfig(-1, 2, 4)
+        Path("shards"),
+        Path("o"),
+        3,
+        batch_size=8,
+        optim=OptimConfig(peak_lr=0.5, warmup=0.1),
+        mesh=MeshConfig(-1, 2, 4),
     )
     assert config == expected
 
 
-def test_the_field_named_from_is_from_in_flags_and_files(tmp_path):
+def test_the_field_from_has_no_underscore_in_flags_and_files(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text('from = "runs/mini"\ndata = "d"\n')
     assert parse(FinetuneConfig, [str(path), "--output", "o"], prog="x").from_ == Path("runs/mini")
@@ -72,6 +84,7 @@ def test_the_field_named_from_is_from_in_flags_and_files(tmp_path):
         (OptimConfig, {"peek_lr": 1e-4}, r"a.toml: unknown key 'peek_lr'; did you mean 'peak_lr'\?"),
         (OptimConfig, {"zzz": 1}, r"a.toml: unknown key 'zzz'; known keys: peak_lr, "),
         (PretrainConfig, {"optim": {"warm-up": 1}}, r"a.toml: optim: unknown key 'warm-up'; did you mean 'warmup'"),
+        (PretrainConfig, {"optim": {"schedule": "step"}}, r"optim: schedule is 'step', not one of 'linear', 'cosine'"),
         (PretrainConfig, {"optim": 3}, r"a.toml: optim is 3, a table is expected"),
         (PretrainConfig, {"steps": "many"}, r"a.toml: steps is 'many', int is expected"),
         (PretrainConfig, {"steps": True}, r"a.toml: steps is True, int is expected"),
@@ -100,6 +113,7 @@ def test_a_wrong_key_or_value_is_named(cls, table, says):
         (ModelConfig, {"max_length": -1}, "max_length is -1"),
         (ModelConfig, {"dropout": 1.0}, "dropout is 1.0"),
         (OptimConfig, {"warmup": 1.5}, "warmup is 1.5"),
+        (OptimConfig, {"cooldown": -0.1}, "cooldown is -0.1"),
         (OptimConfig, {"peak_lr": -1.0}, "peak_lr is -1.0"),
         (OptimConfig, {"clip_norm": 0.0}, "clip_norm is 0.0"),
         (OptimConfig, {"b2": 1.0}, "b2 is 1.0"),
@@ -107,9 +121,9 @@ def test_a_wrong_key_or_value_is_named(cls, table, says):
     ],
 )
 def test_a_value_out_of_its_range_is_named(cls, values, says):
-    given = {"vocab_size": 37, "width": 12, "depth": 2, "heads": 2, "mlp_width": 20} if cls is ModelConfig else {}
+    valid = {"vocab_size": 37, "width": 12, "depth": 2, "heads": 2, "mlp_width": 20} if cls is ModelConfig else {}
     with pytest.raises(UserError, match=says):
-        cls(**given | values)
+        cls(**valid | values)
 
 
 @pytest.mark.parametrize("read", [read_toml, lambda cls, path: parse(cls, [str(path)], prog="x")], ids=["file", "verb"])
@@ -127,7 +141,7 @@ def test_a_file_that_cannot_be_read_is_named(read, content, says, tmp_path):
         read(OptimConfig, path)
 
 
-def test_the_token_table_is_padded_to_whole_tiles():
+def test_the_token_table_is_padded_to_a_multiple_of_128_rows():
     assert PRESETS["bert-base-uncased"].padded_vocab_size == 30592
     assert dataclasses.replace(PRESETS["tiny-test"], vocab_size=128).padded_vocab_size == 128
 
@@ -158,7 +172,7 @@ def test_the_token_table_is_padded_to_whole_tiles():
         (
             ["finetune", "--from", "x", "--data", "x", "--output", "y", "--choices", "a"],
             1,
-            "for task choice, this is",
+            "for task choice, not rows",
         ),
         (
             ["finetune", "--from", "x", "--data", "x", "--output", "y", "--task", "ner", "--score"],
@@ -174,14 +188,14 @@ def test_the_token_table_is_padded_to_whole_tiles():
         (["predict", "--model", "nowhere", "--input", "x", "--output", "y"], 1, "nowhere: no such file or folder"),
     ],
 )
-def test_the_command_ends_with_the_right_code_and_one_line(arguments, code, says, capsys, tmp_path, monkeypatch):
+def test_a_wrong_command_ends_with_its_exit_code_and_one_line(arguments, code, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:
-        ended = main(arguments)
-    except SystemExit as left:  # tyro's way out of wrong usage
-        ended = left.code
+        exit_code = main(arguments)
+    except SystemExit as error:  # tyro raises it for wrong usage
+        exit_code = error.code
     out = capsys.readouterr()
-    assert ended == code
+    assert exit_code == code
     assert says in out.out + out.err
     assert "Traceback" not in out.err
     if code == 1:

@@ -8,31 +8,33 @@ from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.errors import UserError
 from bert_jax.sharding import check_batch_size, check_heads, constrain, make_mesh, partition_spec
 from bert_jax.tasks.pretraining_task import PretrainingTask
-from bert_jax.train.optimizer import Pace, make_optimizer
+from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
+from bert_jax.train.optimizer import make_optimizer
 from bert_jax.train.program import Program
 
 STEPS = 4
-OPTIM = OptimConfig(1e-2, 0.25)
+OPTIM = OptimConfig(peak_lr=1e-2, warmup=0.25)
 BATCH_ROWS = 8
+SEED = 3
 
 
 def program(mesh: MeshConfig) -> Program:
-    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OPTIM), pace=Pace.of(OPTIM, STEPS), seed=3)
+    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OPTIM))
 
 
 @pytest.fixture(scope="module")
 def start() -> dict:
     """New parameters on the host, so that they are drawn once for all meshes."""
-    return jax.device_get(program(MeshConfig(1)).init().params)
+    return jax.device_get(program(MeshConfig(1)).init(SEED).params)
 
 
 def run(program: Program, params: dict) -> tuple[list[dict[str, float]], dict[str, float]]:
     """Return the metrics of each step, with dropout, and the sums of an evaluation after the last."""
-    state = begin(program, params)
+    state, learning_rate = begin(program, params), LearningRate(learning_rate_schedule(OPTIM, STEPS))
     metrics = []
     for step in range(STEPS):
         batch = program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=step))
-        state, means = program.step(state, batch)
+        state, means = program.step(state, batch, seed=SEED, learning_rate=learning_rate.at(step))
         metrics.append(means)
     assert shardings(state) == shardings(program.state)
     sums, _ = program.sums(state.params, program.place(pretraining_batch(BATCH_ROWS, 7, 4, seed=99)))
@@ -58,7 +60,7 @@ def test_losses_with_dropout_are_the_same_on_every_mesh(sizes, start, on_one_dev
 
 def test_initial_state_is_the_same_on_every_mesh(start):
     sharded = program(MeshConfig(2, 2, 2))
-    state = sharded.init()
+    state = sharded.init(SEED)
     assert shardings(state) == shardings(sharded.state)
     assert int(state.step) == 0
     for sharded_leaf, leaf in zip(jax.tree.leaves(state.params), jax.tree.leaves(start), strict=True):

@@ -53,5 +53,5 @@ def pretraining_batch(rows: int = 3, length: int = 7, predictions: int = 4, *, s
 
 def begin(program: Program, params: Params) -> TrainState:
     """Return the initial state of a run from parameters on the host, without compiling anything."""
-    state = TrainState(np.int32(0), params, program.optimizer.init(params))
+    state = TrainState(np.int32(0), params, program.optimizer.init(program.split(params)[0]))
     return jax.tree.map(lambda value, to: jax.device_put(value, to.sharding), state, program.state)

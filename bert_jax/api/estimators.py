@@ -32,6 +32,8 @@ ESTIMATOR_SETTINGS = (
     "batch_size",
     "learning_rate",
     "warmup",
+    "schedule",
+    "cooldown",
     "weight_decay",
     "layer_decay",
     "freeze_layers",

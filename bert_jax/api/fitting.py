@@ -18,7 +18,7 @@ from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.long_texts import encode_long_texts
 from bert_jax.errors import Diverged
 from bert_jax.finetuning.recipe import with_recipe
-from bert_jax.finetuning.single_run import balanced_weights, first_state, read_start
+from bert_jax.finetuning.single_run import balanced_weights, first_state, learning_rate_of, read_start
 from bert_jax.inference.outputs import predict_rows
 from bert_jax.model.compute import Compute
 from bert_jax.output import whole_folder
@@ -30,8 +30,9 @@ from bert_jax.tasks.registry import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
-from bert_jax.train.optimizer import Layers, Pace, make_optimizer
+from bert_jax.train.optimizer import LayerRates, make_optimizer
 from bert_jax.train.program import Program
+from bert_jax.train.trainable import freeze_layers
 from bert_jax.trees import flatten, unflatten
 
 PROGRAMS = 8  # compiled programs to keep: folds and repeated fits share one
@@ -48,7 +49,8 @@ class ProgramKey:
     dtype: str
     accumulate: int
     weight_decay: float
-    layers: Layers
+    layer_decay: float
+    freeze_layers: int
 
 
 class Fitted:
@@ -104,14 +106,13 @@ def fit(
     verbose  print the mean loss of each epoch on standard error
     Raises UserError if the settings do not suit the model, and Diverged if the loss is not finite.
     """
-    hosts.prepare(cpu_threads=config.threads)
+    hosts.set_up_process(cpu_threads=config.threads)
     pretrained, model, tokenizer = read_start(config)
     texts = encode_long_texts(rows, tokenizer, config.length, config.long_texts, config.overlap)
     for remark in texts.note("training") if rows.pairs is None else ():
         note(f"{name}: {remark}")
     outputs = 1 if labels is None else len(labels)
     weights = balanced_weights(texts.encoded, outputs) if config.class_weights == "balanced" else None
-    layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
     key = ProgramKey(
         model=model,
         problem=problem,
@@ -120,17 +121,19 @@ def fit(
         dtype=config.dtype,
         accumulate=config.accumulate,
         weight_decay=config.weight_decay,
-        layers=layers,
+        layer_decay=config.layer_decay,
+        freeze_layers=config.freeze_layers,
     )
     [seed] = config.seeds
     batches = Batches(texts.encoded, config.batch_size, seed)
     rate, epochs = with_recipe(config, model)
     steps = max(1, round(epochs * batches.steps_per_epoch))
-    program = _program(key).of_run(seed, Pace.of(OptimConfig(rate, config.warmup), steps))
-    state = first_state(program, config, pretrained)
+    program, learning_rate = _program(key), learning_rate_of(config, rate, steps)
+    state = first_state(program, config, pretrained, seed=seed)
     pending: list[jax.Array] = []  # losses still on the device
     for step in range(steps):
-        state, means = program.step(state, program.place(batches.batch(step)))
+        batch = program.place(batches.batch(step))
+        state, means = program.step(state, batch, seed=seed, learning_rate=learning_rate.at(step))
         pending.append(means["loss"])
         if (step + 1) % batches.steps_per_epoch == 0 or step + 1 == steps:
             losses = [float(loss) for loss in jax.device_get(pending)]
@@ -158,5 +161,11 @@ def _program(key: ProgramKey) -> Program:
     task = make_task("sequence", key.model, key.outputs, key.problem, Compute(key.dtype))
     if key.class_weights is not None and isinstance(task, ClassificationTask):
         task = dataclasses.replace(task, class_weights=key.class_weights)
-    optimizer = make_optimizer(OptimConfig(weight_decay=key.weight_decay), key.layers)
-    return Program(task, make_mesh(MeshConfig(data=1)), optimizer, accumulate=key.accumulate)
+    depth = key.model.depth
+    return Program(
+        task,
+        make_mesh(MeshConfig(data=1)),
+        make_optimizer(OptimConfig(weight_decay=key.weight_decay), LayerRates(depth, key.layer_decay)),
+        accumulate=key.accumulate,
+        is_trainable=freeze_layers(key.freeze_layers, depth),
+    )

@@ -21,7 +21,7 @@ from bert_jax.trees import Flat, flatten, unflatten
 def read_run(path: Path) -> Pretrained:
     """Return the model of a run folder's best checkpoint, or of one folder in its checkpoints/, verified."""
     run, checkpoint = resolve_checkpoint(path)
-    about, model = run.about(), run.model()
+    about, model = run.record(), run.model()
     params = flatten(read_params(checkpoint, run.owner()))
     _clear_padding(params, model.vocab_size)
     task = TaskRecord.from_dict(about["task"], f"{run.path / 'run.json'}")

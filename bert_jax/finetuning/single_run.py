@@ -37,12 +37,16 @@ from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
+from bert_jax.train.evaluation import Evaluation
 from bert_jax.train.flops import training_flops
-from bert_jax.train.loop import Evaluation, Schedule, train
-from bert_jax.train.optimizer import Layers, Pace, make_optimizer
+from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
+from bert_jax.train.loop import train
+from bert_jax.train.optimizer import LayerRates, make_optimizer
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.train.run_length import RunLength
 from bert_jax.train.seal import checkpoint_steps
+from bert_jax.train.trainable import freeze_layers
 
 ADVICE_SECONDS = 1800.0  # a longer run prints how to make it shorter
 
@@ -116,9 +120,11 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
         task = dataclasses.replace(task, class_weights=balanced_weights(data.train.encoded, outputs))
-    layers = Layers(model.depth, config.layer_decay, config.freeze_layers)
-    optimizer = make_optimizer(OptimConfig(weight_decay=config.weight_decay), layers)  # the rate differs by run
-    return Program(task, mesh, optimizer, accumulate=config.accumulate)
+    optimizer = make_optimizer(
+        OptimConfig(weight_decay=config.weight_decay), LayerRates(model.depth, config.layer_decay)
+    )
+    is_trainable = freeze_layers(config.freeze_layers, model.depth)
+    return Program(task, mesh, optimizer, accumulate=config.accumulate, is_trainable=is_trainable)
 
 
 def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:
@@ -135,8 +141,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
     steps = max(1, round(config.epochs * whole.steps_per_epoch))
     training = take_share(data.train, config.train_share)
     batches = Batches(training.encoded, config.batch_size, planned.seed, whole.lengths)
-    pace = Pace.of(OptimConfig(config.learning_rate, config.warmup), steps)
-    program = prepared.program.of_run(planned.seed, pace)
+    program, seed = prepared.program, planned.seed
     run = start_or_resume(
         config.output,
         config,
@@ -158,8 +163,17 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         program,
         batches,
         run,
-        Schedule(steps, per_epoch, per_epoch, config.log_every, keep=1, patience=config.patience),
-        start=functools.partial(first_state, program, config, prepared.pretrained),
+        RunLength(
+            steps=steps,
+            save_every=per_epoch,
+            evaluate_every=per_epoch,
+            log_every=config.log_every,
+            keep=1,
+            patience=config.patience,
+        ),
+        start=functools.partial(first_state, program, config, prepared.pretrained, seed=seed),
+        seed=seed,
+        learning_rate=learning_rate_of(config, config.learning_rate, steps),
         evaluation=Evaluation("dev", scoring.score, "main"),
         flops_per_row=training_flops(model, config.length, queries=_queries(data, model)),
         title=f"{config.task} {planned.name}",
@@ -193,7 +207,9 @@ def _advice(config: FinetuneConfig, shards: int) -> Advice:
         return f"Smaller: {', '.join([*fewer, f'--max-length {config.length // 2}', 'a smaller model as --from'])}"
 
     def smaller(times: float) -> str:
-        ways = smaller_steps(times, config.batch_size, config.accumulate, shards, config.dtype)
+        ways = smaller_steps(
+            times, batch_size=config.batch_size, accumulate=config.accumulate, shards=shards, dtype=config.dtype
+        )
         return f"{ways}; --max-length {config.length // 2} makes shorter rows"
 
     return Advice(smaller, quicker)
@@ -221,11 +237,17 @@ def _queries(data: TaskData, model: ModelConfig) -> int | None:
     return summary_queries(model) if data.kind in ("sequence", "choice") else None
 
 
-def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained) -> TrainState:
+def learning_rate_of(config: FinetuneConfig, peak: float, steps: int) -> LearningRate:
+    """Return the learning rate of a run of `steps`, with this peak."""
+    optim = OptimConfig(peak_lr=peak, warmup=config.warmup, schedule=config.schedule, cooldown=config.cooldown)
+    return LearningRate(learning_rate_schedule(optim, steps))
+
+
+def first_state(program: Program, config: FinetuneConfig, pretrained: Pretrained, *, seed: int) -> TrainState:
     """Return the initial state: random weights, with the encoder of `pretrained` except for its fresh layers."""
     if config.from_scratch:
-        return program.init()
-    return start_from(program, pretrained, ("encoder",), fresh_layers=config.fresh_layers)
+        return program.init(seed)
+    return start_from(program, pretrained, ("encoder",), seed=seed, fresh_layers=config.fresh_layers)
 
 
 def _describe(config: FinetuneConfig, prepared: SharedInputs) -> TaskRecord:

@@ -161,7 +161,7 @@ def load_embedder(
     max_length  tokens that a text is cut to, in place of the model's own limit
     """
     path = Path(path)
-    hosts.prepare()
+    hosts.set_up_process()
     if not is_onnx(path):
         return Embedder(read_model(path), pooling=pooling, normalize=normalize, max_length=max_length)
     about, model = read_onnx(path)

@@ -36,7 +36,7 @@ def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
         about, model = read_onnx(path)
         _require_task(about)
         return about, onnx_compute(model)
-    hosts.prepare()
+    hosts.set_up_process()
     about = read_model(path)
     _require_task(about)
     return about, jax_compute(about)

@@ -79,5 +79,5 @@ class MaskFiller:
 
 def load_mask_filler(path: str | os.PathLike[str], *, best: int = 5) -> MaskFiller:
     """Load the masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
-    hosts.prepare()
+    hosts.set_up_process()
     return MaskFiller(read_model(Path(path)), best=best)

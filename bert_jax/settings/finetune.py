@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, check_ranges
-from bert_jax.cpu import MOST_THREADS
+from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, Schedule, check_ranges
+from bert_jax.cpu import MAX_THREADS
 from bert_jax.data.labelled.glue_tasks import TASK_NAMES
 from bert_jax.errors import UserError
 from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
@@ -121,7 +121,12 @@ class FinetuneConfig:
     """Peak learning rate, after the warm-up. Default: by the width of the encoder, from 5e-5 for BERT-base to 1e-3 for
     bert-tiny; a note prints it."""
     warmup: float = 0.1
-    """Share of the steps in which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises from 0 to its peak."""
+    schedule: Schedule = "linear"
+    """Learning rate after the warm-up: falls to 0 in a line or a half cosine, or stays constant. wsd
+    (warm-up-stable-decay) and one-minus-sqrt stay constant and fall to 0 over the last steps."""
+    cooldown: float = 0.1
+    """For wsd and one-minus-sqrt: share of the steps over which the learning rate falls."""
     weight_decay: float = 0.01
     layer_decay: float = 1.0
     """Factor of the learning rate from each layer to the one below. 0.9 helps on small data; 1: the same for all."""
@@ -177,10 +182,10 @@ class FinetuneConfig:
         check_ranges(
             self, **dict.fromkeys(("max_length", "max_answer_length", "evaluate_every", "log_every"), (1, None))
         )
-        check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), weight_decay=(0.0, 10.0))
+        check_ranges(self, split_seed=SEED_RANGE, warmup=(0.0, 1.0), cooldown=(0.0, 1.0), weight_decay=(0.0, 10.0))
         check_ranges(self, layer_decay=(0.01, 1.0), freeze_layers=(0, None), fresh_layers=(0, None), patience=(1, None))
         check_ranges(self, max_answer_length=(1, MOST_ANSWER_TOKENS))
-        check_ranges(self, threads=(1, MOST_THREADS))
+        check_ranges(self, threads=(1, MAX_THREADS))
         for name, values in self.sweep.grid.items():
             for value in values:
                 changes: dict[str, Any] = {name: value, "sweep": SweepConfig()}

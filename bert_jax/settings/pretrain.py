@@ -11,7 +11,7 @@ from bert_jax.config import MeshConfig, OptimConfig
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """Pre-train an encoder on the shards that `bert-jax prep shards` made. The same command resumes a stopped run.
+    """Pre-train an encoder on shards from `bert-jax prep shards`. The same command resumes a stopped run.
 
     bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
     bert-jax pretrain bert-base.toml --data shards --output runs/base --mesh.fsdp 4
@@ -21,43 +21,46 @@ class PretrainConfig:
     data: Path
     """Folder of shards."""
     output: Path
-    """Run folder to make, or to go on with."""
+    """Run folder to create or resume."""
     steps: int
-    """Updates to make. A run can be lengthened: more than it was started with change its learning rate from where it
-    is, to the schedule of so many steps."""
+    """Number of updates. With more than a run was started with, the run is lengthened: from its newest checkpoint on,
+    the learning rate follows the schedule of the longer run."""
     model: str | None = None
-    """A named model, or a .toml file with its sizes. The vocabulary is the shards'. Default: bert-base-uncased"""
+    """Named model, or .toml file with its sizes. The vocabulary is that of the shards. Default: bert-base-uncased"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
-    """Model to go on from, in place of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
-    TensorFlow 1 checkpoint. The shards' tokenizer is its own, or what `bert-jax prep vocab --extend` made of it."""
+    """Model to start from, instead of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
+    TensorFlow 1 checkpoint. The shards need its tokenizer, or one that `bert-jax prep vocab --extend` made from it."""
     lowercase: bool | None = None
-    """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from, in place of
-    what its files say or it looks like."""
+    """--lowercase or --no-lowercase: whether the WordPiece vocabulary of --from is for lower-cased text. Default: as
+    its files say, or else as its entries look."""
     batch_size: int = 256
-    """Sequences an update, over all devices."""
+    """Sequences of an update, over all devices."""
     accumulate: int = 1
-    """Micro-batches that each update is added up from, where the batch does not fit into memory."""
+    """Number of micro-batches whose gradients are accumulated for each update, where a batch does not fit into memory.
+    """
     seed: int = 0
-    """Initial weights, order of the data, dropout."""
+    """Decides the initial weights, the order of the data and dropout."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What matrix products run in. Parameters, normalisation, softmax and loss stay float32."""
+    """Number type of matrix products. Parameters, normalisation, softmax and loss stay float32."""
     dropout: float | None = None
-    """In place of the model's own. Fine-tuning has its own setting."""
+    """Dropout rate. Default: that of the model. Fine-tuning has its own setting."""
     next_sentence: bool | None = None
-    """Train the pair loss beside the masked LM: next sentence, or sentence order where the shards hold that. Default:
-    where the shards hold pairs."""
+    """Train the loss on sentence pairs beside the masked LM: next sentence prediction, or sentence order if the shards
+    have that. Default: if the shards have pairs."""
     save_every: int = 1000
     """Steps between two checkpoints."""
     keep: int = 3
-    """Newest checkpoints kept."""
+    """Number of newest checkpoints to keep."""
     evaluate_every: int = 1000
     """Steps between two evaluations on the held-out shards."""
     held_out_examples: int = 2048
-    """At most so many held-out examples are scored."""
+    """Largest number of held-out examples to evaluate on."""
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
+    profile: int | None = None
+    """Write a profile of the five steps after this one into profile/ in the run folder, for TensorBoard or Perfetto."""
     threads: int | None = None
-    """On a CPU: for how many threads XLA splits its sums. Runs repeat bit for bit where this is the same, on however
-    many cores. Default: what the run was begun with; of a new run the cores here."""
+    """On a CPU: number of threads that XLA splits its sums for. Runs with the same number are equal bit for bit, on any
+    number of cores. Default: the number that the run was started with; for a new run, the number of cores."""
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()

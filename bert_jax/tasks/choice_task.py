@@ -23,6 +23,7 @@ class ChoiceTask:
     compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str] = "accuracy"
+    rows_independent: ClassVar[bool] = True
 
     def build(self, rngs: WeightKeys) -> SequenceModel:
         return SequenceModel(self.model, outputs=1, compute=self.compute, rngs=rngs)

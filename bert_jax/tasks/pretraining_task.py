@@ -25,6 +25,7 @@ class PretrainingTask:
     compute: Compute = Compute()
     pair_loss: Literal["nsp", "sop"] | None = "nsp"
     headline: ClassVar[str] = "mlm_accuracy"
+    rows_independent: ClassVar[bool] = True
 
     @property
     def losses(self) -> tuple[str, ...]:

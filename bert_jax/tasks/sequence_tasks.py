@@ -31,6 +31,7 @@ class _SequenceTask:
     compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str]
+    rows_independent: ClassVar[bool] = True
 
     def counts(self, batch: Batch) -> Sums:
         """Count rows for the loss, not their weights: so a weight means the same in every batch."""

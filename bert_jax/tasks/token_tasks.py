@@ -21,6 +21,7 @@ class _TokenTask:
     compute: Compute = Compute()
     losses: ClassVar[tuple[str, ...]] = ("loss",)
     headline: ClassVar[str] = "accuracy"
+    rows_independent: ClassVar[bool] = True
 
     def outputs(self, module: TokenModel, batch: Batch) -> Array:
         """Return the logits of every token (B L outputs)."""

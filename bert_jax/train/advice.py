@@ -14,17 +14,17 @@ from bert_jax.progress import in_words
 class Advice:
     """Functions that name the flags of a verb which make a run smaller.
 
-    memory   from how many times less memory the batch is to take to those that bring it about
-    quicker  from the seconds that a run takes to those that make it shorter; nothing where it is short
+    memory   from the factor by which the memory of a batch has to shrink to the flags that do it
+    quicker  from the seconds that a run takes to flags that make it shorter; empty for a short run
     """
 
-    memory: Callable[[float], str] = lambda times: ""
+    memory: Callable[[float], str] = lambda factor: ""
     quicker: Callable[[float], str] = lambda seconds: ""
 
 
-def smaller_steps(times: float, batch_size: int, accumulate: int, shards: int, dtype: str) -> str:
-    """Return the flags that make a batch over so many shards take this many times less memory."""
-    fewest = math.ceil(max(2.0, times) * accumulate)
+def smaller_steps(factor: float, *, batch_size: int, accumulate: int, shards: int, dtype: str) -> str:
+    """Return flags that divide the memory of a batch by `factor`, on a mesh of `shards` batch shards."""
+    fewest = math.ceil(max(2.0, factor) * accumulate)
     pieces = next((n for n in range(fewest, batch_size + 1) if batch_size % (n * shards) == 0), None)
     ways = [f"--accumulate {pieces} adds the same batch up from {pieces} pieces"] if pieces else []
     ways += ["a smaller --batch-size is another run"]
@@ -32,12 +32,12 @@ def smaller_steps(times: float, batch_size: int, accumulate: int, shards: int, d
     return "; ".join(ways)
 
 
-def duration_told(
+def duration_estimate(
     seconds: float, steps: int, step_seconds: float, devices: Sequence[jax.Device], advice: Advice
 ) -> str:
-    """Return how long so many steps take on this machine, and what would be quicker."""
+    """Return a sentence on how long the steps take on this machine, and one on what would be quicker."""
     kind = devices[0].device_kind
     machine = f"{threads()} CPU cores" if kind == "cpu" else f"{len(devices)} x {kind}"
     size = f"{step_seconds:.1f} s" if step_seconds >= 1 else f"{1e3 * step_seconds:.3g} ms"
-    told = f"{steps:,} steps of {size} take about {in_words(seconds)} on {machine}"
-    return f"{told}. {advice.quicker(seconds)}".rstrip(". ")
+    estimate = f"{steps:,} steps of {size} take about {in_words(seconds)} on {machine}"
+    return f"{estimate}. {advice.quicker(seconds)}".rstrip(". ")

@@ -1,4 +1,4 @@
-"""The best of the evaluations of a run so far: what a resumed run has to know of those before."""
+"""The best evaluation of a run so far, recorded for a resumed run."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Set
@@ -6,25 +6,25 @@ from typing import Any, Self
 
 from bert_jax.config import check_types
 from bert_jax.errors import UserError
+from bert_jax.train.metrics import MetricsRecord
 
-Scores = dict[str, float]
-FIELDS: dict[str, Any] = {"step": int | None, "scores": dict, "since": int}
+BEST_FIELDS: dict[str, Any] = {"step": int | None, "scores": dict, "since": int}
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The first of the best scores, or the last where no score decides.
+    """The best evaluation: the first with the highest score, or the last one where no score decides.
 
-    step   of the checkpoint that is kept for them; None where no score decides, or nothing is evaluated yet
-    since  evaluations after it
+    step   of the checkpoint with these scores; None where no score decides, or before the first evaluation
+    since  number of evaluations after it
     """
 
     step: int | None = None
-    scores: Scores = dataclasses.field(default_factory=dict)
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
     since: int = 0
 
-    def after(self, step: int, scores: Scores, score: str | None) -> "Best":
-        """Return the best when the model of `step` has these scores, of which `score` decides."""
+    def after(self, step: int, scores: dict[str, float], score: str | None) -> "Best":
+        """Return the best after an evaluation at `step`. The score named `score` decides."""
         if score is None:
             return Best(None, scores)
         if self.step is None or scores[score] > self.scores[score]:
@@ -36,16 +36,16 @@ class Best:
 
     @classmethod
     def from_dict(cls, table: dict[str, Any], where: str) -> Self:
-        """Return the best that a seal holds. Raises UserError for what no run of ours writes."""
-        check_types(table, FIELDS, where)
+        """Return the best from a seal. Raises UserError for a table that `as_dict` does not return."""
+        check_types(table, BEST_FIELDS, where)
         check_types(table.get("scores", {}), dict.fromkeys(table.get("scores", {}), float), where)
-        if table.keys() != FIELDS.keys():
-            raise UserError(f"{where}: {', '.join(FIELDS)} are expected")
+        if table.keys() != BEST_FIELDS.keys():
+            raise UserError(f"{where}: {', '.join(BEST_FIELDS)} are expected")
         return cls(**table)
 
 
-def best_of_lines(
-    lines: Iterable[tuple[int, str, Scores]],
+def best_of_records(
+    records: Iterable[MetricsRecord],
     split: str,
     score: str | None,
     *,
@@ -53,13 +53,13 @@ def best_of_lines(
     expected: Iterable[int],
     warn: Callable[[str], None],
 ) -> Best:
-    """Return the best of the evaluations on `split` that a log holds, of those whose checkpoint is `kept`.
+    """Return the best evaluation on `split` in a log whose checkpoint is among the `kept` steps.
 
-    `expected` are the steps after which the run has evaluated; those that the log lacks are told.
+    `expected` are the steps after which the run was evaluated. `warn` is called with those that the log lacks.
     """
     best = Best()
     seen: set[int] = set()
-    for step, name, scores in lines:
+    for step, name, scores in records:
         if name != split or step in seen or (score is not None and score not in scores):
             continue
         seen.add(step)
@@ -68,6 +68,6 @@ def best_of_lines(
         elif best.step is not None:
             best = dataclasses.replace(best, since=best.since + 1)
     if missing := sorted(set(expected) - seen):
-        shown = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        warn(f"metrics.jsonl lacks the scores of step {shown}: the best checkpoint is chosen without them")
+        steps = ", ".join(map(str, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        warn(f"metrics.jsonl lacks the scores of step {steps}: the best checkpoint is chosen without them")
     return best

@@ -1,8 +1,8 @@
-"""Checkpoints with Orbax, sealed so that a damaged or foreign one is found. The one file that knows Orbax.
+"""Checkpoints with Orbax, sealed so that a damaged or foreign one is noticed. No other file uses Orbax.
 
-A checkpoint is written in the background into a temporary folder. When every array is on disk, its seal is put beside
-them (bert_jax.train.seal), and only then is the folder renamed to its step. So a folder named for a step is whole, and
-what changed in it afterwards shows. Orbax alone restores a flipped bit without a word.
+A checkpoint is written in the background into a temporary folder. When every array is on disk, the seal is written
+beside them (bert_jax.train.seal), and only then is the folder renamed to its step. So a folder named for a step is
+complete, and the seal shows later changes to it. Orbax itself restores a flipped bit without an error.
 """
 
 import contextlib
@@ -23,29 +23,30 @@ from flax import traverse_util
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
-from bert_jax.train.seal import MOST_NAMED, Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
+from bert_jax.train.seal import Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
 from bert_jax.wording import counted
 
-METADATA_BYTES = 1_000_000  # what Orbax writes beside the arrays, with room to spare
-MOST_DIFFERENCES = 8  # that a message lists
-NOBODY = Owner(None, None)
+METADATA_BYTES = 1_000_000  # generous allowance for what Orbax writes beside the arrays
+MAX_LISTED_DIFFERENCES = 8  # in a message
+MAX_LISTED_RUNS = 4  # in a message
+NO_OWNER = Owner(None, None)
 _PARAMS, _OPT_STATE = "params", "opt_state"
 
-logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells every save, and prints what it raises besides
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and every error that it raises anyway
 
 
 class Checkpoints:
-    """The checkpoints of one run, by step, the newest `keep` and the protected one kept."""
+    """The checkpoints of one run, by step. Keeps the newest `keep` and the protected one."""
 
     def __init__(
-        self, folder: Path, *, owner: Owner = NOBODY, keep: int = 3, warn: Callable[[str], None] = note
+        self, folder: Path, *, owner: Owner = NO_OWNER, keep: int = 3, warn: Callable[[str], None] = note
     ) -> None:
         self.folder, self.owner, self.keep, self.warn = folder.absolute(), owner, keep, warn
-        self.protected: int | None = None  # a step that pruning leaves alone
-        self._saving: tuple[int, dict[str, Any] | None] | None = None  # step, what its seal says of the best
+        self.protected: int | None = None  # a step that is not pruned
+        self._saving: tuple[int, dict[str, Any] | None] | None = None  # step, and record of the best for its seal
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        self._set_strangers_aside()
+        self._set_stray_entries_aside()
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -55,13 +56,13 @@ class Checkpoints:
         )
 
     def steps(self) -> list[int]:
-        """Steps that have a folder, ascending; whether they are sound, `damage` says."""
+        """Return the steps that have a folder, sound or not, ascending."""
         return checkpoint_steps(self.folder)
 
     def save(self, step: int, state: TrainState, best: dict[str, Any] | None = None) -> None:
-        """Start writing `state`. Returns when the arrays are copied, not when they are on disk.
+        """Start writing `state`. Returns when the arrays are copied, before they are on disk.
 
-        `best` goes into the seal: what the run has to know of its evaluations so far when it is resumed.
+        `best` goes into the seal: the record of the evaluations so far that a resumed run needs.
         """
         self.wait()
         if step in self.steps():
@@ -74,54 +75,56 @@ class Checkpoints:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    **{name: ocp.args.StandardSave(tree) for name, tree in items.items() if tree}  # none may be empty
+                    **{
+                        name: ocp.args.StandardSave(tree) for name, tree in items.items() if tree
+                    }  # Orbax refuses empty trees
                 ),
-                force=True,  # Orbax skips without a word what is not beyond every step it sees
+                force=True,  # otherwise Orbax silently skips a step that is not above all others
             )
         except OSError as error:
             raise _disk_error(self.folder, error) from error
 
     def _require_room(self, items: Params) -> None:
-        """Raises UserError where the disk has no room: Orbax's threads would say so in a hundred tracebacks."""
+        """Raise UserError where the disk has no room. Orbax's threads would print a hundred tracebacks."""
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(items)) + METADATA_BYTES
         free = shutil.disk_usage(self.folder).free
         if free < needed:
             raise UserError(
                 f"{self.folder}: a checkpoint takes {needed / 1e6:,.1f} MB, the disk has {free / 1e6:,.1f} MB left. "
-                "Make room; those before it are intact, and the same command goes on from them"
+                "Make room: the checkpoints before it are intact, and the same command goes on from them"
             )
 
     def wait(self) -> None:
-        """Returns when the last save is on disk and sealed."""
+        """Wait until the last save is on disk and sealed."""
         try:
             self._manager.wait_until_finished()
-        except Exception as error:  # Orbax wraps what its threads raise in many types
+        except Exception as error:  # Orbax wraps the errors of its threads in many types
             raise _disk_error(self.folder, error) from error
 
     def close(self) -> None:
-        """The last save is on disk and sealed, and what it made superfluous is gone."""
+        """Wait for the last save, prune, and release Orbax's threads."""
         self.wait()
         self._prune()
         self._manager.close()
 
     def restore_newest(self, like: TrainState) -> TrainState | None:
-        """Return the newest sound state, laid out as `like` says, or None where there is no checkpoint.
+        """Return the newest sound state, laid out as `like`, or None where there is no checkpoint.
 
-        A checkpoint that is damaged, or not of this run and step, is named, set aside as `<step>.damaged`, and the one
-        before it taken. Raises UserError where none is left, or where a sound one has other parameters than `like`.
+        A checkpoint that is damaged, or not of this run and step, is reported and set aside as `<step>.damaged`, and
+        the one before it is taken. Raises UserError where none is left, or where a sound one does not fit `like`.
         """
         steps = self.steps()
         self._require_own(steps)
         for step in reversed(steps):
             if self.is_sound(step):
                 state = self.restore(step, like)
-                made = _updates_made(state)
-                if made in (None, step):
+                updates = _count_updates(state)
+                if updates in (None, step):
                     return state
-                self._set_aside(self.folder / str(step), f"its optimizer has made {made} updates")  # an older seal
+                self._set_aside(self.folder / str(step), f"its optimizer has made {updates} updates")  # an older seal
                 self._manager.reload()
         damaged = sorted(path.name for path in self.folder.glob("*.damaged"))
-        if damaged:  # also at the next start: going back to step 0 is for the user to say
+        if damaged:  # at every start: going back to step 0 is the user's decision
             raise UserError(
                 f"{self.folder}: no sound checkpoint, {', '.join(damaged)} are set aside. Put a sound copy "
                 "there, remove them to begin at step 0, or start a new run"
@@ -129,21 +132,21 @@ class Checkpoints:
         return None
 
     def _require_own(self, steps: Sequence[int]) -> None:
-        """Raise UserError where all checkpoints are of another run: rather run.json is, and nothing is set aside."""
+        """Raise UserError where all checkpoints belong to another run: then run.json is more likely wrong than they."""
         owners = set()
         for step in steps:
             with contextlib.suppress(UserError, OSError):
-                owners.add(read_seal(self.folder / str(step)).owner or NOBODY)
+                owners.add(read_seal(self.folder / str(step)).owner or NO_OWNER)
         runs = {owner.run for owner in owners}
         if runs and self.owner.run not in runs:
-            others = ", ".join(sorted(str(run) for run in runs)[:MOST_NAMED])
+            others = ", ".join(sorted(str(run) for run in runs)[:MAX_LISTED_RUNS])
             raise UserError(
                 f"{self.folder}: no checkpoint of this run, {self.owner.run}; they are of {others}. Put the "
                 "run.json back that belongs to them, or start a new run"
             )
 
     def is_sound(self, step: int) -> bool:
-        """Return whether a step has a checkpoint of this run that is as it was sealed. Any other is set aside."""
+        """Return whether a step has a checkpoint of this run that matches its seal. Set it aside otherwise."""
         folder = self.folder / str(step)
         if not folder.is_dir():
             return False
@@ -154,9 +157,10 @@ class Checkpoints:
         return not problems
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """Return the state of one step, laid out as `like` says, on whatever mesh that is."""
+        """Return the state of one step, laid out as `like`, on any mesh. Raises UserError where it does not fit."""
         folder = self.folder / str(step)
         compare_shapes(folder, like.params)
+        _compare_optimizer(folder, like.opt_state)
         items = {
             _PARAMS: ocp.args.StandardRestore(like.params),
             _OPT_STATE: ocp.args.StandardRestore(_as_dict(like.opt_state)),
@@ -168,12 +172,13 @@ class Checkpoints:
         return TrainState(jax.device_put(np.int32(step), like.step.sharding), item[_PARAMS], opt_state)
 
     def _prune(self) -> None:
+        """Delete all but the newest checkpoints and the protected one."""
         for step in self.steps()[: -self.keep]:
             if step != self.protected:
                 self._manager.delete(step)
 
     def _remove_leftovers(self) -> None:
-        """What a save that was killed left behind, and folders named like a step with nothing in them."""
+        """Remove what a killed save left behind, and empty folders named like a step."""
         for leftover in self.folder.glob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(leftover, ignore_errors=True)
         for empty in self.folder.iterdir():
@@ -181,8 +186,8 @@ class Checkpoints:
                 self.warn(f"{empty} is empty, not a checkpoint; removed")
                 empty.rmdir()
 
-    def _set_strangers_aside(self) -> None:
-        """Set aside what is named like a step and cannot be one: Orbax would count or follow it."""
+    def _set_stray_entries_aside(self) -> None:
+        """Set aside entries that are named like a step but are no checkpoints. Orbax would follow or count them."""
         for path in list(self.folder.iterdir()):
             if path.name.isdecimal() and (step_of(path) is None or not path.is_dir()):
                 self._set_aside(path, "no number of a step" if path.is_dir() else "no folder")
@@ -195,25 +200,25 @@ class Checkpoints:
         path.rename(aside)
 
     def _seal(self) -> None:
-        """Called by Orbax when all arrays are written and the folder still has its temporary name."""
+        """Seal the checkpoint. Orbax calls this when all arrays are written, before it renames the folder."""
         if jax.process_index() > 0 or self._saving is None:
-            return  # the first process renames, so it seals
+            return  # the first process renames the folder, so it writes the seal
         step, best = self._saving
         for folder in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
             write_seal(folder, step, self.owner, best)
 
 
 def write_params(folder: Path, step: int, params: Params, owner: Owner) -> None:
-    """Leave one sealed checkpoint in `folder`, of parameters alone: to start from, not to resume."""
+    """Write one sealed checkpoint of parameters alone into `folder`: to start from, not to resume."""
     checkpoints = Checkpoints(folder, owner=owner)
     checkpoints.save(step, TrainState(jnp.int32(step), params, ()))
     checkpoints.close()
 
 
 def read_params(folder: Path, owner: Owner | None = None) -> Params:
-    """Return the parameters of one checkpoint as NumPy arrays on the host, verified.
+    """Return the verified parameters of one checkpoint as NumPy arrays.
 
-    Raises UserError where it is damaged, or not of the run that is to own it.
+    Raises UserError where it is damaged, or not of `owner`.
     """
     problems = damage(folder, owner)
     if problems:
@@ -226,30 +231,43 @@ def read_params(folder: Path, owner: Owner | None = None) -> Params:
 
 
 def compare_shapes(folder: Path, params: Params) -> None:
-    """Raises UserError that lists every parameter missing, extra or of another shape than `params`."""
+    """Raise UserError that lists every difference between the parameters of a checkpoint and `params`."""
     with _readable(folder), ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(folder.absolute() / _PARAMS).item_metadata.tree
     require_same_shapes(_integer_keys(tree), params, str(folder))
 
 
-def require_same_shapes(found: Params, params: Params, where: str) -> None:
-    """The same for parameters, or their shapes, at hand."""
-    saved, wanted = _shapes(found), _shapes(params)
-    problems = [f"missing {name}" for name in wanted if name not in saved]
-    problems += [f"extra {name}" for name in saved if name not in wanted]
+def require_same_shapes(saved: Params, params: Params, where: str) -> None:
+    """Raise UserError that lists every difference between saved parameters, or their shapes, and `params`."""
+    shapes, expected = _shapes(saved), _shapes(params)
+    problems = [f"missing {name}" for name in expected if name not in shapes]
+    problems += [f"extra {name}" for name in shapes if name not in expected]
     problems += [
-        f"{name} {saved[name]} against {wanted[name]}"
-        for name in wanted
-        if name in saved and saved[name] != wanted[name]
+        f"{name} {shapes[name]} against {expected[name]}"
+        for name in expected
+        if name in shapes and shapes[name] != expected[name]
     ]
     if problems:
-        more = len(problems) - MOST_DIFFERENCES
-        listed = "; ".join([*problems[:MOST_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
-        raise UserError(f"{where}: {len(problems)} of {counted(len(wanted), 'tensor')} did not fit: {listed}")
+        more = len(problems) - MAX_LISTED_DIFFERENCES
+        listed = "; ".join([*problems[:MAX_LISTED_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
+        raise UserError(f"{where}: {len(problems)} of {counted(len(expected), 'tensor')} did not fit: {listed}")
+
+
+def _compare_optimizer(folder: Path, opt_state: Any) -> None:
+    """Raise UserError where the optimizer state of a checkpoint is of other parameters than `opt_state`."""
+    with _readable(folder), ocp.PyTreeCheckpointer() as reader:
+        tree = reader.metadata(folder.absolute() / _OPT_STATE).item_metadata.tree
+        saved = [tuple(tree[name].shape) for name in sorted(tree)]
+    expected = [tuple(leaf.shape) for leaf in jax.tree.leaves(opt_state)]
+    if saved != expected:
+        raise UserError(
+            f"{folder}: its optimizer state has {counted(len(saved), 'array')}, this run's has {len(expected)}. "
+            "Earlier versions kept optimizer state of frozen layers, too. Start a new run in another --output"
+        )
 
 
 def parameter_hash(params: Params) -> str:
-    """sha256 over the names and bytes of all parameters: equal only where every bit is."""
+    """Return the sha256 over the names and bytes of all parameters, which differs where any bit does."""
     digest = hashlib.sha256()
     for name, value in sorted((_name(path), value) for path, value in traverse_util.flatten_dict(params).items()):
         digest.update(name.encode())
@@ -266,26 +284,26 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _integer_keys(tree: Any) -> Any:
-    """Orbax reads list indices back as text."""
+    """Return the tree with integer keys, which Orbax reads back as text."""
     if isinstance(tree, dict):
         return {int(k) if isinstance(k, str) and k.isdigit() else k: _integer_keys(v) for k, v in tree.items()}
     return tree
 
 
-def _updates_made(state: TrainState) -> int | None:
-    """Return the number of updates that an optimizer state has counted, None where it counts none."""
+def _count_updates(state: TrainState) -> int | None:
+    """Return the number of updates that an optimizer state has counted, or None where it has no counter."""
     leaves = jax.tree.leaves(state.opt_state)
     return next((int(leaf) for leaf in leaves if leaf.ndim == 0 and jnp.issubdtype(leaf.dtype, jnp.integer)), None)
 
 
 def _as_dict(opt_state: Any) -> dict[str, Any]:
-    """The leaves of an optimizer state by number: Optax's tuples come and go between versions, their order does not."""
+    """Return the leaves of an optimizer state by number. Their order, unlike Optax's tuples, outlasts versions."""
     return {f"{index:05d}": leaf for index, leaf in enumerate(jax.tree.leaves(opt_state))}
 
 
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Turn what Orbax raises for content that is sealed and still no checkpoint of this form into a UserError."""
+    """Raise UserError where Orbax cannot read a checkpoint that is sealed but of another form."""
     try:
         yield
     except UserError:
@@ -305,5 +323,6 @@ def _disk_error(folder: Path, error: Exception) -> UserError:
     if "No space left" in str(error) or "RESOURCE_EXHAUSTED" in str(error):
         reason = "no space left on the disk; make room"
     return UserError(
-        f"{folder}: the checkpoint could not be written: {reason}. Those before it are intact: the same command goes on"
+        f"{folder}: the checkpoint could not be written: {reason}. The checkpoints before it are intact: "
+        "the same command goes on from them"
     )

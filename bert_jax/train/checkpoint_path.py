@@ -1,4 +1,4 @@
-"""Where a path leads that stands for a checkpoint of a run."""
+"""Find the checkpoint of a run that a path leads to, through any links."""
 
 import os
 from collections.abc import Iterator
@@ -6,32 +6,32 @@ from pathlib import Path
 
 from bert_jax.train.seal import SEAL, step_of
 
-CHECKPOINTS = "checkpoints"  # the folder of a run that holds them
+CHECKPOINTS = "checkpoints"  # folder in a run
 SETTINGS = "run.toml"
-MOST_LINKS = 40  # from one to the next
+MAX_LINKS = 40  # as Linux follows
 
 
 def checkpoint_at(path: Path) -> Path | None:
-    """Return the checkpoint of a run that `path` leads to, None where it leads to something else.
+    """Return the checkpoint of a run that `path` leads to, or None where it leads to something else.
 
-    checkpoints/ may be a link to another disk, and `path` a link into it: each link on the way is looked at.
+    checkpoints/ may be a link to another disk, and `path` a link into it, so each link on the way is considered.
     """
-    return next((place for place in _places(path) if _is_checkpoint(place)), None)
+    return next((target for target in _follow(path) if _is_checkpoint(target)), None)
 
 
-def _is_checkpoint(place: Path) -> bool:
-    """Return whether a folder is a checkpoint: named as one within a run, or sealed as one."""
-    if place.parent.name != CHECKPOINTS or step_of(place) is None:
+def _is_checkpoint(folder: Path) -> bool:
+    """Return whether a folder is named as a checkpoint in a run, or is sealed as one."""
+    if folder.parent.name != CHECKPOINTS or step_of(folder) is None:
         return False
-    return (place.parent.parent / SETTINGS).is_file() or (place / SEAL).is_file()
+    return (folder.parent.parent / SETTINGS).is_file() or (folder / SEAL).is_file()
 
 
-def _places(path: Path) -> Iterator[Path]:
-    """Yield a path as it is written, from the root, and what it leads to: link by link, and in the end."""
-    place = path.absolute()
-    for _ in range(MOST_LINKS):
-        yield place
-        if not place.is_symlink():
+def _follow(path: Path) -> Iterator[Path]:
+    """Yield the absolute path, the target of each link in turn, and the real path."""
+    target = path.absolute()
+    for _ in range(MAX_LINKS):
+        yield target
+        if not target.is_symlink():
             break
-        place = place.parent / place.readlink()
+        target = target.parent / target.readlink()
     yield Path(os.path.realpath(path))

@@ -1,10 +1,12 @@
-"""What a step costs, and what a chip gives: the two halves of model FLOPs utilisation (MFU)."""
+"""FLOPs of training and peak FLOP/s of chips: the two halves of model FLOPs utilisation (MFU)."""
+
+from collections.abc import Sequence
 
 import jax
 
 from bert_jax.config import ModelConfig
 
-# Peak of dense bfloat16 matrix products, FLOP/s a chip, from the makers' data sheets.
+# Peak FLOP/s of one chip in dense bfloat16 matrix products, from the makers' data sheets.
 PEAK_FLOPS = {
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -19,20 +21,21 @@ PEAK_FLOPS = {
 }
 
 
-def peak_flops(devices: list[jax.Device]) -> float | None:
-    """Of all the devices together; None where the chip is not in the table (every CPU)."""
+def peak_flops(devices: Sequence[jax.Device]) -> float | None:
+    """Return the peak FLOP/s of all devices together, or None for a chip that is not in the table, as every CPU."""
     kind = devices[0].device_kind
-    known = [name for name in PEAK_FLOPS if kind.startswith(name)]
-    return PEAK_FLOPS[max(known, key=len)] * len(devices) if known else None
+    chips = [name for name in PEAK_FLOPS if kind.startswith(name)]
+    return PEAK_FLOPS[max(chips, key=len)] * len(devices) if chips else None
 
 
 def training_flops(config: ModelConfig, length: int, predictions: int = 0, queries: int | None = None) -> float:
-    """Matrix-product FLOPs of one sequence, forward and backward (twice the forward); recomputation not counted.
+    """Return the FLOPs of one sequence in matrix products, forward and backward (twice the forward).
 
-    `queries`: the last block answers for so many tokens only, of all it takes keys and values.
+    Recomputation is not counted. With `queries`, the last block computes the output of the first `queries` tokens only,
+    and keys and values of all.
     """
     matrices = 3 if config.mlp == "gated" else 2
-    pair = 4 * config.width**2  # keys and values; queries and output are as much
+    pair = 4 * config.width**2  # keys and values; queries and output cost the same
     dense = 2 * pair + 2 * matrices * config.width * config.mlp_width
     seen = [min(2 * config.local_window + 1, length) if config.is_local(i) else length for i in range(config.depth)]
     total = length * (config.depth * dense + 4 * config.width * sum(seen))

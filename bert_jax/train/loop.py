@@ -1,386 +1,247 @@
-"""The loop that serves pre-training and every fine-tuning. It knows no task."""
+"""The training loop of pre-training and fine-tuning. It knows no task."""
 
 import contextlib
 import dataclasses
-import math
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 import jax
 import numpy as np
 
 from bert_jax import process
-from bert_jax.errors import Diverged, Stopped, UserError
+from bert_jax.errors import Stopped, UserError
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
-from bert_jax.train.advice import Advice, duration_told
-from bert_jax.train.best import Best, best_of_lines
+from bert_jax.train.advice import Advice
 from bert_jax.train.checkpoint import Checkpoints
-from bert_jax.train.clock import Clock, Speed
-from bert_jax.train.flops import peak_flops
-from bert_jax.train.memory import MemoryUse, out_of_memory_told
-from bert_jax.train.metrics import MetricsLog, read_metrics
-from bert_jax.train.program import Params, Program, TrainState
+from bert_jax.train.clock import Clock
+from bert_jax.train.evaluation import Evaluation, Evaluator
+from bert_jax.train.hooks import Hook, StepInfo, every
+from bert_jax.train.learning_rate import LearningRate
+from bert_jax.train.memory import MemoryUse, out_of_memory_reported
+from bert_jax.train.metrics import MetricsLog
+from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder
-from bert_jax.train.seal import SEAL, read_seal
+from bert_jax.train.run_length import RunLength
 from bert_jax.train.signals import Interrupted, StopRequest
-from bert_jax.train.task import Batch, Source, Sums
+from bert_jax.train.step_log import ProgressDisplay, StepLog
+from bert_jax.train.stepper import COMPILING, Stepper
+from bert_jax.train.task import BatchSource
 
-Evaluate = Callable[[int, Params], dict[str, float]]  # after so many steps
 PREFETCHED_BATCHES = 8
-STARTING, COMPILING, SCORING = "starting", "compiling", "scoring"  # what the progress says
-LONG_STEP_SECONDS = 10.0  # a step that takes longer is given up where the run is to stop: there may be 30 to save it
-LOOKS = 50  # at whether a long step is done, in the time that it takes
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How long, and how often what. All counted in steps, so that a resumed run does the same at the same step."""
-
-    steps: int
-    save_every: int
-    evaluate_every: int
-    log_every: int = 10
-    keep: int = 3
-    patience: int | None = None  # evaluations without a better score after which the run ends
-
-    def is_due(self, step: int) -> bool:
-        """Return whether the model is scored after this step."""
-        return step == self.steps or step % self.evaluate_every == 0
-
-    def evaluations(self, step: int) -> int:
-        """Return how many evaluations come after this step."""
-        return -(-self.steps // self.evaluate_every) - step // self.evaluate_every
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Scores on other data: `split` names them in the log, `best` is the score whose best checkpoint is kept."""
-
-    split: str
-    evaluate: Evaluate
-    best: str | None = None
+STARTING = "starting"  # in the progress line
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a finished run leaves."""
+    """Final state and scores of a run."""
 
     state: TrainState
-    best_step: int  # the last step where no score is kept
-    scores: dict[str, float]  # the last evaluation, or the best one
+    best_step: int  # the last step where no score decides
+    scores: dict[str, float]  # of the best evaluation, or of the last one
 
 
 def train(
     program: Program,
-    source: Source,
+    source: BatchSource,
     run: RunFolder,
-    schedule: Schedule,
+    length: RunLength,
     *,
     start: Callable[[], TrainState],
+    seed: int,
+    learning_rate: LearningRate,
     evaluation: Evaluation | None = None,
     flops_per_row: float = 0.0,
     title: str = "training",
     advice: Advice | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Outcome:
-    """Run to the last step, from the newest sound checkpoint of `run` or from `start()`.
+    """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`.
 
-    Raises Stopped after a signal, with everything saved, and Diverged at the first loss that is not finite.
+    After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
+    `hooks` are called. Raises Stopped after a signal, with everything saved, and Diverged at the first loss that is not
+    finite.
     """
-    loop = _Loop(program, source, run, schedule, evaluation, flops_per_row, title, advice or Advice())
-    with out_of_memory_told(loop.advice.memory, loop.memory), loop.progress, loop.stop:
-        return loop.run(start)
+    advice = advice or Advice()
+    devices = program.mesh.devices.flatten().tolist()
+    clock, progress = Clock(), Progress(title, length.steps, "", estimates=True)
+    memory = MemoryUse(devices, advice.memory, program.largest_step())
+    stop = StopRequest(ends_process=process.is_command)
+    stepper = Stepper(program, seed=seed, clock=clock, memory=memory, progress=progress, stop=stop)
+    checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=length.keep, warn=_warn)
+    position = Position()
+    stop.describe = lambda: _describe_stop(position, progress, stepper)
+    with out_of_memory_reported(advice.memory, memory), progress, stop:
+        with progress.doing_now(STARTING):
+            restored = checkpoints.restore_newest(program.state)
+            position.move_to(int(restored.step) if restored else 0, restored or start())
+        first = position.saved = position.step
+        if first > length.steps:
+            raise UserError(f"{run.checkpoints / str(first)}: a step after the last, {length.steps}. Move it away")
+        progress.at(first)
+        with contextlib.closing(MetricsLog(run.path, first, warn=_warn)) as metrics, contextlib.closing(checkpoints):
+            display = ProgressDisplay(
+                progress=progress,
+                clock=clock,
+                length=length,
+                devices=devices,
+                advice=advice,
+                headline=program.task.headline,
+                flops_per_row=flops_per_row,
+                is_evaluated=evaluation is not None,
+            )
+            log = StepLog(metrics, display, clock, length, seed=seed)
+            evaluator = Evaluator(evaluation, length, metrics, clock=clock, progress=progress, stop=stop)
+            saver = Saver(checkpoints, evaluator, position, clock)
+            after_step = [*_standard_hooks(length, log, evaluator, saver), *hooks, _stop_hook(stop)]
+            try:
+                if jax.process_count() == 1:
+                    stop.raise_if_requested()
+                if first:
+                    _warn(f"{run.path}: goes on after step {first} of {length.steps}")
+                    _resume(position, checkpoints, evaluator)
+                if not evaluator.is_over:
+                    for info in _steps(stepper, log, source, position, length, learning_rate):
+                        for hook in after_step:
+                            hook(info)
+                        if evaluator.is_over:
+                            break
+            except Interrupted as interrupted:
+                log.flush()
+                saver.save()
+                checkpoints.wait()
+                saved = f"saved step {position.step}" if position.step else "stopped before step 1"
+                raise Stopped(
+                    f"{interrupted}: {saved} of {length.steps} in {run.path}. The same command goes on from there"
+                ) from None
+    return Outcome(position.state, evaluator.best.step or length.steps, evaluator.best.scores)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Made:
-    """A step that was given to the device, with its numbers once they are there."""
+@dataclasses.dataclass
+class Position:
+    """Last step of a run with its state, and last step that is on disk or being written."""
 
-    step: int
-    means: Sums
-    tokens: int
-    rows: int
-
-
-class _Loop:
-    def __init__(
-        self,
-        program: Program,
-        source: Source,
-        run: RunFolder,
-        schedule: Schedule,
-        evaluation: Evaluation | None,
-        flops_per_row: float,
-        title: str,
-        advice: Advice,
-    ) -> None:
-        self.program, self.source, self.folder, self.schedule = program, source, run, schedule
-        self.evaluation, self.flops_per_row, self.title, self.advice = evaluation, flops_per_row, title, advice
-        self.stop = StopRequest(self._plan, ends_process=process.is_command)
-        self.progress = Progress(title, schedule.steps, "", estimates=True)
-        self.checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=schedule.keep, warn=_say)
-        self.devices = program.mesh.devices.flatten().tolist()
-        self.peak = peak_flops(self.devices)
-        self.pending: list[_Made] = []
-        self.best = Best()
-        self.clock = Clock()
-        self.memory = MemoryUse(program.largest_step())
-        self.made = self.saved = 0  # the last step, and the last that is on disk or on its way there
-        self.duration_is_told = False
-
-    def run(self, start: Callable[[], TrainState]) -> Outcome:
-        with self.progress.doing_now(STARTING):
-            state = self.checkpoints.restore_newest(self.program.state)
-            done = int(state.step) if state else 0
-            if state is None:
-                state = start()
-        if done > self.schedule.steps:
-            last = self.schedule.steps
-            raise UserError(f"{self.folder.checkpoints / str(done)}: a step after the last, {last}. Move it away")
-        self.made = self.saved = done
-        self.progress.at(done)
-        self.log = MetricsLog(self.folder.path, done, warn=_say)
-        try:
-            if self.stop.asked and jax.process_count() == 1:
-                raise self._stopped(state)
-            if done:
-                self._recall(done, state)
-            for step, batch in self._batches(self.schedule.steps if self._is_spent() else done):
-                state = self._make_step(step, state, batch)
-                self._after_step(step, state)
-                if self._is_spent():
-                    break
-        finally:
-            self.checkpoints.close()
-            self.log.close()
-        return Outcome(state, self.best.step or self.schedule.steps, self.best.scores)
-
-    def _make_step(self, step: int, state: TrainState, batch: Batch) -> TrainState:
-        """Return the state after a step; its numbers are pending. Raises Stopped where a signal ends it."""
-        compiled = self.program.is_compiled(batch)
-        if not compiled:
-            self._flush()
-            self._compile(state, batch)
-        if self._is_given_up:
-            with self._saved_instead(state), self.stop.giving_up():
-                gradients, means = self.program.gradients(state, batch)
-                process.is_left_computing = True
-                self._wait_for(means)
-            process.is_left_computing = False
-            state, means = self.program.update(state, gradients, means)
-        else:
-            state, means = self.program.step(state, batch)
-        self.made = step
-        rows = batch["tokens"].size // batch["tokens"].shape[-1]
-        self.pending.append(_Made(step, means, batch["tokens"].size, rows))
-        if not compiled:
-            with self.clock.paused():  # the first call of what was compiled takes longer than others
-                jax.block_until_ready(means)
-            self._take(1, timed=False)
-        elif len(self.pending) > (queue := self.clock.queue):
-            self._take(len(self.pending) - queue // 2)
-        return state
-
-    def _compile(self, state: TrainState, batch: Batch) -> None:
-        with self.clock.paused(), self.progress.doing_now(COMPILING):
-            need = self.program.compile(state, batch)
-        if need is not None:
-            self.memory.add(need, self.devices, self.advice.memory)
-        if self.stop.asked and jax.process_count() == 1:
-            raise self._stopped(state)
+    step: int = 0
+    saved: int = 0
+    _state: TrainState | None = None
 
     @property
-    def _is_given_up(self) -> bool:
-        """Whether the current step is abandoned when the run has to stop."""
-        return self.clock.step_seconds > LONG_STEP_SECONDS and jax.process_count() == 1
+    def state(self) -> TrainState:
+        assert self._state is not None, "a run has a state from its start on"
+        return self._state
 
-    def _wait_for(self, means: Sums) -> None:
-        """Wait in Python, so that a signal is heard."""
-        values: list[Any] = list(means.values())
-        while not all(value.is_ready() for value in values):
-            time.sleep(self.clock.step_seconds / LOOKS)
+    def move_to(self, step: int, state: TrainState) -> None:
+        self.step, self._state = step, state
 
-    def _after_step(self, step: int, state: TrainState) -> None:
-        last = step == self.schedule.steps
-        stopping = self.stop.asked
-        evaluating = self._is_due(step)
-        saving = last or stopping or step % self.schedule.save_every == 0
-        if step % self.schedule.log_every == 0 or evaluating or saving:
-            self._flush()
-        if evaluating:
-            self._evaluate(step, state)
-        if saving or self.best.step == step or (evaluating and self._is_spent()):
-            self._save(step, state, self.best)
-        if stopping and not last:
-            raise self._stopped(state)
 
-    def _is_due(self, step: int) -> bool:
-        """Return whether the model is scored after this step."""
-        return self.evaluation is not None and self.schedule.is_due(step)
+class Saver:
+    """Saves the state of a step, at most once, and keeps the best checkpoint from being pruned."""
 
-    def _save(self, step: int, state: TrainState, best: Best | None) -> None:
-        """Begin to save the state. `best` is None where the model of this step is still to be scored."""
+    def __init__(self, checkpoints: Checkpoints, evaluator: Evaluator, position: Position, clock: Clock) -> None:
+        self.checkpoints, self.evaluator, self.position, self.clock = checkpoints, evaluator, position, clock
+
+    def save(self) -> None:
+        """Start saving the current state. Its seal says where its model is still to be scored."""
+        step, best = self.position.step, self.evaluator.best
+        if step == self.position.saved:
+            return
+        record = None if self.evaluator.is_due(step) else best.as_dict()
         with self.clock.paused():
-            self.checkpoints.save(step, state, None if best is None else best.as_dict())
-            self.checkpoints.protected = self.best.step
-        self.saved = step
-
-    @contextlib.contextmanager
-    def _saved_instead(self, state: TrainState, *, is_scored: bool = True) -> Iterator[None]:
-        """Raise Stopped, with the state saved, where the block is given up for a signal."""
-        try:
-            yield
-        except Interrupted:
-            raise self._stopped(state, is_scored=is_scored) from None
-
-    def _stopped(self, state: TrainState, *, is_scored: bool = True) -> Stopped:
-        """Return what ends the run, when the state of the last step is on disk."""
-        self._flush()
-        if self.made > self.saved:
-            self._save(self.made, state, self.best if is_scored else None)
-        self.checkpoints.wait()
-        told = f"saved step {self.made}" if self.made else "stopped before step 1"
-        return Stopped(
-            f"{self.stop.asked}: {told} of {self.schedule.steps} in {self.folder.path}. "
-            "The same command goes on from there"
-        )
-
-    def _plan(self) -> str:
-        """Return what happens when a signal came, for the person who waits. Called in another thread."""
-        saving = f"saving step {self.made}" if self.made > self.saved else "nothing new to save"
-        if self.progress.doing in (STARTING, COMPILING):  # by calls that cannot be left
-            return f"stopping after {self.progress.doing}, {saving}"
-        return saving if self.progress.doing or self._is_given_up else f"finishing step {self.made + 1}, saving"
-
-    def _flush(self) -> None:
-        """Fetch the numbers of all steps: until here nothing waited for the device."""
-        self._take(len(self.pending))
-
-    def _take(self, count: int, *, timed: bool = True) -> None:
-        """Fetch the numbers of the oldest pending steps, log and show them."""
-        taken, self.pending = self.pending[:count], self.pending[count:]
-        values = jax.device_get([made.means for made in taken])
-        steps = len(taken) if timed else 0
-        speed = self.clock.lap(steps, sum(made.tokens for made in taken), sum(made.rows for made in taken))
-        for made, means in zip(taken, values, strict=True):
-            step, row = made.step, {name: float(value) for name, value in means.items()}
-            if not all(map(math.isfinite, row.values())):
-                raise Diverged(
-                    f"step {step}: the loss is {row['loss']}, the gradient norm {row['gradient_norm']} "
-                    f"(batch {step - 1} of seed {self.program.seed}). Lower the learning rate, or use float32; "
-                    f"{self.folder.path} keeps its last checkpoint"
-                )
-            if step % self.schedule.log_every == 0 or step == 1 or step == self.schedule.steps:
-                timing = {"tokens_per_second": round(speed.tokens_per_second)} if speed else {}
-                self.log.write(step, "train", {**row, **timing})
-        if taken:
-            self._show(step, row, speed)
-
-    def _show(self, step: int, row: dict[str, float], speed: Speed | None) -> None:
-        headline = self.program.task.headline
-        details = [f"loss {row['loss']:.3f}", f"{headline} {row[headline]:.3f}"]
-        if speed:
-            details.append(f"{speed.tokens_per_second:,.0f} tokens/s")
-            if self.peak and self.flops_per_row:
-                details.append(f"MFU {self.flops_per_row * speed.rows_per_second / self.peak:.1%}")
-        steps, evaluations = self.schedule.steps - step, self.schedule.evaluations(step) if self.evaluation else 0
-        left = self.clock.seconds_left(steps, evaluations)
-        self.progress.at(step, details=details, left=left)
-        if left and self.clock.is_sure and not self.duration_is_told:
-            self.duration_is_told = True
-            _say(f"{self.title}: {duration_told(left, steps, self.clock.step_seconds, self.devices, self.advice)}")
-
-    def _evaluate(self, step: int, state: TrainState) -> None:
-        """Score the model; raise Stopped, with the state saved, where a signal comes meanwhile."""
-        assert self.evaluation
-        giving_up = self.stop.giving_up() if jax.process_count() == 1 else contextlib.nullcontext()
-        with (
-            self._saved_instead(state, is_scored=False),
-            self.clock.evaluating(),
-            self.progress.doing_now(SCORING),
-            giving_up,
-        ):
-            scores = self.evaluation.evaluate(step, state.params)
-        self.log.write(step, self.evaluation.split, scores)
-        _say(f"step {step} {self.evaluation.split}: {shown_scores(scores)}")
-        self.best = self.best.after(step, scores, self.evaluation.best)
-
-    def _recall(self, done: int, state: TrainState) -> None:
-        """Go on after step `done`: what was the best so far, and the scores that a signal has put off."""
-        _say(f"{self.folder.path}: goes on after step {done} of {self.schedule.steps}")
-        put_off = self._is_due(done) and not self._is_scored(done)
-        self.best = self._recall_best(done, done - put_off)
-        self.checkpoints.protected = self.best.step
-        if put_off:
-            self._evaluate(done, state)
-            self.checkpoints.protected = self.best.step
-
-    def _is_scored(self, step: int) -> bool:
-        """Return whether the model of a checkpoint was scored before the run stopped."""
-        assert self.evaluation
-        if read_seal(self.checkpoints.folder / str(step)).best is not None:
-            return True
-        return any(entry[:2] == (step, self.evaluation.split) for entry in read_metrics(self.folder.path))
-
-    def _is_spent(self) -> bool:
-        """Whether the score has not grown for as long as patience lasts."""
-        return self.schedule.patience is not None and self.best.since >= self.schedule.patience
-
-    def _recall_best(self, done: int, scored: int) -> Best:
-        """Return what the evaluations up to step `scored` said: from the seal of step `done`, or else from the log.
-
-        From the log where the seal is of an older version, or the best checkpoint is no longer there, or damaged.
-        """
-        if self.evaluation is None:
-            return Best()
-        folder = self.checkpoints.folder / str(done)
-        sealed = read_seal(folder).best
-        best = None if sealed is None else Best.from_dict(sealed, str(folder / SEAL))
-        if best is not None and (best.step in (None, done) or self.checkpoints.is_sound(best.step)):
-            return best
-        if best is not None:
-            _say(f"{self.folder.path}: the best checkpoint, of step {best.step}, is gone")
-        every = self.schedule.evaluate_every
-        return best_of_lines(
-            read_metrics(self.folder.path),
-            self.evaluation.split,
-            self.evaluation.best,
-            kept={step for step in self.checkpoints.steps() if self.checkpoints.is_sound(step)},
-            expected=range(every, scored + 1, every),
-            warn=_say,
-        )
-
-    def _batches(self, done: int) -> Iterator[tuple[int, Batch]]:
-        """Batches after step `done`, read ahead by Grain in a thread of its own; whole batches are its elements."""
-        ahead = (
-            grain.MapDataset.source(_Steps(self.source, done, self.schedule.steps))
-            .to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED_BATCHES))
-            .__iter__()
-        )
-        for step, batch in enumerate(ahead, done + 1):
-            yield step, self.program.place(batch)
+            self.checkpoints.save(step, self.position.state, record)
+            self.checkpoints.protected = best.step
+        self.position.saved = step
 
 
-class _Steps:
-    """A Grain source whose element i is batch start + i."""
+def read_ahead(source: BatchSource, steps: range) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield the number of each step, from 1, with its batch. A Grain thread reads ahead."""
+    ahead = (
+        grain.MapDataset.source(_BatchesByStep(source, steps))
+        .to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=PREFETCHED_BATCHES))
+        .__iter__()
+    )
+    yield from enumerate(ahead, steps.start + 1)
 
-    def __init__(self, source: Source, start: int, end: int) -> None:
-        self.source, self.start, self.end = source, start, end
+
+def _steps(
+    stepper: Stepper,
+    log: StepLog,
+    source: BatchSource,
+    position: Position,
+    length: RunLength,
+    learning_rate: LearningRate,
+) -> Iterator[StepInfo]:
+    """Make the steps after `position`, and yield each."""
+    program = stepper.program
+    for step, rows in read_ahead(source, range(position.step, length.steps)):
+        batch, rate = program.place(rows), learning_rate.at(step - 1)
+        is_new = not program.is_compiled(batch)
+        if is_new:
+            log.flush()
+            stepper.compile(position.state, batch)
+        state, means = stepper.step(position.state, batch, rate)
+        position.move_to(step, state)
+        log.add(step, means, batch, rate, is_first=is_new)
+        yield StepInfo(step=step, state=state, is_last=step == length.steps)
+
+
+def _standard_hooks(length: RunLength, log: StepLog, evaluator: Evaluator, saver: Saver) -> list[Hook]:
+    """Return the hooks that log, evaluate and save, in this order. Only finite numbers are scored or saved."""
+
+    def log_numbers(info: StepInfo) -> None:
+        log.flush()
+
+    def evaluate(info: StepInfo) -> None:
+        if evaluator.is_due(info.step):
+            log.flush()
+            evaluator.run(info.step, info.state)
+
+    def save(info: StepInfo) -> None:
+        is_due = info.is_last or info.step % length.save_every == 0
+        if is_due or evaluator.best.step == info.step or evaluator.is_over:
+            log.flush()
+            saver.save()
+
+    return [every(length.log_every, log_numbers), evaluate, save]
+
+
+def _stop_hook(stop: StopRequest) -> Hook:
+    def stop_if_requested(info: StepInfo) -> None:
+        if not info.is_last:
+            stop.raise_if_requested()
+
+    return stop_if_requested
+
+
+def _resume(position: Position, checkpoints: Checkpoints, evaluator: Evaluator) -> None:
+    """Restore the best evaluation so far, and run the evaluation that a signal put off, if there is one."""
+    evaluator.resume(position.step, checkpoints)
+    checkpoints.protected = evaluator.best.step
+    if evaluator.is_due(position.step):
+        evaluator.run(position.step, position.state)
+        checkpoints.protected = evaluator.best.step
+
+
+def _describe_stop(position: Position, progress: Progress, stepper: Stepper) -> str:
+    """Return what happens after a signal, for the person who waits. Called in another thread."""
+    step = position.step
+    saving = f"saving step {step}" if step > position.saved else "nothing new to save"
+    if progress.doing in (STARTING, COMPILING):  # these calls cannot be interrupted
+        return f"stopping after {progress.doing}, {saving}"
+    return saving if progress.doing or stepper.is_interruptible else f"finishing step {step + 1}, saving"
+
+
+class _BatchesByStep:
+    """A Grain source whose element i is the batch of the i-th of `steps`."""
+
+    def __init__(self, source: BatchSource, steps: range) -> None:
+        self.source, self.steps = source, steps
 
     def __len__(self) -> int:
-        return self.end - self.start
+        return len(self.steps)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.source.batch(self.start + int(index))
+        return self.source.batch(self.steps[int(index)])
 
 
-def shown_scores(scores: dict[str, float]) -> str:
-    """Return scores by name in one line; "main" only where it is none of the others, but a mean of them."""
-    others = [value for name, value in scores.items() if name != "main"]
-    return " ".join(f"{name} {value:.4f}" for name, value in scores.items() if name != "main" or value not in others)
-
-
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     say(text, to_stderr=True)

@@ -1,4 +1,4 @@
-"""Memory that a run needs and that is free: a note before the first step, one line where it did not suffice."""
+"""Memory that a run needs and that is free: a note before the first step, and one line where it was not enough."""
 
 import contextlib
 import re
@@ -11,56 +11,60 @@ from bert_jax.errors import UserError, first_line
 from bert_jax.terminal import note
 from bert_jax.train.program import StepMemory
 
-EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory")  # in what XLA says
-ASKED = re.compile(r"allocat\w* (\d+) bytes")
+EXHAUSTED = ("RESOURCE_EXHAUSTED", "Out of memory")  # in messages of XLA
+REQUESTED_BYTES = re.compile(r"allocat\w* (\d+) bytes")
 
 
 class MemoryUse:
-    """The memory that the largest step of a run needs, as far as it is known."""
+    """Memory of the largest compiled step of a run, compared with the free memory of its devices.
 
-    def __init__(self, step: StepMemory | None = None) -> None:
-        self.step = step
-        self.times = 2.0  # by which the batch is to take less
+    `suggest` is the function of `Advice` that names flags for less memory.
+    """
 
-    def add(self, step: StepMemory, devices: Sequence[jax.Device], ways: Callable[[float], str]) -> None:
-        """Take what a compiled step needs; note where that is more than there is. `ways` as Advice has them.
+    def __init__(
+        self, devices: Sequence[jax.Device], suggest: Callable[[float], str], step: StepMemory | None = None
+    ) -> None:
+        self.devices, self.suggest, self.step = devices, suggest, step
+        self.factor = 2.0  # by which the memory of a batch has to shrink
 
-        The state is there already when a step is compiled: what counts is what comes on top of it.
+    def add(self, step: StepMemory) -> None:
+        """Take a compiled step into account, and print a note where it is the largest so far and does not fit.
+
+        Parameters and optimizer state are allocated by then, so only gradients and temporaries have to fit.
         """
         if self.step is not None and step.total <= self.step.total:
             return
         self.step = step
-        free, more = free_on(devices), step.gradients + step.temporaries
-        if free is not None and more > free:
-            self.times = step.temporaries / max(free - step.gradients, 1)
-            note(f"{_told(step)}, and {_size(free)} are free: it may run out of memory. {ways(self.times)}".rstrip())
+        free, needed = free_on(self.devices), step.gradients + step.temporaries
+        if free is not None and needed > free:
+            self.factor = step.temporaries / max(free - step.gradients, 1)
+            ways = self.suggest(self.factor)
+            note(f"{_describe(step)}, and {_size(free)} are free: it may run out of memory. {ways}".rstrip())
 
 
 @contextlib.contextmanager
-def out_of_memory_told(ways: str | Callable[[float], str], use: MemoryUse | None = None) -> Iterator[None]:
-    """Raise UserError where the block runs out of memory: what was needed, what there is, and what helps."""
+def out_of_memory_reported(ways: str | Callable[[float], str], use: MemoryUse | None = None) -> Iterator[None]:
+    """Raise UserError where the block runs out of memory: what was needed, what is free, and what helps."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and not any(words in str(error) for words in EXHAUSTED):
             raise
-        step = None if use is None else use.step
-        asked = ASKED.search(str(error))
-        needed = (
-            _told(step)
-            if step
-            else f"{_size(int(asked[1]))} more were asked for"
-            if asked
-            else (first_line(error) if str(error) else "Python has no more")
-        )
+        requested = REQUESTED_BYTES.search(str(error))
+        if use is not None and use.step is not None:
+            needed = _describe(use.step)
+        elif requested:
+            needed = f"{_size(int(requested[1]))} more were asked for"
+        else:
+            needed = first_line(error) if str(error) else "Python has no more"
         free = free_on(jax.local_devices())
-        there = "" if free is None else f", {_size(free)} are free now"
-        told = ways if isinstance(ways, str) else ways(use.times if use else 2.0)
-        raise UserError(f"out of memory: {needed}{there}. {told}".rstrip()) from None
+        available = "" if free is None else f", {_size(free)} are free now"
+        way_out = ways if isinstance(ways, str) else ways(use.factor if use else 2.0)
+        raise UserError(f"out of memory: {needed}{available}. {way_out}".rstrip()) from None
 
 
 def free_on(devices: Sequence[jax.Device]) -> int | None:
-    """Return the bytes that are free on each of the devices; None where they do not say."""
+    """Return the bytes that are free on each of the devices, or None where they do not report it."""
     statistics = devices[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
@@ -68,7 +72,7 @@ def free_on(devices: Sequence[jax.Device]) -> int | None:
     return free_bytes() // local if devices[0].platform == "cpu" else None
 
 
-def _told(step: StepMemory) -> str:
+def _describe(step: StepMemory) -> str:
     return (
         f"a step needs {_size(step.total)} on each device ({_size(step.state)} for parameters and optimizer, "
         f"{_size(step.gradients + step.temporaries)} for its batch)"

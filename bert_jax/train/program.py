@@ -1,6 +1,5 @@
-"""A task laid out over a mesh: its state, its step and its sums, as pure functions under jit."""
+"""A task laid out over a mesh: its state, steps and sums, as pure functions under jit."""
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -14,33 +13,33 @@ from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
 
+from bert_jax.errors import UserError
 from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
-from bert_jax.train.optimizer import Pace
-from bert_jax.train.task import Answers, Batch, Sums, Task
+from bert_jax.train.task import Batch, PredictionTask, Sums, Task
+from bert_jax.train.trainable import IsTrainable, merge_params, split_params
 
 Params = dict[str, Any]  # nested dicts of arrays
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
-MOST_CALLS = 4096  # of dropout
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TrainState:
-    """All that a run carries from step to step."""
+    """Everything that a run carries from step to step."""
 
-    step: Array  # updates made so far, int32
-    params: Params
-    opt_state: optax.OptState
+    step: Array  # updates so far, int32
+    params: Params  # trainable and frozen
+    opt_state: optax.OptState  # of the trainable parameters
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StepMemory:
-    """The bytes that a step takes on each device."""
+    """Bytes that a step takes on each device."""
 
-    state: int  # parameters and optimizer, there before and after
+    state: int  # parameters and optimizer state, allocated before the step
     gradients: int
-    temporaries: int  # activations, most of all
+    temporaries: int  # mostly activations
 
     @property
     def total(self) -> int:
@@ -48,178 +47,204 @@ class StepMemory:
 
 
 class Program:
-    """The functions of a run. Random numbers of a step come from (seed, step), so that it can be repeated."""
+    """The compiled functions of a task on a mesh, for training and prediction.
+
+    Seed and learning rate are arguments, so all runs of a sweep share one program. The random numbers of a step depend
+    on (seed, step) alone, so a step can be repeated.
+
+    `is_trainable` says by its path whether a parameter is trained (default: all are). Gradients and optimizer state
+    have the trainable ones only. Raises UserError for `accumulate` above 1 where the rows of the task depend on each
+    other.
+    """
 
     def __init__(
         self,
-        task: Task | Answers,
+        task: Task | PredictionTask,
         mesh: Mesh,
         optimizer: optax.GradientTransformation | None = None,
         *,
-        pace: Pace | None = None,
-        seed: int = 0,
         accumulate: int = 1,
+        is_trainable: IsTrainable | None = None,
     ) -> None:
+        if accumulate > 1 and not getattr(task, "rows_independent", True):
+            raise UserError(
+                f"accumulate {accumulate}: the loss of {type(task).__name__} is over the whole batch, so micro-batches "
+                "would train another loss. Use 1, and more devices or a smaller batch where memory is short"
+            )
         self.task: Any = task
-        self.mesh, self.seed, self.pace, self.accumulate = mesh, seed, pace, accumulate
+        self.mesh, self.accumulate, self.is_trainable = mesh, accumulate, is_trainable
         self.optimizer = optax.with_extra_args_support(optimizer or optax.identity())
         module = nnx.eval_shape(lambda: task.build(weight_keys(0)))
         self.graph, abstract = nnx.split(module)
         shardings = parameter_shardings(abstract, mesh)
-        shapes = nnx.to_pure_dict(abstract)
-        self.params = jax.tree.map(_abstract, shapes, shardings)
-        whole = replicated(mesh)
-        opt_shapes = jax.eval_shape(self.optimizer.init, self.params)
+        self.params = jax.tree.map(_abstract, nnx.to_pure_dict(abstract), shardings)
+        trainable = self.split(self.params)[0]
+        trainable_shardings = self.split(shardings)[0]
+        replicate = replicated(mesh)
+        opt_shapes = jax.eval_shape(self.optimizer.init, trainable)
         opt_shardings = optax.tree_utils.tree_map_params(
-            self.optimizer, lambda _, sharding: sharding, opt_shapes, shardings, transform_non_params=lambda _: whole
+            self.optimizer,
+            lambda _, sharding: sharding,
+            opt_shapes,
+            trainable_shardings,
+            transform_non_params=lambda _: replicate,
         )
-        step: Any = _abstract(jax.ShapeDtypeStruct((), jnp.int32), whole)
+        step: Any = _abstract(jax.ShapeDtypeStruct((), jnp.int32), replicate)
         self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
-        self._shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
-        self._init = jax.jit(self._fresh_state, out_shardings=self._shardings)
-        self._gradients = jax.jit(self._differentiate, out_shardings=(self._shardings.params, whole))
-        self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(self._shardings, whole))
-        self._words = jax.jit(_words_of_step, static_argnames="count", out_shardings=whole)
-        self._calls: dict[str, int] = {}  # of dropout in a forward pass; all runs of the program share it
-        self._compiled: dict[Shapes, StepMemory | None] = {}  # shared, too
-        self._sums = jax.jit(self._evaluate, out_shardings=whole)
-        self._outputs = jax.jit(self._predict, out_shardings=whole)
+        state_shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
+        self._gradient_shapes = trainable  # gradients lie as their parameters do
+        self._init = jax.jit(self._initial_state, out_shardings=state_shardings)
+        self._gradients = jax.jit(self._differentiate, out_shardings=(trainable_shardings, replicate))
+        self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(state_shardings, replicate))
+        self._draw_seeds = jax.jit(_seeds_of_step, static_argnames="count", out_shardings=replicate)
+        self._sums = jax.jit(self._evaluate, out_shardings=replicate)
+        self._outputs = jax.jit(self._predict, out_shardings=replicate)
+        self._dropout_calls: int | None = None  # in a forward pass, counted at the first batch
+        self._step_memory: dict[Shapes, StepMemory | None] = {}  # of the batches that are compiled
 
-    def of_run(self, seed: int, pace: Pace) -> "Program":
-        """The same functions with other random numbers and another learning rate: what is compiled serves all runs."""
-        other = copy.copy(self)
-        other.seed, other.pace = seed, pace
-        return other
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """Split parameters into trainable and frozen ones."""
+        return split_params(params, self.is_trainable)
 
-    def init(self, given: Params | None = None) -> TrainState:
-        """A fresh state, created in place on the mesh; the same whatever the mesh.
+    def init(self, seed: int, params: Params | None = None) -> TrainState:
+        """Create the state at step 0, in place on the mesh, the same on every mesh.
 
-        Parameters that are `given`, a part of the tree laid out by `place_params`, are taken, and not drawn at all.
+        `params`, a part of the tree laid out by `place_params`, are used as they are; random ones are drawn for the
+        rest only.
         """
         with jax.set_mesh(self.mesh):
-            return self._init(jax.random.key(self.seed), given or {})
+            return self._init(jax.random.key(seed), params or {})
 
     def place(self, batch: dict[str, np.ndarray]) -> Batch:
-        """This process's rows of a batch, as global arrays over the mesh."""
+        """Return global arrays over the mesh from this process's rows of a batch."""
         sharding = batch_sharding(self.mesh)
         return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
     def place_params(self, params: Params, like: Params | None = None) -> Params:
-        """Host arrays onto the mesh, laid out as `like`: all parameters, or a subtree of `self.params`."""
+        """Place host arrays on the mesh with the layout of `like`, a subtree of `self.params` (default: all of it)."""
         return jax.tree.map(lambda value, to: jax.device_put(value, to.sharding), params, like or self.params)
 
-    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Sums]:
-        """One update. Returns the new state (the old one is donated) and the means over the batch."""
-        with jax.set_mesh(self.mesh):
-            return self._updated(state, *self._gradients(state.params, batch, self._words_for(state, batch)))
+    def step(
+        self, state: TrainState, batch: Batch, *, seed: int, learning_rate: float | np.float32
+    ) -> tuple[TrainState, Sums]:
+        """Make one update. Returns the new state (`state` is donated) and the means over the batch."""
+        return self.update(state, *self.gradients(state, batch, seed=seed), learning_rate=learning_rate)
 
-    def gradients(self, state: TrainState, batch: Batch) -> tuple[Params, Sums]:
-        """The first half of a step: the gradients, and the means over the batch. The state stays as it is."""
+    def gradients(self, state: TrainState, batch: Batch, *, seed: int) -> tuple[Params, Sums]:
+        """Compute the first half of a step: the gradients, and the means over the batch. `state` stays valid."""
         with jax.set_mesh(self.mesh):
-            return self._gradients(state.params, batch, self._words_for(state, batch))
+            return self._gradients(state.params, batch, self._dropout_seeds(state, batch, seed))
 
-    def update(self, state: TrainState, gradients: Params, means: Sums) -> tuple[TrainState, Sums]:
-        """The second half: the new state (the old one is donated), and the means with the norm of the gradients."""
+    def update(
+        self, state: TrainState, gradients: Params, means: Sums, *, learning_rate: float | np.float32
+    ) -> tuple[TrainState, Sums]:
+        """Compute the second half of a step: the new state (`state` is donated), and `means` with the gradient norm."""
         with jax.set_mesh(self.mesh):
-            return self._updated(state, gradients, means)
-
-    def _updated(self, state: TrainState, gradients: Params, means: Sums) -> tuple[TrainState, Sums]:
-        state, norm = self._update(state, gradients, self.pace)
+            state, norm = self._update(state, gradients, np.float32(learning_rate))
         return state, {**means, "gradient_norm": norm}
 
     def is_compiled(self, batch: Batch) -> bool:
-        """Return whether `compile` has seen a batch of these shapes, in this run or another of the program."""
-        return _shapes(batch) in self._compiled
+        """Return whether `compile` was called for a batch of these shapes."""
+        return _shapes(batch) in self._step_memory
 
     def compile(self, state: TrainState, batch: Batch) -> StepMemory | None:
-        """Compile the step for batches of these shapes; return the memory that it needs, where the compiler says it.
+        """Compile the step that `step` runs for batches of these shapes.
 
-        What is compiled here is what `step` runs.
+        Returns the memory that it needs, or None where the compiler does not report it.
         """
         with jax.set_mesh(self.mesh):
-            words = self._words_for(state, batch)
-            first = self._gradients.lower(state.params, batch, words)
-            half = first.compile().memory_analysis()
-            shapes = jax.tree.map(_abstract, first.out_info[0], self._shardings.params)
-            other = self._update.lower(state, shapes, self.pace).compile().memory_analysis()
-        need = None
-        if half is not None and other is not None:  # some backends do not say
-            gradients = half.output_size_in_bytes
-            need = StepMemory(
-                state=other.argument_size_in_bytes - gradients,
+            seeds = self._dropout_seeds(state, batch, seed=0)
+            gradient_memory = self._gradients.lower(state.params, batch, seeds).compile().memory_analysis()
+            update = self._update.lower(state, self._gradient_shapes, np.float32(0))
+            update_memory = update.compile().memory_analysis()
+        memory = None
+        if gradient_memory is not None and update_memory is not None:
+            gradients = gradient_memory.output_size_in_bytes
+            memory = StepMemory(
+                state=update_memory.argument_size_in_bytes - gradients,
                 gradients=gradients,
-                temporaries=max(half.temp_size_in_bytes, other.temp_size_in_bytes),
+                temporaries=max(gradient_memory.temp_size_in_bytes, update_memory.temp_size_in_bytes),
             )
-        self._compiled[_shapes(batch)] = need
-        return need
+        self._step_memory[_shapes(batch)] = memory
+        return memory
 
     def largest_step(self) -> StepMemory | None:
-        """Return what the largest step needs of those that are compiled; None where nobody says."""
-        return max(filter(None, self._compiled.values()), key=lambda step: step.total, default=None)
-
-    def _words_for(self, state: TrainState, batch: Batch) -> list[SeedPair]:
-        """The seeds of the dropout calls of this step."""
-        return self._words(jax.random.key(self.seed), state.step, count=self._count_calls(batch))
+        """Return the memory of the largest compiled step, or None where the compiler reports none."""
+        return max(filter(None, self._step_memory.values()), key=lambda memory: memory.total, default=None)
 
     def sums(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
-        """Sums and counts of the task without dropout."""
+        """Compute the task's sums and counts, without dropout."""
         with jax.set_mesh(self.mesh):
             return self._sums(params, batch)
 
     def outputs(self, params: Params, batch: Batch) -> Array:
-        """What the task predicts, one row a sequence."""
+        """Compute the task's outputs, one row a sequence."""
         with jax.set_mesh(self.mesh):
             return self._outputs(params, batch)
 
     def module(self, params: Params) -> nnx.Module:
+        """Return the module with these parameters."""
         return nnx.merge(self.graph, params)
 
-    def _fresh_state(self, key: Array, given: Params) -> TrainState:
-        params = _replaced(nnx.to_pure_dict(nnx.state(self.task.build(weight_keys(key)))), given)
-        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params))
+    def _initial_state(self, key: Array, params: Params) -> TrainState:
+        drawn = nnx.to_pure_dict(nnx.state(self.task.build(weight_keys(key))))
+        params = _overlay(drawn, params)
+        return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(self.split(params)[0]))
 
-    def _count_calls(self, batch: Batch) -> int:
-        """How often dropout is called in a forward pass."""
-        if not self._calls:
-            seeds = DropoutSeeds([(jnp.uint32(0), jnp.uint32(0))] * MOST_CALLS)
-            jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, seeds), self.params, batch)
-            self._calls["dropout"] = seeds.taken
-        return self._calls["dropout"]
+    def _dropout_seeds(self, state: TrainState, batch: Batch, seed: int) -> list[SeedPair]:
+        """Return the seeds of the dropout calls of the step after `state`."""
+        if self._dropout_calls is None:
+            self._dropout_calls = self._count_dropout_calls(batch)
+        return self._draw_seeds(jax.random.key(seed), state.step, count=self._dropout_calls)
 
-    def _differentiate(self, params: Params, batch: Batch, words: Sequence[SeedPair]) -> tuple[Params, Sums]:
-        """The gradients, and the means over the batch."""
+    def _count_dropout_calls(self, batch: Batch) -> int:
+        """Trace a forward pass and return how often it takes dropout seeds."""
+        counter = _SeedCounter()
+        jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, counter), self.params, batch)
+        return counter.taken
+
+    def _differentiate(self, params: Params, batch: Batch, seeds: Sequence[SeedPair]) -> tuple[Params, Sums]:
+        """Compute the gradients of the trainable parameters, and the means over the batch."""
+        trainable, frozen = self.split(params)
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
-        differentiate = jax.value_and_grad(functools.partial(self._loss, counts), has_aux=True)
+        differentiate = jax.value_and_grad(functools.partial(self._loss, counts, frozen), has_aux=True)
         if self.accumulate == 1:
-            (loss, sums), gradients = differentiate(params, batch, words)
+            (loss, sums), gradients = differentiate(trainable, batch, seeds)
         else:
-            (loss, sums), gradients = self._accumulate(differentiate, params, batch, words)
+            (loss, sums), gradients = self._accumulate(differentiate, trainable, batch, seeds)
         return gradients, {"loss": loss, **{name: sums[name] / counts[name] for name in sums}}
 
-    def _apply(self, state: TrainState, gradients: Params, pace: Pace | None) -> tuple[TrainState, Array]:
-        """The next state, and the norm of the gradients.
+    def _apply(self, state: TrainState, gradients: Params, learning_rate: Array) -> tuple[TrainState, Array]:
+        """Compute the next state, and the norm of the gradients.
 
-        A program of its own: it is the same for rows of any length, and begins when it has the norm of all gradients.
+        This is a program of its own because it is the same for rows of any length. No time is lost: it needs the norm
+        of all gradients before it can begin.
         """
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, state.params, pace=pace)
-        params = optax.apply_updates(state.params, updates)
+        trainable, frozen = self.split(state.params)
+        updates, opt_state = self.optimizer.update(gradients, state.opt_state, trainable, learning_rate=learning_rate)
+        params = merge_params(optax.apply_updates(trainable, updates), frozen)
         return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
 
-    def _loss(self, counts: Sums, params: Params, batch: Batch, words: Sequence[SeedPair]) -> tuple[Array, Sums]:
-        sums = self.task.sums(self.module(params), batch, DropoutSeeds(words))
+    def _loss(
+        self, counts: Sums, frozen: Params, trainable: Params, batch: Batch, seeds: Sequence[SeedPair]
+    ) -> tuple[Array, Sums]:
+        sums = self.task.sums(self.module(merge_params(trainable, frozen)), batch, DropoutSeeds(seeds))
         return sum((sums[name] / counts[name] for name in self.task.losses), jnp.zeros(())), sums
 
-    def _accumulate(self, differentiate: Any, params: Params, batch: Batch, words: Sequence[SeedPair]) -> Any:
-        """The same over micro-batches in turn, of every accumulate-th row, so that each device keeps its own."""
+    def _accumulate(self, differentiate: Any, trainable: Params, batch: Batch, seeds: Sequence[SeedPair]) -> Any:
+        """Add up what `differentiate` returns over micro-batches in turn.
+
+        A micro-batch has every accumulate-th row, so that each device keeps its own rows.
+        """
         micro = jax.tree.map(
             lambda x: x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
         )  # micro-batch, row, ...
 
         def add(total: Any, item: tuple[Array, Batch]) -> tuple[Any, None]:
             index, rows = item
-            return jax.tree.map(jnp.add, total, differentiate(params, rows, microbatch_seeds(words, index))), None
+            return jax.tree.map(jnp.add, total, differentiate(trainable, rows, microbatch_seeds(seeds, index))), None
 
-        shapes = jax.eval_shape(differentiate, params, jax.tree.map(lambda x: x[0], micro), words)
+        shapes = jax.eval_shape(differentiate, trainable, jax.tree.map(lambda x: x[0], micro), seeds)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), micro))[0]
 
@@ -230,19 +255,30 @@ class Program:
         return self.task.outputs(self.module(params), batch)
 
 
+class _SeedCounter(DropoutSeeds):
+    """Counts the dropout seeds that are taken. All are zero."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def next(self) -> SeedPair:
+        self.taken += 1
+        return jnp.uint32(0), jnp.uint32(0)
+
+
 def _shapes(batch: Batch) -> Shapes:
     return tuple((name, rows.shape) for name, rows in sorted(batch.items()))
 
 
-def _words_of_step(key: Array, step: Array, count: int) -> list[SeedPair]:
+def _seeds_of_step(key: Array, step: Array, count: int) -> list[SeedPair]:
     return draw_seeds(jax.random.fold_in(key, step), count)
 
 
-def _replaced(params: Params, given: Params) -> Params:
-    """The parameters, those that are given in their place."""
+def _overlay(params: Params, replacements: Params) -> Params:
+    """Return the parameters with `replacements`, a part of their tree, in place of the same ones."""
     return {
-        name: _replaced(part, given.get(name, {})) if isinstance(part, dict) else given.get(name, part)
-        for name, part in params.items()
+        name: _overlay(value, replacements.get(name, {})) if isinstance(value, dict) else replacements.get(name, value)
+        for name, value in params.items()
     }
 
 

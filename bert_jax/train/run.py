@@ -1,4 +1,4 @@
-"""A run folder explains itself: settings, tokenizer, model, task, metrics, checkpoints, versions, data fingerprint."""
+"""Run folders: settings, tokenizer, model, task, metrics and checkpoints of one run, and how it was started."""
 
 import dataclasses
 import fcntl
@@ -23,14 +23,14 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import read_params
 from bert_jax.train.checkpoint_path import CHECKPOINTS, checkpoint_at
 from bert_jax.train.program import Params
-from bert_jax.train.run_record import describe_change, new_about, read_about
+from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_record, read_run_record
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
 from bert_jax.wording import article
 
-LOCK = ".lock"  # held while a process writes the run
-_held: dict[Path, int] = {}  # until the process ends
+LOCK = ".lock"  # locked while a process writes the run
+_lock_handles: dict[Path, int] = {}  # open until the process ends
 
-OF_A_BEGINNING = ("tokenizer", "metrics.jsonl", "tensorboard")  # with what is written over
+REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
 RUNS = "runs.json"  # in a folder of several runs
 RESULT: dict[str, Any] = {
     "step": int,
@@ -47,9 +47,9 @@ RESULT: dict[str, Any] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The schedules of a lengthened run: one of `steps` up to step `until`, one of `now` after it."""
+    """A change of the length of a run: `steps` were planned up to step `until`, `now` after it."""
 
     until: int
     steps: int
@@ -58,16 +58,17 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """
-    run.toml       the resolved settings
-    run.json       kind, task, data fingerprint, versions, devices, command, start
-    model.toml     the shape of the encoder
-    tokenizer/     what turns text into its ids
-    metrics.jsonl  numbers by step; tensorboard/ has the same
-    checkpoints/   one folder a step, sealed
-    result.json    written last: the run is finished
-    report.*       of a fine-tuned run: Markdown, one HTML page, and their numbers as JSON
-    trained_on.bin of a fine-tuned run: hashes of its training examples
+    """The folder of one run.
+
+    run.toml        resolved settings
+    run.json        kind, task, data fingerprint, versions, devices, command, start
+    model.toml      shape of the encoder
+    tokenizer/
+    metrics.jsonl   numbers by step; tensorboard/ has the same
+    checkpoints/    one sealed folder a step
+    result.json     written last: the run is finished
+    report.*        of a fine-tuned run: Markdown, one HTML page, and their numbers as JSON
+    trained_on.bin  of a fine-tuned run: hashes of its training examples
     """
 
     path: Path
@@ -77,36 +78,39 @@ class RunFolder:
         return self.path / CHECKPOINTS
 
     def settings(self) -> str:
+        """Return run.toml as text."""
         return read_text(self.path / "run.toml", limit=SETTINGS_BYTES)
 
     def settings_table(self) -> dict[str, Any]:
+        """Return run.toml as nested dicts."""
         return read_toml_table(self.path / "run.toml", limit=SETTINGS_BYTES)
 
-    def about(self) -> dict[str, Any]:
-        return read_about(self.path / "run.json")
+    def record(self) -> dict[str, Any]:
+        """Return run.json, checked."""
+        return read_run_record(self.path / RUN_RECORD)
 
     def owner(self) -> Owner:
-        """Return whose the checkpoints of this run are."""
-        about = self.about()
-        return Owner(about.get("run"), about["data_fingerprint"])
+        """Return the owner that the seals of this run's checkpoints name."""
+        record = self.record()
+        return Owner(record.get("run"), record["data_fingerprint"])
 
     def params(self, step: int) -> Params:
-        """Return the parameters of a checkpoint, verified. Raises UserError where it is damaged or of another run."""
+        """Return the verified parameters of a checkpoint. Raises UserError where it is damaged or of another run."""
         return read_params(self.checkpoints / str(step), self.owner())
 
     def model(self) -> ModelConfig:
-        """Return the shape of the encoder. Raises UserError where it is no longer the one the run was started with."""
+        """Return the shape of the encoder. Raises UserError where model.toml has changed."""
         path = self.path / "model.toml"
         model = read_toml(ModelConfig, path)
-        expected = self.about().get("model_fingerprint")
+        expected = self.record().get("model_fingerprint")
         if expected is not None and expected != _fingerprint(read_text(path, limit=SETTINGS_BYTES)):
             raise UserError(f"{path} has changed since the run was made. Put the run's own model.toml back")
         return model
 
     def tokenizer(self) -> Tokenizer:
-        """The run's tokenizer. Raises UserError where it is no longer the one that the run was started with."""
+        """Return the run's tokenizer. Raises UserError where it has changed."""
         tokenizer = load_tokenizer(self.path / "tokenizer")
-        expected = self.about().get("tokenizer_fingerprint")
+        expected = self.record().get("tokenizer_fingerprint")
         if tokenizer.fingerprint != expected:
             raise UserError(
                 f"{self.path / 'tokenizer'} is {tokenizer.fingerprint[:12]}..., the run was made with "
@@ -115,8 +119,8 @@ class RunFolder:
         return tokenizer
 
     def lock(self) -> None:
-        """From now on until this process ends no other writes the run. Raises UserError where one does already."""
-        if jax.process_index() or self.path.absolute() in _held:
+        """Lock the run for this process until it ends. Raises UserError where another process holds the lock."""
+        if jax.process_index() or self.path.absolute() in _lock_handles:
             return
         handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -128,10 +132,10 @@ class RunFolder:
             ) from None
         except OSError:
             pass  # a file system without locks
-        _held[self.path.absolute()] = handle
+        _lock_handles[self.path.absolute()] = handle
 
     def result(self) -> dict[str, Any] | None:
-        """Return what the finished run left, or None while it is not finished."""
+        """Return result.json of a finished run, checked, or None while the run is not finished."""
         path = self.path / "result.json"
         if not os.path.lexists(path):
             return None
@@ -145,7 +149,7 @@ class RunFolder:
         return result
 
     def dev_result(self) -> tuple[int, dict[str, float]]:
-        """Return the best step and its dev scores of a finished fine-tuning."""
+        """Return the best step of a finished fine-tuning and its dev scores."""
         result = self.result() or {}
         if "main" not in result.get("dev", {}) or "best_step" not in result:
             raise UserError(
@@ -155,32 +159,34 @@ class RunFolder:
         return result["best_step"], result["dev"]
 
     def is_blank(self) -> bool:
-        """Return whether the run has nothing that could be lost: no checkpoint, sound or damaged, and no result."""
-        there = [path for path in self.checkpoints.glob("*") if ".orbax-checkpoint-tmp" not in path.name]
-        return not there and not os.path.lexists(self.path / "result.json")
+        """Return whether the run has nothing to lose: no checkpoint, sound or damaged, and no result."""
+        checkpoints = [path for path in self.checkpoints.glob("*") if ".orbax-checkpoint-tmp" not in path.name]
+        return not checkpoints and not os.path.lexists(self.path / "result.json")
 
     def write_result(self, result: dict[str, Any]) -> None:
+        """Write result.json, sealed: the run is finished."""
         self._write_json("result.json", result)
 
     def plans(self) -> list[Plan]:
-        """Return the plans that this run followed before it was lengthened, in their order."""
-        path = self.path / "run.json"
+        """Return the plans that a lengthened run has followed, in their order."""
+        path = self.path / RUN_RECORD
         steps = self.settings_table().get("steps")
-        plans = [from_table(Plan, plan, f"{path}: lengthened") for plan in self.about().get("lengthened", ())]
+        plans = [from_table(Plan, plan, f"{path}: lengthened") for plan in self.record().get("lengthened", ())]
         return [plan for plan in plans if isinstance(steps, int) and plan.now <= steps]
 
     def lengthen(self, config: Any, steps: int) -> None:
-        """Rewrite the settings of a run that was planned for `steps` and is to go on for more of them.
+        """Rewrite the settings of a run that was planned for `steps`, so that it goes on for `config.steps`.
 
-        run.json is written before run.toml: a plan that leads to more steps than run.toml has is none yet.
+        run.json is written before run.toml. A kill in between leaves a plan for more steps than run.toml has, which
+        `plans` leaves out.
         """
         done = self._newest_sound_step()
         plans = [plan for plan in self.plans() if plan.until < done]
         if done:
             before = next((plan.steps for plan in self.plans() if done <= plan.until), steps)
-            plans.append(Plan(done, before, config.steps))
+            plans.append(Plan(until=done, steps=before, now=config.steps))
         (self.path / "result.json").unlink(missing_ok=True)
-        self._write_json("run.json", {**self.about(), "lengthened": [dataclasses.asdict(plan) for plan in plans]})
+        self._write_json(RUN_RECORD, {**self.record(), "lengthened": [dataclasses.asdict(plan) for plan in plans]})
         write_text(self.path / "run.toml", to_toml(config))
 
     def _newest_sound_step(self) -> int:
@@ -193,30 +199,30 @@ class RunFolder:
 
 
 def open_run(path: Path) -> RunFolder:
-    """An existing run folder."""
+    """Return the run folder at `path`. Raises UserError where there is none."""
     if not (path / "run.toml").is_file():
-        what = "no run.toml, so not a run folder" if path.is_dir() else "no such folder"
-        raise UserError(f"{path}: {what}. A run folder is what `bert-jax pretrain` or `bert-jax finetune` writes")
+        problem = "no run.toml, so not a run folder" if path.is_dir() else "no such folder"
+        raise UserError(f"{path}: {problem}. A run folder is what `bert-jax pretrain` or `bert-jax finetune` writes")
     return RunFolder(path)
 
 
 def is_run(path: Path) -> bool:
-    """Whether `path` is a run folder, a folder of several runs, or one checkpoint of a run."""
+    """Return whether `path` is a run folder, a folder of several runs, or one checkpoint of a run."""
     return checkpoint_at(path) is not None or (path / "run.toml").is_file() or (path / RUNS).is_file()
 
 
 def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
-    """Return the run and the checkpoint folder that `path` means.
+    """Return the run and the checkpoint folder that `path` stands for.
 
-    A run folder means its best checkpoint, or the newest while it is not finished; a folder of several runs the best
-    of them; a folder in checkpoints/ itself, also by a link or relative to where the process is.
+    A run folder stands for its best checkpoint, or the newest while the run is not finished; a folder of several runs
+    for the best of them; a folder in checkpoints/, also by a link or a relative path, for itself.
     """
     if (checkpoint := checkpoint_at(path)) is not None:
         if not checkpoint.is_dir():
-            there = ", ".join(map(str, checkpoint_steps(checkpoint.parent))) or "none"
-            raise UserError(f"{path}: no such checkpoint; there are {there}")
+            listed = ", ".join(map(str, checkpoint_steps(checkpoint.parent))) or "none"
+            raise UserError(f"{path}: no such checkpoint; there are {listed}")
         return open_run(checkpoint.parent.parent), checkpoint
-    run = open_run(_best_of_several(path) if (path / RUNS).is_file() else path)
+    run = open_run(_best_run(path) if (path / RUNS).is_file() else path)
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
         raise UserError(f"{run.path} has no checkpoint yet. Start its command again, or choose another run")
@@ -229,8 +235,8 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
     return run, run.checkpoints / str(step)
 
 
-def _best_of_several(folder: Path) -> Path:
-    """Return the run that answers for a folder of several. Raises UserError where runs.json names none of its runs."""
+def _best_run(folder: Path) -> Path:
+    """Return the best run in a folder of several. Raises UserError where runs.json names none of them."""
     path = folder / RUNS
     best = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path)).get("best")
     if not isinstance(best, str) or best in ("", ".", "..") or Path(best).name != best:
@@ -238,12 +244,12 @@ def _best_of_several(folder: Path) -> Path:
     return folder / best
 
 
-# What a run may be resumed with that it was not started with: none of it changes a number.
-FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads")
+# Settings that may differ when a run is resumed: they change no number.
+FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads", "profile")
 
 
 def check_run_output(path: Path) -> None:
-    """Raise UserError where `start_or_resume` can neither begin a run at `path` nor go on with one."""
+    """Raise UserError where `start_or_resume` can neither start nor resume a run at `path`."""
     if not (path / "run.toml").is_file():
         check_new_folder(path)
 
@@ -251,9 +257,9 @@ def check_run_output(path: Path) -> None:
 def start_or_resume(
     path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> RunFolder:
-    """Return the run folder at `path`: made whole in one move, or the unfinished run of the same settings.
+    """Return the run folder at `path`: a new one, or that of a run with the same settings.
 
-    A run of fewer steps than `config` has is lengthened. One that has no checkpoint yet is begun anew where anything
+    A run with fewer steps than `config` is lengthened. A run without a checkpoint is started again where anything else
     differs. Raises UserError where `path` is something else, or a run with other settings, model or data.
     """
     run = RunFolder(path)
@@ -263,27 +269,27 @@ def start_or_resume(
         return run
     run.lock()
     try:
-        before = _steps_planned(run, config, model, tokenizer, kind=kind, task=task, data=data)
+        steps_before = _compare_settings(run, config, model, tokenizer, kind=kind, task=task, data=data)
     except UserError as error:
         if not run.is_blank():
             raise
-        note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is begun anew")
+        note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is started again")
         if jax.process_index() == 0:
-            _begin_anew(run, config, model, tokenizer, kind=kind, task=task, data=data)
+            _start_again(run, config, model, tokenizer, kind=kind, task=task, data=data)
     else:
-        if before is not None and jax.process_index() == 0:
-            run.lengthen(config, before)
+        if steps_before is not None and jax.process_index() == 0:
+            run.lengthen(config, steps_before)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"{path} is planned")
-    for remark in describe_change(run.about()):
+    for remark in describe_change(run.record()):
         note(f"{path} {remark}")
     return run
 
 
-def _steps_planned(
+def _compare_settings(
     run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> int | None:
-    """Return the number of steps that a run was planned for, where `config` has more; None where nothing differs.
+    """Return the number of steps of a run where `config` has more, or None where the settings are the same.
 
     Raises UserError for any other difference.
     """
@@ -292,13 +298,13 @@ def _steps_planned(
         raise UserError(f"{run.path} was started with another tokenizer. Choose another --output")
     before, now = differences.pop("steps", (0, 0))
     if differences or before > now:
-        told = differences or {"steps": (before, now)}
-        listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in told.items())
+        refused = differences or {"steps": (before, now)}
+        listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in refused.items())
         raise UserError(f"{run.path} is a run with other settings: {listed}. Choose another --output")
-    found = run.about()["data_fingerprint"]
-    if found != data:
+    data_before = run.record()["data_fingerprint"]
+    if data_before != data:
         raise UserError(
-            f"{run.path} was started on data {found[:12]}..., this is {data[:12]}.... "
+            f"{run.path} was started on data {data_before[:12]}..., this is {data[:12]}.... "
             "Give it the data it was started on, or choose another --output"
         )
     return before if before < now else None
@@ -307,35 +313,35 @@ def _steps_planned(
 def start_run(
     path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> RunFolder:
-    """A new run folder at `path`, which is not there or empty, made whole in one move."""
-    with whole_folder(path, last=("run.toml",)) as making:
-        _describe(RunFolder(making), config, model, tokenizer, kind=kind, task=task, data=data)
+    """Create a run folder at `path`, which does not exist or is empty, complete or not at all."""
+    with whole_folder(path, last=("run.toml",)) as temporary:
+        _write_files(RunFolder(temporary), config, model, tokenizer, kind=kind, task=task, data=data)
     return RunFolder(path)
 
 
-def _begin_anew(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, **about: Any) -> None:
-    """Write the files of a run that has no checkpoint over those that are there. Files of others stay.
+def _start_again(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, **record: Any) -> None:
+    """Replace the files of a run that has no checkpoint. Other files in the folder stay.
 
-    run.toml is written last: a kill before that leaves a run that differs, and is begun anew once more.
+    run.toml is written last. A kill before that leaves a run that differs, which is started again once more.
     """
-    for name in OF_A_BEGINNING:
+    for name in REMOVED_AT_RESTART:
         path = run.path / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    _describe(run, config, model, tokenizer, **about)
+    _write_files(run, config, model, tokenizer, **record)
 
 
-def _describe(
+def _write_files(
     run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
 ) -> None:
-    """Write what a run folder says of its run from the beginning."""
+    """Write the files that a run folder has from its start."""
     tokenizer.save(run.path / "tokenizer")
     shape = to_toml(model)
     write_text(run.path / "model.toml", shape)
-    about = new_about(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
-    run._write_json("run.json", about)
+    record = new_run_record(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
+    run._write_json(RUN_RECORD, record)
     write_text(run.path / "run.toml", to_toml(config))
 
 
@@ -344,7 +350,7 @@ def _fingerprint(text: str) -> str:
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested table by dotted names."""
+    """Return the values of a nested table by dotted names."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -356,21 +362,21 @@ def _settings(config: Any) -> dict[str, Any]:
 
 
 def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings in which a run differs from what is asked for: what it has, and what is asked.
+    """Return the settings that differ between a run and a command, by name: the run's value, and the command's.
 
     Raises UserError for another kind of run.
     """
-    about = run.about()
-    if about["kind"] != kind:
-        raise UserError(f"{run.path} is {article(about['kind'])} run, this is {kind}. Choose another --output")
-    before, now = about["task"].get("examples"), task.get("examples")
+    record = run.record()
+    if record["kind"] != kind:
+        raise UserError(f"{run.path} is {article(record['kind'])} run, this is {kind}. Choose another --output")
+    before, now = record["task"].get("examples"), task.get("examples")
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
         old, new = _flat(read_toml_table(run.path / name, limit=SETTINGS_BYTES)), _settings(settings)
-        usual = _settings(read_toml(type(settings), run.path / name))  # what the file leaves out
+        defaults = _settings(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
         differences |= {
-            key: (old.get(key, usual.get(key)), new.get(key))
+            key: (old.get(key, defaults.get(key)), new.get(key))
             for key in sorted(old.keys() | new.keys())
-            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, usual.get(key)) != new.get(key)
+            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, defaults.get(key)) != new.get(key)
         }
     return differences

@@ -1,4 +1,4 @@
-"""What run.json says of a run, checked: the kind, the task, the data, and the machine that it was begun on."""
+"""The run record, run.json: kind, task, data and machine of a run."""
 
 import contextlib
 import importlib.metadata
@@ -12,17 +12,17 @@ from typing import Any, Literal
 import jax
 
 from bert_jax.config import check_types
-from bert_jax.cpu import cores, this_machine
+from bert_jax.cpu import this_machine, usable_cores
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json
 from bert_jax.origin import origin
 from bert_jax.task_record import TaskRecord
 from bert_jax.train.seal import unsealed
 
-FILE = "run.json"
+RUN_RECORD = "run.json"
 LIBRARIES = ("bert_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 
-ABOUT: dict[str, Any] = {
+RECORD_FIELDS: dict[str, Any] = {
     "kind": Literal["pretrain", "finetune", "convert"],
     "task": dict,
     "data_fingerprint": str,
@@ -42,8 +42,8 @@ ABOUT: dict[str, Any] = {
 REQUIRED = ("kind", "task", "data_fingerprint", "tokenizer_fingerprint")
 
 
-def new_about(kind: str, task: dict[str, Any], *, data: str, tokenizer: str, model: str) -> dict[str, Any]:
-    """Return what run.json says of a run that begins now."""
+def new_run_record(kind: str, task: dict[str, Any], *, data: str, tokenizer: str, model: str) -> dict[str, Any]:
+    """Return the record of a run that starts now."""
     machine = this_machine()
     return {
         "run": uuid.uuid4().hex,
@@ -63,57 +63,59 @@ def new_about(kind: str, task: dict[str, Any], *, data: str, tokenizer: str, mod
     }
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Return a run.json. Raises UserError, with the field and its value, for what no run of ours writes."""
+def read_run_record(path: Path) -> dict[str, Any]:
+    """Return a run record. Raises UserError, with the field and its value, for content that no run writes."""
     try:
-        about = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path))
+        record = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path))
     except UserError as error:
-        raise UserError(f"{error}. Put the run's own {FILE} back") from None
+        raise UserError(f"{error}. Put the run's own {RUN_RECORD} back") from None
     for name in REQUIRED:
-        if name not in about:
-            raise UserError(f"{path}: missing {name}. Put the run's own {FILE} back")
-    check_types(about, ABOUT, str(path))
-    TaskRecord.from_dict(about["task"], str(path))
-    return about
+        if name not in record:
+            raise UserError(f"{path}: missing {name}. Put the run's own {RUN_RECORD} back")
+    check_types(record, RECORD_FIELDS, str(path))
+    TaskRecord.from_dict(record["task"], str(path))
+    return record
 
 
 def threads_of(runs: Iterable[Path]) -> int | None:
-    """Return the number of threads that the first of the runs that is there was begun with, on a CPU. None: any."""
-    for path in (run / FILE for run in runs):
+    """Return the number of threads that the first existing run was started with on a CPU, or None."""
+    for path in (run / RUN_RECORD for run in runs):
         if path.is_file():
-            with contextlib.suppress(UserError):  # whoever opens the run tells it
-                about = read_about(path)
-                return about.get("threads") if _is_on_cpu(about) else None
+            with contextlib.suppress(UserError):  # reported where the run is opened
+                record = read_run_record(path)
+                return record.get("threads") if _is_on_cpu(record) else None
     return None
 
 
-def _is_on_cpu(about: dict[str, Any]) -> bool:
-    """Return whether a run was begun on a CPU: on other devices the host computes no sums."""
-    return str(about.get("devices")).endswith(" cpu")
+def _is_on_cpu(record: dict[str, Any]) -> bool:
+    """Return whether a run was started on a CPU. On other devices the threads of the host change no number."""
+    return str(record.get("devices")).endswith(" cpu")
 
 
-def describe_change(about: dict[str, Any]) -> list[str]:
-    """Return remarks on how this process differs from the one that began a run, where that changes the last bits."""
-    now = new_about("pretrain", {}, data="", tokenizer="", model="")
-    then, here = _shape(about), _shape(now)
-    changes = [f"{name} {then[name]}, here {here[name]}" for name in then if here.get(name, then[name]) != then[name]]
+def describe_change(record: dict[str, Any]) -> list[str]:
+    """Return remarks on how this process differs from the one that started a run, if the last bits may change."""
+    now = new_run_record("pretrain", {}, data="", tokenizer="", model="")
+    before, here = _last_bit_properties(record), _last_bit_properties(now)
+    changes = [
+        f"{name} {before[name]}, here {here[name]}" for name in before if here.get(name, before[name]) != before[name]
+    ]
     if changes:
         return [
-            f"was begun elsewhere ({'; '.join(changes)}): sums are added in another order from here on, so its numbers "
-            "agree with those of an undisturbed run to about 1e-6, not to the bit"
+            f"was started elsewhere ({'; '.join(changes)}): sums are added in another order from here on, so its "
+            "numbers agree with those of an uninterrupted run to about 1e-6, not to the bit"
         ]
-    asked, there = now["threads"], cores()
-    if _is_on_cpu(about) and about.get("threads") == asked != there:
+    used, cores = now["threads"], usable_cores()
+    if _is_on_cpu(record) and record.get("threads") == used != cores:
         return [
-            f"was begun with threads {asked} and goes on so, though the cores here are {there}: its numbers repeat to "
-            f"the bit. --threads {there} takes the cores as they are; the numbers then agree to about 1e-6"
+            f"was started with threads {used} and goes on with as many, though there are {cores} cores here: its "
+            f"numbers repeat to the bit. With --threads {cores} they agree to about 1e-6"
         ]
     return []
 
 
-def _shape(about: dict[str, Any]) -> dict[str, str]:
-    """Return by name what the last bits of a run's numbers depend on, as far as its run.json says it."""
-    shape = {"devices": about.get("devices"), "jaxlib": about.get("versions", {}).get("jaxlib")}
-    if _is_on_cpu(about):
-        shape |= {"CPU": about.get("cpu"), "threads": about.get("threads")}
-    return {name: str(value) for name, value in shape.items() if value is not None}
+def _last_bit_properties(record: dict[str, Any]) -> dict[str, str]:
+    """Return the properties in a run record that the last bits of numbers depend on, by name."""
+    properties = {"devices": record.get("devices"), "jaxlib": record.get("versions", {}).get("jaxlib")}
+    if _is_on_cpu(record):
+        properties |= {"CPU": record.get("cpu"), "threads": record.get("threads")}
+    return {name: str(value) for name, value in properties.items() if value is not None}

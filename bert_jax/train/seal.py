@@ -1,6 +1,6 @@
-"""The seal of a checkpoint: whose it is, of which step and data, and the sha256 of each of its files.
+"""Seals of checkpoints: run, step and data that a checkpoint belongs to, and the sha256 of each of its files.
 
-A folder that was copied under another number, or from another run, is as whole as any; the seal tells.
+A folder that was copied under another number, or from another run, is undamaged. Only its seal shows the difference.
 """
 
 import dataclasses
@@ -14,15 +14,15 @@ from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json
 
 SEAL = "SEAL.json"
-OWN = "seal"  # the sha256 of the other fields
-MOST_NAMED = 4  # damaged files
-_UNSEALED = {SEAL, "_CHECKPOINT_METADATA", "commit_success.txt"}  # Orbax rewrites them while it renames
+DIGEST = "seal"  # key of the sha256 over the other fields
+MAX_LISTED_FILES = 4  # damaged ones, in a message
+_UNSEALED = {SEAL, "_CHECKPOINT_METADATA", "commit_success.txt"}  # Orbax rewrites the last two while it renames
 _PARAMS = "params"
 
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """The run that a checkpoint belongs to: its id, None of runs begun before they had one, and its data."""
+    """The run that a checkpoint belongs to, and its data. Early runs have no id."""
 
     run: str | None
     data: str | None
@@ -30,9 +30,10 @@ class Owner:
 
 @dataclasses.dataclass(frozen=True)
 class Seal:
-    """The content of SEAL.json. `step` is None in early seals, which held `files` alone.
+    """Content of SEAL.json. Early seals have `files` only.
 
-    best  what a resumed run has to know of its evaluations so far
+    files  sha256 by path
+    best   record of the evaluations so far, for a resumed run; None where this step is still to be evaluated
     """
 
     files: dict[str, str]
@@ -42,13 +43,13 @@ class Seal:
 
 
 def write_seal(folder: Path, step: int, owner: Owner, best: dict[str, Any] | None) -> None:
-    """Seal the files of `folder` as those of a step of a run."""
+    """Seal the files of `folder` as a checkpoint of a run."""
     content = {"run": owner.run, "data": owner.data, "step": step, "best": best, "files": _hashes(folder)}
     (folder / SEAL).write_text(json.dumps(sealed(content), indent=1))
 
 
 def read_seal(folder: Path) -> Seal:
-    """Return the seal of a checkpoint. Raises UserError where there is none, or none that is whole."""
+    """Return the seal of a checkpoint. Raises UserError where it is missing or damaged."""
     path = folder / SEAL
     if not os.path.lexists(path):
         raise UserError(f"{SEAL} is missing")
@@ -63,25 +64,25 @@ def read_seal(folder: Path) -> Seal:
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON object with the sha256 of all it holds."""
-    return {**content, OWN: _digest(content)}
+    """Return a JSON object with the sha256 of its content."""
+    return {**content, DIGEST: _digest(content)}
 
 
 def unsealed(content: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return a JSON object without the sha256 that `sealed` gave it; one that has none, of an older version, passes.
+    """Return a JSON object without the sha256 from `sealed`. Raises UserError where the content has changed.
 
-    Raises UserError where it has changed since.
+    Objects without one, of older versions, are not checked.
     """
-    rest = {name: value for name, value in content.items() if name != OWN}
-    if OWN in content and content[OWN] != _digest(rest):
+    rest = {name: value for name, value in content.items() if name != DIGEST}
+    if DIGEST in content and content[DIGEST] != _digest(rest):
         raise UserError(f"{where}: has changed since it was written")
     return rest
 
 
 def damage(folder: Path, owner: Owner | None = None) -> list[str]:
-    """Return what is wrong with the checkpoint at `folder`: an empty list where it is as it was sealed.
+    """Return the problems of the checkpoint at `folder`; none where it is as it was sealed.
 
-    Its step has to be the folder's name, and its run and data those of `owner`, where one is given.
+    Its step has to be the folder's name. With `owner`, its run and data have to be those.
     """
     try:
         seal = read_seal(folder)
@@ -101,14 +102,14 @@ def checkpoint_steps(folder: Path) -> list[int]:
 
 
 def step_of(path: Path) -> int | None:
-    """Return the step that a folder is named for, None where it is named otherwise."""
+    """Return the step that a folder is named for, or None for any other name."""
     name = path.name
     return int(name) if name.isascii() and name.isdigit() and len(name) < 19 and str(int(name)) == name else None
 
 
 def _identity_problems(folder: Path, seal: Seal, owner: Owner | None) -> list[str]:
-    name = step_of(folder)
-    if seal.step is not None and name is not None and seal.step != name:
+    step = step_of(folder)
+    if seal.step is not None and step is not None and seal.step != step:
         return [f"sealed as step {seal.step}, a copy under another number"]
     if owner is None:
         return []
@@ -122,22 +123,25 @@ def _identity_problems(folder: Path, seal: Seal, owner: Owner | None) -> list[st
 
 
 def _file_problems(folder: Path, seal: Seal) -> list[str]:
-    sealed, found = seal.files, _hashes(folder)
-    problems = [f"{name} is missing" for name in sealed if name not in found]
-    problems += [f"{name} has changed" for name in sealed if name in found and found[name] != sealed[name]]
-    problems += [f"{name} was not there" for name in found if name not in sealed]
-    more = len(problems) - MOST_NAMED
-    return problems if more <= 0 else [*problems[:MOST_NAMED], f"and {more} more"]
+    before, now = seal.files, _hashes(folder)
+    problems = [f"{name} is missing" for name in before if name not in now]
+    problems += [f"{name} has changed" for name in before if name in now and now[name] != before[name]]
+    problems += [f"{name} was not there" for name in now if name not in before]
+    more = len(problems) - MAX_LISTED_FILES
+    return problems if more <= 0 else [*problems[:MAX_LISTED_FILES], f"and {more} more"]
 
 
 def _files(table: dict[str, Any]) -> dict[str, str]:
-    if not any(name.startswith(_PARAMS) for name in table) or not all(isinstance(one, str) for one in table.values()):
+    """Return the files of a seal. Raises UserError where they are of another type, or have no parameters."""
+    if not any(name.startswith(_PARAMS) for name in table) or not all(
+        isinstance(hash_, str) for hash_ in table.values()
+    ):
         raise UserError(f"{SEAL} does not seal the parameters")
     return table
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file but the seal, and but the times that Orbax writes when it renames."""
+    """Return the sha256 of each file by path, without the seal and what Orbax rewrites when it renames."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in _UNSEALED)
     hashes = {}
     for path in files:
@@ -147,5 +151,5 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    as_read = json.loads(json.dumps(content))  # a key that is a number is read as a text, and sorted as one
+    as_read = json.loads(json.dumps(content))  # JSON turns keys that are numbers into text, and sorts them as text
     return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask the loop to save and stop, and are answered at once; a second Ctrl-C stops without saving."""
+"""Signals that stop a run: SIGTERM and Ctrl-C save and stop, a second Ctrl-C stops without saving."""
 
 import contextlib
 import os
@@ -14,39 +14,40 @@ from bert_jax import status_line
 from bert_jax.terminal import say
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-BOUNCE_SECONDS = 0.5  # a second signal within them is the same one: a shell and its group both send it
-INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
+BOUNCE_SECONDS = 0.5  # a second signal within this time is the same one: a shell and its process group both send it
+INTERRUPTED = 130  # exit code of a process that Ctrl-C ended
 
 
 class Interrupted(BaseException):
-    """A signal came while something ran that can be given up: a long step, or an evaluation."""
+    """A signal asks the run to stop. Its text is the name of the signal."""
 
 
 class StopRequest:
-    """While entered, the first SIGTERM or SIGINT sets `asked` to the signal's name, and what `plan` returns is said.
+    """Listens for SIGTERM and SIGINT while entered.
 
-    Python runs handlers of signals in the main thread alone, and not while XLA compiles or computes there. So a thread
-    of its own, which the interpreter writes each signal to, answers the person who waits. Where the process is a
-    command (`ends_process`), it also ends it at the second Ctrl-C; elsewhere that is a KeyboardInterrupt as usual.
+    The first signal sets `received` to its name and prints what `describe` returns. Python runs signal handlers in the
+    main thread only, and not while XLA compiles or computes there. So a second thread, to which the interpreter writes
+    every signal, prints the answer. In a command (`ends_process`) that thread also ends the process at the second
+    Ctrl-C; elsewhere the second one raises KeyboardInterrupt, as usual.
     """
 
-    def __init__(self, plan: Callable[[], str] = lambda: "saving", *, ends_process: bool = False) -> None:
-        self.asked: str | None = None
-        self.plan, self.ends_process = plan, ends_process
-        self._asked_at = 0.0
-        self._can_be_raised = False
-        self._before: dict[signal.Signals, Any] = {}
+    def __init__(self, describe: Callable[[], str] = lambda: "saving", *, ends_process: bool = False) -> None:
+        self.received: str | None = None
+        self.describe, self.ends_process = describe, ends_process
+        self._received_at = 0.0
+        self._is_interrupting = False
+        self._handlers_before: dict[signal.Signals, Any] = {}
         self._answering: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         try:
             for number in SIGNALS:
-                self._before[number] = signal.signal(number, self._ask)
-        except ValueError:  # not the main thread: a notebook's worker, a test; the signals are not ours then
+                self._handlers_before[number] = signal.signal(number, self._handle)
+        except ValueError:  # not the main thread, as in a notebook's worker: signals cannot be handled here
             return self
-        self._heard, self._told = socket.socketpair()
-        self._told.setblocking(False)
-        self._wakeup_before = signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._answering = threading.Thread(target=self._answer, name="signals", daemon=True)
         self._answering.start()
         return self
@@ -54,44 +55,48 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
         if self._answering is not None:
             signal.set_wakeup_fd(self._wakeup_before)
-            self._told.close()
+            self._writer.close()
             self._answering.join()
-            self._heard.close()
+            self._reader.close()
+
+    def raise_if_requested(self) -> None:
+        """Raise Interrupted where a signal has come."""
+        if self.received:
+            raise Interrupted(self.received)
 
     @contextlib.contextmanager
-    def giving_up(self) -> Iterator[None]:
-        """Raise Interrupted in the block as soon as a signal comes, or has come."""
-        self._can_be_raised = True
+    def interrupting(self) -> Iterator[None]:
+        """Raise Interrupted in the block as soon as a signal comes, or at once where one has come."""
+        self._is_interrupting = True
         try:
-            if self.asked:
-                raise Interrupted(self.asked)
+            self.raise_if_requested()
             yield
         finally:
-            self._can_be_raised = False
+            self._is_interrupting = False
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked is None:
-            self.asked, self._asked_at = signal.Signals(number).name, time.monotonic()
-            if self._can_be_raised:
-                self._can_be_raised = False
-                raise Interrupted(self.asked)
-        elif number == signal.SIGINT and time.monotonic() - self._asked_at > BOUNCE_SECONDS:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received, self._received_at = signal.Signals(number).name, time.monotonic()
+            if self._is_interrupting:
+                self._is_interrupting = False
+                raise Interrupted(self.received)
+        elif number == signal.SIGINT and time.monotonic() - self._received_at > BOUNCE_SECONDS:
             raise KeyboardInterrupt
 
     def _answer(self) -> None:
-        """Say what happens now, at the first signal, and end the process at the second Ctrl-C."""
+        """Print what happens now at the first signal, and end the process at the second Ctrl-C."""
         first: float | None = None
-        while number := self._heard.recv(1):
+        while number := self._reader.recv(1):
             if number[0] not in SIGNALS:
                 continue
             name = signal.Signals(number[0]).name
             if first is None:
                 first = time.monotonic()
-                say(f"{name}: {self.plan()}; Ctrl-C again to stop without saving", to_stderr=True)
+                say(f"{name}: {self.describe()}; Ctrl-C again to stop without saving", to_stderr=True)
             elif number[0] == signal.SIGINT and time.monotonic() - first > BOUNCE_SECONDS:
                 say(f"{name}: stopped without saving", to_stderr=True)
                 if self.ends_process:

@@ -1,4 +1,4 @@
-"""What the loop asks of a task."""
+"""Interfaces between the training loop and what it trains: tasks and batches."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -14,42 +14,51 @@ Sums = dict[str, Array]
 
 
 class Task(Protocol):
-    """A model with its loss and its scores.
+    """A model with its loss and scores.
 
-    Losses and scores travel as sums, and what they are averaged over is counted from the batch alone. So a mean over
-    unequal devices and micro-batches is the mean over the whole batch, in the gradient too.
+    Losses and scores are sums over the rows of a batch. Their denominators are counted from the batch alone, before the
+    gradient is computed, so a mean over unequal devices or micro-batches is the mean over the whole batch, and so is
+    the gradient.
     """
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The names among `sums` whose means add up to the loss."""
+        """Names among `sums` whose means add up to the loss."""
 
     @property
     def headline(self) -> str:
-        """The name among `sums` that a person watches beside the loss."""
+        """Name among `sums` that is shown beside the loss."""
+
+    @property
+    def rows_independent(self) -> bool:
+        """Whether the loss of a row depends on that row alone.
+
+        False for losses over the whole batch, such as in-batch negatives. Those cannot be accumulated over
+        micro-batches, and `Program` refuses to.
+        """
 
     def build(self, rngs: WeightKeys) -> nnx.Module:
-        """The module, freshly initialised."""
+        """Build the module with fresh parameters."""
 
     def counts(self, batch: Batch) -> Sums:
-        """For each name of `sums`, the number it is to be divided by."""
+        """Count the denominator of each of `sums`."""
 
     def sums(self, module: Any, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
-        """Losses and scores added over the batch; `seeds=None` means no dropout."""
+        """Add up losses and scores over the batch. `seeds=None` turns dropout off."""
 
 
-class Answers(Protocol):
-    """A task that answers; it need not be one that trains."""
+class PredictionTask(Protocol):
+    """A model with outputs. It need not be trainable."""
 
     def build(self, rngs: WeightKeys) -> nnx.Module:
-        """The module, freshly initialised."""
+        """Build the module with fresh parameters."""
 
     def outputs(self, module: Any, batch: Batch) -> Array:
-        """What prediction returns, one row a sequence."""
+        """Compute the outputs, one row a sequence."""
 
 
-class Source(Protocol):
-    """Batches by step: the position in the data is the step."""
+class BatchSource(Protocol):
+    """Batches by step. The position in the data is the step, so nothing else is saved."""
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        """The rows of global batch `step` that belong to this process."""
+        """Return this process's rows of global batch `step`."""

@@ -21,7 +21,7 @@ from bert_jax.progress import Progress
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.terminal import note, say
 from bert_jax.train.checkpoint import parameter_hash
-from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import is_run
 from bert_jax.wording import article
 
@@ -61,7 +61,7 @@ def convert(config: ConvertConfig) -> list[OutputDifference] | None:
     return run_conversion(config).differences
 
 
-@out_of_memory_told("A conversion holds the model two or three times: use a machine with more memory")
+@out_of_memory_reported("A conversion holds the model two or three times: use a machine with more memory")
 def run_conversion(config: ConvertConfig) -> Conversion:
     """Convert a model. Makes the target completely or not at all."""
     check_new_folder(config.target, flag="target")
@@ -69,7 +69,7 @@ def run_conversion(config: ConvertConfig) -> Conversion:
         raise UserError("--int8 is for --to onnx")
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
-    hosts.prepare()
+    hosts.set_up_process()
     with Progress("converting") as progress:
         return _convert(config, progress)
 

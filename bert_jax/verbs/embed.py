@@ -13,11 +13,11 @@ from bert_jax.output import check_new_file, whole_file
 from bert_jax.progress import Progress
 from bert_jax.settings.embed import EmbedConfig
 from bert_jax.terminal import note, say
-from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.verbs.predict import CHUNK_ROWS
 
 
-@out_of_memory_told("Use a smaller --batch-size")
+@out_of_memory_reported("Use a smaller --batch-size")
 def embed(config: EmbedConfig) -> tuple[int, int]:
     """Write the array of vectors, whole or not at all, and return its shape."""
     if config.output.suffix != ".npy":

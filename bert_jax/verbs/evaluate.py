@@ -37,7 +37,7 @@ from bert_jax.progress import Progress
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
-from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import is_run, resolve_checkpoint
 
 MEMORY = "memory"  # protocol of rows that are passed from Python
@@ -48,7 +48,7 @@ COLUMN_FLAGS = {
 }
 
 
-@out_of_memory_told("Use a smaller --batch-size")
+@out_of_memory_reported("Use a smaller --batch-size")
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Return the metrics of the model's task by name, the number of `rows` scored, and the 95 % `intervals` by metric.
 

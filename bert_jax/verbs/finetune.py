@@ -28,7 +28,7 @@ from bert_jax.output import FOREIGN, check_folder, check_new_folder
 from bert_jax.progress import Progress
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
-from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import RUNS, RunFolder, check_run_output
 from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import sealed
@@ -37,7 +37,7 @@ from bert_jax.wording import counted
 SQUAD_SCALE = 100.0  # SQuAD scores are per cent
 
 
-@out_of_memory_told("Use a smaller --batch-size")
+@out_of_memory_reported("Use a smaller --batch-size")
 def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
     """Run the command and return its run folders, all finished. Raises UserError, or Stopped after a signal.
 
@@ -46,7 +46,7 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
     if config.task == SUITE:
         return finetune_glue(config, functools.partial(finetune, show=show), show=show)
     plan = plan_runs(config)
-    hosts.prepare(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
+    hosts.set_up_process(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if jax.process_count() > 1:
         raise UserError(
             f"fine-tuning needs a single process, this is one of {jax.process_count()}. Start it on one host"

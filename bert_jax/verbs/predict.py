@@ -41,13 +41,13 @@ from bert_jax.settings.predict import PredictConfig
 from bert_jax.tasks.span_search import BEST
 from bert_jax.terminal import say, standard_output
 from bert_jax.text.word_cache import replace_surrogates
-from bert_jax.train.memory import out_of_memory_told
+from bert_jax.train.memory import out_of_memory_reported
 
 CHUNK_ROWS = 8192  # rows that are sorted by length together
 PIPED_ROWS = 256  # the same for rows from a pipe, whose reader waits for the predictions
 
 
-@out_of_memory_told("Use a smaller --batch-size")
+@out_of_memory_reported("Use a smaller --batch-size")
 def predict(config: PredictConfig) -> int:
     """Write one prediction per row to the output, whole or not at all, and return the number of rows."""
     output = _check(config)

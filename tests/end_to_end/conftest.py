@@ -1,3 +1,5 @@
+"""Shards, models and runs that the end-to-end tests share, made once for all workers."""
+
 import fcntl
 import os
 import random
@@ -27,33 +29,33 @@ def sentence(rng: random.Random, words: int) -> str:
 
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of this test run share."""
+    """Return a folder that all workers of this test run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def once(common: Path) -> Once:
-    """Makes a folder in `common` by the first worker that needs it; the others wait."""
+    """Return a function that makes a folder in `common` once. Other workers wait for the first that needs it."""
 
-    def made(name: str, make: Callable[[Path], None]) -> Path:
+    def make_once(name: str, make: Callable[[Path], None]) -> Path:
         folder, finished = common / name, common / f"{name}.finished"
         with open(common / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not finished.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 make(folder)
-                for held in folder.rglob(LOCK):  # until this worker ends, which would keep the others out
-                    held.unlink()
+                for lock in folder.rglob(LOCK):  # this worker holds them until it ends; the others would wait
+                    lock.unlink()
                 finished.touch()
         return folder
 
-    return made
+    return make_once
 
 
 @pytest.fixture(scope="session")
 def shards(once: Once) -> Path:
-    """Sixty short documents of made-up words as shards of 24 tokens, some held out."""
+    """Return shards of 24 tokens from sixty short documents of made-up words, some of them held out."""
     return once("data", make_shards) / "shards"
 
 
@@ -85,7 +87,7 @@ def model(shards: Path) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(common: Path) -> Iterator[dict[str, str]]:
-    """What is compiled is kept from one process to the next, also in this one; the settings as environment."""
+    """Keep compiled programs for all processes of this test run. Yields the settings as environment variables."""
     settings = {
         "jax_compilation_cache_dir": str(common / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0,
@@ -101,7 +103,7 @@ def compiled(common: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def command(compiled: dict[str, str]) -> Command:
-    """Starts `bert-jax` in a process of its own."""
+    """Return a function that starts `bert-jax` in a process of its own."""
 
     def start(*arguments: object) -> subprocess.Popen:
         return subprocess.Popen(
@@ -117,7 +119,7 @@ def command(compiled: dict[str, str]) -> Command:
 
 @pytest.fixture(scope="session")
 def pretrained(once, shards, model) -> Path:
-    """A run of one step: it is where fine-tuning finds the model and the tokenizer."""
+    """Return a pre-training run of one step, to fine-tune from."""
     settings = ["--data", shards, "--model", model, "--steps", 1, "--batch-size", 8, "--mesh.data", 1]
 
     def make(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pre-training that goes on from a model, with its own vocabulary or with more."""
+"""Pre-training from a model, with its own vocabulary or an extended one."""
 
 import dataclasses
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foreign import write_tiny_bert
-from runs import ended, lines, logged, reached, result, wait_for
+from runs import has_logged, last_logged_step, read_log, read_result, wait_for, wait_for_exit
 
 from bert_jax.cli import main
 from bert_jax.config import MeshConfig
@@ -29,12 +29,12 @@ from bert_jax.train.program import Program
 from data_prep.job.build import build_shards
 from data_prep.settings import ShardsConfig
 
-STILL = ["--steps", 1, "--optim.peak-lr", 0, "--mesh.data", 1, "--batch-size", 6]
+ONE_STEP_AT_RATE_0 = ["--steps", 1, "--optim.peak-lr", 0, "--mesh.data", 1, "--batch-size", 6]
 
 
 @pytest.fixture(scope="session")
 def source(once, shards, model) -> Path:
-    """A run that learned something."""
+    """Return a short pre-training run to start from."""
     settings = ["--data", shards, "--model", model, "--steps", 25, "--batch-size", 8, "--optim.peak-lr", 0.01]
 
     def make(run: Path) -> None:
@@ -44,8 +44,8 @@ def source(once, shards, model) -> Path:
 
 
 @pytest.fixture(scope="session")
-def longer(once, shards) -> Path:
-    """Shards of a text with new words, by a tokenizer that has them behind the old ones."""
+def extended_shards(once, shards) -> Path:
+    """Return shards of text with new words, whose tokenizer has them after the old entries."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
@@ -68,57 +68,67 @@ def longer(once, shards) -> Path:
             )
         )
 
-    return once("longer", make) / "shards"
+    return once("extended", make) / "shards"
 
 
 def pretrain(data: Path, source: Path, output: Path, *more: object) -> int:
-    given = ["pretrain", "--data", data, "--from", source, "--output", output, *more]
-    return main([str(part) for part in given])
+    """Pre-train from `source`, and return the exit code."""
+    return main([str(part) for part in ["pretrain", "--data", data, "--from", source, "--output", output, *more]])
 
 
-def test_it_begins_with_the_loss_that_the_model_ended_with(source, shards, tmp_path, capsys):
-    assert pretrain(shards, source, tmp_path / "run", *STILL) == 0
-    found, expected = result(tmp_path / "run"), result(source)
-    assert found["held_out"] == pytest.approx(expected["held_out"], rel=1e-6)
-    assert found["parameters_sha256"] == expected["parameters_sha256"] and found["step"] == 1
+def test_a_continued_run_starts_at_the_loss_of_its_model(source, shards, tmp_path, capsys):
+    assert pretrain(shards, source, tmp_path / "run", *ONE_STEP_AT_RATE_0) == 0
+    result, expected = read_result(tmp_path / "run"), read_result(source)
+    assert result["held_out"] == pytest.approx(expected["held_out"], rel=1e-6)
+    assert result["parameters_sha256"] == expected["parameters_sha256"] and result["step"] == 1
     assert "note:" not in capsys.readouterr().err
 
 
-def test_it_learns_on_with_new_words_and_repeats_itself_after_a_kill(source, longer, command, tmp_path, capsys):
-    often = ["--steps", 60, "--batch-size", 6, "--mesh.data", 1, "--log-every", 1, "--save-every", 10]
-    assert pretrain(longer, source, tmp_path / "whole", *often, "--evaluate-every", 30) == 0
+def test_a_run_with_new_words_repeats_itself_after_a_kill(source, extended_shards, command, tmp_path, capsys):
+    settings = ["--steps", 60, "--batch-size", 6, "--mesh.data", 1, "--log-every", 1, "--save-every", 10]
+    assert pretrain(extended_shards, source, tmp_path / "whole", *settings, "--evaluate-every", 30) == 0
     capsys.readouterr()
     whole = tmp_path / "whole"
     moved = Path(shutil.copytree(source, tmp_path / "source"))
-    whole_of_copy = ["--data", longer, "--from", moved, "--output", tmp_path / "run", *often, "--evaluate-every", 30]
+    whole_of_copy = [
+        "--data",
+        extended_shards,
+        "--from",
+        moved,
+        "--output",
+        tmp_path / "run",
+        *settings,
+        "--evaluate-every",
+        30,
+    ]
     process = command("pretrain", *whole_of_copy)
     wait_for(lambda: bool(checkpoint_steps(tmp_path / "run" / "checkpoints")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     shutil.rmtree(moved)  # the state is the run's now
     process = command("pretrain", *whole_of_copy)
-    wait_for(reached(tmp_path / "run", logged(tmp_path / "run") + 10), process)
+    wait_for(has_logged(tmp_path / "run", last_logged_step(tmp_path / "run") + 10), process)
     process.send_signal(signal.SIGTERM)
-    assert ended(process)[0] == 75
+    assert wait_for_exit(process)[0] == 75
     assert main(["pretrain", *map(str, whole_of_copy)]) == 0
-    assert result(tmp_path / "run") == result(whole) and lines(tmp_path / "run") == lines(whole)
+    assert read_result(tmp_path / "run") == read_result(whole) and read_log(tmp_path / "run") == read_log(whole)
     assert read_model(whole).tokenizer.vocab_size == read_model(source).tokenizer.vocab_size + 33
-    assert pretrain(longer, source, tmp_path / "run", *often, "--evaluate-every", 30) == 1
+    assert pretrain(extended_shards, source, tmp_path / "run", *settings, "--evaluate-every", 30) == 1
     assert "is a run with other settings: from " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("spare", [0, 60])
-def test_new_rows_are_the_means_of_their_pieces(source, longer, spare):
-    """The padded table of 128 rows grows, also where the table had rows to spare."""
+def test_rows_of_new_words_are_the_means_of_their_pieces(source, extended_shards, spare):
+    """The padded table of 128 rows grows, also from a table with spare rows."""
     old = read_model(source)
     size = old.model.vocab_size
     if spare:
         old = old.changed(model=dataclasses.replace(old.model, vocab_size=size + spare))
-    tokenizer = load_tokenizer(longer / "tokenizer")
+    tokenizer = load_tokenizer(extended_shards / "tokenizer")
     more = WordPieceTokenizer([*tokenizer.vocab, *(f"x{i}" for i in range(100))], tokenizer.rules)
-    found = grow(old, more, "here")
-    assert found.model.vocab_size == max(size + 133, size + spare) and found.model.padded_vocab_size == 256
-    table, bias = found.params[TOKEN_TABLE], found.params[MASKED_LM_BIAS]
+    grown = grow(old, more, "here")
+    assert grown.model.vocab_size == max(size + 133, size + spare) and grown.model.padded_vocab_size == 256
+    table, bias = grown.params[TOKEN_TABLE], grown.params[MASKED_LM_BIAS]
     assert table.shape == (256, 16) and bias.shape == (256,) and table.dtype == np.float32
     np.testing.assert_array_equal(table[:size], old.params[TOKEN_TABLE][:size])
     np.testing.assert_array_equal(bias[:size], old.params[MASKED_LM_BIAS][:size])
@@ -128,19 +138,19 @@ def test_new_rows_are_the_means_of_their_pieces(source, longer, spare):
         np.testing.assert_allclose(table[i], old.params[TOKEN_TABLE][ids].mean(0), rtol=1e-6)
         np.testing.assert_allclose(bias[i], old.params[MASKED_LM_BIAS][ids].mean(), rtol=1e-6, atol=1e-9)
     assert all(
-        found.params[name] is old.params[name] for name in found.params if name not in (TOKEN_TABLE, MASKED_LM_BIAS)
+        grown.params[name] is old.params[name] for name in grown.params if name not in (TOKEN_TABLE, MASKED_LM_BIAS)
     )
 
 
-def test_pieces_of_a_new_word_are_those_behind_a_blank():
+def test_pieces_of_a_new_word_are_those_at_the_start_of_a_word():
     entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "sema", "##glu", "##tide", "-", "1", "glp"]
     old = WordPieceTokenizer(entries, WordPieceRules(lowercase=True))
     new = extend_wordpiece(old, ["semaglutide GLP-1"] * 2, add=1, user_tokens=("GLP-1",)).tokenizer
-    found = grow(tiny_pretrained(old), new, "here")
+    grown = grow(tiny_pretrained(old), new, "here")
     table = np.arange(11, dtype=np.float32)
     assert new.tokens([11, 12]) == ["glp-1", "semaglutide"]
-    assert found.params[TOKEN_TABLE][11, 0] == pytest.approx(table[[10, 8, 9]].mean())
-    assert found.params[TOKEN_TABLE][12, 0] == pytest.approx(table[[5, 6, 7]].mean())
+    assert grown.params[TOKEN_TABLE][11, 0] == pytest.approx(table[[10, 8, 9]].mean())
+    assert grown.params[TOKEN_TABLE][12, 0] == pytest.approx(table[[5, 6, 7]].mean())
 
 
 def tiny_pretrained(tokenizer: Tokenizer):
@@ -154,10 +164,10 @@ def tiny_pretrained(tokenizer: Tokenizer):
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=1), MeshConfig(data=2, fsdp=2, tensor=2)], ids=str)
-def test_the_grown_model_lies_on_any_mesh(source, longer, mesh):
-    grown = grow(read_model(source), load_tokenizer(longer / "tokenizer"), "here")
-    program = Program(PretrainingTask(grown.model), make_mesh(mesh), seed=3)
-    state = start_from(program, grown, PARTS)
+def test_a_grown_model_is_placed_on_any_mesh(source, extended_shards, mesh):
+    grown = grow(read_model(source), load_tokenizer(extended_shards / "tokenizer"), "here")
+    program = Program(PretrainingTask(grown.model), make_mesh(mesh))
+    state = start_from(program, grown, PARTS, seed=3)
     assert int(state.step) == 0
     np.testing.assert_array_equal(state.params["encoder"]["embeddings"]["tokens"], grown.params[TOKEN_TABLE])
     np.testing.assert_array_equal(state.params["masked_lm"]["bias"], grown.params[MASKED_LM_BIAS])
@@ -172,46 +182,55 @@ def test_the_grown_model_lies_on_any_mesh(source, longer, mesh):
         ("sequence", ["has no masked LM head", "has no next sentence head"]),
     ],
 )
-def test_foreign_models_of_every_kind_go_on(tmp_path, kind, notes, capsys):
+def test_a_foreign_model_of_any_kind_is_continued(tmp_path, kind, notes, capsys):
     written = write_tiny_bert(tmp_path / "hf", kind, ("a", "b") if kind == "sequence" else None)
     data = short_shards(tmp_path, written.tokenizer)
-    assert pretrain(data, tmp_path / "hf", tmp_path / "run", *STILL) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
-    assert len(told) == len(notes) and all(note in line for note, line in zip(notes, told, strict=True))
-    found = read_model(tmp_path / "run")
-    shared = [name for name in found.params if name in written.params and name.split("/")[0] != "classifier"]
+    assert pretrain(data, tmp_path / "hf", tmp_path / "run", *ONE_STEP_AT_RATE_0) == 0
+    printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+    assert len(printed) == len(notes) and all(note in line for note, line in zip(notes, printed, strict=True))
+    model = read_model(tmp_path / "run")
+    shared = [name for name in model.params if name in written.params and name.split("/")[0] != "classifier"]
     assert any(name.startswith("encoder/blocks/1/") for name in shared)
     for name in shared:
-        np.testing.assert_array_equal(found.params[name], written.params[name])
+        np.testing.assert_array_equal(model.params[name], written.params[name])
 
 
 def short_shards(folder: Path, tokenizer: Tokenizer, length: int = 13) -> Path:
+    """Return shards of a few short documents."""
     text = "\n".join(" ".join(f"word{i * j % 32}" for j in range(1, 6)) for i in range(1, 30))
     (folder / "a.txt").write_text(text + "\n")
     (folder / "b.txt").write_text(text.replace("word3", "word7") + "\n")
     tokenizer.save(folder / "tokenizer")
-    made = {"length": length, "held_out": 0.0, "dupe_factor": 1, "workers": 1}
+    settings = {"length": length, "held_out": 0.0, "dupe_factor": 1, "workers": 1}
     build_shards(
         ShardsConfig(
-            input=(str(folder / "*.txt"),), tokenizer=str(folder / "tokenizer"), output=str(folder / "shards"), **made
+            input=(str(folder / "*.txt"),),
+            tokenizer=str(folder / "tokenizer"),
+            output=str(folder / "shards"),
+            **settings,
         )
     )
     return folder / "shards"
 
 
-def test_without_next_sentence_prediction_its_head_stays_behind(source, shards, tmp_path, capsys):
-    assert pretrain(shards, source, tmp_path / "run", *STILL, "--no-next-sentence") == 0
+def test_the_head_for_next_sentences_is_left_out_where_it_is_not_trained(source, shards, tmp_path, capsys):
+    assert pretrain(shards, source, tmp_path / "run", *ONE_STEP_AT_RATE_0, "--no-next-sentence") == 0
     assert "the next sentence head of" in capsys.readouterr().err
-    found, before = read_model(tmp_path / "run").params, read_model(source).params
-    assert {name for name in before if name not in found} == {
+    after, before = read_model(tmp_path / "run").params, read_model(source).params
+    assert {name for name in before if name not in after} == {
         f"{part}/{leaf}" for part in ("encoder/pooler/dense", "next_sentence") for leaf in ("kernel", "bias")
     }
-    assert result(tmp_path / "run")["held_out"]["mlm_loss"] == pytest.approx(result(source)["held_out"]["mlm_loss"])
+    assert read_result(tmp_path / "run")["held_out"]["mlm_loss"] == pytest.approx(
+        read_result(source)["held_out"]["mlm_loss"]
+    )
 
 
-def test_what_does_not_fit_is_one_line(source, shards, longer, tmp_path, capsys):
+def test_models_and_shards_that_do_not_fit_are_refused_in_one_line(source, shards, extended_shards, tmp_path, capsys):
     def refused(*arguments: object) -> str:
-        assert main(["pretrain", *map(str, arguments), "--output", str(tmp_path / "run"), *map(str, STILL)]) == 1
+        assert (
+            main(["pretrain", *map(str, arguments), "--output", str(tmp_path / "run"), *map(str, ONE_STEP_AT_RATE_0)])
+            == 1
+        )
         assert not (tmp_path / "run").exists()
         out, err = capsys.readouterr()
         assert not out and err.count("\n") == 1
@@ -219,19 +238,19 @@ def test_what_does_not_fit_is_one_line(source, shards, longer, tmp_path, capsys)
 
     assert "decides the model's shape" in refused("--data", shards, "--from", source, "--model", "bert-tiny")
     assert "no such file" in refused("--data", shards, "--from", tmp_path / "none")
-    assert pretrain(longer, source, tmp_path / "grown", *STILL) == 0
+    assert pretrain(extended_shards, source, tmp_path / "grown", *ONE_STEP_AT_RATE_0) == 0
     capsys.readouterr()
-    told = refused("--data", shards, "--from", tmp_path / "grown")
-    assert "79 entries there and 46 here. Make the shards with its tokenizer" in told
+    message = refused("--data", shards, "--from", tmp_path / "grown")
+    assert "79 entries there and 46 here. Make the shards with its tokenizer" in message
     written = write_tiny_bert(tmp_path / "hf", "masked_lm")
-    told = refused("--data", shards, "--from", tmp_path / "hf")
-    assert "no extension of that of" in told and "id 5 is 'word0' there and '.' here" in told
+    message = refused("--data", shards, "--from", tmp_path / "hf")
+    assert "no extension of that of" in message and "id 5 is 'word0' there and '.' here" in message
     data = short_shards(tmp_path, written.tokenizer, length=18)
     capsys.readouterr()
     assert "sequences of 18 tokens" in refused("--data", data, "--from", tmp_path / "hf")
 
 
-def test_the_same_entries_read_otherwise_are_no_extension(source):
+def test_a_vocabulary_with_other_rules_is_no_extension(source):
     old = read_model(source)
     cased = WordPieceTokenizer(old.tokenizer.vocab, WordPieceRules(lowercase=not old.tokenizer.rules.lowercase))
     with pytest.raises(UserError, match="treat case, accents or the like differently"):

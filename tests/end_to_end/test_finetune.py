@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import done, ended, lines, logged, reached, result, wait_for, write_rows
+from runs import (
+    has_logged,
+    last_logged_step,
+    read_log,
+    read_result,
+    require_success,
+    wait_for,
+    wait_for_exit,
+    write_rows,
+)
 
 import bert_jax
 from bert_jax.cli import main
@@ -47,10 +56,10 @@ def seeds(once, pretrained, rows) -> Path:
 
 def test_a_separable_task_is_learned(seeds):
     for name in ("seed-3", "seed-4"):
-        found = result(seeds / name)
+        found = read_result(seeds / name)
         assert found["dev"]["accuracy"] == 1.0 and found["dev"]["matthews"] == 1.0
         assert (found["train_rows"], found["dev_rows"]) == (60, 30)
-        scores = [line["main"] for line in lines(seeds / name) if line["split"] == "dev"]
+        scores = [line["main"] for line in read_log(seeds / name) if line["split"] == "dev"]
         assert len(scores) == 12 and max(scores) == 1.0
         assert found["best_step"] == 10 * (1 + scores.index(1.0))  # the first of the best; ten steps an epoch
         assert (seeds / name / "checkpoints" / str(found["best_step"])).is_dir()
@@ -61,8 +70,8 @@ def test_several_seeds_are_summarised_and_the_best_predicts(seeds):
     assert summary["best"] == "seed-3"  # of equals the first
     assert summary["mean"]["accuracy"] == 1.0 and summary["deviation"]["accuracy"] == 0.0
     assert summary["scores"].keys() == {"seed-3", "seed-4"}
-    assert result(seeds / "seed-3")["parameters_sha256"] != result(seeds / "seed-4")["parameters_sha256"]
-    best = result(seeds / "seed-3")["best_step"]
+    assert read_result(seeds / "seed-3")["parameters_sha256"] != read_result(seeds / "seed-4")["parameters_sha256"]
+    best = read_result(seeds / "seed-3")["best_step"]
     texts = ["ba me ba", "don me don ke"]
     by_folder = bert_jax.load(seeds).predict(texts)
     assert by_folder == bert_jax.load(seeds / "seed-3").predict(texts)
@@ -99,7 +108,7 @@ def test_evaluate_repeats_the_dev_score_and_predict_labels_a_file(seeds, rows, t
     capsys.readouterr()
     assert main([*asked, "-"]) == 0
     assert json.loads(capsys.readouterr().out) == scores
-    dev = result(seeds / "seed-4")["dev"]
+    dev = read_result(seeds / "seed-4")["dev"]
     assert {name: scores[name] for name in ("accuracy", "f1", "matthews")} == {n: dev[n] for n in dev if n != "main"}
     assert scores["rows"] == 30
 
@@ -126,7 +135,7 @@ def test_a_regression_is_learned(pretrained, rows, tmp_path, capsys):
     assert main(arguments(pretrained, rows / "scores", run, "--score", "--epochs", 20, "--evaluate-every", 100)) == 0, (
         capsys.readouterr()
     )
-    assert result(run)["dev"]["pearson"] > 0.9
+    assert read_result(run)["dev"]["pearson"] > 0.9
     high, low, middle = bert_jax.load(run).predict(["ba ba ke", "don don ke", "ging ging ke"])
     assert high.score > 0.5 > middle.score > -0.5 > low.score and high.label is None
 
@@ -135,17 +144,17 @@ def test_a_killed_and_stopped_run_resumes_exactly_with_the_same_best(command, se
     run = tmp_path / "killed"
     started = arguments(pretrained, rows / "classes", run, "--seeds", 4)
     process = command(*started)
-    wait_for(reached(run, 37), process)
+    wait_for(has_logged(run, 37), process)
     process.kill()
     process.communicate()
     process = command(*started)
-    wait_for(reached(run, logged(run) + 10), process)
+    wait_for(has_logged(run, last_logged_step(run) + 10), process)
     process.send_signal(signal.SIGTERM)
-    code, _, err = ended(process)
+    code, _, err = wait_for_exit(process)
     assert code == 75 and "SIGTERM: saved step" in err
-    done(command(*started))
-    assert result(run) == result(seeds / "seed-4")
-    assert lines(run) == lines(seeds / "seed-4")
+    require_success(command(*started))
+    assert read_result(run) == read_result(seeds / "seed-4")
+    assert read_log(run) == read_log(seeds / "seed-4")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +195,7 @@ def test_an_output_folder_of_something_else_is_refused(pretrained, rows, tmp_pat
 
 def test_a_damaged_model_is_refused(seeds, tmp_path, capsys):
     run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
-    path = run / "checkpoints" / str(result(run)["best_step"]) / "params" / "_METADATA"
+    path = run / "checkpoints" / str(read_result(run)["best_step"]) / "params" / "_METADATA"
     path.write_bytes(path.read_bytes().replace(b"encoder", b"decoder", 1))
     assert main(["predict", "--model", str(run), "--input", "x.txt", "--output", str(tmp_path / "o")]) == 1
     err = capsys.readouterr().err
@@ -208,12 +217,12 @@ def test_fine_tuning_starts_from_the_encoder_unless_from_scratch(pretrained, row
     from bert_jax.trees import flatten
 
     source = read_model(pretrained)
-    program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)), seed=1)
+    program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)))
 
     def kept(**settings):
         """Which parts of the encoder are those of the source."""
         config = bert_jax.FinetuneConfig(pretrained, rows, tmp_path, **settings)
-        params = flatten(first_state(program, config, source).params)
+        params = flatten(first_state(program, config, source, seed=1).params)
         return {
             name.split("/")[1]
             for name in params
@@ -229,14 +238,14 @@ def test_fine_tuning_starts_from_the_encoder_unless_from_scratch(pretrained, row
 def test_patience_ends_training_and_a_rerun_knows_it(pretrained, rows, tmp_path):
     given = arguments(pretrained, rows / "classes", tmp_path / "run", "--patience", 2, "--learning-rate", 1e-9)
     assert main(given) == 0
-    first = result(tmp_path / "run")
-    scored = [line for line in lines(tmp_path / "run") if line["split"] == "dev"]
+    first = read_result(tmp_path / "run")
+    scored = [line for line in read_log(tmp_path / "run") if line["split"] == "dev"]
     best = max(range(len(scored)), key=lambda i: (scored[i]["main"], -i))
     assert len(scored) == best + 3 < 12  # the best, and two more
     assert first["step"] == scored[-1]["step"] and first["best_step"] == scored[best]["step"]
     assert main(given) == 0
-    assert result(tmp_path / "run") == first
-    assert [line for line in lines(tmp_path / "run") if line["split"] == "dev"] == scored
+    assert read_result(tmp_path / "run") == first
+    assert [line for line in read_log(tmp_path / "run") if line["split"] == "dev"] == scored
 
 
 def test_frozen_layers_stay_as_they_were(pretrained, rows, tmp_path):
@@ -266,7 +275,7 @@ def test_frozen_layers_stay_as_they_were(pretrained, rows, tmp_path):
 )
 def test_an_altered_run_is_refused(seeds, tmp_path, capsys, file, change, says):
     run = Path(shutil.copytree(seeds / "seed-3", tmp_path / "run"))
-    path = run / file.format(best=result(run)["best_step"])
+    path = run / file.format(best=read_result(run)["best_step"])
     text = path.read_text()
     assert change(text) != text
     path.write_text(change(text))
@@ -288,10 +297,10 @@ def test_a_second_process_cannot_write_the_same_run(command, pretrained, rows, t
     words = arguments(pretrained, rows / "classes", tmp_path / "run", "--epochs", 400)
     first = command(*words)
     wait_for(lambda: (tmp_path / "run" / ".lock").exists(), first)
-    code, _, err = ended(command(*words))
+    code, _, err = wait_for_exit(command(*words))
     assert code == 1 and "another process is writing this run" in err.splitlines()[-1]
     first.kill()
-    ended(first)
+    wait_for_exit(first)
 
 
 def test_one_command_runs_all_glue_tasks(pretrained, tmp_path, capsys):
@@ -319,7 +328,7 @@ def test_one_command_runs_all_glue_tasks(pretrained, tmp_path, capsys):
     mains = [task["main"]["mean"] for task in summary["tasks"].values()]
     assert summary["average"] == pytest.approx(sum(mains) / 2)
     assert "average" in out and "MNLI: no train.tsv; mnli is left out" in err
-    assert result(tmp_path / "all" / "rte" / "seed-2")["dev_rows"] == 9
+    assert read_result(tmp_path / "all" / "rte" / "seed-2")["dev_rows"] == 9
     assert (
         main(["finetune", "--from", str(pretrained), "--task", "glue", "--data", str(tmp_path), "--output", "x"]) == 1
     )
@@ -338,7 +347,7 @@ def test_multi_label_rows_are_learned(pretrained, tmp_path):
         main(arguments(pretrained, tmp_path, tmp_path / "run", "--several", "--epochs", 60, "--evaluate-every", 450))
         == 0
     )
-    found = result(tmp_path / "run")["dev"]
+    found = read_result(tmp_path / "run")["dev"]
     assert found["exact"] > 0.9 and found["micro_f1"] > 0.9 and found["main"] == found["micro_f1"]
     both, none = bert_jax.load(tmp_path / "run").predict(["ba don fa fe", "fa fe"])
     assert both.labels == ["billing", "urgent"] and none.labels == []
@@ -374,7 +383,7 @@ def test_several_numbers_are_learned(pretrained, rows, tmp_path, capsys, columns
         *(names if columns == "two" else ["up"]),
     ]
     assert main(list(map(str, given))) == 0, capsys.readouterr()
-    dev = result(run)["dev"]
+    dev = read_result(run)["dev"]
     assert min(dev[f"pearson_{name}"] for name in names) > 0.9
     assert dev["pearson"] == pytest.approx(np.mean([dev[f"pearson_{name}"] for name in names]))
     high, low, middle = (

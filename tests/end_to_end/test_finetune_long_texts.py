@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import WORDS, done, lines, logged, reached, result, wait_for
+from runs import WORDS, has_logged, last_logged_step, read_log, read_result, require_success, wait_for
 
 import bert_jax
 from bert_jax.cli import main
@@ -53,13 +53,13 @@ def ended(once, pretrained) -> Path:
 
 
 def test_cut_misses_the_end_of_texts_and_the_other_ways_learn_it(ended):
-    scores = {way: result(ended / way)["dev"]["accuracy"] for way in WAYS}
+    scores = {way: read_result(ended / way)["dev"]["accuracy"] for way in WAYS}
     assert scores["cut"] < 0.7 and all(scores[way] > 0.9 for way in WAYS[1:]), scores
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_best_checkpoint_is_scored_in_every_way(ended, way):
-    found = result(ended / way)
+    found = read_result(ended / way)
     assert list(found["long_texts"]) == list(WAYS)
     assert found["long_texts"][way] == pytest.approx(found["dev"])
     assert (found["train_rows"], found["dev_rows"]) == (150, 45)
@@ -73,7 +73,7 @@ def test_evaluate_and_load_read_as_in_training_or_as_the_flag_says(ended, tmp_pa
         assert main([str(part) for part in (*given, *more)]) == 0
         return json.loads((tmp_path / "s.json").read_text())
 
-    trained = result(ended / "max")
+    trained = read_result(ended / "max")
     assert evaluated()["accuracy"] == trained["dev"]["accuracy"] == evaluated("--long-texts", "max")["accuracy"]
     cut = evaluated("--long-texts", "cut")
     assert cut["accuracy"] == trained["long_texts"]["cut"]["accuracy"] and cut["rows_cut"] > 0
@@ -137,12 +137,12 @@ def test_a_run_killed_among_windows_resumes_exactly(command, ended, pretrained, 
     run = tmp_path / "killed"
     started = finetune(pretrained, ended / "data", run, "--long-texts", "mean")
     process = command(*started)
-    wait_for(reached(run, 70), process)
+    wait_for(has_logged(run, 70), process)
     process.kill()
     process.communicate()
-    assert 0 < logged(run) < 220
-    done(command(*started))
-    assert result(run) == result(ended / "mean") and lines(run) == lines(ended / "mean")
+    assert 0 < last_logged_step(run) < 220
+    require_success(command(*started))
+    assert read_result(run) == read_result(ended / "mean") and read_log(run) == read_log(ended / "mean")
 
 
 def test_regression_and_multi_label_tasks_read_windows(pretrained, tmp_path):
@@ -154,7 +154,7 @@ def test_regression_and_multi_label_tasks_read_windows(pretrained, tmp_path):
             write_rows(tmp_path / name / f"{split}.csv", rows, seed=seed, told=told.__getitem__)
         run = tmp_path / f"{name}-run"
         assert main(finetune(pretrained, tmp_path / name, run, f"--{name}", "--long-texts", "max")) == 0
-        found = result(run)
+        found = read_result(run)
         assert found["long_texts"]["max"] == pytest.approx(found["dev"])
         assert found["dev"]["main"] > found["long_texts"]["cut"]["main"]
         given = ["evaluate", "--model", str(run), "--data", str(tmp_path / name), "--json", str(tmp_path / "s.json")]

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from runs import result
+from runs import read_result
 from tfds_builders import prepare_glue, prepare_squad
 
 from bert_jax.cli import main
@@ -123,7 +123,7 @@ def test_glue_from_tfds_gives_the_same_run_as_files(pretrained, suite, tmp_path)
     data = f"tfds:glue@{tmp_path}/tfds"
     assert finetune(pretrained, "glue", data, tmp_path / "all") == 0
     assert finetune(pretrained, "rte", suite, tmp_path / "rte") == 0
-    one, other = result(tmp_path / "all" / "rte"), result(tmp_path / "rte")
+    one, other = read_result(tmp_path / "all" / "rte"), read_result(tmp_path / "rte")
     assert one == other
     assert sorted(path.name for path in (tmp_path / "all" / "submission").iterdir()) == ["RTE.tsv", "STS-B.tsv"]
     scored = ["evaluate", "--model", tmp_path / "rte", "--json", tmp_path / "s.json", "--data"]
@@ -138,9 +138,11 @@ def test_squad_from_tfds_is_learned_and_scored(pretrained, tmp_path):
     prepare_squad("v1.1", tmp_path / "tfds", dict.fromkeys(("train", "validation"), tmp_path / "all.json"))
     data = f"tfds:squad@{tmp_path}/tfds"
     assert finetune(pretrained, "squad", data, tmp_path / "run") == 0
-    assert result(tmp_path / "run")["dev_rows"] == 7
+    assert read_result(tmp_path / "run")["dev_rows"] == 7
     assert run("evaluate", "--model", tmp_path / "run", "--data", data, "--json", tmp_path / "s.json") == 0
-    assert json.loads((tmp_path / "s.json").read_text())["f1"] == pytest.approx(result(tmp_path / "run")["dev"]["f1"])
+    assert json.loads((tmp_path / "s.json").read_text())["f1"] == pytest.approx(
+        read_result(tmp_path / "run")["dev"]["f1"]
+    )
 
 
 def write_swag(path, rows, *, labels=True, seed=0):
@@ -162,10 +164,10 @@ def test_swag_is_learned_scored_and_predicted(pretrained, tmp_path):
         write_swag(tmp_path / f"{name}.csv", rows, seed=rows)
     write_swag(tmp_path / "test.csv", 5, labels=False)
     assert finetune(pretrained, "swag", tmp_path, tmp_path / "run", "--epochs", 12, "--evaluate-every", 48) == 0
-    assert result(tmp_path / "run")["dev"]["accuracy"] > 0.9 and result(tmp_path / "run")["dev_rows"] == 12
+    assert read_result(tmp_path / "run")["dev"]["accuracy"] > 0.9 and read_result(tmp_path / "run")["dev_rows"] == 12
     assert run("evaluate", "--model", tmp_path / "run", "--data", tmp_path, "--json", tmp_path / "s.json") == 0
     scores = json.loads((tmp_path / "s.json").read_text())
-    assert scores["accuracy"] == result(tmp_path / "run")["dev"]["accuracy"] and scores["rows"] == 12
+    assert scores["accuracy"] == read_result(tmp_path / "run")["dev"]["accuracy"] and scores["rows"] == 12
     out = tmp_path / "out.jsonl"
     assert run("predict", "--model", tmp_path / "run", "--input", tmp_path / "test.csv", "--output", out) == 0
     answers = [json.loads(line) for line in out.read_text().splitlines()]

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from gold import gold_answers, write_squad
-from runs import WORDS, result
+from runs import WORDS, read_result
 
 import bert_jax
 from bert_jax.cli import main
@@ -55,7 +55,7 @@ def tagged(once, pretrained):
 
 
 def test_entities_are_learned_scored_and_predicted(tagged, tmp_path):
-    found = result(tagged / "run")
+    found = read_result(tagged / "run")
     assert found["dev"]["f1"] == 1.0
     assert (found["train_rows"], found["dev_rows"]) == (40, 12)
     scores = evaluated(tagged / "run", tagged / "data" / "dev.conll", tmp_path)
@@ -88,7 +88,7 @@ def test_columns_of_words_are_scored_as_plain_text_is_predicted(pretrained, tmp_
             sentences.append((split, " ".join(words), name))
         (tmp_path / "data" / f"{split}.conll").write_text("\n".join(lines))
     finetune(pretrained, "ner", tmp_path / "data", tmp_path / "run", "--evaluate-every", 1000)
-    assert result(tmp_path / "run")["dev"]["f1"] == 1.0
+    assert read_result(tmp_path / "run")["dev"]["f1"] == 1.0
     found = bert_jax.load(tmp_path / "run").predict([text for split, text, _ in sentences if split == "dev"])
     assert [[one.text for one in entities] for entities in found] == [
         [name] for split, _, name in sentences if split == "dev"
@@ -128,7 +128,7 @@ def test_entities_without_a_type_work_in_every_format(pretrained, tmp_path):
             texts[split].append(" ".join(word for word, _ in words))
         (tmp_path / "data" / f"{split}.conll").write_text("\r".join(lines), newline="")
     run = finetune(pretrained, "ner", tmp_path / "data", tmp_path / "run", "--evaluate-every", 1000)
-    assert result(run)["dev"]["f1"] == 1.0
+    assert read_result(run)["dev"]["f1"] == 1.0
     found = bert_jax.load(run).predict(texts["dev"])
     assert {entity.label for entities in found for entity in entities} == {"ENTITY"}
     records = [
@@ -194,7 +194,7 @@ def read(once, pretrained):
 
 
 def test_answers_are_learned_scored_and_predicted(read, tmp_path):
-    found = result(read / "run")
+    found = read_result(read / "run")
     assert found["dev"]["exact_match"] > 60 and found["dev"]["no_answer_exact_match"] > 60
     scores = evaluated(read / "run", read / "data", tmp_path)
     assert scores["f1"] == pytest.approx(found["dev"]["f1"]) and scores["threshold"] == found["dev"]["threshold"]
@@ -317,7 +317,7 @@ def test_choices_are_learned_scored_and_predicted(once, pretrained, tmp_path):
         finetune(pretrained, "choice", folder / "data", folder / "run", "--evaluate-every", 120)
 
     folder = once("chosen", make)
-    assert result(folder / "run")["dev"]["accuracy"] > 0.9
+    assert read_result(folder / "run")["dev"]["accuracy"] > 0.9
     assert evaluated(folder / "run", folder / "data", tmp_path)["accuracy"] > 0.9
     plain, right = ["ding don fa fe", "kon ke ga fing", "gus ga don le"], "fa kon king dus ba ba"
     given = [[*plain[:2], right, plain[2]], [right, plain[0]]]
@@ -355,7 +355,7 @@ def test_mistakes_in_a_file_end_in_one_line(pretrained, tmp_path, capsys, task, 
 
 def test_an_export_that_loses_the_threshold_prints_a_note(read, tmp_path, capsys):
     assert main(["convert", str(read / "run"), str(tmp_path / "hf"), "--to", "hf"]) == 0
-    threshold = result(read / "run")["dev"]["threshold"]
+    threshold = read_result(read / "run")["dev"]["threshold"]
     assert f"hf has no place for the threshold {threshold:.4f}" in capsys.readouterr().err
 
 

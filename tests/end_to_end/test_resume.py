@@ -1,4 +1,4 @@
-"""A run that was killed and started again is the run that was never killed."""
+"""A run that is killed and resumed ends like one that was never killed."""
 
 import random
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import done, ended, lines, logged, reached, result, wait_for
+from runs import has_logged, last_logged_step, read_log, read_result, require_success, wait_for, wait_for_exit
 
 import bert_jax.train.run
 from bert_jax.cli import main
@@ -15,26 +15,28 @@ from bert_jax.train.run import Plan, open_run
 
 STEPS = 200
 SETTINGS = ["--steps", STEPS, "--batch-size", 8, "--optim.peak-lr", 1e-2, "--seed", 5, "--log-every", 1]
-OFTEN = ["--save-every", 20, "--evaluate-every", 50, "--held-out-examples", 20]
+INTERVALS = ["--save-every", 20, "--evaluate-every", 50, "--held-out-examples", 20]
 
 
 @pytest.fixture(scope="session")
 def arguments(shards, model) -> list[str]:
-    return [str(part) for part in ("--data", shards, "--model", model, *SETTINGS, *OFTEN, "--mesh.data", 1)]
+    return [str(part) for part in ("--data", shards, "--model", model, *SETTINGS, *INTERVALS, "--mesh.data", 1)]
 
 
 @pytest.fixture(scope="session")
 def pretrain(command, arguments):
+    """Return a function that starts pre-training in a process of its own."""
     return lambda output, *more: command("pretrain", "--output", output, *arguments, *more)
 
 
 @pytest.fixture(scope="session")
 def never_killed(arguments, once) -> Path:
+    """Return a finished run that was never interrupted."""
     return once("never-killed", lambda run: finish(run, arguments))
 
 
 def finish(run: Path, arguments: list[str], *more: object) -> None:
-    """The run is finished, in this process."""
+    """Run pre-training to its end, in this process."""
     assert main(["pretrain", "--output", str(run), *arguments, *map(str, more)]) == 0
 
 
@@ -43,34 +45,32 @@ def kill(process) -> None:
     process.communicate()
 
 
-def test_killed_at_three_steps_and_in_a_save_and_stopped_it_repeats_the_run(pretrain, never_killed, tmp_path):
+def test_a_run_stopped_and_killed_three_times_repeats_the_uninterrupted_one(pretrain, never_killed, tmp_path):
     run = tmp_path / "killed"
     process = pretrain(run)
-    wait_for(reached(run, 15), process)
+    wait_for(has_logged(run, 15), process)
     process.send_signal(signal.SIGTERM)
-    code, _, err = ended(process)
-    stopped = logged(run)
-    assert code == 75 and 15 <= stopped < STEPS
-    assert f"SIGTERM: saved step {stopped} of {STEPS}" in err and "Traceback" not in err
+    code, _, err = wait_for_exit(process)
+    stopped_at = last_logged_step(run)
+    assert code == 75 and 15 <= stopped_at < STEPS
+    assert f"SIGTERM: saved step {stopped_at} of {STEPS}" in err and "Traceback" not in err
 
     rng = random.Random(1)
     for number in range(3):
         process = pretrain(run)
-        wait_for(reached(run, logged(run) + rng.randint(3, 20)), process)
+        wait_for(has_logged(run, last_logged_step(run) + rng.randint(3, 20)), process)
         if number == 1:
             wait_for(lambda: any(run.glob("checkpoints/*.orbax-checkpoint-tmp*")), process)
         kill(process)
         assert not (run / "result.json").exists()
-    assert "goes on after step" in done(pretrain(run))
-    assert result(run) == result(never_killed)
-    assert lines(run) == lines(never_killed)
-    assert {line["step"] for line in lines(run) if line["split"] == "train"} == set(range(1, STEPS + 1))
-    assert {line["step"] for line in lines(run) if line["split"] == "held_out"} == {50, 100, 150, 200}
+    assert "goes on after step" in require_success(pretrain(run))
+    assert read_result(run) == read_result(never_killed)
+    assert read_log(run) == read_log(never_killed)
+    assert {line["step"] for line in read_log(run) if line["split"] == "train"} == set(range(1, STEPS + 1))
+    assert {line["step"] for line in read_log(run) if line["split"] == "held_out"} == {50, 100, 150, 200}
 
 
-def test_a_damaged_newest_checkpoint_costs_only_the_steps_since_the_one_before(
-    arguments, never_killed, tmp_path, capfd
-):
+def test_a_run_with_a_damaged_newest_checkpoint_resumes_from_the_one_before(arguments, never_killed, tmp_path, capfd):
     run = Path(shutil.copytree(never_killed, tmp_path / "damaged"))
     (run / "result.json").unlink()
     path = max((run / "checkpoints" / str(STEPS) / "params" / "d").iterdir(), key=lambda p: p.stat().st_size)
@@ -78,25 +78,24 @@ def test_a_damaged_newest_checkpoint_costs_only_the_steps_since_the_one_before(
     content[len(content) // 3] ^= 1
     path.write_bytes(content)
     finish(run, arguments)
-    said = capfd.readouterr().err
-    assert f"checkpoints/{STEPS} is damaged" in said and "goes on after step 180" in said
-    assert result(run) == result(never_killed)
-    assert lines(run) == lines(never_killed)
+    err = capfd.readouterr().err
+    assert f"checkpoints/{STEPS} is damaged" in err and "goes on after step 180" in err
+    assert read_result(run) == read_result(never_killed)
+    assert read_log(run) == read_log(never_killed)
 
 
-def test_on_another_mesh_it_goes_on_with_the_same_losses(arguments, never_killed, tmp_path):
+def test_a_run_resumed_on_another_mesh_has_the_same_losses(arguments, never_killed, tmp_path):
     run = Path(shutil.copytree(never_killed, tmp_path / "moved"))
     (run / "result.json").unlink()
     for step in (180, 200):
         shutil.rmtree(run / "checkpoints" / str(step))
     finish(run, arguments, "--mesh.data", 2, "--mesh.fsdp", 2, "--mesh.tensor", 2)
-    found, expected = losses(run), losses(never_killed)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(losses(run), losses(never_killed), rtol=1e-5)
 
 
 def losses(run: Path) -> np.ndarray:
-    return np.array([[line["mlm_loss"], line["nsp_loss"]] for line in lines(run)])
+    """Return both losses of each record of a log."""
+    return np.array([[line["mlm_loss"], line["nsp_loss"]] for line in read_log(run)])
 
 
 LONGER = ["--steps", 230]
@@ -104,6 +103,8 @@ LONGER = ["--steps", 230]
 
 @pytest.fixture(scope="session")
 def lengthened(arguments, never_killed, once) -> Path:
+    """Return a copy of the finished run that went on for 30 more steps."""
+
     def make(run: Path) -> None:
         shutil.copytree(never_killed, run)
         finish(run, arguments, *LONGER)
@@ -111,31 +112,35 @@ def lengthened(arguments, never_killed, once) -> Path:
     return once("lengthened", make)
 
 
-def test_a_run_is_lengthened_with_its_optimizer_state(lengthened, never_killed):
-    assert result(lengthened)["step"] == 230
-    assert lines(lengthened)[: len(lines(never_killed))] == lines(never_killed)
+def test_a_lengthened_run_goes_on_with_a_longer_schedule(lengthened, never_killed):
+    assert read_result(lengthened)["step"] == 230
+    assert read_log(lengthened)[: len(read_log(never_killed))] == read_log(never_killed)
     assert open_run(lengthened).plans() == [Plan(until=STEPS, steps=STEPS, now=230)]
     assert "steps = 230" in open_run(lengthened).settings()
-    moved = [line["gradient_norm"] for line in lines(lengthened) if line["split"] == "train"]
-    assert len(set(moved[STEPS:])) == 30  # it learns again, where the rate had come to 0
+    norms = [line["gradient_norm"] for line in read_log(lengthened) if line["split"] == "train"]
+    assert len(set(norms[STEPS:])) == 30  # parameters move again, where the learning rate had come to 0
+    rates = [line["learning_rate"] for line in read_log(lengthened) if line["split"] == "train"]
+    assert rates[STEPS - 1] == pytest.approx(1e-2 / 198, rel=1e-5) and rates[STEPS] == pytest.approx(
+        1e-2 * 30 / 228, rel=1e-5
+    )
 
 
-@pytest.mark.parametrize("left", [220, STEPS, STEPS - 20])
-def test_a_lengthened_run_goes_on_from_any_checkpoint_as_if_nothing_was(
-    arguments, lengthened, never_killed, tmp_path, left, capfd
+@pytest.mark.parametrize("newest", [220, STEPS, STEPS - 20])
+def test_a_lengthened_run_repeats_itself_from_any_checkpoint(
+    arguments, lengthened, never_killed, tmp_path, newest, capfd
 ):
-    """Also from one that was made before: up to the step of the change the rate is that of the old plan."""
+    """Also from one before the change: up to its step, the learning rate is that of the shorter run."""
     run = Path(shutil.copytree(lengthened, tmp_path / "run"))
     (run / "result.json").unlink()
     shutil.rmtree(run / "checkpoints")
-    source = lengthened if left > STEPS else never_killed
-    shutil.copytree(source / "checkpoints" / str(left), run / "checkpoints" / str(left))
+    source = lengthened if newest > STEPS else never_killed
+    shutil.copytree(source / "checkpoints" / str(newest), run / "checkpoints" / str(newest))
     finish(run, arguments, *LONGER)
-    said = capfd.readouterr().err
-    assert f"goes on after step {left} of 230" in said
-    assert "planned for 200 steps, lengthened to 230 after step 200" in said
-    assert result(run) == result(lengthened)
-    assert lines(run) == lines(lengthened)
+    err = capfd.readouterr().err
+    assert f"goes on after step {newest} of 230" in err
+    assert "planned for 200 steps, lengthened to 230 after step 200" in err
+    assert read_result(run) == read_result(lengthened)
+    assert read_log(run) == read_log(lengthened)
 
 
 def test_a_kill_while_a_run_is_lengthened_leaves_the_old_or_the_new_run(
@@ -144,28 +149,28 @@ def test_a_kill_while_a_run_is_lengthened_leaves_the_old_or_the_new_run(
     run = Path(shutil.copytree(never_killed, tmp_path / "run"))
     write = bert_jax.train.run.write_text
 
-    def killed(path: Path, text: str) -> None:
+    def kill_before_settings(path: Path, text: str) -> None:
         if path.name == "run.toml":
             raise KeyboardInterrupt
         write(path, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr("bert_jax.train.run.write_text", killed)
+        patch.setattr("bert_jax.train.run.write_text", kill_before_settings)
         assert main(["pretrain", "--output", str(run), *arguments, *map(str, LONGER)]) == 130
     old = Path(shutil.copytree(run, tmp_path / "old"))
     finish(old, arguments)
-    assert result(old) == result(never_killed)
+    assert read_result(old) == read_result(never_killed)
     finish(run, arguments, *LONGER)
-    assert result(run) == result(lengthened)
+    assert read_result(run) == read_result(lengthened)
 
 
-def test_a_finished_run_says_so_and_a_lost_result_is_written_again(arguments, never_killed, tmp_path, capsys):
+def test_a_finished_run_is_not_trained_again_and_a_lost_result_is_rewritten(arguments, never_killed, tmp_path, capsys):
     run = Path(shutil.copytree(never_killed, tmp_path / "finished"))
     for _ in range(2):
         finish(run, arguments)
         assert f"{run} is finished: step {STEPS}" in capsys.readouterr().out
-        assert result(run) == result(never_killed)
-        assert lines(run) == lines(never_killed)
+        assert read_result(run) == read_result(never_killed)
+        assert read_log(run) == read_log(never_killed)
         (run / "result.json").unlink(missing_ok=True)
 
 
@@ -181,9 +186,9 @@ def test_a_finished_run_says_so_and_a_lost_result_is_written_again(arguments, ne
         (["--mesh.tensor", "3"], "2 attention heads do not divide over tensor 3"),
     ],
 )
-def test_other_settings_are_one_clear_line(arguments, never_killed, change, says, capsys):
-    before = lines(never_killed), result(never_killed)
+def test_other_settings_are_refused_in_one_line(arguments, never_killed, change, says, capsys):
+    before = read_log(never_killed), read_result(never_killed)
     assert main(["pretrain", "--output", str(never_killed), *arguments, *change]) == 1
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and says in err
-    assert (lines(never_killed), result(never_killed)) == before
+    assert (read_log(never_killed), read_result(never_killed)) == before

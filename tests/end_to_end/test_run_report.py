@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from runs import WORDS, result
+from runs import WORDS, read_result
 
 from bert_jax.cli import main
 from bert_jax.convert.source import read_model
@@ -122,7 +122,7 @@ def test_every_task_writes_a_report_and_the_same_command_repairs_it(reported, ki
     assert BAD not in report["report.html"] and not re.search(r"(?<!\\)<script", report["report.md"])
     assert not re.search(r"(src|href)=\"(?!#|data:)", report["report.html"])
 
-    dev, numbers = result(run)["dev"], json.loads(report["report.json"])
+    dev, numbers = read_result(run)["dev"], json.loads(report["report.json"])
     assert numbers["scores"] == {name: dev[name] for name in dev if name not in ("main", "threshold")}
     assert KINDS[kind][1] in numbers["scores"]
     for name, (low, high) in numbers["intervals"].items():
@@ -130,14 +130,14 @@ def test_every_task_writes_a_report_and_the_same_command_repairs_it(reported, ki
     layers = ["embeddings", "block 1"]
     assert [layer["layer"] for layer in numbers["drift"]] == layers and numbers["drift"][1]["change"] > 0
 
-    before = result(run)
+    before = read_result(run)
     (run / "report.html").unlink()
     (run / "report.md").write_text("an older one")
     best = run / "checkpoints" / str(before["best_step"])
     shutil.copytree(best, best.with_name("99999"))  # as of a run that was killed after its result
     assert main(words) == 0
     assert [folder.name for folder in best.parent.iterdir() if folder.name.isdigit()] == [best.name]
-    assert pages(run) == report and result(run) == before
+    assert pages(run) == report and read_result(run) == before
     assert not list(run.glob("*.tmp")) and not list(run.glob(".*.writing"))
 
 
@@ -181,6 +181,6 @@ def test_scores_of_a_predictions_file_have_intervals(reported, tmp_path):
 
 def test_report_names_the_best_step(reported):
     run, _ = reported("single")
-    best = read_model(run / "checkpoints" / str(result(run)["best_step"])).params
+    best = read_model(run / "checkpoints" / str(read_result(run)["best_step"])).params
     assert read_model(run).params.keys() == best.keys()
-    assert f"Step {result(run)['best_step']} of" in (run / "report.md").read_text()
+    assert f"Step {read_result(run)['best_step']} of" in (run / "report.md").read_text()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from runs import result
+from runs import read_result
 
 from bert_jax.cli import main
 from bert_jax.finetuning.trained_on import HASHES_FILE
@@ -44,7 +44,7 @@ def test_a_run_that_learned_nothing_says_so_with_advice(useless, capsys):
     ]
     assert main([str(part) for part in arguments]) == 0  # finished before: prints the same again
     out, err = capsys.readouterr()
-    finished = result(useless / "run")
+    finished = read_result(useless / "run")
     assert finished["dev"]["accuracy"] == finished["baseline"] == finished["bag_of_words"] == pytest.approx(2 / 3)
     score, baselines, verdict = out.splitlines()
     assert "f1 of spam" in score and "(best of step" in score

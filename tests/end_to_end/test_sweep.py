@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from runs import result, write_rows
+from runs import read_result, write_rows
 
 import bert_jax
 from bert_jax.cli import main
@@ -90,7 +90,7 @@ def test_a_learning_curve_trains_on_growing_shares(pretrained, rows, tmp_path, c
     given = arguments(pretrained, rows, tmp_path / "curve", "--learning-curve", "--epochs", 1)
     assert main(given) == 0
     assert "The last doubling of the examples (30 to 60 rows) brought" in capsys.readouterr().out
-    runs = [result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
+    runs = [read_result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
     assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]
     assert {run["step"] for run in runs} == {10}
     assert "The last doubling of the examples (30 to 60 rows) brought" in (tmp_path / "curve" / "report.md").read_text()

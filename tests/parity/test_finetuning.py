@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from foreign import write_tiny_bert
 
-from bert_jax.config import MeshConfig, OptimConfig
+from bert_jax.config import MeshConfig
 from bert_jax.data.batches import Batches
-from bert_jax.finetuning.single_run import read_inputs
+from bert_jax.finetuning.single_run import learning_rate_of, read_inputs
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.tasks.initial_state import start_from
-from bert_jax.train.optimizer import Pace
 
 torch = pytest.importorskip("torch", reason="fine-tuning is compared with a loop of torch")
 transformers = pytest.importorskip("transformers", reason="fine-tuning is compared with transformers' models")
@@ -63,8 +62,8 @@ def test_losses_and_gradient_norms_equal_those_of_a_plain_loop(tmp_path):
     batches = Batches(prepared.task.train.encoded, BATCH, seed=1)
     steps = EPOCHS * batches.steps_per_epoch
     assert len(prepared.task.train.encoded) % BATCH  # the last batch of an epoch is filled up
-    program = prepared.program.of_run(1, Pace.of(OptimConfig(RATE, 0.1, 0.01), steps))
-    state = start_from(program, prepared.pretrained, ("encoder",))
+    program, learning_rate = prepared.program, learning_rate_of(config, RATE, steps)
+    state = start_from(program, prepared.pretrained, ("encoder",), seed=1)
 
     model = their_model(tmp_path / "hf", state.params["classifier"])
     decayed = [[p for p in model.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
@@ -75,7 +74,7 @@ def test_losses_and_gradient_norms_equal_those_of_a_plain_loop(tmp_path):
     ours, theirs = [], []
     for step in range(steps):
         batch = batches.batch(step)
-        state, means = program.step(state, program.place(batch))
+        state, means = program.step(state, program.place(batch), seed=1, learning_rate=learning_rate.at(step))
         ours.append([float(means["loss"]), float(means["gradient_norm"])])
         loss = model(**their_inputs(batch)).loss
         loss.backward()

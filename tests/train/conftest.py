@@ -1,11 +1,11 @@
-"""Checkpoints of three steps, written once a file, and what is restored of them."""
+"""Checkpoints of three steps, written once for each test file, and a function that restores the newest."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from states import OWNER, STEPS, like, state
+from states import OWNER, STEPS, abstract, make_state
 
 from bert_jax.config import MeshConfig
 from bert_jax.train.checkpoint import Checkpoints
@@ -14,29 +14,30 @@ from bert_jax.train.seal import Owner
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("written") / "checkpoints"
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original") / "checkpoints"
     checkpoints = Checkpoints(folder, owner=OWNER)
     for step in STEPS:
-        checkpoints.save(step, state(step))
+        checkpoints.save(step, make_state(step))
     checkpoints.close()
     return folder
 
 
 @pytest.fixture
-def folder(written: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "checkpoints"))
+def folder(checkpoint_folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of the checkpoints that a test may damage."""
+    return Path(shutil.copytree(checkpoint_folder, tmp_path / "checkpoints"))
 
 
 @pytest.fixture
 def restore(folder: Path) -> Callable[..., tuple[TrainState | None, str]]:
-    """Restores the newest of the folder; what came, and what was said."""
+    """Return a function that restores the newest checkpoint of the folder: its state, and the warnings."""
 
-    def restored(mesh: MeshConfig = MeshConfig(1), owner: Owner = OWNER) -> tuple[TrainState | None, str]:
-        said: list[str] = []
-        checkpoints = Checkpoints(folder, owner=owner, warn=said.append)
-        found = checkpoints.restore_newest(like(state(0, mesh)))
+    def restore_newest(mesh: MeshConfig = MeshConfig(1), owner: Owner = OWNER) -> tuple[TrainState | None, str]:
+        warnings: list[str] = []
+        checkpoints = Checkpoints(folder, owner=owner, warn=warnings.append)
+        state = checkpoints.restore_newest(abstract(make_state(0, mesh)))
         checkpoints.close()
-        return found, "\n".join(said)
+        return state, "\n".join(warnings)
 
-    return restored
+    return restore_newest

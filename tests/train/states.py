@@ -1,4 +1,4 @@
-"""A small state that tells its step, and the run whose checkpoints hold it."""
+"""Small states that differ by step, and the owner of their checkpoints."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ STEPS = (10, 20, 30)
 OWNER = Owner("a run", "its data")
 
 
-def state(step: int, mesh: MeshConfig = MeshConfig(1), width: int = 6) -> TrainState:
-    """Odd values that tell the steps apart, laid out over the mesh as a model's parameters are."""
-    over = make_mesh(mesh)
-    whole = replicated(over)
-    kernel = jax.sharding.NamedSharding(over, partition_spec(("embed", "mlp")))
+def make_state(step: int, mesh: MeshConfig = MeshConfig(1), width: int = 6) -> TrainState:
+    """Return a state whose values depend on `step`, laid out over the mesh as a model's parameters are."""
+    devices = make_mesh(mesh)
+    replicate = replicated(devices)
+    kernel = jax.sharding.NamedSharding(devices, partition_spec(("embed", "mlp")))
     rng = np.random.default_rng(step)
 
-    def place(*shape: int, sharding: jax.sharding.Sharding = whole) -> jax.Array:
+    def place(*shape: int, sharding: jax.sharding.Sharding = replicate) -> jax.Array:
         return jax.device_put(rng.normal(size=shape).astype(np.float32), sharding)
 
     params = {
@@ -30,13 +30,14 @@ def state(step: int, mesh: MeshConfig = MeshConfig(1), width: int = 6) -> TrainS
             "tokens": place(5, width),
         }
     }
-    updates = jax.device_put(np.int32(step), whole)
+    updates = jax.device_put(np.int32(step), replicate)
     moments = (place(width, 4, sharding=kernel), {"scale": place(), "updates": updates})
-    return TrainState(jax.device_put(np.int32(step), whole), params, moments)
+    return TrainState(jax.device_put(np.int32(step), replicate), params, moments)
 
 
-def like(of: TrainState) -> TrainState:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), of)
+def abstract(state: TrainState) -> TrainState:
+    """Return shapes, types and shardings of a state."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
 
 
 def assert_equal(a: TrainState, b: TrainState) -> None:
@@ -44,7 +45,8 @@ def assert_equal(a: TrainState, b: TrainState) -> None:
     assert all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def flip(path: Path, at: float = 0.5) -> None:
+def flip_bit(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
     content = bytearray(path.read_bytes())
-    content[int(len(content) * at)] ^= 0x10
+    content[len(content) // 2] ^= 0x10
     path.write_bytes(content)

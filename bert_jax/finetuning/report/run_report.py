@@ -78,7 +78,7 @@ def describe_run(
     drift  by layer; empty if the run started from random weights
     start  the model that the run started from
     """
-    about, result, metrics = run.about(), run.result() or {}, read_metrics(run.path)
+    about, result, metrics = run.record(), run.result() or {}, read_metrics(run.path)
     others = [
         (
             f"{name_in(findings.review, metric)}, {name}",

@@ -1,0 +1,130 @@
+"""Numbers of the steps on their way from the device to metrics.jsonl and the progress line."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from bert_jax.errors import Diverged
+from bert_jax.progress import Progress
+from bert_jax.terminal import say
+from bert_jax.train.advice import Advice, duration_estimate
+from bert_jax.train.clock import Clock, Speed
+from bert_jax.train.flops import peak_flops
+from bert_jax.train.metrics import MetricsLog
+from bert_jax.train.run_length import RunLength
+from bert_jax.train.task import Batch, Sums
+
+STEP_SECONDS_DIGITS = 6  # microseconds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QueuedStep:
+    """A step that was given to the device. `means` may still be computed."""
+
+    step: int
+    means: Sums
+    learning_rate: np.float32
+    tokens: int
+    rows: int
+
+
+class StepLog:
+    """Fetches the numbers of steps, checks that they are finite, logs and shows them.
+
+    Steps are queued here until they are fetched, for at most `clock.queue_steps` steps, so that the device never waits
+    for the host.
+    """
+
+    def __init__(
+        self, metrics: MetricsLog, display: "ProgressDisplay", clock: Clock, length: RunLength, *, seed: int
+    ) -> None:
+        self.metrics, self.display, self.clock, self.length = metrics, display, clock, length
+        self.seed = seed  # for messages
+        self._queue: list[QueuedStep] = []
+
+    def add(self, step: int, means: Sums, batch: Batch, learning_rate: np.float32, *, is_first: bool) -> None:
+        """Queue a step, and fetch older ones where the queue is full.
+
+        `is_first`: the step was just compiled. Its first call takes longer than the others and is not timed.
+        """
+        tokens = batch["tokens"].size
+        rows = tokens // batch["tokens"].shape[-1]
+        self._queue.append(QueuedStep(step=step, means=means, learning_rate=learning_rate, tokens=tokens, rows=rows))
+        limit = self.clock.queue_steps
+        if is_first:
+            with self.clock.paused():
+                jax.block_until_ready(means)
+            self._fetch(1, is_timed=False)
+        elif len(self._queue) > limit:
+            self._fetch(len(self._queue) - limit // 2)
+
+    def flush(self) -> None:
+        """Fetch the numbers of all queued steps. Raises Diverged at the first that is not finite."""
+        self._fetch(len(self._queue))
+
+    def _fetch(self, count: int, *, is_timed: bool = True) -> None:
+        """Fetch, log and show the numbers of the oldest `count` steps."""
+        steps, self._queue = self._queue[:count], self._queue[count:]
+        values = jax.device_get([step.means for step in steps])
+        tokens, rows = sum(step.tokens for step in steps), sum(step.rows for step in steps)
+        speed = self.clock.lap(len(steps) if is_timed else 0, tokens=tokens, rows=rows)
+        for queued, means in zip(steps, values, strict=True):
+            numbers = {name: float(value) for name, value in means.items()}
+            self._require_finite(queued.step, numbers)
+            if self.length.is_logged(queued.step):
+                numbers["learning_rate"] = float(str(queued.learning_rate))  # 1e-4, not 0.00009999999747378752
+                self.metrics.write(queued.step, "train", {**numbers, **_timing(speed)})
+        if steps:
+            self.display.show(queued.step, numbers, speed)
+
+    def _require_finite(self, step: int, numbers: dict[str, float]) -> None:
+        if not all(map(math.isfinite, numbers.values())):
+            raise Diverged(
+                f"step {step}: the loss is {numbers['loss']}, the gradient norm {numbers['gradient_norm']} "
+                f"(batch {step - 1} of seed {self.seed}). Lower the learning rate, or use float32; "
+                f"{self.metrics.folder} keeps its last checkpoint"
+            )
+
+
+def _timing(speed: Speed | None) -> dict[str, float]:
+    if speed is None:
+        return {}
+    return {
+        "tokens_per_second": round(speed.tokens_per_second),
+        "step_seconds": round(speed.step_seconds, STEP_SECONDS_DIGITS),
+    }
+
+
+@dataclasses.dataclass(kw_only=True)
+class ProgressDisplay:
+    """The progress line of a run, and, once, an estimate of its duration."""
+
+    progress: Progress
+    clock: Clock
+    length: RunLength
+    devices: Sequence[jax.Device]
+    advice: Advice
+    headline: str  # the number beside the loss
+    flops_per_row: float  # 0 where not known
+    is_evaluated: bool
+    is_estimate_shown: bool = False
+
+    def show(self, step: int, numbers: dict[str, float], speed: Speed | None) -> None:
+        """Show the numbers of `step`, the speed and the time left."""
+        details = [f"loss {numbers['loss']:.3f}", f"{self.headline} {numbers[self.headline]:.3f}"]
+        if speed:
+            details.append(f"{speed.tokens_per_second:,.0f} tokens/s")
+            peak = peak_flops(self.devices)
+            if peak and self.flops_per_row:
+                details.append(f"MFU {self.flops_per_row * speed.rows_per_second / peak:.1%}")
+        evaluations = self.length.evaluations_after(step) if self.is_evaluated else 0
+        steps = self.length.steps - step
+        left = self.clock.seconds_left(steps, evaluations)
+        self.progress.at(step, details=details, left=left)
+        if left and self.clock.is_reliable and not self.is_estimate_shown:
+            self.is_estimate_shown = True
+            estimate = duration_estimate(left, steps, self.clock.step_seconds, self.devices, self.advice)
+            say(f"{self.progress.title}: {estimate}", to_stderr=True)

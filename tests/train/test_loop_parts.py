@@ -1,0 +1,109 @@
+"""Parts of the training loop on their own: signals, clock, memory, advice, logs."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import jax
+import pytest
+
+from bert_jax.train.advice import smaller_steps
+from bert_jax.train.clock import Clock
+from bert_jax.train.evaluation import format_scores
+from bert_jax.train.memory import MemoryUse
+from bert_jax.train.metrics import MetricsLog, read_metrics
+from bert_jax.train.program import StepMemory
+from bert_jax.train.signals import StopRequest
+
+
+def test_the_second_interrupt_stops_without_saving(monkeypatch, capfd):
+    """Two signals at once count as one: a shell and its process group both send it."""
+    with StopRequest(lambda: "saving step 3") as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received == "SIGINT"
+        monkeypatch.setattr("bert_jax.train.signals.BOUNCE_SECONDS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        time.sleep(0.1)
+    err = capfd.readouterr().err
+    assert err.startswith("SIGINT: saving step 3; Ctrl-C again to stop without saving\n")
+    assert err.endswith("SIGINT: stopped without saving\n")
+
+
+def test_queued_steps_and_time_left_follow_the_step_time(monkeypatch):
+    clock = Clock()
+    assert clock.queue_steps == 0 and clock.seconds_left(3, 1) is None
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    clock.lap(0, tokens=0, rows=0)
+    with clock.paused():
+        now[0] += 100.0  # compiling
+    now[0] += 0.5
+    speed = clock.lap(10, tokens=400, rows=40)
+    assert speed.tokens_per_second == pytest.approx(800) and speed.step_seconds == pytest.approx(0.05)
+    assert clock.queue_steps == 40 and clock.seconds_left(100, 3) == pytest.approx(5.0) and not clock.is_reliable
+    with clock.evaluating():
+        now[0] += 7.0
+    now[0] += 500.0
+    clock.lap(10, tokens=400, rows=40)
+    assert clock.queue_steps == 0 and clock.is_reliable  # each step takes longer than the queue may
+    assert clock.seconds_left(0, 3) == pytest.approx(21.0)
+
+
+def test_a_step_larger_than_the_free_memory_is_noted_once(capfd, monkeypatch):
+    monkeypatch.setattr("bert_jax.train.memory.free_on", lambda devices: 4_000_000_000)
+    use = MemoryUse(jax.devices(), lambda factor: f"{factor:.1f} times less")
+    step = StepMemory(state=1_300_000_000, gradients=400_000_000, temporaries=22_000_000_000)
+    use.add(step)
+    use.add(step)
+    err = capfd.readouterr().err
+    assert err.count("note:") == 1 and err.startswith(
+        "note: a step needs 23.7 GB on each device (1.3 GB for parameters and optimizer, 22.4 GB for "
+    )
+    assert err.endswith("4.0 GB are free: it may run out of memory. 6.1 times less\n")
+
+
+def test_advice_names_an_accumulation_that_divides_the_batch():
+    common = {"accumulate": 1, "shards": 1, "dtype": "bfloat16"}
+    assert smaller_steps(6.1, batch_size=256, **common).startswith("--accumulate 8 ")
+    assert "accumulate" not in smaller_steps(2.0, batch_size=1, **common)
+
+
+class Killed(BaseException):
+    """Stands in for a kill: nothing is written after it."""
+
+
+def test_the_log_drops_records_to_be_repeated_and_a_line_cut_short(tmp_path):
+    text = "".join(f'{{"step": {step}, "split": "train", "loss": 0.5}}\n' for step in range(1, 6))
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 6, "spl')
+    records = [(step, "train", {"loss": 0.5}) for step in range(1, 6)]
+    assert read_metrics(tmp_path) == records
+    log = MetricsLog(tmp_path, 3)
+    log.write(4, "train", {"loss": 0.25})
+    log.close()
+    assert read_metrics(tmp_path) == [*records[:3], (4, "train", {"loss": 0.25})]
+
+
+def test_a_kill_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):
+    log = MetricsLog(tmp_path, 0)
+    for step in range(1, 6):
+        log.write(step, "train", {"loss": 1.0})
+    log.close()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Path, "replace", kill)
+    with pytest.raises(Killed):
+        MetricsLog(tmp_path, 3)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_main_score_is_not_shown_twice():
+    assert format_scores({"accuracy": 0.84, "f1": 0.8, "main": 0.84}) == "accuracy 0.8400 f1 0.8000"
+    assert format_scores({"pearson": 0.8, "spearman": 0.6, "main": 0.7}).endswith("main 0.7000")
+    assert format_scores({"mlm_loss": 3.0}) == "mlm_loss 3.0000"
