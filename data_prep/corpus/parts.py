@@ -14,7 +14,7 @@ SourceFormat = Literal["txt", "jsonl", "csv", "tsv", "json", "xlsx", "wikiextrac
 
 UNPACKED = 3  # estimated bytes of text for each byte of a packed file
 MANY_READINGS = 16  # a file that is read from its beginning more often than this is reported
-SOURCE_BLOCK = 1 << 20  # bytes; a .txt larger than a part, and a sequential source, are divided into such blocks
+SOURCE_BLOCK = 1 << 20  # bytes; blocks of a sequential source, or of a .txt larger than a part, go to different pieces
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def draw_pairs(text: TokenizedText, *, room: int, short_seq_prob: float, rng: np
     ends, a_ends, document = chunks.ends, chunks.a_ends, chunks.document
     starts = np.arange(len(document))
     random_next = (ends - starts == 1) | (rng.random(len(starts)) < 0.5)
-    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no text for a random next
+    alone = (len(documents) == 2) & (ends - starts == np.diff(documents)[document])  # no text is left for B
     random_next &= ~alone
     chosen = follow_chain(np.where(random_next, a_ends, ends))  # the sentences after A are used again
     lone = alone[chosen] & (ends[chosen] - chosen == 1)

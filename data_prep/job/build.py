@@ -31,7 +31,7 @@ from data_prep.job.task_cost import TaskCost, TaskReporter
 from data_prep.job.worker_count import default_workers
 from data_prep.settings import ShardsConfig
 
-MAX_NOTES = 10  # notes on what was left out to show
+MAX_NOTES = 10  # shown notes on what was left out
 
 
 @dataclasses.dataclass(frozen=True)

@@ -141,7 +141,7 @@ class _Worker(Generic[TaskT, ResultT]):
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Block SIGINT in processes started within. A terminal sends Ctrl-C to all; the parent process ends the workers."""
-    resource_tracker.ensure_running()  # the first process would start it otherwise, and unblock SIGINT
+    resource_tracker.ensure_running()  # otherwise the first worker starts it, and that unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -30,7 +30,7 @@ from data_prep.settings import ShardsConfig
 JOB_FILE = "job.json"
 INPUT_FILE = "input.json"
 LOCK_FILE = "lock"
-PARTIAL_NAMES = f"*{PARTIAL}", f".*{PARTIAL}.*"  # a tokenizer that is being saved under the first has the second
+PARTIAL_NAMES = f"*{PARTIAL}", f".*{PARTIAL}.*"  # the second occurs while a tokenizer is saved under the first
 MAX_NAMED_FILES = 3  # in an error message; the rest are counted
 
 
