@@ -168,9 +168,9 @@ def _warn(config: ShardsConfig, manifest: Manifest, say: Callable[[str], None]) 
     """Say what is probably not intended about finished shards."""
     documents = manifest.statistics["documents"]
     if config.held_out and not manifest.splits["held_out"]:
-        say(f"none of {documents} documents was held out for evaluation: a larger --held-out takes some")
+        say(f"none of {documents} documents was held out for evaluation: use a larger --held-out")
     if documents == 1 and config.examples == "pairs":
-        say("one document only, so each random next comes from it too: --documents blank-line may find more")
+        say("the corpus is one document, so each random next comes from it, too. --documents blank-line may find more")
     masked = manifest.statistics.get("share_masked", config.mask_rate)
     if config.mask_unit != "token" and masked < config.mask_rate / 2:
         say(

@@ -79,7 +79,9 @@ def _train_new(
 def _extend(config: VocabConfig, texts: Iterable[str], say: Callable[[str], None]) -> Tokenizer:
     old = load_tokenizer(Path(config.extend or ""), lowercase=config.lowercase)
     if not isinstance(old, WordPieceTokenizer):
-        raise UserError(f"{config.extend}: only WordPiece can be extended, this is another kind. Train one of its kind")
+        raise UserError(
+            f"{config.extend}: only WordPiece can be extended, and this is another kind. Train a new vocabulary"
+        )
     extension = extend_wordpiece(
         old, texts, add=config.add, special_tokens=config.special_tokens, user_tokens=config.user_tokens
     )
