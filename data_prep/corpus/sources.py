@@ -100,11 +100,16 @@ def source_format(name: str, options: CorpusOptions) -> tuple[SourceFormat, str]
 
 def _open_sources(files: list[tuple[InputFile, SourceFormat, str]], options: CorpusOptions) -> list[Source]:
     """Return the source of each file. Opens several files at an address together, since each takes a round trip."""
+
+    def open_source(entry: tuple[InputFile, SourceFormat, str]) -> Source:
+        file, kind, packing = entry
+        return _source(file, kind, packing, options)
+
     if not files or not protocol_of(files[0][0].path):
-        return [_source(*file, options) for file in files]
+        return list(map(open_source, files))
     pool = ThreadPoolExecutor(REQUESTS)
     try:
-        return list(pool.map(lambda file: _source(*file, options), files))
+        return list(pool.map(open_source, files))
     finally:
         pool.shutdown(cancel_futures=True)
 
