@@ -82,7 +82,7 @@ def skip_or_raise(
         counts.notes.append(f"{where()}: {problem}")
 
 
-def decode_text(data: bytes, offset: int, place: PlaceName, options: CorpusOptions, counts: NotedCounter) -> str:
+def decode_document(data: bytes, offset: int, place: PlaceName, options: CorpusOptions, counts: NotedCounter) -> str:
     r"""Decode bytes that start at `offset` of a file, and make all line ends \n.
 
     Undecodable bytes and NUL raise UserError, or are replaced or dropped and counted, as `options.encoding_errors`
@@ -100,6 +100,6 @@ def row_text(value: object, field: str, where: Callable[[], str], options: Corpu
         kind = "null" if value is None else f"{type(value).__name__}, not a string"
         skip_or_raise("lines_without_text", f"field {field!r} is {kind}", where, options, counts)
         return ""
-    content = decode_text(value, 0, lambda at: where(), options, counts)
+    content = decode_document(value, 0, lambda at: where(), options, counts)
     counts["documents_empty"] += not content
     return content

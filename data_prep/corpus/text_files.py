@@ -9,7 +9,7 @@ from bert_jax.data.formats.decoding import BOM_BYTES, unix_line_ends
 from bert_jax.data.formats.json_lines import parse_record, repeated_keys
 from bert_jax.data.formats.lines import LONGEST_LINE, byte_lines, is_ended, without_end_mark
 from data_prep.corpus.parts import SOURCE_BLOCK, Piece, Source, line_at, open_bytes
-from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, decode_text, skip_or_raise
+from data_prep.corpus.reader_contract import CorpusDocument, CorpusOptions, NotedCounter, decode_document, skip_or_raise
 
 LONGEST_TEXT_LINE = 1 << 24  # bytes; a longer line of plain text is cut at a blank
 MAX_DOCUMENT_BYTES = 1 << 26  # a longer document is cut
@@ -36,7 +36,7 @@ def plain_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) 
         else:
             chunks = _whole_file(stream, piece, counts)
         for offset, data in chunks:
-            text = decode_text(data, offset, functools.partial(line_place, source), options, counts)
+            text = decode_document(data, offset, functools.partial(line_place, source), options, counts)
             if options.documents == "file":
                 counts["documents_cut"] += offset > 0
                 offset = 0  # so that all cuts of a document go to the same split
@@ -50,7 +50,7 @@ def json_documents(piece: Piece, options: CorpusOptions, counts: NotedCounter) -
     where = functools.partial(line_place, source)
     with open_bytes(source) as stream:
         for offset, data in _whole_lines(stream, piece, options, counts):
-            line = decode_text(data, offset, where, options, counts)
+            line = decode_document(data, offset, where, options, counts)
             text = _json_text(line, offset, source, options, counts)
             if text:
                 yield CorpusDocument(text, source.name, offset)
@@ -89,7 +89,7 @@ def _articles(piece: Piece, options: CorpusOptions, counts: NotedCounter) -> Ite
             elif inside and line.startswith(ARTICLE_END):
                 inside = False
                 if owned:
-                    text = decode_text(b"".join(lines), text_start, where, options, counts).strip("\n")
+                    text = decode_document(b"".join(lines), text_start, where, options, counts).strip("\n")
                     counts["documents_empty"] += not text
                     if text:
                         yield CorpusDocument(text, source.name, start)
