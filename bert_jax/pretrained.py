@@ -1,7 +1,6 @@
 """A model with all that belongs to it: what every reader of a format returns and every writer takes."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +12,9 @@ from flax import nnx
 from bert_jax.config import ModelConfig
 from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute
-from bert_jax.model.heads import (
-    DiscriminatorModel,
-    EncoderModel,
-    MaskedLMModel,
-    PretrainingModel,
-    SequenceModel,
-    TokenModel,
-)
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.random_bits import WeightKeys, weight_keys
+from bert_jax.registry import HEADS, load_object
 from bert_jax.task_record import TaskRecord
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
@@ -54,7 +46,7 @@ class Pretrained:
     """An encoder with its head, tokenizer and settings.
 
     where      folder that it was read from, for messages
-    kind       head kind, a key of HEAD_KINDS
+    kind       head kind, a key of registry.HEADS
     params     parameters by path, float32
     labels     class names, or the names of several scores, in the order of the outputs; None: one score, or no classes
     problem    of a `sequence` model: single_label, multi_label or regression
@@ -105,8 +97,8 @@ class Pretrained:
 
 
 def outputs_of(kind: str, labels: tuple[str, ...] | None) -> int:
-    """Return the number of outputs of a head: one for each label, or 1 without labels."""
-    return {"span": 2, "choice": 1}.get(kind, len(labels or ("",)))
+    """Return the number of outputs of a head: fixed, or one for each label, or 1 without labels."""
+    return HEADS[kind].outputs or len(labels or ("",))
 
 
 def build(
@@ -119,20 +111,11 @@ def build(
     rngs: WeightKeys,
 ) -> nnx.Module:
     """Create the module of a head kind with new parameters; `pooler` matters where the kind may have one or not."""
-    return HEAD_KINDS[kind](model, outputs=outputs, pooler=pooler, compute=compute, rngs=rngs)
-
-
-# Each takes the model, and outputs, pooler, compute and rngs by keyword.
-HEAD_KINDS: dict[str, Callable[..., nnx.Module]] = {
-    "encoder": lambda model, *, outputs, **common: EncoderModel(model, **common),
-    "masked_lm": lambda model, *, outputs, **common: MaskedLMModel(model, **common),
-    "pretrain": lambda model, *, outputs, pooler, **common: PretrainingModel(model, **common),
-    "discriminator": lambda model, *, outputs, pooler, **common: DiscriminatorModel(model, **common),
-    "sequence": lambda model, *, pooler, **common: SequenceModel(model, **common),
-    "choice": lambda model, *, pooler, **common: SequenceModel(model, **common),
-    "token": TokenModel,
-    "span": TokenModel,
-}
+    head, values = HEADS[kind], {"outputs": outputs, "pooler": pooler}
+    module: nnx.Module = load_object(head.model)(
+        model, **{name: values[name] for name in head.arguments}, compute=compute, rngs=rngs
+    )
+    return module
 
 
 def shapes_of(kind: str, model: ModelConfig, *, outputs: int = 1, pooler: bool = True) -> dict[str, Shape]:

@@ -26,7 +26,7 @@ from bert_jax.pretrained import Pretrained
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import make_mesh
 from bert_jax.task_record import TaskRecord
-from bert_jax.tasks.registry import make_task
+from bert_jax.tasks.finetuning_task import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer

@@ -11,6 +11,7 @@ from bert_jax.api.keywords import ApiFunction
 from bert_jax.api.results import TableResult
 from bert_jax.errors import UserError
 from bert_jax.files import read_json_if_there
+from bert_jax.registry import tasks_with
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.wording import counted
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from bert_jax.train.run import RunFolder
 
 REPORT = "report.html"
-TASKS_OF_ROWS = ("rows", "choice")
 ScoresByName = dict[str, float]
 
 
@@ -146,9 +146,10 @@ def finetune(config: FinetuneConfig) -> FinetuneResult:
     mappings; or {"train": ..., "dev": ...} of those; or `texts` and `labels`. The first argument may be a config or a
     .toml file. Called again with the same settings and `output`, resume the run or return the finished one.
     """
-    if is_address(config.data) and config.task not in TASKS_OF_ROWS:
-        tasks = " and ".join(TASKS_OF_ROWS)
-        raise UserError(f"task {config.task} reads files of its own format. Rows in memory are for the tasks {tasks}")
+    tasks = tasks_with("text")
+    if is_address(config.data) and config.task not in tasks:
+        names = " and ".join(tasks)
+        raise UserError(f"task {config.task} reads files of its own format. Rows in memory are for the tasks {names}")
     from bert_jax.verbs.finetune import finetune as finetune_runs
 
     return FinetuneResult.of(config.output, finetune_runs(config))

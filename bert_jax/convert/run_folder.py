@@ -11,7 +11,8 @@ from bert_jax.config import LARGEST_LENGTH, ModelConfig, check_types, from_table
 from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.errors import UserError
 from bert_jax.model.vectors import VectorConfig
-from bert_jax.pretrained import HEAD_KINDS, REGRESSION, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, outputs_of, shapes_of
+from bert_jax.registry import HEADS
 from bert_jax.task_record import TaskRecord
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
 from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
@@ -64,8 +65,8 @@ def _vectors(task: TaskRecord, early: dict[str, Any] | None, where: str) -> Vect
 
 def _require_known(kind: str, task: TaskRecord, path: Path) -> None:
     """Raise UserError where run.json names an unknown head, a length out of range, or a label twice."""
-    if kind not in HEAD_KINDS:
-        raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(HEAD_KINDS)}. Put the run's own back")
+    if kind not in HEADS:
+        raise UserError(f"{path}: run.json: head {kind!r} is not among {', '.join(HEADS)}. Put the run's own back")
     if "max_length" in task.keys and not 1 <= task.max_length <= LARGEST_LENGTH:
         raise UserError(f"{path}: run.json: max_length {task.max_length} must lie between 1 and {LARGEST_LENGTH}")
     doubled = [label for label, count in collections.Counter(task.labels or ()).items() if count > 1]

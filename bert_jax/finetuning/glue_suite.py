@@ -26,7 +26,6 @@ from bert_jax.terminal import note
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.train.seal import unsealed
 
-SUITE = "glue"
 SUMMARY = "glue.json"
 
 

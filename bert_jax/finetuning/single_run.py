@@ -27,11 +27,12 @@ from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import summary_queries
 from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.progress import Progress, in_words
+from bert_jax.registry import HEADS
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.task_record import TaskRecord
+from bert_jax.tasks.finetuning_task import make_task
 from bert_jax.tasks.initial_state import start_from
-from bert_jax.tasks.registry import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
@@ -234,7 +235,7 @@ def _with_report_and_best_alone(run: RunFolder, prepared: SharedInputs, scoring:
 
 def _queries(data: TaskData, model: ModelConfig) -> int | None:
     """For how many tokens the last block answers; None where it is for all."""
-    return summary_queries(model) if data.kind in ("sequence", "choice") else None
+    return summary_queries(model) if HEADS[data.kind].reads_summary else None
 
 
 def learning_rate_of(config: FinetuneConfig, peak: float, steps: int) -> LearningRate:

@@ -9,15 +9,11 @@ from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.hugging_face.model_folder import is_huggingface, read_tokenizer
 from bert_jax.convert.source import read_model
 from bert_jax.errors import UserError
-from bert_jax.inference.chooser import Chooser
 from bert_jax.inference.outputs import LogitFunction, jax_compute, onnx_compute
-from bert_jax.inference.predictor import Predictor
-from bert_jax.inference.span_reader import Reader
-from bert_jax.inference.tagger import Tagger
 from bert_jax.pretrained import Pretrained
+from bert_jax.registry import HEADS, load_object
 
 ONNX = "model.onnx"
-ANSWERERS: dict[str, Any] = {"sequence": Predictor, "token": Tagger, "span": Reader, "choice": Chooser}
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -27,7 +23,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     (answers from a context) or a Chooser (multiple choice). Each has `predict`.
     """
     about, compute = open_model(Path(path))
-    return ANSWERERS[about.kind](about, compute)
+    return load_object(HEADS[about.kind].answerer)(about, compute)
 
 
 def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
@@ -48,7 +44,7 @@ def is_onnx(path: Path) -> bool:
 
 
 def _require_task(about: Pretrained) -> None:
-    if about.kind not in ANSWERERS:
+    if not HEADS[about.kind].answerer:
         raise UserError(
             f"{about.where} is pre-trained only: it has no task yet. Run `bert-jax finetune --from {about.where}`"
         )

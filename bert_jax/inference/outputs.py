@@ -13,7 +13,7 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.pretrained import Pretrained
 from bert_jax.progress import Progress
 from bert_jax.sharding import batch_shards, make_mesh
-from bert_jax.tasks.registry import make_task
+from bert_jax.tasks.finetuning_task import make_task
 from bert_jax.train.program import Params, Program
 from bert_jax.trees import unflatten
 
@@ -29,7 +29,7 @@ def jax_compute(about: Pretrained) -> LogitFunction:
     task = make_task(about.kind, about.model, about.outputs, about.problem)
     program = Program(task, make_mesh(MeshConfig(data=1)))
     params = unflatten(about.params)
-    if about.kind in ("token", "span") and "pooler" not in program.params["encoder"]:
+    if "pooler" not in program.params["encoder"]:
         params["encoder"].pop("pooler", None)  # stored with the model, unused by the head
     placed = program.place_params(params)
     return lambda encoded, batch_size: predict_rows(program, placed, encoded, batch_size)

@@ -8,28 +8,17 @@ import tyro
 
 from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfig, Schedule, check_ranges
 from bert_jax.cpu import MAX_THREADS
-from bert_jax.data.labelled.glue_tasks import TASK_NAMES
+from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.errors import UserError
+from bert_jax.registry import OWN_SETTINGS, TASKS, tasks_with
 from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
-LONGEST = {"squad": 384}  # tokens of a row where nothing is said; 128 for other tasks
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples for a learning curve
 MAX_BATCH_SIZE = 1 << 16
-OF_TASKS = {  # settings that say something of the user's own files, and the tasks that have such
-    "several": ("rows",),
-    "score": ("rows",),
-    "scores": ("rows",),
-    "pair": ("rows",),
-    "choices": ("choice",),
-    "text": ("rows", "choice"),
-    "label": ("rows", "choice"),
-    "group": ("rows", "choice"),
-    "delimiter": ("rows", "choice", "swag"),
-    "dialect": ("rows", "choice", "swag"),  # the others' files have formats of their own
-    "max_answer_length": ("squad",),
-}
-WINDOWED = ("squad", "ner")
-NOT_SINGLE_TEXTS = {"squad": "has windows", "ner": "has windows", "choice": "has pairs", "glue": "has pairs"}
+TASK_HELP = (
+    f"{', '.join(f'{name}: {task.about}' for name, task in TASKS.items() if name not in GLUE)}, with a table, and "
+    f"answers to their test files for the leaderboard; or one of them: {', '.join(GLUE)}."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +73,7 @@ class FinetuneConfig:
     lowercase: bool | None = None
     """--lowercase or --no-lowercase: whether texts are lower-cased for the WordPiece vocabulary of --from. Default: as
     its files say, or as the vocabulary suggests."""
-    task: str = "rows"
-    """rows, squad (1.1 and 2.0), ner, choice, swag, or a GLUE task: cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli;
-    glue for all of these in the folder, with a table, and answers to their test files for the leaderboard."""
+    task: Annotated[str, tyro.conf.arg(help=TASK_HELP)] = "rows"
     text: str = "text"
     """For rows and choice: the column of the text."""
     pair: str | None = None
@@ -200,19 +187,21 @@ class FinetuneConfig:
             columns = getattr(self, name)
             if len(set(columns)) != len(columns):
                 raise UserError(f"--{name} {' '.join(columns)}: give each column once")
-        for name, tasks in OF_TASKS.items():
+        task = TASKS.get(self.task)  # an unknown name is refused where the data are read
+        for name in OWN_SETTINGS:
             value = getattr(self, name)
-            if value != getattr(type(self), name) and self.task in set(TASK_NAMES) - set(tasks):
+            if value != getattr(type(self), name) and task is not None and name not in task.own_settings:
                 shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value
                 flag = f"--{name.replace('_', '-')} {shown}".strip()
-                raise UserError(f"{flag}: for task {' and '.join(tasks)}, not {self.task}. Leave it out")
-        if self.overlap is not None and self.task not in WINDOWED and self.long_texts not in ("mean", "max"):
+                raise UserError(f"{flag}: for task {' and '.join(tasks_with(name))}, not {self.task}. Leave it out")
+        has_windows = self.long_texts in ("mean", "max") or (task is not None and task.inputs == "windows")
+        if self.overlap is not None and not has_windows:
             raise UserError(f"--overlap {self.overlap}: windows need --long-texts mean or max. Leave it out")
         if self.class_weights == "balanced" and self.task == "glue":
             raise UserError("--class-weights balanced: stsb, one of the tasks, has no classes. Run one task at a time")
-        if self.long_texts != "cut" and self.task in NOT_SINGLE_TEXTS:
-            what = NOT_SINGLE_TEXTS[self.task]
-            raise UserError(f"--long-texts {self.long_texts} is for single texts, {self.task} {what}. Leave it out")
+        if self.long_texts != "cut" and task is not None and task.inputs != "texts":
+            what = f"{self.task} has {task.inputs}"
+            raise UserError(f"--long-texts {self.long_texts} is for single texts, {what}. Leave it out")
         if self.long_texts != "cut" and self.pair is not None:
             raise UserError(
                 f"--long-texts {self.long_texts} is for single texts, --pair {self.pair} makes pairs. Use cut"
@@ -223,4 +212,4 @@ class FinetuneConfig:
     @property
     def length(self) -> int:
         """The tokens of a row: `max_length`, or the default of the task."""
-        return self.max_length or LONGEST.get(self.task, 128)
+        return self.max_length or (TASKS[self.task].max_length if self.task in TASKS else 128)

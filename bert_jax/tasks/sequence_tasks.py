@@ -103,6 +103,10 @@ class RegressionTask(_SequenceTask):
         scores = row_logits(module, batch, seeds)  # B C
         error = scores - batch["label"].reshape(scores.shape)
         return {
-            "loss": jnp.sum((error**2).mean(axis=1) * batch["weight"]),
+            "loss": jnp.sum(self.error_loss(error).mean(axis=1) * batch["weight"]),
             "absolute_error": jnp.sum(jnp.abs(error).mean(axis=1) * batch["weight"]),
         }
+
+    def error_loss(self, error: Array) -> Array:
+        """Return the loss of each error: its square."""
+        return error**2

@@ -34,6 +34,7 @@ from bert_jax.origin import origin
 from bert_jax.output import check_folder, check_new_file
 from bert_jax.pretrained import REGRESSION
 from bert_jax.progress import Progress
+from bert_jax.registry import HEADS
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
@@ -41,11 +42,6 @@ from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import is_run, resolve_checkpoint
 
 MEMORY = "memory"  # protocol of rows that are passed from Python
-FILES_TO_SCORE = {"token": "dev.conll", "span": "SQuAD's dev.json"}
-COLUMN_FLAGS = {
-    "sequence": {"text", "pair", "label"},
-    "choice": {"text", "label", "choices"},
-}
 
 
 @out_of_memory_reported("Use a smaller --batch-size")
@@ -80,18 +76,17 @@ def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dic
     with progress.doing_now("reading the model"):
         about, compute = open_model(model)
     fixed = about.task.name in GLUE  # the files of GLUE have fixed columns
-    if protocol_of(address_of(config.data)) == MEMORY and (fixed or about.kind not in COLUMN_FLAGS):
+    if protocol_of(address_of(config.data)) == MEMORY and (fixed or not HEADS[about.kind].columns):
         reason = f"was trained on {about.task.name}" if fixed else f"has a {about.kind} head"
-        file = FILES_TO_SCORE.get(about.kind, "dev.tsv")
         raise UserError(
-            f"{model} {reason}: score it on a file of its format, such as {file}, not on rows in memory. Pass the path "
+            f"{model} {reason}: score it on a file of its format, such as {HEADS[about.kind].example_file}, not on rows in memory. Pass the path "
             "of the file as data"
         )
     columns = {**(about.task.columns or {}), **({"opening": None} if config.choices else {})}
     column_flags = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}
-    for name in column_flags.keys() - (set() if fixed else COLUMN_FLAGS.get(about.kind, set())):
+    for name in column_flags.keys() - (set() if fixed else set(HEADS[about.kind].columns)):
         raise UserError(f"--{name} {column_flags[name]}: {config.model} reads no such column. Leave it out")
-    _check_dialect(config, str(config.model), has_tables=about.kind in COLUMN_FLAGS and not fixed)
+    _check_dialect(config, str(config.model), has_tables=bool(HEADS[about.kind].columns) and not fixed)
     if config.long_texts and about.kind != "sequence":
         raise UserError(f"--long-texts is for models of whole texts, {config.model} has a {about.kind} head")
     if set(config.long_texts) - {"cut"} and (about.task.pair or config.pair):

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bert_jax import hosts
 from bert_jax.errors import Diverged, UserError
-from bert_jax.finetuning.glue_suite import SUITE, finetune_glue
+from bert_jax.finetuning.glue_suite import finetune_glue
 from bert_jax.finetuning.long_text_scores import show_ways
 from bert_jax.finetuning.plan import SPELLED_NAMES, PlannedRun, plan_runs
 from bert_jax.finetuning.recipe import with_recipes
@@ -26,6 +26,7 @@ from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.origin import origin
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
 from bert_jax.progress import Progress
+from bert_jax.registry import HEADS, SUITE
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
 from bert_jax.train.memory import out_of_memory_reported
@@ -33,8 +34,6 @@ from bert_jax.train.run import RUNS, RunFolder, check_run_output
 from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import sealed
 from bert_jax.wording import counted
-
-SQUAD_SCALE = 100.0  # SQuAD scores are per cent
 
 
 @out_of_memory_reported("Use a smaller --batch-size")
@@ -68,7 +67,7 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
         )
         summary = summarise(plan, scores, prepared.task.baseline, rows=rows, words=words)
         write_json(config.output / RUNS, sealed(summary.as_dict()))
-        scale = SQUAD_SCALE if prepared.task.kind == "span" else 1.0
+        scale = HEADS[prepared.task.kind].score_scale
         positive = next((read_numbers(run).get("positive_class") for run in runs.values()), None)
         document = describe_runs(config.output.name, summary, origin(), scale=scale, positive=positive)
         write_document(document, config.output)

@@ -13,9 +13,10 @@ from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.convert.source import read_model
 from bert_jax.data.pretraining.record import MANIFEST, read_manifest
 from bert_jax.errors import NotAModel, UserError, shown
-from bert_jax.inference.loading import ANSWERERS, is_onnx
+from bert_jax.inference.loading import is_onnx
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import Pretrained
+from bert_jax.registry import HEADS
 from bert_jax.settings.inspect import InspectConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
@@ -24,23 +25,7 @@ from bert_jax.wording import counted
 
 FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
 MAX_SHOWN_LABELS = 20
-HEAD_NAMES = {
-    "encoder": "no head",
-    "masked_lm": "masked LM",
-    "pretrain": "masked LM and next sentence prediction",
-    "discriminator": "discriminator of replaced tokens",
-    "sequence": "one answer a text",
-    "token": "one class a token",
-    "span": "start and end of an answer",
-    "choice": "one score a choice",
-}
-TASK_VERBS = ("predict", "evaluate", "finetune", "embed", "convert")
-MASKED_LM_VERBS = ("fill-mask", "pretrain", "finetune", "embed", "convert")
-ENCODER_VERBS = ("pretrain", "finetune", "embed", "convert")
-KIND_VERBS = {  # that take a kind of model; ENCODER_VERBS for all others
-    **dict.fromkeys(("sequence", "token", "span", "choice"), TASK_VERBS),
-    **dict.fromkeys(("masked_lm", "pretrain"), MASKED_LM_VERBS),
-}
+
 
 Facts = dict[str, str | int | list[str]]
 
@@ -99,7 +84,7 @@ def describe_model(pretrained: Pretrained) -> Facts:
     facts: Facts = {
         "what": _format(pretrained),
         "family": family,
-        "head": HEAD_NAMES[pretrained.kind],
+        "head": HEADS[pretrained.kind].about,
         "layers": model.depth,
         "width": model.width,
         "heads": model.heads,
@@ -114,7 +99,7 @@ def describe_model(pretrained: Pretrained) -> Facts:
     }
     if pretrained.labels is not None:
         facts["labels"] = _first_labels(pretrained.labels)
-    facts["can"] = list(KIND_VERBS.get(pretrained.kind, ENCODER_VERBS))
+    facts["can"] = list(HEADS[pretrained.kind].uses)
     return facts
 
 
@@ -124,7 +109,7 @@ def describe_adapter(adapter: Adapter) -> Facts:
     return {
         "what": "LoRA adapter, without the model that it changes",
         "base": adapter.base,
-        "head": HEAD_NAMES[kind] if kind else "that of its base",
+        "head": HEADS[kind] if kind else "that of its base",
         "rank": shown(adapter.table.get("r", 8)),
         "can": ["convert --base FOLDER"],
     }
@@ -135,7 +120,7 @@ def describe_onnx(model: OnnxModel) -> Facts:
     description = model.description
     facts: Facts = {
         "what": "ONNX model",
-        "head": HEAD_NAMES[description.kind],
+        "head": HEADS[description.kind].about,
         "layers": description.model.depth,
         "width": description.model.width,
         "longest text": f"{description.max_length} tokens",
@@ -145,7 +130,7 @@ def describe_onnx(model: OnnxModel) -> Facts:
     if description.labels is not None:
         facts["labels"] = _first_labels(description.labels)
     embeds = ["embed"] if "last_hidden_state" in model.shapes else []
-    facts["can"] = ["predict", "evaluate"] if description.kind in ANSWERERS else embeds
+    facts["can"] = ["predict", "evaluate"] if HEADS[description.kind].answerer else embeds
     return facts
 
 

@@ -212,7 +212,7 @@ def test_fine_tuning_starts_from_the_encoder_unless_from_scratch(pretrained, row
     from bert_jax.convert.source import read_model
     from bert_jax.finetuning.single_run import first_state
     from bert_jax.sharding import make_mesh
-    from bert_jax.tasks.registry import make_task
+    from bert_jax.tasks.finetuning_task import make_task
     from bert_jax.train.program import Program
     from bert_jax.trees import flatten
 

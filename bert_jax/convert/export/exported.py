@@ -15,7 +15,8 @@ from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, parse_json, read_text
 from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.vectors import VectorConfig
-from bert_jax.pretrained import HEAD_KINDS, SINGLE_LABEL, Activation, Pretrained
+from bert_jax.pretrained import SINGLE_LABEL, Activation, Pretrained
+from bert_jax.registry import HEADS
 from bert_jax.task_record import TaskRecord
 
 DESCRIPTION = "bert_jax.json"
@@ -109,8 +110,8 @@ def parse_description(text: str, where: str) -> Description:
     check_types(table, {"task": dict}, where)
     task = TaskRecord.from_dict(table.pop("task", {}), where)
     description = dataclasses.replace(from_table(Description, table, where), task=task)
-    if description.kind not in HEAD_KINDS:
-        raise UserError(f"{where}: kind {description.kind!r} is not among {', '.join(HEAD_KINDS)}")
+    if description.kind not in HEADS:
+        raise UserError(f"{where}: kind {description.kind!r} is not among {', '.join(HEADS)}")
     return description
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bert_jax.data.formats.addresses import address_of, is_file, is_folder, names_in
 from bert_jax.data.formats.tfds import TfdsAddress, as_tfds_address, is_ready
-from bert_jax.data.labelled.glue_tasks import AX, AX_FOLDERS, GLUE, LEADERBOARD, TASK_NAMES, GlueTask
+from bert_jax.data.labelled.glue_tasks import AX, AX_FOLDERS, GLUE, LEADERBOARD, GlueTask
 from bert_jax.data.labelled.labelled_rows import LabelledData, read_labelled
 from bert_jax.data.labelled.labels import with_classes, with_scores
 from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, read_plain_table, read_records
@@ -213,7 +213,7 @@ def check_classes(task: GlueTask, labels: Sequence[str] | None) -> None:
 
 def _find_task(name: str) -> GlueTask:
     if name not in GLUE:
-        close = difflib.get_close_matches(name.lower().replace("-", ""), TASK_NAMES, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known tasks: {', '.join(TASK_NAMES)}"
+        close = difflib.get_close_matches(name.lower().replace("-", ""), GLUE, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known tasks: {', '.join(GLUE)}"
         raise UserError(f"unknown task {name!r}; {hint}")
     return GLUE[name]

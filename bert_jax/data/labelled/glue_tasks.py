@@ -105,7 +105,6 @@ GLUE = {
         in_file=ZERO_ONE,
     ),
 }
-TASK_NAMES = ("rows", "squad", "ner", "choice", "swag", "glue", *GLUE)  # all tasks, for hints in messages
 AX = "diagnostic.tsv"
 AX_FOLDERS = ("AX", "diagnostic", "MNLI", ".")
 

@@ -10,6 +10,7 @@ import numpy as np
 from bert_jax.data.encoded import Encoded
 from bert_jax.data.labelled.glue import dev_file, read_glue, read_labelled_task, with_label_numbers
 from bert_jax.data.labelled.glue_tasks import GLUE
+from bert_jax.data.labelled.labelled_rows import LabelledData
 from bert_jax.data.labelled.labels import with_classes, with_scores, with_several, with_several_scores
 from bert_jax.data.labelled.row_files import ROW_SUFFIXES, file_options
 from bert_jax.data.labelled.row_notes import one_class_notes, score_notes, several_notes
@@ -54,10 +55,25 @@ def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         seed=config.split_seed,
         options=file_options(config),
     )
+    return text_task(labelled, config, tokenizer, columns=_columns(config) if config.task == "rows" else None)
+
+
+def text_task(
+    labelled: LabelledData,
+    config: FinetuneConfig,
+    tokenizer: Tokenizer,
+    *,
+    head: str = "sequence",
+    columns: Mapping[str, Any] | None = None,
+) -> TaskData:
+    """Encode labelled texts for a head that gives one answer for each text.
+
+    columns  the columns of the files, for the record of the task
+    """
     record = TaskRecord.of(
         name=config.task,
         pair=labelled.train.pairs is not None,
-        columns=_columns(config) if config.task == "rows" else None,
+        columns=columns,
         metrics=labelled.metrics,
         main=labelled.main,
         long_texts=config.long_texts,
@@ -80,7 +96,7 @@ def read_texts(config: FinetuneConfig, tokenizer: Tokenizer) -> TaskData:
         functools.partial(_score, labelled.labels, problem, record),
     )
     return TaskData(
-        "sequence",
+        head,
         labelled.labels,
         problem,
         reading.examples(labelled.train, train),
