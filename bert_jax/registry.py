@@ -1,4 +1,4 @@
-"""The registry: one row for each task of `finetune`, and one row for each kind of head.
+"""The registry: one row for each task of `finetune`, each kind of head and each pre-training objective.
 
 Rows name classes and functions as "module:name", which is imported on first use: the table itself needs neither NumPy
 nor JAX, and each layer of the package can read it. docs/extending.md says how to add a row.
@@ -204,6 +204,9 @@ HEADS: dict[str, HeadKind] = {
     ),
 }
 
+# Pre-training tasks of `pretrain --objective`, built as task(config, compute, pair_loss).
+OBJECTIVES = {"masked-lm": "bert_jax.tasks.pretraining_task:PretrainingTask"}
+
 
 def load_object(path: str) -> Any:
     """Return the class or function called "module:name"."""
@@ -218,6 +221,13 @@ def find_task(name: str) -> TaskKind:
         hint = f"did you mean {close[0]!r}?" if close else f"known tasks: {', '.join(TASKS)}"
         raise UserError(f"unknown task {name!r}; {hint}")
     return TASKS[name]
+
+
+def find_objective(name: str) -> str:
+    """Return the pre-training task of an objective. Raises UserError for an unknown one."""
+    if name not in OBJECTIVES:
+        raise UserError(f"unknown objective {name!r}; known objectives: {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[name]
 
 
 def tasks_with(setting: str) -> list[str]:

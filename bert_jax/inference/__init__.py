@@ -1,1 +1,1 @@
-"""Models that answer: texts in, labels, spans, words or vectors out."""
+"""Prediction: labels, numbers, spans, words or vectors for texts."""

@@ -1,1 +1,1 @@
-"""Model, loss and scores of one job each. The loop in bert_jax.train runs any of them."""
+"""Tasks: a model with its loss and scores. The loop in bert_jax.train runs any of them."""

@@ -18,5 +18,5 @@ def make_task(
     """Return the task of a head kind with `outputs` outputs; `problem` selects among the `sequence` tasks."""
     head = HEADS[kind]
     task: Any = load_object(head.tasks[problem] if problem in head.tasks else head.tasks[""])
-    made: FinetuningTask = task(model, compute) if head.outputs else task(model, compute, outputs)
-    return made
+    built: FinetuningTask = task(model, compute) if head.outputs else task(model, compute, outputs)
+    return built

@@ -1,4 +1,4 @@
-"""Sigmoid and softmax. NumPy only."""
+"""Sigmoid and softmax in NumPy."""
 
 import numpy as np
 

@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     baseline         the metrics of a constant answer, and the answer in words
     positive_class   the class that F1 is about, if there are two classes
     rows_trained_on  number of rows that the run was trained on; `not_trained_on` has the metrics of the others
-    long_texts       metrics with each way to read long texts, if several were asked for
+    long_texts       metrics with each way to read long texts, if several are given
     """
     check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.json and str(config.json) != STDIN:
@@ -79,8 +79,8 @@ def _score_model(config: EvaluateConfig, model: Path, progress: Progress) -> dic
     if protocol_of(address_of(config.data)) == MEMORY and (fixed or not HEADS[about.kind].columns):
         reason = f"was trained on {about.task.name}" if fixed else f"has a {about.kind} head"
         raise UserError(
-            f"{model} {reason}: score it on a file of its format, such as {HEADS[about.kind].example_file}, not on rows in memory. Pass the path "
-            "of the file as data"
+            f"{model} {reason}: score it on a file of its format, such as {HEADS[about.kind].example_file}, not on "
+            "rows in memory. Pass the path of the file as data"
         )
     columns = {**(about.task.columns or {}), **({"opening": None} if config.choices else {})}
     column_flags = {name: value for name in ("text", "pair", "label", "choices") if (value := getattr(config, name))}

@@ -109,7 +109,7 @@ def describe_adapter(adapter: Adapter) -> Facts:
     return {
         "what": "LoRA adapter, without the model that it changes",
         "base": adapter.base,
-        "head": HEADS[kind] if kind else "that of its base",
+        "head": HEADS[kind].about if kind else "that of its base",
         "rank": shown(adapter.table.get("r", 8)),
         "can": ["convert --base FOLDER"],
     }

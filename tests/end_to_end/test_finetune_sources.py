@@ -22,8 +22,8 @@ def run(*words):
 
 
 def finetune(pretrained, task, data, output, *more):
-    given = ["finetune", "--from", pretrained, "--task", task, "--data", data, "--output", output]
-    return run(*given, *QUICK, "--mesh.data", 1, *more)
+    command = ["finetune", "--from", pretrained, "--task", task, "--data", data, "--output", output]
+    return run(*command, *QUICK, "--mesh.data", 1, *more)
 
 
 def rows_of(header, count, values):
@@ -77,8 +77,8 @@ def test_the_suite_writes_answers_for_the_leaderboard(pretrained, suite, tmp_pat
     for name, (count, spelled) in expected.items():
         header, *lines = (submission / f"{name}.tsv").read_text().removesuffix("\n").split("\n")
         assert header == "index\tprediction" and [line.split("\t")[0] for line in lines] == list(map(str, range(count)))
-        told = [line.split("\t")[1] for line in lines]
-        assert set(told) <= spelled if spelled else all(0 <= float(value) <= 5 for value in told)
+        spelled_labels = [line.split("\t")[1] for line in lines]
+        assert set(spelled_labels) <= spelled if spelled else all(0 <= float(value) <= 5 for value in spelled_labels)
     assert "without SST-2, MRPC, QQP, QNLI, WNLI, which the leaderboard wants" in capsys.readouterr().err
     single = ["predict", "--model", tmp_path / "all" / "mnli", "--input", suite / "AX" / "diagnostic.tsv"]
     assert run(*single, "--output", tmp_path / "AX.tsv") == 0
@@ -127,8 +127,8 @@ def test_glue_from_tfds_gives_the_same_run_as_files(pretrained, suite, tmp_path)
     assert one == other
     assert sorted(path.name for path in (tmp_path / "all" / "submission").iterdir()) == ["RTE.tsv", "STS-B.tsv"]
     scored = ["evaluate", "--model", tmp_path / "rte", "--json", tmp_path / "s.json", "--data"]
-    for given, rows in ((data, 9), (f"{data}?split=validation[:5]", 5), (suite, 9)):
-        assert run(*scored, given) == 0
+    for source, rows in ((data, 9), (f"{data}?split=validation[:5]", 5), (suite, 9)):
+        assert run(*scored, source) == 0
         assert json.loads((tmp_path / "s.json").read_text())["rows"] == rows
 
 
@@ -146,7 +146,7 @@ def test_squad_from_tfds_is_learned_and_scored(pretrained, tmp_path):
 
 
 def write_swag(path, rows, *, labels=True, seed=0):
-    """Official columns; the right ending has "ba" in it."""
+    """The right ending contains "ba"."""
     rng = random.Random(seed)
     with path.open("w", newline="") as file:
         names = ["", "video-id", "fold-ind", "startphrase", "sent1", "sent2", "gold-source", *ENDINGS]

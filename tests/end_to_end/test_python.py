@@ -67,7 +67,7 @@ def test_calls_from_python_do_the_same_as_the_command(pretrained, tmp_path, caps
     vectors = bert_jax.embed(texts[:3], model=called)
     assert vectors.shape == (3, 16)
     np.testing.assert_allclose(bert_jax.embed(texts[0], model=called), vectors[0], atol=1e-6)
-    assert bert_jax.inspect(called)["head"] == "one answer a text"
+    assert bert_jax.inspect(called)["head"] == "one answer for each text"
     assert bert_jax.convert(called, tmp_path / "hf", to="hf").path == tmp_path / "hf"
     with pytest.raises(bert_jax.UserError, match="row 2: label 'new' is not among"):
         bert_jax.evaluate(model=called, texts=texts[:2], labels=[labels[0], "new"])

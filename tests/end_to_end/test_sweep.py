@@ -39,14 +39,14 @@ def test_a_sweep_compiles_each_shape_once_and_resumes_after_a_stop(
     programs = []
     build = Program.__init__
 
-    def watched(self, *given, **more):
-        build(self, *given, **more)
+    def count_builds(self, *call, **more):
+        build(self, *call, **more)
         programs.append(self)
 
-    monkeypatch.setattr(Program, "__init__", watched)
+    monkeypatch.setattr(Program, "__init__", count_builds)
     grid = ["--sweep.learning-rates", 0.01, 0.001, "--sweep.batch-sizes", 6, 10, "--sweep.epochs", 1, 2, 3]
-    given = arguments(pretrained, rows, tmp_path / "grid", *grid)
-    assert main(given) == 0
+    call = arguments(pretrained, rows, tmp_path / "grid", *grid)
+    assert main(call) == 0
     shown = capsys.readouterr().out
     summary = json.loads((tmp_path / "grid" / "runs.json").read_text())
     assert len(summary["scores"]) == 12 == len(summary["settings"]) and "learning rate" in shown
@@ -69,7 +69,7 @@ def test_a_sweep_compiles_each_shape_once_and_resumes_after_a_stop(
     (tmp_path / "grid" / "runs.json").unlink()
     name = summary["best"]
     (tmp_path / "grid" / name / "result.json").unlink()
-    assert main(given) == 0
+    assert main(call) == 0
     again = json.loads((tmp_path / "grid" / "runs.json").read_text())
     assert again == summary
     assert capsys.readouterr().err.count("finished before") == 11
@@ -87,8 +87,8 @@ def _batches_of(data: Path, vocabulary: Path):
 
 
 def test_a_learning_curve_trains_on_growing_shares(pretrained, rows, tmp_path, capsys):
-    given = arguments(pretrained, rows, tmp_path / "curve", "--learning-curve", "--epochs", 1)
-    assert main(given) == 0
+    call = arguments(pretrained, rows, tmp_path / "curve", "--learning-curve", "--epochs", 1)
+    assert main(call) == 0
     assert "The last doubling of the examples (30 to 60 rows) brought" in capsys.readouterr().out
     runs = [read_result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
     assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]

@@ -1,4 +1,4 @@
-"""Examples that a run was trained on are found again, whatever their rows are."""
+"""Recognition of the training examples of a run."""
 
 import numpy as np
 import pytest
@@ -32,9 +32,9 @@ def examples_of(rows: list[list[int]], *, group: int = 1, owner: list[int] | Non
 def test_rows_with_the_same_tokens_are_recognised(tmp_path):
     assert find_trained_on(tmp_path, examples_of([[1]])) is None
     write_trained_on(tmp_path, examples_of([[1, 2, 3], [4], [1, 2, 3], [5, 6]]))
-    known, whole = find_trained_on(tmp_path, examples_of([[4], [1, 2], [1, 2, 3], [6, 5], [5, 6, 7]]))
-    assert known.tolist() == [True, False, True, False, False] and whole
-    write_trained_on(tmp_path, examples_of([[9]]))  # what a run began with stays
+    seen, complete = find_trained_on(tmp_path, examples_of([[4], [1, 2], [1, 2, 3], [6, 5], [5, 6, 7]]))
+    assert seen.tolist() == [True, False, True, False, False] and complete
+    write_trained_on(tmp_path, examples_of([[9]]))  # the first hashes are kept
     assert not find_trained_on(tmp_path, examples_of([[9]]))[0].any()
 
 
@@ -55,12 +55,12 @@ def test_only_the_smallest_hashes_of_large_data_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(trained_on, "MOST_HASHES", 3)
     rows = [[i] for i in range(10)]
     write_trained_on(tmp_path, examples_of(rows))
-    known, whole = find_trained_on(tmp_path, examples_of(rows))
-    assert known.sum() == 3 and not whole
+    seen, complete = find_trained_on(tmp_path, examples_of(rows))
+    assert seen.sum() == 3 and not complete
 
 
 def test_a_truncated_file_is_refused(tmp_path):
     write_trained_on(tmp_path, examples_of([[1], [2]]))
     (tmp_path / HASHES_FILE).write_bytes((tmp_path / HASHES_FILE).read_bytes()[:-3])
-    with pytest.raises(UserError, match="21 bytes are not a whole number of hashes"):
+    with pytest.raises(UserError, match="21 bytes are not a complete number of hashes"):
         find_trained_on(tmp_path, examples_of([[1]]))

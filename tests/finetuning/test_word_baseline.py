@@ -1,4 +1,4 @@
-"""The baseline of a bag of words on a task's own scores."""
+"""The bag-of-words baseline, scored with the metrics of the task."""
 
 import numpy as np
 
@@ -20,9 +20,9 @@ def task_of(rows: int) -> WordTask:
 
 def test_baseline_learns_from_the_chosen_rows():
     task = task_of(40)
-    found = task.baseline(np.arange(40))
-    assert found.scores == {"main": 0.75} and found.answer == "a bag of words (TF-IDF and logistic regression)"
-    assert task.baseline(np.arange(0, 40, 2)).scores == {"main": 0.25}  # those of class 0 alone
+    baseline = task.baseline(np.arange(40))
+    assert baseline.scores == {"main": 0.75} and baseline.answer == "a bag of words (TF-IDF and logistic regression)"
+    assert task.baseline(np.arange(0, 40, 2)).scores == {"main": 0.25}  # class 0 alone
     numbers = WordTask(
         task.train, task.labels.astype(float), task.dev, task.expected, 0, False, lambda e, o: {"main": 1.0}
     )
@@ -34,8 +34,8 @@ def test_baseline_names_the_part_it_read(monkeypatch):
     monkeypatch.setattr(bag_of_words, "FEWEST_ROWS", 2)
     monkeypatch.setattr(bag_of_words, "MOST_TO_LEARN", 100)
     monkeypatch.setattr(bag_of_words, "MOST_TO_ANSWER", 8)
-    told = task_of(40).baseline(np.arange(40)).answer
-    assert "of 40 training rows, scored on" in told and told.endswith("of 4 rows)")
+    answer = task_of(40).baseline(np.arange(40)).answer
+    assert "of 40 training rows, scored on" in answer and answer.endswith("of 4 rows)")
 
 
 def test_texts_without_words_have_no_baseline():

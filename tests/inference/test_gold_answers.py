@@ -1,4 +1,4 @@
-"""What a model that is always right answers: the gold answers, whatever the script, the vocabulary and the length."""
+"""A model that is always right predicts the gold answers, in any script and with any vocabulary and length."""
 
 import unicodedata
 from collections import Counter

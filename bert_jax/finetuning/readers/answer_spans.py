@@ -54,9 +54,9 @@ def places_in_rows(answers: AnswerTokens, windows: Windows) -> np.ndarray:
     """
     begin = answers.first[windows.owner] - windows.start
     end = answers.last[windows.owner] - windows.start
-    whole = answers.shown[windows.owner] & (begin >= 0) & (end < windows.length)
+    complete = answers.shown[windows.owner] & (begin >= 0) & (end < windows.length)
     places = np.stack([begin, end], axis=1) + windows.before[:, None]
-    return np.where(whole[:, None], places, 0).astype(np.int32)
+    return np.where(complete[:, None], places, 0).astype(np.int32)
 
 
 def answer_places(questions: Questions, windows: Windows) -> np.ndarray:
@@ -74,9 +74,9 @@ def limits_of(
     """
     total = int(answers.shown.sum())
     long = answers.shown & (answers.lengths > windows.longest)
-    whole = np.zeros(len(questions), bool)
-    whole[windows.owner[places[:, 0] > 0]] = True
-    torn = answers.shown & ~long & ~whole
+    reachable = np.zeros(len(questions), bool)
+    reachable[windows.owner[places[:, 0] > 0]] = True
+    torn = answers.shown & ~long & ~reachable
     inexact = _inexact(questions, windows.tokens, answers)
 
     def share(count: int) -> str:

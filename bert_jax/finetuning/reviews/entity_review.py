@@ -73,13 +73,13 @@ def review_entities(
 
 
 def _by_type(expected: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]) -> tuple[ClassCounts, ...]:
-    right, given, there = Counter[str](), Counter[str](), Counter[str]()
+    right, guessed, true = Counter[str](), Counter[str](), Counter[str]()
     for gold, spans in zip(expected, predicted, strict=True):
         right.update(span.label for span in set(gold) & set(spans))
-        given.update(span.label for span in set(spans))
-        there.update(span.label for span in set(gold))
+        guessed.update(span.label for span in set(spans))
+        true.update(span.label for span in set(gold))
     return tuple(
-        ClassCounts(kind, right[kind], given[kind], there[kind]) for kind in sorted(given.keys() | there.keys())
+        ClassCounts(kind, right[kind], guessed[kind], true[kind]) for kind in sorted(guessed.keys() | true.keys())
     )
 
 

@@ -1,4 +1,4 @@
-"""Sentences with entities as examples: what is fed back as it was labelled scores 1, whatever the tokenizer drops."""
+"""Sentences with entities: gold tags score 1, whatever the tokenizer drops."""
 
 import json
 import random
@@ -25,7 +25,7 @@ def examples_of(path, tokenizer, labels=LABELS) -> Examples:
     return read_tagging_dev(ScoringRequest(path, TaskRecord.of(overlap=2), labels, "single_label", tokenizer, length=9))
 
 
-def fed_back(examples: Examples, labels=LABELS) -> dict[str, float]:
+def gold_scores(examples: Examples, labels=LABELS) -> dict[str, float]:
     return examples.score(np.eye(len(labels))[examples.encoded.token_labels])
 
 
@@ -45,7 +45,7 @@ def fed_back(examples: Examples, labels=LABELS) -> dict[str, float]:
 def test_gold_tags_score_1_despite_words_without_tokens(tmp_path, tokenizer, rows):
     path = tmp_path / "a.conll"
     path.write_text(rows.replace(" ", "\t").replace("|", "\n"))
-    scores = fed_back(examples_of(path, tokenizer))
+    scores = gold_scores(examples_of(path, tokenizer))
     assert scores["f1"] == scores["accuracy"] == 1.0
 
 
@@ -60,7 +60,7 @@ def test_gold_tags_of_random_files_score_1(tmp_path, tokenizer):
             word = "".join(rng.choices(characters, k=rng.randint(1, 3)))
             lines.append(f"{word}\t{rng.choice(('O', *LABELS))}" if rng.random() < 0.9 else "")
         (tmp_path / "a.conll").write_text("\n".join(lines))
-        scores = fed_back(examples_of(tmp_path / "a.conll", tokenizer))
+        scores = gold_scores(examples_of(tmp_path / "a.conll", tokenizer))
         assert scores["f1"] == scores["accuracy"] == 1.0
 
 
@@ -68,7 +68,7 @@ def test_entities_without_any_token_are_left_out_and_counted(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("now\tO\n\u200b\tB-x\nAda\tB-y\n\n\ufffd\tB-x\n\ufffd\tI-x\n")
     examples = examples_of(path, CASED)
-    assert fed_back(examples)["f1"] == 1.0
+    assert gold_scores(examples)["f1"] == 1.0
     (note,) = examples.notes
     assert "a.conll: 2 entities, the first (x) after line 1, are of characters that the tokenizer drops" in note
     path.write_text("now\tO\n\u200b\tB-x\n")
@@ -107,7 +107,7 @@ def test_predictions_on_words_without_tokens_are_not_scored(tmp_path):
 @pytest.mark.parametrize("labels", [("O", "B", "I"), ("O", "B-ENTITY", "I-ENTITY"), ("B", "M", "E", "S", "O")])
 def test_models_and_files_without_entity_types_match(tmp_path, labels):
     (tmp_path / "a.conll").write_text("I\tI\nno\tO\nAda\tB\nLow\tI\nc\tB\n")
-    assert fed_back(examples_of(tmp_path / "a.conll", CASED, labels), labels)["f1"] == 1.0
+    assert gold_scores(examples_of(tmp_path / "a.conll", CASED, labels), labels)["f1"] == 1.0
     with pytest.raises(UserError, match="type 'ENTITY' is not among x, y"):
         examples_of(tmp_path / "a.conll", CASED)
 

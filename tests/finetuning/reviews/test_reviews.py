@@ -41,7 +41,11 @@ def test_the_most_confident_mistake_comes_first():
     assert cases[0].confidence == pytest.approx(np.exp(5) / (2 + np.exp(5)))
     assert review.scores["accuracy"] == 0.6 and review.resample(np.array([1, 1, 0]))["accuracy"] == pytest.approx(1 / 3)
     assert review.baseline.answer.startswith("always a") and review.baseline.scores["accuracy"] == 0.4
-    assert [(one.right, one.given, one.expected) for one in review.classes] == [(2, 3, 2), (1, 2, 2), (0, 0, 1)]
+    assert [(counts.right, counts.given, counts.expected) for counts in review.classes] == [
+        (2, 3, 2),
+        (1, 2, 2),
+        (0, 0, 1),
+    ]
     assert review.classes[2].precision is None and review.classes[2].recall == 0.0
     assert review.positive is None and name_in(review, "f1") == "F1, mean over the classes"
 
@@ -75,13 +79,13 @@ def test_missed_and_spurious_entities_are_marked():
     text = "Ann left York alone"
     sentence = Sentence(text, words, [Span("name", 0, 1), Span("city", 2, 3)], 7)
     outputs = np.zeros((4, 5))
-    outputs[[0, 1, 2, 3], [3, 0, 0, 1]] = 4.0  # Ann is found, York missed, alone spurious
+    outputs[[0, 1, 2, 3], [3, 0, 0, 1]] = 4.0  # Ann is right, York missed, alone spurious
     review = review_entities(Sentences("dev.conll", [sentence], []), [range(4)], TAGSET, outputs)
     (case,) = review.worst()
     assert (case.expected, case.given) == ("missed: York (city)", "spurious: alone (city)")
     marks = {mark.kind: text[mark.start : mark.end] for mark in case.parts[0].marks}
     assert marks == {"expected": "York", "given": "alone"} and case.where == "dev.conll line 7"
-    counts = {one.name: (one.right, one.given, one.expected) for one in review.classes}
+    counts = {kind.name: (kind.right, kind.given, kind.expected) for kind in review.classes}
     assert counts == {"name": (1, 1, 1), "city": (0, 1, 1)}
     assert review.scores["f1"] == pytest.approx(0.5) and review.baseline.scores["f1"] == 0.0
     assert review.certainty.right.tolist() == [True, False]
