@@ -1,4 +1,4 @@
-"""Models that answer with numbers: one or several, as they are or through a sigmoid."""
+"""Models that predict one or several numbers, with or without a sigmoid."""
 
 import json
 
@@ -17,7 +17,7 @@ IDENTITY = "torch.nn.modules.linear.Identity"
 NAMES = ("valence", "arousal", "dominance")
 
 
-def changed(folder, **fields):
+def change_config(folder, **fields):
     path = folder / "config.json"
     table = {**json.loads(path.read_text()), **fields}
     path.write_text(json.dumps({name: value for name, value in table.items() if value is not ...}))
@@ -36,7 +36,7 @@ def test_several_numbers_are_predicted_by_name_in_every_format(tmp_path, to):
     if to == "onnx":
         pytest.importorskip("onnxruntime")
     write_tiny_bert(tmp_path / "hf", "sequence", NAMES)
-    changed(tmp_path / "hf", problem_type="regression")
+    change_config(tmp_path / "hf", problem_type="regression")
     expected = logits(tmp_path / "hf")
     if to is not None:
         assert cli.main(["convert", str(tmp_path / "hf"), str(tmp_path / "out"), "--to", to]) == 0
@@ -49,7 +49,7 @@ def test_several_numbers_are_predicted_by_name_in_every_format(tmp_path, to):
 
 def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path, capsys):
     write_tiny_bert(tmp_path / "hf", "sequence", NAMES)
-    changed(tmp_path / "hf", problem_type="regression")
+    change_config(tmp_path / "hf", problem_type="regression")
     rows = [[text, *row] for text, row in zip(TEXTS, logits(tmp_path / "hf").tolist(), strict=True)]
     lines = [",".join(["text", *NAMES]), *(",".join(map(str, row)) for row in rows)]
     (tmp_path / "dev.csv").write_text("\n".join(lines) + "\n")
@@ -87,7 +87,7 @@ def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path,
 )
 def test_one_output_goes_through_the_activation_of_its_config(tmp_path, fields, activation):
     write_tiny_bert(tmp_path / "hf", "sequence", None)
-    changed(tmp_path / "hf", **fields)
+    change_config(tmp_path / "hf", **fields)
     raw = logits(tmp_path / "hf")[:, 0]
     expected = 1 / (1 + np.exp(-raw)) if activation == "sigmoid" else raw
     assert cli.main(["convert", str(tmp_path / "hf"), str(tmp_path / "run"), "--to", "run"]) == 0
@@ -99,7 +99,7 @@ def test_one_output_goes_through_the_activation_of_its_config(tmp_path, fields, 
 
 def test_an_unknown_activation_is_refused(tmp_path):
     write_tiny_bert(tmp_path / "hf", "sequence", None)
-    changed(tmp_path / "hf", problem_type=None, sentence_transformers={"activation_fn": "my.Softplus"})
+    change_config(tmp_path / "hf", problem_type=None, sentence_transformers={"activation_fn": "my.Softplus"})
     with pytest.raises(UserError, match=r"activation_fn 'my.Softplus' is not read"):
         read_huggingface(tmp_path / "hf")
 
@@ -111,10 +111,10 @@ def test_activations_of_classes_are_ignored(tmp_path, key):
     def named(function):
         return {"problem_type": ..., key: {"activation_fn": function} if key == "sentence_transformers" else function}
 
-    changed(tmp_path / "hf", **named(IDENTITY))
+    change_config(tmp_path / "hf", **named(IDENTITY))
     assert read_huggingface(tmp_path / "hf").problem == "single_label"
     for function in ("torch.nn.modules.activation.Sigmoid", "my.Softplus"):
-        changed(tmp_path / "hf", **named(function))
+        change_config(tmp_path / "hf", **named(function))
         with pytest.raises(UserError, match=f"activation_fn '{function}' is not read; Identity for a classifier"):
             read_huggingface(tmp_path / "hf")
 
@@ -122,6 +122,6 @@ def test_activations_of_classes_are_ignored(tmp_path, key):
 @pytest.mark.parametrize("kind", ["sequence", "token"])
 def test_duplicate_label_names_are_refused(tmp_path, kind):
     write_tiny_bert(tmp_path / "hf", kind, NAMES)
-    changed(tmp_path / "hf", id2label={"0": "a", "1": "b", "2": "a"})
+    change_config(tmp_path / "hf", id2label={"0": "a", "1": "b", "2": "a"})
     with pytest.raises(UserError, match=r"id2label names 0 and 2 alike, 'a'"):
         read_huggingface(tmp_path / "hf")

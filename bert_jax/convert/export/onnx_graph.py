@@ -13,13 +13,17 @@ from bert_jax.convert.export.exported import description_of
 from bert_jax.convert.export.onnx_builder import ONNX_ACTIVATIONS, Dims, GraphBuilder
 from bert_jax.convert.export.onnx_vectors import add_vectors
 from bert_jax.convert.rules import TOKEN_TABLE
+from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained
+from bert_jax.registry import HEADS, load_object
+from bert_jax.wording import article
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 METADATA_KEY = "bert_jax"  # key of the description among the model's metadata
 BATCH_AXIS, LENGTH_AXIS = "batch", "length"
+NamedValues = dict[str, tuple[str, Dims]]  # a value of the graph and its shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,46 +168,67 @@ def _masked_lm(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
     return g.op("Add", g.op("MatMul", x, table), g.weight("masked_lm/bias", config.vocab_size))
 
 
-def _outputs(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> dict[str, tuple[str, Dims]]:
-    """Return the value and the shape of each output by name."""
-    config, classes = pretrained.model, pretrained.outputs
+def _outputs(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the value and the shape of each output by name. Raises UserError if the head has no ONNX."""
+    function = HEADS[pretrained.kind].onnx_outputs
+    if not function:
+        raise UserError(f"{pretrained.where}: {article(pretrained.kind)} head has no ONNX. Export another format")
+    outputs: NamedValues = load_object(function)(g, pretrained, hidden)
+    return outputs
 
-    def entry(logits: str, index: int) -> str:
-        """Select one index of the last axis and drop the axis."""
-        return g.op("Gather", logits, g.number(index), axis=-1)
 
-    match pretrained.kind:
-        case "encoder":
-            outputs: dict[str, tuple[str, Dims]] = {
-                "last_hidden_state": (hidden, (BATCH_AXIS, LENGTH_AXIS, config.width))
-            }
-            if pretrained.pooler:
-                outputs["pooler_output"] = (_pool(g, config, hidden), (BATCH_AXIS, config.width))
-            if (vectors := pretrained.vectors) and vectors.pools_whole_rows:
-                outputs["sentence_embedding"] = (
-                    add_vectors(g, vectors, hidden),
-                    (BATCH_AXIS, vectors.entries(config.width)),
-                )
-            return outputs
-        case "masked_lm":
-            return {"logits": (_masked_lm(g, config, hidden), (BATCH_AXIS, LENGTH_AXIS, config.vocab_size))}
-        case "pretrain":
-            follows = g.dense(_pool(g, config, hidden), "next_sentence")
-            return {
-                "prediction_logits": (_masked_lm(g, config, hidden), (BATCH_AXIS, LENGTH_AXIS, config.vocab_size)),
-                "seq_relationship_logits": (follows, (BATCH_AXIS, 2)),
-            }
-        case "sequence" | "choice":
-            return {"logits": (g.dense(_pool(g, config, hidden), "classifier"), (BATCH_AXIS, classes))}
-        case "token" | "span":
-            features = _pooler(g, config, hidden) if config.pooler.endswith("norm") else hidden
-            logits = g.dense(features, "classifier")
-            if pretrained.kind == "token":
-                return {"logits": (logits, (BATCH_AXIS, LENGTH_AXIS, classes))}
-            names = ("start_logits", "end_logits")
-            return {name: (entry(logits, index), (BATCH_AXIS, LENGTH_AXIS)) for index, name in enumerate(names)}
-        case "discriminator":
-            replaced = g.dense(ONNX_ACTIVATIONS[config.activation](g, g.dense(hidden, "dense")), "score")
-            return {"logits": (entry(replaced, 0), (BATCH_AXIS, LENGTH_AXIS))}
-        case kind:
-            raise AssertionError(kind)
+def vectors(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the hidden states of a bare encoder, its pooled output and its sentence embedding."""
+    config = pretrained.model
+    outputs: NamedValues = {"last_hidden_state": (hidden, (BATCH_AXIS, LENGTH_AXIS, config.width))}
+    if pretrained.pooler:
+        outputs["pooler_output"] = (_pool(g, config, hidden), (BATCH_AXIS, config.width))
+    if (settings := pretrained.vectors) and settings.pools_whole_rows:
+        shape = BATCH_AXIS, settings.entries(config.width)
+        outputs["sentence_embedding"] = (add_vectors(g, settings, hidden), shape)
+    return outputs
+
+
+def vocabulary_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the masked LM logits of each token."""
+    shape = BATCH_AXIS, LENGTH_AXIS, pretrained.model.vocab_size
+    return {"logits": (_masked_lm(g, pretrained.model, hidden), shape)}
+
+
+def pretraining_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the logits of the masked LM and of the next sentence."""
+    follows = g.dense(_pool(g, pretrained.model, hidden), "next_sentence")
+    return {
+        "prediction_logits": vocabulary_logits(g, pretrained, hidden)["logits"],
+        "seq_relationship_logits": (follows, (BATCH_AXIS, 2)),
+    }
+
+
+def sequence_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the logits of each text."""
+    logits = g.dense(_pool(g, pretrained.model, hidden), "classifier")
+    return {"logits": (logits, (BATCH_AXIS, pretrained.outputs))}
+
+
+def token_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the logits of each token."""
+    features = _pooler(g, pretrained.model, hidden) if pretrained.model.pooler.endswith("norm") else hidden
+    return {"logits": (g.dense(features, "classifier"), (BATCH_AXIS, LENGTH_AXIS, pretrained.outputs))}
+
+
+def span_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the start and end logits of each token."""
+    logits, _ = token_logits(g, pretrained, hidden)["logits"]
+    names = ("start_logits", "end_logits")
+    return {name: (_entry(g, logits, index), (BATCH_AXIS, LENGTH_AXIS)) for index, name in enumerate(names)}
+
+
+def replaced_logits(g: GraphBuilder, pretrained: Pretrained, hidden: str) -> NamedValues:
+    """Return the logit of each token that it was replaced (ELECTRA)."""
+    features = ONNX_ACTIVATIONS[pretrained.model.activation](g, g.dense(hidden, "dense"))
+    return {"logits": (_entry(g, g.dense(features, "score"), 0), (BATCH_AXIS, LENGTH_AXIS))}
+
+
+def _entry(g: GraphBuilder, logits: str, index: int) -> str:
+    """Select one index of the last axis and drop the axis."""
+    return g.op("Gather", logits, g.number(index), axis=-1)

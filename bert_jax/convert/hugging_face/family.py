@@ -8,6 +8,7 @@ from bert_jax.config import ModelConfig
 from bert_jax.convert.hugging_face import tensor_names
 from bert_jax.convert.rules import Rule
 from bert_jax.errors import UserError, shown
+from bert_jax.registry import HEADS
 
 ConfigTable = dict[str, Any]
 MAX_BLOCKS = 512  # more layers in a config.json are an error
@@ -22,15 +23,8 @@ HF_ACTIVATIONS = {  # their names and ours
     "silu": "silu",
     "swish": "silu",
 }
-ARCHITECTURES = {  # what a class is called after its family, and the kind of model it is
-    "Model": "encoder",
-    "ForMaskedLM": "masked_lm",
-    "ForPreTraining": "pretrain",
-    "ForSequenceClassification": "sequence",
-    "ForTokenClassification": "token",
-    "ForQuestionAnswering": "span",
-    "ForMultipleChoice": "choice",
-}
+# The end of a class name, and the kind of model it is.
+ARCHITECTURES = {head.class_suffix: kind for kind, head in HEADS.items() if head.class_suffix}
 OTHER_ARCHITECTURES = {  # read, never written; a causal LM that is no decoder computes what a masked LM does
     "LMHeadModel": "masked_lm",
     "ForCausalLM": "masked_lm",
@@ -156,5 +150,7 @@ class Family:
 
     def architecture(self, kind: str) -> str:
         """Return the name of their class for a kind of model."""
-        kind = {"discriminator": "pretrain"}.get(kind, kind)
-        return self.classes + next(suffix for suffix, class_kind in ARCHITECTURES.items() if class_kind == kind)
+        suffix = HEADS["pretrain" if kind == "discriminator" else kind].class_suffix
+        if not suffix:
+            raise UserError(f"{self.name} models have no class with a {kind} head at Hugging Face")
+        return self.classes + suffix

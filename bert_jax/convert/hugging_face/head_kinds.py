@@ -9,10 +9,6 @@ from bert_jax.convert.hugging_face.families import FAMILIES
 from bert_jax.convert.hugging_face.family import ARCHITECTURES, OTHER_ARCHITECTURES, Family, heads_of
 from bert_jax.errors import UserError, listed, shown
 
-_CLASS = re.compile(
-    rf"(?:TF|Flax)?(?:{'|'.join(family.classes for family in FAMILIES.values())})"
-    rf"(?P<suffix>{'|'.join([*ARCHITECTURES, *OTHER_ARCHITECTURES])})"
-)
 DISTINCT_HEADS = ("masked_lm", "discriminator", "span")  # no other head has tensors of the same names
 KIND_NAMES = {
     "encoder": "the bare encoder",
@@ -81,7 +77,9 @@ def class_named(family: Family, table: Mapping[str, Any], where: str) -> str:
 
 def _kind_of_class(family: Family, name: str) -> str | None:
     """Return the kind of a class by the end of its name, as AutoModel does; None where the class is unknown."""
-    match = _CLASS.fullmatch(name)
+    families = "|".join(known.classes for known in FAMILIES.values())
+    suffixes = "|".join([*ARCHITECTURES, *OTHER_ARCHITECTURES])
+    match = re.fullmatch(rf"(?:TF|Flax)?(?:{families})(?P<suffix>{suffixes})", name)
     if not match:
         return None
     kind = {**ARCHITECTURES, **OTHER_ARCHITECTURES}[match["suffix"]]
