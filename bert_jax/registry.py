@@ -223,8 +223,9 @@ def find_task(name: str) -> TaskKind:
     return TASKS[name]
 
 
-def find_objective(name: str) -> str:
-    """Return the pre-training task of an objective. Raises UserError for an unknown one."""
+def find_objective(name: str | None) -> str:
+    """Return the pre-training task of an objective, by default masked LM. Raises UserError for an unknown one."""
+    name = name or "masked-lm"
     if name not in OBJECTIVES:
         raise UserError(f"unknown objective {name!r}; known objectives: {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name]

@@ -47,6 +47,9 @@ class PretrainConfig:
     next_sentence: bool | None = None
     """Train the loss on sentence pairs beside the masked LM: next sentence prediction, or sentence order if the shards
     have that. Default: if the shards have pairs."""
+    objective: str | None = None
+    """Name of another pre-training task in bert_jax/registry.py. Default: masked LM, with the pair loss of the shards.
+    """
     save_every: int = 1000
     """Steps between two checkpoints."""
     keep: int = 3

@@ -23,10 +23,10 @@ from bert_jax.model import presets
 from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.progress import Progress, in_words
+from bert_jax.registry import find_objective, load_object
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.initial_state import PARTS, start_from
-from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
@@ -80,7 +80,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     shards = Shards(config.data, "train", manifest)
     process, processes = jax.process_index(), jax.process_count()
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
-    task = PretrainingTask(model, Compute(config.dtype), pair_loss)
+    task = load_object(find_objective(config.objective))(model, Compute(config.dtype), pair_loss)
     program = Program(task, mesh, make_optimizer(config.optim), accumulate=config.accumulate)
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes

@@ -1,4 +1,4 @@
-"""launch/serve.py as a process of its own, asked over HTTP."""
+"""launch/serve.py as a separate process, queried over HTTP."""
 
 import concurrent.futures
 import contextlib
@@ -52,14 +52,14 @@ def port(folder):
         yield port
 
 
-def asked(connection, body):
+def post(connection, body):
     connection.request("POST", "/", body)
     response = connection.getresponse()
     return response.status, json.loads(response.read())
 
 
 @pytest.mark.parametrize(
-    "body, said",
+    "body, message",
     [
         (b"word1", "send JSON"),
         (b"[" * 100_000, "send JSON"),
@@ -71,11 +71,11 @@ def asked(connection, body):
         (json.dumps({"texts": ["word1"] * 257}).encode(), "texts: 257"),
     ],
 )
-def test_bad_requests_get_an_error_and_the_server_goes_on(port, folder, body, said):
+def test_bad_requests_get_an_error_and_the_server_goes_on(port, folder, body, message):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    status, answer = asked(connection, body)
-    assert status == 400 and said in answer["error"]
-    status, answer = asked(connection, json.dumps({"texts": ["word1"]}))  # on the same connection
+    status, answer = post(connection, body)
+    assert status == 400 and message in answer["error"]
+    status, answer = post(connection, json.dumps({"texts": ["word1"]}))  # on the same connection
     assert status == 200 and len(answer["answers"]) == 1
 
 
@@ -83,7 +83,7 @@ def test_the_server_answers_like_predict(port, folder):
     texts = ["word1 word2", "", "word3 naïve"]
     expected = [answer.as_dict() for answer in bert_jax.load(folder).predict(texts)]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    status, answer = asked(connection, json.dumps({"texts": texts}, ensure_ascii=False).encode())
+    status, answer = post(connection, json.dumps({"texts": texts}, ensure_ascii=False).encode())
     assert (status, [found["label"] for found in answer["answers"]]) == (200, [one["label"] for one in expected])
     for found, one in zip(answer["answers"], expected, strict=True):
         assert found["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
@@ -99,7 +99,7 @@ def test_the_server_limits_the_size_of_a_request(port):
 
 
 def exchange(port, sent):
-    """All that the server says to these bytes, until it closes or is silent."""
+    """Return the server's reply to these bytes, until it closes the connection or is silent for a second."""
     parts = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection, contextlib.suppress(TimeoutError):
         connection.sendall(sent)
@@ -127,7 +127,7 @@ HIDDEN = b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{"texts": ["w
     ],
 )
 def test_a_request_hidden_in_a_body_is_not_answered(port, head, status):
-    """Behind a proxy that frames otherwise, its answer would go to another client."""
+    """Behind a proxy that frames requests differently, the answer would go to another client."""
     body = HIDDEN + b"}"
     replies = exchange(port, head % len(body) + body)
     statuses = re.findall(rb"HTTP/1.1 (\d+)", replies)
@@ -139,7 +139,7 @@ def test_a_burst_of_connections_is_answered_completely(port):
 
     def ask(_):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        return asked(connection, body)[0]
+        return post(connection, body)[0]
 
     with concurrent.futures.ThreadPoolExecutor(200) as pool:
         assert set(pool.map(ask, range(200))) == {200}
@@ -147,7 +147,7 @@ def test_a_burst_of_connections_is_answered_completely(port):
 
 def test_an_incomplete_character_is_answered(port):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    assert asked(connection, b'{"texts": ["\\ud83d word1"]}')[0] == 200
+    assert post(connection, b'{"texts": ["\\ud83d word1"]}')[0] == 200
 
 
 def test_a_stop_finishes_requests_in_progress(folder):
@@ -198,14 +198,15 @@ def test_the_server_describes_its_model(port, folder):
 
 def test_serving_a_folder_without_a_model_ends_in_one_line(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
-    ended = subprocess.run([sys.executable, str(SERVE), str(tmp_path)], env=environment, capture_output=True, text=True)
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr and str(tmp_path) in ended.stderr
+    command = [sys.executable, str(SERVE), str(tmp_path)]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 1 and "Traceback" not in process.stderr and str(tmp_path) in process.stderr
 
 
 def test_serving_a_model_of_pairs_ends_in_one_line(tmp_path):
     write_tiny_bert(tmp_path / "hf", "span")
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}
     command = [sys.executable, str(SERVE), str(tmp_path / "hf")]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "only models that read single texts" in ended.stderr
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "only models that read single texts" in process.stderr
