@@ -7,13 +7,13 @@ from typing import Any
 from bert_jax.errors import UserError
 from bert_jax.settings.finetune import CURVE, FinetuneConfig, SweepConfig
 
-SHORT_NAMES = {
+FOLDER_NAMES = {
     "learning_rate": "lr",
     "batch_size": "batch",
     "epochs": "epochs",
     "train_share": "share",
 }  # of settings, in names of folders
-SPELLED_NAMES = {name: name.replace("_", " ") for name in SHORT_NAMES} | {
+SPELLED_NAMES = {name: name.replace("_", " ") for name in FOLDER_NAMES} | {
     "train_share": "share of the training examples"
 }
 
@@ -45,7 +45,7 @@ def plan_runs(config: FinetuneConfig) -> list[PlannedRun]:
     for values in itertools.product(*grid.values()):
         tried = dict(zip(grid, values, strict=True))
         for seed in config.seeds:
-            name = "-".join([*(f"{SHORT_NAMES[key]}-{value:g}" for key, value in tried.items()), f"seed-{seed}"])
+            name = "-".join([*(f"{FOLDER_NAMES[key]}-{value:g}" for key, value in tried.items()), f"seed-{seed}"])
             run_config = dataclasses.replace(
                 config, seeds=(seed,), sweep=SweepConfig(), learning_curve=False, output=config.output / name, **tried
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from bert_jax.finetuning.plan import PlannedRun
 
-Scores = dict[str, float]
+RunScores = dict[str, float]
 SHARE = "train_share"
 EMPTY: Mapping[str, Any] = {}
 
@@ -28,8 +28,8 @@ class Setting:
 
     tried: dict[str, Any]
     runs: list[str]
-    mean: Scores
-    deviation: Scores
+    mean: RunScores
+    deviation: RunScores
     best: str
     failed: list[str]
     diverged: list[str]
@@ -59,7 +59,7 @@ class Summary:
     """All runs of one command: the settings with scores, and those without (`lost`)."""
 
     settings: list[Setting]
-    scores: dict[str, Scores]
+    scores: dict[str, RunScores]
     baseline: float
     lost: list[Lost]
 
@@ -110,7 +110,7 @@ class Summary:
 
 def summarise(
     plan: Sequence[PlannedRun],
-    scores: dict[str, Scores],
+    scores: dict[str, RunScores],
     baseline: float,
     *,
     rows: Mapping[str, int] = EMPTY,
@@ -137,7 +137,7 @@ def summarise(
     return Summary(settings, scores, baseline, lost)
 
 
-def _setting(runs: Sequence[PlannedRun], scores: dict[str, Scores], baseline: float, diverged: list[str]) -> Setting:
+def _setting(runs: Sequence[PlannedRun], scores: dict[str, RunScores], baseline: float, diverged: list[str]) -> Setting:
     names = [run.name for run in runs]
     table = {metric: [scores[name][metric] for name in names] for metric in scores[names[0]]}
     return Setting(

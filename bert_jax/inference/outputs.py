@@ -21,7 +21,7 @@ from bert_jax.trees import unflatten
 # head has an output for every token.
 LogitFunction = Callable[[Encoded, int], np.ndarray]
 COMPUTING = "computing"
-QUEUED_BATCHES = 8  # batches dispatched before the outputs of the first are awaited
+MAX_QUEUED_BATCHES = 8  # batches dispatched before the outputs of the first are awaited
 
 
 def jax_compute(about: Pretrained) -> LogitFunction:
@@ -82,7 +82,7 @@ def predict_rows(
     with Progress(COMPUTING, len(encoded.tokens), has_line=False) as progress:
         for rows, batch in prediction_batches(encoded, batch_size, shapes, batch_shards(program.mesh)):
             waiting.append((rows, program.outputs(params, program.place(batch))))
-            if len(waiting) > QUEUED_BATCHES:
+            if len(waiting) > MAX_QUEUED_BATCHES:
                 collect()
         while waiting:
             collect()

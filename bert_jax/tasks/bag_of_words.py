@@ -14,7 +14,7 @@ import numpy as np
 # A word is a run of characters without blanks and punctuation; in scripts without blanks, each character is a word.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _SIGNS = r"\s!-/:-@\[-`{-~\u2000-\u206f\u3000-\u303f\uff00-\uff0f"
-WORD_PATTERN = rf"[{_UNSPACED}]|[^{_SIGNS}{_UNSPACED}]+"
+TFIDF_WORD = rf"[{_UNSPACED}]|[^{_SIGNS}{_UNSPACED}]+"
 
 LONGEST_TEXT = 20_000  # characters read of each text
 MOST_TO_LEARN = 10_000_000  # characters of training text; fewer with many outputs, whose fit takes longer
@@ -122,7 +122,7 @@ def _tables(train: Texts, texts: Texts, most_words: int) -> tuple[Any, Any] | No
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    words = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD_PATTERN, max_features=most_words, dtype=np.float64)
+    words = TfidfVectorizer(sublinear_tf=True, token_pattern=TFIDF_WORD, max_features=most_words, dtype=np.float64)
     try:
         learned = words.fit_transform([*train.texts, *(train.pairs or ())])
     except ValueError:  # empty vocabulary
