@@ -1,6 +1,6 @@
 """The training task of a head kind."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
@@ -8,6 +8,7 @@ from bert_jax.registry import HEADS, load_object
 from bert_jax.train.task import Answers, Task
 
 
+@runtime_checkable  # the tests check types at run time
 class FinetuningTask(Task, Answers, Protocol):
     """A task that trains and predicts."""
 
