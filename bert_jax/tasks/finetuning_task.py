@@ -5,11 +5,11 @@ from typing import Any, Protocol, runtime_checkable
 from bert_jax.config import ModelConfig
 from bert_jax.model.compute import Compute
 from bert_jax.registry import HEADS, load_object
-from bert_jax.train.task import Answers, Task
+from bert_jax.train.task import PredictionTask, Task
 
 
 @runtime_checkable  # the tests check types at run time
-class FinetuningTask(Task, Answers, Protocol):
+class FinetuningTask(Task, PredictionTask, Protocol):
     """A task that trains and predicts."""
 
 
