@@ -1,6 +1,7 @@
 """Classification and regression of whole sequences. Devlin et al. 2018, 4.1."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -14,8 +15,11 @@ from bert_jax.random_bits import DropoutSeeds, WeightKeys
 from bert_jax.tasks.losses import cross_entropy
 from bert_jax.train.task import Batch, Sums
 
+# A model with one vector of outputs (B C) for each row, such as SequenceModel.
+RowModel = Callable[[EncoderInput, DropoutSeeds | None], Array]
 
-def row_logits(module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Array:
+
+def row_logits(module: RowModel, batch: Batch, seeds: DropoutSeeds | None) -> Array:
     """Return the outputs of the head for each row of the batch: (B C)."""
     return module(EncoderInput.from_batch(batch), seeds)
 
@@ -37,7 +41,7 @@ class _SequenceTask:
         """Count rows for the loss, not their weights: so a weight means the same in every batch."""
         return {"loss": jnp.sum(_is_real(batch)), self.headline: jnp.sum(batch["weight"])}
 
-    def outputs(self, module: SequenceModel, batch: Batch) -> Array:
+    def outputs(self, module: RowModel, batch: Batch) -> Array:
         """Return class logits (B C), or numbers (B C)."""
         return row_logits(module, batch, None)
 
@@ -56,7 +60,7 @@ class ClassificationTask(_SequenceTask):
     def build(self, rngs: WeightKeys) -> SequenceModel:
         return SequenceModel(self.model, outputs=self.classes, compute=self.compute, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+    def sums(self, module: RowModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits = row_logits(module, batch, seeds)
         return {
             "loss": jnp.sum(cross_entropy(logits, batch["label"]) * batch["weight"] * self._class_weights(batch)),
@@ -79,7 +83,7 @@ class MultiLabelTask(_SequenceTask):
     def build(self, rngs: WeightKeys) -> SequenceModel:
         return SequenceModel(self.model, outputs=self.classes, compute=self.compute, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+    def sums(self, module: RowModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         logits, labels = row_logits(module, batch, seeds), batch["label"]
         losses = jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))  # -log of the sigmoid
         right = ((logits > 0) == (labels > 0.5)).all(axis=1)
@@ -99,7 +103,7 @@ class RegressionTask(_SequenceTask):
     def build(self, rngs: WeightKeys) -> SequenceModel:
         return SequenceModel(self.model, outputs=self.scores, compute=self.compute, rngs=rngs)
 
-    def sums(self, module: SequenceModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
+    def sums(self, module: RowModel, batch: Batch, seeds: DropoutSeeds | None) -> Sums:
         scores = row_logits(module, batch, seeds)  # B C
         error = scores - batch["label"].reshape(scores.shape)
         return {
