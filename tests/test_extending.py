@@ -118,7 +118,7 @@ def test_a_task_with_a_new_head(apply, encoder, tmp_path):
     assert isinstance(bert_jax.load(tmp_path / "run").predict("don fe").score, float)
     assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", str(tmp_path / "ratings.csv")]) == 0
     task = importlib.import_module("bert_jax.tasks.huber_task").HuberTask(TINY)
-    assert task.error_loss(np.array([0.5, -3.0])).tolist() == [0.125, 2.5]
+    assert task.error_loss(jax.numpy.array([0.5, -3.0])).tolist() == [0.125, 2.5]
 
 
 def test_a_family_of_hugging_face(apply, tmp_path):
