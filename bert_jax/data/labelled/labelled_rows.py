@@ -73,6 +73,7 @@ def read_labelled(
     train, dev, notes = read_split_rows(
         data, columns, dev_share=dev_share, seed=seed, stratify=stratify, options=options
     )
+    metrics: tuple[str, ...]
     if score:
         metrics = ("pearson", "spearman")
         train, dev = with_scores(train), with_scores(dev)
