@@ -64,7 +64,8 @@ class Service:
             raise bert_jax.UserError(
                 f"{path}: only models that read single texts, for labels or entities, can be served"
             )
-        self.about = {"model": path, "labels": self.model.labels}
+        labels = self.model.labels if isinstance(self.model, Predictor) else self.model.tagset.types
+        self.about = {"model": path, "labels": labels}
         self.compiles = not is_onnx(Path(path))
         self.batch_size = JAX_BATCH_SIZE if self.compiles else ONNX_BATCH_SIZE
         self.waiting = 0

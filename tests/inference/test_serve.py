@@ -180,6 +180,7 @@ def test_warm_up_computes_the_shapes_of_all_requests(kind, tmp_path, monkeypatch
 
     monkeypatch.setattr(Program, "outputs", recorded)
     service = serve.Service(str(tmp_path / "hf"))
+    assert list(service.about["labels"]) == (list(LABELS) if kind == "sequence" else ["PER"])
     service.warm_up()
     warm = set(computed)
     for way in ("cut", "mean") if kind == "sequence" else ("windows",):

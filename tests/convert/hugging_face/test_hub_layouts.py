@@ -267,7 +267,7 @@ def test_impossible_conversions_are_refused_and_leave_nothing(pretrained, tmp_pa
         (("convert", tmp_path / "roberta", tmp_path / "a" / "b" / "out", "--to", "tf"), "computes BERT only"),
         (
             ("embed", "--model", pretrained, "--input", tmp_path / "texts.txt", "--output", output),
-            "folder is not there",
+            "folder does not exist",
         ),
     ):
         assert run(*words) == 1

@@ -260,7 +260,7 @@ def test_embed_takes_prompts_and_lengths_and_notes_defaults_and_cuts(tmp_path, f
     assert "does not name a pooling; using the mean over the tokens" in capsys.readouterr().err
     for words, message in (
         (("--prompt-name", "passage"), "no prompt is named 'passage'; there are 'query', 'document'"),
-        (("--prompt-name", "query", "--prompt", "a"), "give one of the two"),
+        (("--prompt-name", "query", "--prompt", "a"), "give only one"),
         (("--max-length", "18"), "reads 3 to 17 tokens"),
     ):
         output.unlink(missing_ok=True)
