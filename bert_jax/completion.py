@@ -41,7 +41,7 @@ complete -o default -F _bert_jax bert-jax
 def script() -> str:
     """Return the script. Words that are not verbs or flags are completed as files."""
     flags = {name: flags_of(verb.settings_class()) for name, verb in cli.VERBS.items() if verb.settings}
-    jobs: Mapping[str, Callable[..., int]] = importlib.import_module(cli.VERBS["prep"].module).JOBS
+    jobs: Mapping[str, Callable[..., int]] = importlib.import_module(cli.VERBS["prep"].module).COMMANDS
     flags |= {f"prep {name}": flags_of(job) for name, job in jobs.items()}
     cases = "\n".join(f'      "{line}") words="{" ".join(names)}" ;;' for line, names in flags.items())
     return SCRIPT.format(verbs=" ".join(cli.VERBS), jobs=" ".join(jobs), cases=cases)
