@@ -12,6 +12,7 @@ requests. There is no TLS and no login: run it behind a proxy that has both.
 
 import argparse
 import asyncio
+import dataclasses
 import json
 import signal
 import sys
@@ -87,7 +88,7 @@ class Service:
     def answers(self, texts: list[str]) -> list[dict[str, Any]]:
         """Return the predictions for the texts as JSON values."""
         answers = self.model.predict(texts, batch_size=self.batch_size)
-        return [[item.as_dict() for item in a] if isinstance(a, list) else a.as_dict() for a in answers]
+        return [list(map(dataclasses.asdict, a)) if isinstance(a, list) else a.as_dict() for a in answers]
 
     async def answer(self, request: Request) -> Response:
         """Reply to a request with the predictions for its texts, after the requests before it."""
