@@ -181,7 +181,7 @@ def test_invalid_input_raises_one_line_of_the_type_scikit_learn_expects(encoder)
         ({"from_": None}, "from_ is missing"),
         ({"from_": encoder / "none"}, "no such file"),
         ({"epochs": "three"}, "epochs is 'three', float is expected"),
-        ({"max_length": 400}, "only 17 positions"),
+        ({"max_length": 400}, "has 17 positions"),
     ):
         with pytest.raises(UserError, match=problem):
             BertClassifier(**{"from_": encoder, **SMALL, **params}).fit(texts, labels)
