@@ -98,7 +98,7 @@ def read_with_rules(
     if not_finite:
         raise UserError(
             f"{where}: NaN or infinity in {len(not_finite)} of {counted(len(rules), 'tensor')}: {listed(not_finite)}. "
-            "Such a model answers NaN; its training diverged, or the file is damaged"
+            "Its outputs would be NaN: its training diverged, or the file is damaged"
         )
     assert params.keys() == shapes.keys(), params.keys() ^ shapes.keys()
     return params

@@ -24,7 +24,7 @@ def read_model(path: Path, options: ReadOptions = ReadOptions()) -> Pretrained:
     if is_run(path):
         _reject_base_and_extra(path, options)
         if options.lowercase is not None:
-            raise UserError(f"{path}: its tokenizer is as the run was trained. Leave out --[no-]lowercase")
+            raise UserError(f"{path}: a run keeps the tokenizer that it was trained with. Leave out --[no-]lowercase")
         return read_run(path)
     if path.is_dir() and is_sentence_transformers(path):
         return read_sentence_transformers(path, options)

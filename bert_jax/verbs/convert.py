@@ -248,7 +248,9 @@ def main(config: ConvertConfig) -> int:
     conversion = run_conversion(config)
     say(f"{config.target}: written and read back")
     if conversion.differences is None:
-        say("not run on both sides: no other library here runs this. pip install 'bert_jax[parity]' compares with HF")
+        say(
+            "outputs not compared: no library here runs the other side. pip install 'bert_jax[parity]' compares with HF"
+        )
     for item in conversion.differences or ():
         say(f"  {item.name:24} largest difference {item.difference:.2e}   (values to {item.largest:.3g})")
     if config.int8:

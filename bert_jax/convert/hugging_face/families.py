@@ -29,7 +29,10 @@ def _roberta_positions(fields: ConfigTable, table: ConfigTable) -> None:
     """Count positions from the id of padding plus one, as Hugging Face's create_position_ids_from_input_ids does."""
     pad = table.get("pad_token_id", 1)
     if type(pad) is not int or not 0 <= pad < fields["max_length"]:
-        raise UserError(f"pad_token_id is {shown(pad)}, where positions are counted from it")
+        raise UserError(
+            f"pad_token_id is {shown(pad)}; positions are counted from it, so a whole number from 0 and below "
+            "max_position_embeddings is expected"
+        )
     fields["first_position"] = pad + 1
     fields["max_length"] -= fields["first_position"]
 
@@ -56,7 +59,8 @@ def _modernbert_attention(fields: ConfigTable, table: ConfigTable) -> None:
     pooling = table.get("classifier_pooling", "cls")
     if type(every) is not int or every < 1 or type(window) is not int or pooling not in ("cls", "mean"):
         raise UserError(
-            f"global_attn_every_n_layers {shown(every)}, local_attention {shown(window)}, pooling {shown(pooling)}"
+            f"global_attn_every_n_layers {shown(every)}, local_attention {shown(window)}, classifier_pooling "
+            f"{shown(pooling)}; two whole numbers, and cls or mean, are expected"
         )
     kinds = table.get("layer_types")
     rotary = _nested_table(table, "rope_parameters")

@@ -158,7 +158,7 @@ def _read_weights(
     where, prefix, table = str(folder / MODEL_CONFIG), layout.prefix, layout.table
     if model.depth > len(tensors.names()):  # checked before that many layers are built
         raise UserError(
-            f"{where}: {model.depth} layers, and all of {tensors.source} are {len(tensors.names())} tensors"
+            f"{where}: {model.depth} layers, but {tensors.source} has {len(tensors.names())} tensors in all"
         )
     tied = drop_tied(tensors, family, prefix)
     decision = kind_of(family, table, tensors.names(), prefix, where)

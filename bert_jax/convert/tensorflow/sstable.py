@@ -15,7 +15,7 @@ FOOTER_BYTES = 48
 MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
 TRAILER_BYTES = 5  # compression, CRC
 UNCOMPRESSED, SNAPPY = 0, 1
-BLOCK_BYTES = 1 << 18  # this and RESTART_INTERVAL as in TensorFlow, for equal bytes
+TABLE_BLOCK_BYTES = 1 << 18  # this and RESTART_INTERVAL as in TensorFlow, for equal bytes
 RESTART_INTERVAL = 16
 
 # Limits far above any real index, so that a damaged one can't fill the memory.
@@ -165,7 +165,7 @@ def unsnappy(data: bytes) -> bytes:
         if len(out) > size:
             break
     if len(out) != size:
-        raise Damaged("a compressed block has not the length it says")
+        raise Damaged("a compressed block does not have the length that it claims")
     return bytes(out)
 
 
@@ -181,7 +181,7 @@ def sstable_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
             pending = b""
         block.add(key, value)
         last = key
-        if block.size >= BLOCK_BYTES:
+        if block.size >= TABLE_BLOCK_BYTES:
             pending, block = _append(out, block), _Block(RESTART_INTERVAL)
     if block.entries:
         pending = _append(out, block)

@@ -180,7 +180,7 @@ class _Bundle:
         }
         if "_CHECKPOINTABLE_OBJECT_GRAPH" in self.entries:
             raise UserError(
-                f"{prefix}: a TensorFlow 2 checkpoint, of objects; only the original BERT's, of variables, are read. "
+                f"{prefix}: a TensorFlow 2 checkpoint, of objects; only TensorFlow 1 checkpoints are read. "
                 "Load it in transformers and save it from there"
             )
 

@@ -13,7 +13,7 @@ from bert_jax.convert.tensorflow.sstable import Damaged, read_sstable, sstable_b
 @given(st.dictionaries(st.binary(max_size=20), st.binary(max_size=60), max_size=90), st.sampled_from([1, 100, 1 << 18]))
 def test_round_trip_is_exact_for_blocks_of_any_size(items, block_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sstable, "BLOCK_BYTES", block_bytes)
+        patch.setattr(sstable, "TABLE_BLOCK_BYTES", block_bytes)
         assert list(read_sstable(sstable_bytes(sorted(items.items())))) == sorted(items.items())
 
 
