@@ -57,7 +57,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorPlace:
     """The place of a tensor's numbers in a file, checked against its size.
 
@@ -302,7 +302,8 @@ class _Interpreter:
             raise RefusedError(f"is damaged: it has a tensor of {problem}")
         strides = c_strides(shape) if 0 in shape else strides
         strides = tuple(stride if size > 1 else 1 for size, stride in zip(shape, strides, strict=True))  # unused: 1
-        place = TensorPlace(self.path, dtype, shape, strides, storage.offset + start * dtype.itemsize)
+        offset = storage.offset + start * dtype.itemsize
+        place = TensorPlace(path=self.path, dtype=dtype, shape=shape, strides=strides, offset=offset)
         where = (
             f"a tensor of shape {short_line(shape)}, strides {short_line(strides)}, from element {short_line(start)}"
         )

@@ -173,8 +173,13 @@ def safetensors_places(path: Path) -> dict[str, TensorPlace]:
         if math.prod(shape) * SAFETENSORS_DTYPES[kind].itemsize != end - begin:
             _damaged(path, f"{shown(name)} is {kind} of shape {shown(shape)}, but has {end - begin} bytes")
         ranges.append((begin, end, name))
-        offset = _LENGTH.size + length + begin
-        places[name] = TensorPlace(path, SAFETENSORS_DTYPES[kind], tuple(shape), c_strides(tuple(shape)), offset)
+        places[name] = TensorPlace(
+            path=path,
+            dtype=SAFETENSORS_DTYPES[kind],
+            shape=tuple(shape),
+            strides=c_strides(tuple(shape)),
+            offset=_LENGTH.size + length + begin,
+        )
     covered = 0
     for begin, end, name in sorted(ranges):
         if begin != covered:

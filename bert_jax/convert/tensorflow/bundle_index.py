@@ -38,7 +38,7 @@ MAX_RANK = 64  # NumPy's
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TensorEntry:
     """The place and type of one tensor.
 
@@ -140,7 +140,13 @@ def _read_entry(message: bytes, prefix: Path, shards: int) -> TensorEntry:
     elif math.prod(shape) * dtype.itemsize != size:
         raise Damaged(f"{size} bytes for the shape {shape} of {dtype.name}")
     return TensorEntry(
-        dtype, shape, shard_of(prefix, shard, shards), offset, size, unmask_crc(fields.get(6, 0)), unreadable
+        dtype=dtype,
+        shape=shape,
+        shard=shard_of(prefix, shard, shards),
+        offset=offset,
+        size=size,
+        crc32c=unmask_crc(fields.get(6, 0)),
+        unreadable=unreadable,
     )
 
 
