@@ -168,9 +168,9 @@ def test_sentence_transformers_folders_keep_the_vector_configuration(pretrained,
             (early / "0_Transformer" / name).rename(early / name)
     (early / "modules.json").write_text(json.dumps([{**modules[0], "path": "0_Transformer"}, *modules[1:]]))
     assert run("convert", early, tmp_path / "from-early") == 0
-    for path, says in (("../outside", "not the name of a folder"), ("a/b", "not the name of a folder")):
+    for path, message in (("../outside", "not the name of a folder"), ("a/b", "not the name of a folder")):
         (target / "modules.json").write_text(json.dumps([{**modules[0], "path": path}, *modules[1:]]))
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             read_model(target)
     (target / "modules.json").write_text(json.dumps([*modules, {**modules[1], "type": "models.Dense"}]))
     with pytest.raises(UserError, match="Dense"):
@@ -200,7 +200,7 @@ def test_all_faults_are_in_one_error_and_nothing_is_left(pretrained, tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"model_type": "gpt2"}, "unknown model_type 'gpt2'; known are bert, roberta"),
         ({"hidden_size": 24}, "tensors did not fit"),
@@ -215,12 +215,12 @@ def test_all_faults_are_in_one_error_and_nothing_is_left(pretrained, tmp_path, c
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_unsupported_configuration_is_refused_with_its_file(pretrained, tmp_path, capsys, changes, says):
+def test_unsupported_configuration_is_refused_with_its_file(pretrained, tmp_path, capsys, changes, message):
     path = pretrained / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     assert run("convert", pretrained, tmp_path / "target") == 1
     text = capsys.readouterr().err
-    assert says in text and text.count("\n") == 1 and str(pretrained) in text
+    assert message in text and text.count("\n") == 1 and str(pretrained) in text
     assert not (tmp_path / "target").exists()
 
 
