@@ -265,7 +265,7 @@ def test_existing_target_is_left_alone(pretrained, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [[], ["--no-lowercase"], ["--lowercase"]], ids=str)
-def test_guessed_casing_is_compared_as_it_was_taken(pretrained, tmp_path, words, monkeypatch):
+def test_comparison_uses_the_guessed_casing(pretrained, tmp_path, words, monkeypatch):
     pytest.importorskip("transformers")
     compared = []
     monkeypatch.setattr(
@@ -284,7 +284,7 @@ def test_guessed_casing_is_compared_as_it_was_taken(pretrained, tmp_path, words,
 
 
 @pytest.mark.parametrize("flag", ["--lowercase", "--no-lowercase"])
-def test_flag_against_the_files_is_compared_as_it_was_given(pretrained, tmp_path, flag):
+def test_comparison_uses_the_casing_of_the_flag(pretrained, tmp_path, flag):
     assert run("convert", pretrained, tmp_path / "run", flag) == 0
     assert read_model(tmp_path / "run").tokenizer.rules.lowercase == (flag == "--lowercase")
 

@@ -21,6 +21,7 @@ from bert_jax.wording import counted
 
 ADAPTER_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
+# peft's task type: our kind of model
 ADAPTER_KINDS = {"SEQ_CLS": "sequence", "TOKEN_CLS": "token", "QUESTION_ANS": "span", "FEATURE_EXTRACTION": "encoder"}
 PLAIN_INITS = (True, False, None, "gaussian", "orthogonal", "eva")  # the others change the base's weights, too
 # Keys of adapter_config.json without effect once the adapter is trained, or whose effect the tensors show.

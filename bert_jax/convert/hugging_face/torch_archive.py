@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 MAX_RECORDS = 1 << 16  # storages of an archive
-MAX_PICKLE_BYTES = 8 << 20  # a tensor takes about 200
+MAX_PICKLE_BYTES = 8 << 20  # a tensor takes about 200 bytes
 _ENTRY = b"PK\x03\x04"  # the first bytes of an entry of a zip archive
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # _ENTRY, length of the name, length of the extra field
 

@@ -22,7 +22,7 @@ from bert_jax.wording import article
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 MAX_OPCODES = 200_000  # read in about a second; a tensor takes about 40
-MAX_DIMENSIONS = 64  # NumPy's
+MAX_DIMENSIONS = 64  # NumPy's limit
 
 _OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickled magic number of torch up to 1.5
 _COUNT = struct.Struct("<q")  # the number of elements, before each storage of the old format

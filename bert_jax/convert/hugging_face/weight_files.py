@@ -24,7 +24,7 @@ from bert_jax.wording import agreeing, counted
 SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
 ADAPTER, ADAPTER_TORCH = "adapter_model.safetensors", "adapter_model.bin"
 INDEX = ".index.json"
-MAX_HEADER_BYTES = 16_000_000  # a tensor takes about 120; the format's own limit is 100 MB
+MAX_HEADER_BYTES = 16_000_000  # a tensor takes about 120 bytes; the format's own limit is 100 MB
 MAX_MODEL_TENSORS = 1 << 16  # the largest encoders have about a thousand
 MAX_SHARDS = 1000
 MAX_SHARD_BYTES = 5_000_000_000

@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 
 # Limits far above any real checkpoint, so that a damaged one can't fill the memory.
 MAX_INDEX_TENSORS = 1 << 16
-MAX_RANK = 64  # NumPy's
+MAX_RANK = 64  # NumPy's limit
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 

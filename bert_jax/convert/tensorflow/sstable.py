@@ -173,7 +173,7 @@ def sstable_bytes(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the bytes of a table with `items`, which must ascend by key. TensorFlow writes the same bytes."""
     out = bytearray()
     block, index = _Block(RESTART_INTERVAL), _Block(1)
-    # The handle of a block is pending until the next key is known: a short key between both is its key in the index.
+    # The handle of a block is pending until the next key is known: its key in the index is a short key between both.
     last, pending = b"", b""
     for key, value in items:
         if pending:

@@ -30,7 +30,7 @@ from bert_jax.convert.tensorflow.bundle_index import (
 from bert_jax.convert.tensorflow.sstable import MAGIC, MAX_KEY_BYTES, Damaged, sstable_bytes
 from bert_jax.errors import UserError
 
-MAX_INDEX_BYTES = 1 << 23  # a tensor takes about 50
+MAX_INDEX_BYTES = 1 << 23  # a tensor takes about 50 bytes
 CHUNK_BYTES = 1 << 20  # stays in the CPU's cache between copy and checksum
 FETCH_AGAIN = "Is the copy whole? Fetch it again"
 

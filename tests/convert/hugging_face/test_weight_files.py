@@ -164,7 +164,7 @@ def test_shards_are_within_the_limit_and_replace_old_files(tmp_path):
     assert files(tmp_path) == ["model.safetensors"] and same(read_all(tmp_path), tensors)
 
 
-def test_files_are_chosen_in_order(tmp_path):
+def test_safetensors_are_chosen_before_torch_files(tmp_path):
     write_safetensors(tmp_path / "adapter.safetensors", {"other": np.ones(1)})
     assert list(open_weights(tmp_path)) == ["other"]
     write_safetensors(tmp_path / "b.safetensors", {"b": np.ones(1)})
