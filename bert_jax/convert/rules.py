@@ -43,7 +43,7 @@ class TensorSource(Protocol):
     def read(self, name: str) -> np.ndarray: ...
 
 
-def dense(theirs: str, *ours: str, bias: bool = True) -> list[Rule]:
+def dense_rules(theirs: str, *ours: str, bias: bool = True) -> list[Rule]:
     """Return the rules of one of their dense layers, which holds one or several of ours."""
     rules = [Rule(f"{theirs}.weight", tuple(f"{name}/kernel" for name in ours), transpose=True)]
     if bias:
@@ -51,7 +51,7 @@ def dense(theirs: str, *ours: str, bias: bool = True) -> list[Rule]:
     return rules
 
 
-def norm(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
+def norm_rules(theirs: str, ours: str, *, bias: bool = True) -> list[Rule]:
     """Return the rules of a LayerNorm."""
     rules = [Rule(f"{theirs}.weight", (f"{ours}/scale",))]
     if bias:

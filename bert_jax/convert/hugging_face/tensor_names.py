@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bert_jax.config import ModelConfig
-from bert_jax.convert.rules import TOKEN_TABLE, Rule, dense, norm
+from bert_jax.convert.rules import TOKEN_TABLE, Rule, dense_rules, norm_rules
 
 
 def bert_encoder(config: ModelConfig, prefix: str) -> list[Rule]:
@@ -13,19 +13,19 @@ def bert_encoder(config: ModelConfig, prefix: str) -> list[Rule]:
         Rule(f"{tables}.word_embeddings.weight", (TOKEN_TABLE,), rows=True),
         Rule(f"{tables}.position_embeddings.weight", ("encoder/embeddings/positions",)),
         Rule(f"{tables}.token_type_embeddings.weight", ("encoder/embeddings/segments",)),
-        *norm(f"{tables}.LayerNorm", "encoder/embeddings/norm"),
+        *norm_rules(f"{tables}.LayerNorm", "encoder/embeddings/norm"),
     ]
     if config.table_width != config.width:
-        rules += dense(f"{prefix}embeddings_project", "encoder/embeddings/project")
+        rules += dense_rules(f"{prefix}embeddings_project", "encoder/embeddings/project")
     for i in range(config.depth):
         theirs, ours = f"{prefix}encoder.layer.{i}", f"encoder/blocks/{i}"
         for part in ("query", "key", "value"):
-            rules += dense(f"{theirs}.attention.self.{part}", f"{ours}/attention/{part}")
-        rules += dense(f"{theirs}.attention.output.dense", f"{ours}/attention/output")
-        rules += norm(f"{theirs}.attention.output.LayerNorm", f"{ours}/attention_norm")
-        rules += dense(f"{theirs}.intermediate.dense", f"{ours}/mlp/up")
-        rules += dense(f"{theirs}.output.dense", f"{ours}/mlp/down")
-        rules += norm(f"{theirs}.output.LayerNorm", f"{ours}/mlp_norm")
+            rules += dense_rules(f"{theirs}.attention.self.{part}", f"{ours}/attention/{part}")
+        rules += dense_rules(f"{theirs}.attention.output.dense", f"{ours}/attention/output")
+        rules += norm_rules(f"{theirs}.attention.output.LayerNorm", f"{ours}/attention_norm")
+        rules += dense_rules(f"{theirs}.intermediate.dense", f"{ours}/mlp/up")
+        rules += dense_rules(f"{theirs}.output.dense", f"{ours}/mlp/down")
+        rules += norm_rules(f"{theirs}.output.LayerNorm", f"{ours}/mlp_norm")
     return rules
 
 
@@ -35,16 +35,16 @@ def distilbert_encoder(config: ModelConfig, prefix: str) -> list[Rule]:
     rules = [
         Rule(f"{tables}.word_embeddings.weight", (TOKEN_TABLE,), rows=True),
         Rule(f"{tables}.position_embeddings.weight", ("encoder/embeddings/positions",)),
-        *norm(f"{tables}.LayerNorm", "encoder/embeddings/norm"),
+        *norm_rules(f"{tables}.LayerNorm", "encoder/embeddings/norm"),
     ]
     for i in range(config.depth):
         theirs, ours = f"{prefix}transformer.layer.{i}", f"encoder/blocks/{i}"
         for part, name in (("q", "query"), ("k", "key"), ("v", "value"), ("out", "output")):
-            rules += dense(f"{theirs}.attention.{part}_lin", f"{ours}/attention/{name}")
-        rules += norm(f"{theirs}.sa_layer_norm", f"{ours}/attention_norm")
-        rules += dense(f"{theirs}.ffn.lin1", f"{ours}/mlp/up")
-        rules += dense(f"{theirs}.ffn.lin2", f"{ours}/mlp/down")
-        rules += norm(f"{theirs}.output_layer_norm", f"{ours}/mlp_norm")
+            rules += dense_rules(f"{theirs}.attention.{part}_lin", f"{ours}/attention/{name}")
+        rules += norm_rules(f"{theirs}.sa_layer_norm", f"{ours}/attention_norm")
+        rules += dense_rules(f"{theirs}.ffn.lin1", f"{ours}/mlp/up")
+        rules += dense_rules(f"{theirs}.ffn.lin2", f"{ours}/mlp/down")
+        rules += norm_rules(f"{theirs}.output_layer_norm", f"{ours}/mlp_norm")
     return rules
 
 
@@ -52,34 +52,37 @@ def modernbert_encoder(config: ModelConfig, prefix: str) -> list[Rule]:
     """Return the rules of the encoder of ModernBERT, which joins query, key and value, and both halves of the MLP."""
     rules = [
         Rule(f"{prefix}embeddings.tok_embeddings.weight", (TOKEN_TABLE,), rows=True),
-        *norm(f"{prefix}embeddings.norm", "encoder/embeddings/norm", bias=False),
+        *norm_rules(f"{prefix}embeddings.norm", "encoder/embeddings/norm", bias=False),
     ]
     for i in range(config.depth):
         theirs, ours = f"{prefix}layers.{i}", f"encoder/blocks/{i}"
         if i:
-            rules += norm(f"{theirs}.attn_norm", f"{ours}/attention_norm", bias=False)
+            rules += norm_rules(f"{theirs}.attn_norm", f"{ours}/attention_norm", bias=False)
         joined = (f"{ours}/attention/{part}" for part in ("query", "key", "value"))
-        rules += dense(f"{theirs}.attn.Wqkv", *joined, bias=False)
-        rules += dense(f"{theirs}.attn.Wo", f"{ours}/attention/output", bias=False)
-        rules += norm(f"{theirs}.mlp_norm", f"{ours}/mlp_norm", bias=False)
-        rules += dense(f"{theirs}.mlp.Wi", f"{ours}/mlp/up", f"{ours}/mlp/gate", bias=False)
-        rules += dense(f"{theirs}.mlp.Wo", f"{ours}/mlp/down", bias=False)
-    return rules + norm(f"{prefix}final_norm", "encoder/final_norm", bias=False)
+        rules += dense_rules(f"{theirs}.attn.Wqkv", *joined, bias=False)
+        rules += dense_rules(f"{theirs}.attn.Wo", f"{ours}/attention/output", bias=False)
+        rules += norm_rules(f"{theirs}.mlp_norm", f"{ours}/mlp_norm", bias=False)
+        rules += dense_rules(f"{theirs}.mlp.Wi", f"{ours}/mlp/up", f"{ours}/mlp/gate", bias=False)
+        rules += dense_rules(f"{theirs}.mlp.Wo", f"{ours}/mlp/down", bias=False)
+    return rules + norm_rules(f"{prefix}final_norm", "encoder/final_norm", bias=False)
 
 
 def masked_lm(transform: str, norm_name: str, bias_name: str, *, bias: bool = True) -> list[Rule]:
     """Return the rules of a masked LM head."""
     return [
-        *dense(transform, "masked_lm/transform", bias=bias),
-        *norm(norm_name, "masked_lm/norm", bias=bias),
+        *dense_rules(transform, "masked_lm/transform", bias=bias),
+        *norm_rules(norm_name, "masked_lm/norm", bias=bias),
         Rule(bias_name, ("masked_lm/bias",), rows=True),
     ]
 
 
 POOLER = "encoder/pooler/dense"
-PREDICTION_HEAD = [*dense("head.dense", POOLER, bias=False), *norm("head.norm", "encoder/pooler/norm", bias=False)]
-CLASSIFIER = dense("classifier", "classifier")
-SPAN = dense("qa_outputs", "classifier")
+PREDICTION_HEAD = [
+    *dense_rules("head.dense", POOLER, bias=False),
+    *norm_rules("head.norm", "encoder/pooler/norm", bias=False),
+]
+CLASSIFIER = dense_rules("classifier", "classifier")
+SPAN = dense_rules("qa_outputs", "classifier")
 
 # The rules of each head. The argument is the prefix of the encoder's names; "pooler" is the pooler of a bare encoder.
 Heads = dict[str, Callable[[str], list[Rule]]]
@@ -87,21 +90,21 @@ Heads = dict[str, Callable[[str], list[Rule]]]
 
 def _pooled_classifier(pooler: str) -> Callable[[str], list[Rule]]:
     """Return the rules of a pooler, whose name has "{prefix}" for the encoder's prefix, and a classifier on it."""
-    return lambda prefix: [*dense(pooler.format(prefix=prefix), POOLER), *CLASSIFIER]
+    return lambda prefix: [*dense_rules(pooler.format(prefix=prefix), POOLER), *CLASSIFIER]
 
 
 def _classification_module(prefix: str) -> list[Rule]:
     """Return the rules of RoBERTa's and ELECTRA's classifier, which has the pooler inside."""
-    return [*dense("classifier.dense", POOLER), *dense("classifier.out_proj", "classifier")]
+    return [*dense_rules("classifier.dense", POOLER), *dense_rules("classifier.out_proj", "classifier")]
 
 
 TOKEN_AND_SPAN: Heads = {"token": lambda prefix: CLASSIFIER, "span": lambda prefix: SPAN}
 BERT_HEADS: Heads = {
-    "pooler": lambda prefix: dense(f"{prefix}pooler.dense", POOLER),
+    "pooler": lambda prefix: dense_rules(f"{prefix}pooler.dense", POOLER),
     "masked_lm": lambda prefix: masked_lm(
         "cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions.bias"
     ),
-    "next_sentence": lambda prefix: dense("cls.seq_relationship", "next_sentence"),
+    "next_sentence": lambda prefix: dense_rules("cls.seq_relationship", "next_sentence"),
     "sequence": _pooled_classifier("{prefix}pooler.dense"),
     "choice": _pooled_classifier("{prefix}pooler.dense"),
     **TOKEN_AND_SPAN,
@@ -124,8 +127,8 @@ ELECTRA_HEADS: Heads = {
         "generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head.bias"
     ),
     "discriminator": lambda prefix: [
-        *dense("discriminator_predictions.dense", "dense"),
-        *dense("discriminator_predictions.dense_prediction", "score"),
+        *dense_rules("discriminator_predictions.dense", "dense"),
+        *dense_rules("discriminator_predictions.dense_prediction", "score"),
     ],
     "sequence": _classification_module,
     "choice": _pooled_classifier("sequence_summary.summary"),
