@@ -77,8 +77,8 @@ def against_transformers(pretrained: Pretrained, folder: Path) -> list[OutputDif
         return None
     batches = [random_batch(pretrained)]
     if rows := proof_rows(pretrained):
-        theirs = _run(lambda: transformers_encodings(folder, rows), folder, "does not open its tokenizer")
-        batches.append(batch_of(pretrained, require_same_encodings(pretrained, rows, theirs, str(folder))))
+        encodings = _run(lambda: transformers_encodings(folder, rows), folder, "does not open its tokenizer")
+        batches.append(batch_of(pretrained, require_same_encodings(pretrained, rows, encodings, str(folder))))
     model = _run(lambda: open_transformers(pretrained, folder), folder, "does not open it")
     differences = []
     for batch in batches:
