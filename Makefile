@@ -5,7 +5,8 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# --no-compile: Python compiles the modules that it imports, a small part of all that is installed.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 comma := ,
 DEVELOP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 

@@ -1,6 +1,7 @@
 """The environment of all tests, set before JAX is first imported, and fixtures that several packages' tests share."""
 
 import os
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,29 @@ os.environ["BERT_JAX_CACHE"] = ""  # no cache among the user's files; tests of t
 
 # Annotations, shapes included, are checked at run time.
 install_import_hook(["bert_jax.model", "bert_jax.tasks", "bert_jax.random_bits"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Keep compiled programs for all tests and workers of this session. Returns the settings as environment variables.
+
+    Many tests compile the same small model.
+    """
+    import jax
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    settings = {
+        "jax_compilation_cache_dir": str(shared / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield {name.upper(): str(value) for name, value in settings.items()}
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import pytest
 from runs import WORDS
 
@@ -85,30 +84,14 @@ def model(shards: Path) -> str:
     return str(shards.parent / "model.toml")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled(common: Path) -> Iterator[dict[str, str]]:
-    """Keep compiled programs for all processes of this test run. Yields the settings as environment variables."""
-    settings = {
-        "jax_compilation_cache_dir": str(common / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield {name.upper(): str(value) for name, value in settings.items()}
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 @pytest.fixture(scope="session")
-def command(compiled: dict[str, str]) -> Command:
+def command(compile_cache: dict[str, str]) -> Command:
     """Return a function that starts `bert-jax` in a process of its own."""
 
     def start(*arguments: object) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "bert_jax.cli", *map(str, arguments)],
-            env=os.environ | compiled,
+            env=os.environ | compile_cache,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
