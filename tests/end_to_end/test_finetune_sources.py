@@ -79,7 +79,7 @@ def test_the_suite_writes_answers_for_the_leaderboard(pretrained, suite, tmp_pat
         assert header == "index\tprediction" and [line.split("\t")[0] for line in lines] == list(map(str, range(count)))
         spelled_labels = [line.split("\t")[1] for line in lines]
         assert set(spelled_labels) <= spelled if spelled else all(0 <= float(value) <= 5 for value in spelled_labels)
-    assert "without SST-2, MRPC, QQP, QNLI, WNLI, which the leaderboard wants" in capsys.readouterr().err
+    assert "lacks SST-2, MRPC, QQP, QNLI, WNLI, which the leaderboard requires" in capsys.readouterr().err
     single = ["predict", "--model", tmp_path / "all" / "mnli", "--input", suite / "AX" / "diagnostic.tsv"]
     assert run(*single, "--output", tmp_path / "AX.tsv") == 0
     assert (tmp_path / "AX.tsv").read_text() == (submission / "AX.tsv").read_text()
