@@ -175,7 +175,7 @@ def test_class_weights_count_texts_not_windows(pretrained, tmp_path, monkeypatch
     config = bert_jax.FinetuneConfig(
         pretrained, tmp_path, tmp_path / "run", class_weights="balanced", long_texts="mean", max_length=LENGTH
     )
-    single_run.prepare(config)
+    single_run.read_inputs(config)
     assert seen[0].class_weights == pytest.approx((1.5, 0.75))  # long, short
 
 
@@ -184,9 +184,9 @@ def test_class_weights_count_texts_not_windows(pretrained, tmp_path, monkeypatch
     [
         (["--long-texts", "mean", "--pair", "text"], "--long-texts mean is for single texts, --pair text makes pairs"),
         (["--long-texts", "max", "--task", "ner"], "--long-texts max is for single texts, ner has windows"),
-        (["--long-texts", "head-tail", "--task", "rte"], "here are pairs. Use cut"),
+        (["--long-texts", "head-tail", "--task", "rte"], "these are pairs. Use cut"),
         (["--long-texts", "mean", "--overlap", "14"], "overlap 14: windows of 14 tokens leave no step"),
-        (["--group", "page", "--task", "squad"], "--group page: for task rows and choice, this is squad"),
+        (["--group", "page", "--task", "squad"], "--group page: for task rows and choice, not squad"),
         (["--group", "customer"], "no column 'customer'"),
         (["--split-seed", "-1"], "split_seed is -1"),
     ],
@@ -204,4 +204,4 @@ def test_mistakes_end_in_one_line(pretrained, ended, tmp_path, capsys, more, say
 def test_evaluate_refuses_ways_for_pairs(ended, tmp_path, capsys):
     given = ["evaluate", "--model", ended / "cut", "--data", ended / "data", "--pair", "text", "--long-texts", "max"]
     assert main([str(part) for part in given]) == 1
-    assert "reads pairs, which can only be cut" in capsys.readouterr().err
+    assert "reads pairs of texts, which can only be cut" in capsys.readouterr().err

@@ -62,5 +62,5 @@ def test_only_the_smallest_hashes_of_large_data_are_kept(tmp_path, monkeypatch):
 def test_a_truncated_file_is_refused(tmp_path):
     write_trained_on(tmp_path, examples_of([[1], [2]]))
     (tmp_path / HASHES_FILE).write_bytes((tmp_path / HASHES_FILE).read_bytes()[:-3])
-    with pytest.raises(UserError, match="21 bytes are not a complete number of hashes"):
+    with pytest.raises(UserError, match="21 bytes are not a whole number of hashes"):
         find_trained_on(tmp_path, examples_of([[1]]))

@@ -183,18 +183,18 @@ def test_pickle_that_calls_a_function_is_refused_by_its_name(tmp_path, protocol,
     message = error_of_pickle(tmp_path, pickle.dumps({"a": value}, protocol=protocol))
     if protocol > 0:
         assert f"is a pickle that wants to run {function.__module__ if protocol > 2 else ''}" in message
-        assert f".{name}; error_of_pickle" in message
+        assert f".{name}; refused" in message
     assert not mark.exists()
 
 
 @pytest.mark.parametrize(
     "pickled, message",
     [
-        (b"cposix\nsystem\n(S'id'\ntR.", "is a pickle that wants to run posix.system; error_of_pickle"),
+        (b"cposix\nsystem\n(S'id'\ntR.", "is a pickle that wants to run posix.system; refused"),
         (b"(S'id'\niposix\nsystem\n.", "has a pickle with the opcode STRING"),
-        (b"\x80\x04\x8c\x02os\x8c\x0dsystem\nevil()\x93.", r"wants to run 'os.system\nevil()'; error_of_pickle"),
-        (b"ctorch\nload\n.", "wants to run torch.load; error_of_pickle"),
-        (b"ctorch.storage\n_load_from_bytes\n.", "wants to run torch.storage._load_from_bytes; error_of_pickle"),
+        (b"\x80\x04\x8c\x02os\x8c\x0dsystem\nevil()\x93.", r"wants to run 'os.system\nevil()'; refused"),
+        (b"ctorch\nload\n.", "wants to run torch.load; refused"),
+        (b"ctorch.storage\n_load_from_bytes\n.", "wants to run torch.storage._load_from_bytes; refused"),
         (b"ccollections\nOrderedDict\n)\x81.", "has a pickle with the opcode NEWOBJ"),
         (b"\x82\x01.", "has a pickle with the opcode EXT1"),
         (b"\x8e" + (1 << 40).to_bytes(8, "little") + b"a.", "its pickle cannot be read"),

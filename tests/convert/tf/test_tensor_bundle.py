@@ -150,7 +150,7 @@ def test_unreadable_tensors_are_named_and_can_be_left_out():
 
 
 def test_tensorflow_and_we_read_and_write_the_same_files(tmp_path):
-    tf = pytest.importorskip("tensorflow", minversion="2.0")  # the folder of these tests has the name, but no version
+    tf = pytest.importorskip("tensorflow")
     prefix = tmp_path / "ours.ckpt"
     many = {f"layer_{i}/{'weights' * (i % 7)}/kernel": np.full((i % 3, 2), i, np.float32) for i in range(9000)}
     tensors = TENSORS | many  # enough for several blocks
