@@ -35,6 +35,7 @@ SKIPPED = {  # pattern -> why
 SHORTER = (  # pattern, replacement: what makes hours into a minute
     (r"(bert-jax pretrain .*--steps) \d+", r"\1 30"),
     (r"(bert-jax pretrain \S+\.toml .*)", r"\1 --steps 30 --model bert-tiny --batch-size 8"),
+    (r"--sweep\.paper --seeds 1 2 3", "--sweep.learning-rates 1e-4 3e-4"),
     (r"(bert-jax finetune .*)", r"\1 --epochs 1 --max-length 32"),
 )
 NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?|\b[0-9a-f]{12,}\b")
