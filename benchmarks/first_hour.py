@@ -128,7 +128,7 @@ def play(
             continue
         if written := re.search(r"--output (\S+)", command):
             if outputs.setdefault(written[1], command) != command:
-                shutil.rmtree(folder / written[1], ignore_errors=True)
+                remove(folder / written[1])
             outputs[written[1]] = command
         began = time.monotonic()
         for pattern, replacement in SHORTER if shorten else ():
@@ -150,6 +150,14 @@ def play(
             f"{block.page} line {block.line}: not in the output: {line}" for line in missing(block.output, output)
         ]
     return faults
+
+
+def remove(path: Path) -> None:
+    """Remove the file or folder that an earlier command of the page has written."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def missing(expected: list[str], output: str) -> list[str]:
