@@ -99,6 +99,7 @@ def _write_conll(folder: Path, sentences: Sequence[str]) -> None:
             "".join(f"{word}\t{'B-NAME' if word[0].isupper() else 'O'}\n" for word in text.split()) for text in chosen
         ]
         (folder / f"{split}.conll").write_text("\n".join(blocks), encoding="utf-8")
+    (folder.parent / "words.conll").write_text("\n".join(blocks), encoding="utf-8")
 
 
 def _write_models(folder: Path) -> None:
