@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from flax import traverse_util
 
 from bert_jax.errors import UserError
 from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
+from bert_jax.trees import flatten
 from bert_jax.wording import counted
 
 METADATA_BYTES = 1_000_000  # generous allowance for what Orbax writes beside the arrays
@@ -104,7 +104,8 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for the last save, prune, and release Orbax's threads."""
         self.wait()
-        self._prune()
+        if self._saving is not None:  # a resumed run that stops before its first save may not know the best step yet
+            self._prune()
         self._manager.close()
 
     def restore_newest(self, like: TrainState) -> TrainState | None:
@@ -232,9 +233,13 @@ def read_params(folder: Path, owner: Owner | None = None) -> Params:
 
 def compare_shapes(folder: Path, params: Params) -> None:
     """Raise UserError that lists every difference between the parameters of a checkpoint and `params`."""
+    require_same_shapes(_integer_keys(_saved_tree(folder, _PARAMS)), params, str(folder))
+
+
+def _saved_tree(folder: Path, item: str) -> Any:
+    """Return the metadata of the arrays of one item of a checkpoint. No array is read."""
     with _readable(folder), ocp.PyTreeCheckpointer() as reader:
-        tree = reader.metadata(folder.absolute() / _PARAMS).item_metadata.tree
-    require_same_shapes(_integer_keys(tree), params, str(folder))
+        return reader.metadata(folder.absolute() / item).item_metadata.tree
 
 
 def require_same_shapes(saved: Params, params: Params, where: str) -> None:
@@ -255,9 +260,8 @@ def require_same_shapes(saved: Params, params: Params, where: str) -> None:
 
 def _compare_optimizer(folder: Path, opt_state: Any) -> None:
     """Raise UserError where the optimizer state of a checkpoint is of other parameters than `opt_state`."""
-    with _readable(folder), ocp.PyTreeCheckpointer() as reader:
-        tree = reader.metadata(folder.absolute() / _OPT_STATE).item_metadata.tree
-        saved = [tuple(tree[name].shape) for name in sorted(tree)]
+    tree = _saved_tree(folder, _OPT_STATE)
+    saved = [tuple(tree[name].shape) for name in sorted(tree)]
     expected = [tuple(leaf.shape) for leaf in jax.tree.leaves(opt_state)]
     if saved != expected:
         raise UserError(
@@ -269,18 +273,14 @@ def _compare_optimizer(folder: Path, opt_state: Any) -> None:
 def parameter_hash(params: Params) -> str:
     """Return the sha256 over the names and bytes of all parameters, which differs where any bit does."""
     digest = hashlib.sha256()
-    for name, value in sorted((_name(path), value) for path, value in traverse_util.flatten_dict(params).items()):
+    for name, value in sorted(flatten(params).items()):
         digest.update(name.encode())
         digest.update(np.asarray(value).tobytes())
     return digest.hexdigest()
 
 
 def _shapes(params: Params) -> dict[str, tuple[int, ...]]:
-    return {_name(path): tuple(leaf.shape) for path, leaf in traverse_util.flatten_dict(params).items()}
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return "/".join(map(str, path))
+    return {name: tuple(leaf.shape) for name, leaf in flatten(params).items()}
 
 
 def _integer_keys(tree: Any) -> Any:

@@ -33,6 +33,13 @@ def test_a_state_is_restored_bit_for_bit_on_any_mesh(restore, mesh):
     assert all(a.sharding == b.sharding for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(expected), strict=True))
 
 
+def test_a_run_that_stops_before_its_first_save_keeps_all_checkpoints(folder):
+    """The best step is not known before the evaluations are resumed, so nothing may be pruned until then."""
+    before = checkpoint_steps(folder)
+    Checkpoints(folder, owner=OWNER, keep=1).close()
+    assert checkpoint_steps(folder) == before and len(before) > 1
+
+
 def test_parameters_alone_are_read_as_numpy_arrays(folder):
     params = read_params(folder / "20")
     assert parameter_hash(params) == parameter_hash(make_state(20).params)
