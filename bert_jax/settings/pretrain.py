@@ -32,7 +32,7 @@ class PretrainConfig:
     TensorFlow 1 checkpoint. The shards need its tokenizer, or one that `bert-jax prep vocab --extend` made from it."""
     lowercase: bool | None = None
     """--lowercase or --no-lowercase: whether the WordPiece vocabulary of --from is for lower-cased text. Default: as
-    its files say, or else as its entries look."""
+    its files say, or else guessed from its entries."""
     batch_size: int = 256
     """Sequences of an update, over all devices."""
     accumulate: int = 1

@@ -48,5 +48,10 @@ class ProfileHook:
             self._is_tracing = True
         elif self._is_tracing and (info.is_last or info.step >= self.after + self.steps):
             jax.block_until_ready(info.state.step)
+            self.close()
+
+    def close(self) -> None:
+        """End the profile of a run that stops within its steps. Without one, does nothing."""
+        if self._is_tracing:
             jax.profiler.stop_trace()
             self._is_tracing = False

@@ -1,5 +1,6 @@
 """bert-jax pretrain: from shards to a pre-trained encoder."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -60,6 +61,10 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
     check_ranges(config, threads=(1, MAX_THREADS), profile=(1, None))
+    if config.profile and config.profile >= config.steps:
+        raise UserError(
+            f"--profile {config.profile}: the run has {config.steps} steps, so none follows. Use a smaller one"
+        )
     check_run_output(config.output)
     hosts.set_up_process(cpu_threads=config.threads or threads_of([config.output]))
     manifest = read_manifest(config.data)
@@ -91,26 +96,30 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
     )
     start_seconds = time.perf_counter()
-    outcome = train(
-        program,
-        source,
-        run,
-        RunLength(
-            steps=config.steps,
-            save_every=config.save_every,
-            evaluate_every=config.evaluate_every,
-            log_every=config.log_every,
-            keep=config.keep,
-        ),
-        start=functools.partial(initial.state, program),
-        seed=config.seed,
-        learning_rate=_learning_rate(config, run),
-        evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params)) if held_out else None,
-        flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
-        title="pre-training",
-        advice=_advice(config, model, manifest, batch_shards(mesh)),
-        hooks=[ProfileHook(run.path / PROFILE, after=config.profile)] if config.profile else [],
-    )
+    profile = ProfileHook(run.path / PROFILE, after=config.profile) if config.profile else None
+    with contextlib.closing(profile) if profile else contextlib.nullcontext():
+        outcome = train(
+            program,
+            source,
+            run,
+            RunLength(
+                steps=config.steps,
+                save_every=config.save_every,
+                evaluate_every=config.evaluate_every,
+                log_every=config.log_every,
+                keep=config.keep,
+            ),
+            start=functools.partial(initial.state, program),
+            seed=config.seed,
+            learning_rate=_learning_rate(config, run),
+            evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params))
+            if held_out
+            else None,
+            flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
+            title="pre-training",
+            advice=_advice(config, model, manifest, batch_shards(mesh)),
+            hooks=[profile] if profile else [],
+        )
     run.write_result(
         {
             "step": config.steps,
@@ -214,7 +223,7 @@ class _InitialModel:
 
     @property
     def _has_checkpoints(self) -> bool:
-        """Whether the run has checkpoints. The model at --from may be gone by then."""
+        """True if the run has checkpoints. The model at --from may be gone by then."""
         return bool(checkpoint_steps(RunFolder(self.config.output).checkpoints))
 
     def shape(self) -> ModelConfig:
