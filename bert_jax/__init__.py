@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from bert_jax.settings.evaluate import EvaluateConfig
     from bert_jax.settings.finetune import FinetuneConfig
     from bert_jax.settings.pretrain import PretrainConfig
-    from data_prep.functions import prepare
+
+    prepare: Any  # of data_prep, which no module of this package imports
 
 _MODULES = {
     "prepare": "data_prep.functions",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bert_jax import process
-from bert_jax.errors import Stopped, UserError
+from bert_jax.errors import Stopped, UserError, did_you_mean
 from bert_jax.terminal import clipped, escape_unencodable, honour_no_color, one_line, say
 
 
@@ -133,11 +133,8 @@ def run(arguments: list[str]) -> int:
         say(__version__)
         return DONE
     if verb not in VERBS:
-        import difflib
-
-        close = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        say(f"bert-jax: unknown verb {verb!r}{hint}\n\n{usage()}", to_stderr=True)
+        hint = did_you_mean(verb, VERBS, "")
+        say(f"bert-jax: unknown verb {verb!r}{hint and f'; {hint}'}\n\n{usage()}", to_stderr=True)
         return USAGE
     try:
         return VERBS[verb].run(verb, rest)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import json
 import keyword
 import math
@@ -11,7 +10,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, did_you_mean
 from bert_jax.files import read_toml_table
 from bert_jax.foreign_flags import key_for
 
@@ -189,9 +188,8 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
         name = key.replace("-", "_")
         name = f"{name}_" if keyword.iskeyword(name) else name
         if name not in fields:
-            close = [key_for(key, fields)] if key_for(key, fields) else difflib.get_close_matches(name, fields, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(fields)}"
-            raise UserError(f"{where}: unknown key {key!r}{hint}")
+            hint = did_you_mean(key_for(key, fields) or name, fields, f"known keys: {', '.join(fields)}")
+            raise UserError(f"{where}: unknown key {key!r}; {hint}")
         values[name] = _coerce(hints[name], value, f"{where}: {key}")
     missing = [
         name
@@ -218,8 +216,6 @@ def check_types(table: dict[str, Any], hints: dict[str, Any], where: str) -> Non
 
 def _coerce(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        return _coerce(typing.get_args(hint)[0], value, where)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise UserError(f"{where} is {value!r}, a table is expected")

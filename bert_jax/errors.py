@@ -1,5 +1,6 @@
 """Exceptions of the package, and helpers that keep error messages short."""
 
+import difflib
 import reprlib
 from collections.abc import Iterable
 
@@ -38,6 +39,12 @@ def first_line(error: Exception) -> str:
 def shown(value: object) -> str:
     """Return the repr of a value, clipped at each level, so that the message stays short whatever a file contains."""
     return _CLIPPER.repr(value)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return "did you mean 'x'?" for the known name that is closest to `name`, or `otherwise` if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 def listed(names: Iterable[object], most: int = 5) -> str:

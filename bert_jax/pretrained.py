@@ -72,7 +72,7 @@ class Pretrained:
 
     @property
     def pooler(self) -> bool:
-        """Whether the encoder has a pooler."""
+        """True if the encoder has a pooler."""
         return "encoder/pooler/dense/kernel" in self.params
 
     def changed(self, **fields: Any) -> "Pretrained":

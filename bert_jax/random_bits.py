@@ -47,7 +47,7 @@ def murmur_mix(x: UInt[Array, "..."], salt: UInt[Array, "..."]) -> UInt[Array, "
 
 
 class CountedKeys:
-    """The keys that `nnx.Rngs` gives, counted by a Python number.
+    """A drop-in for `nnx.Rngs` that gives the same keys and counts them by an int.
 
     `nnx.Rngs` counts by an array: while tracing, each key takes longer than the one before, two seconds for the
     parameters of a large model.

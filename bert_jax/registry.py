@@ -5,13 +5,12 @@ nor JAX, and each layer of the package can read it. docs/extending.md says how t
 """
 
 import dataclasses
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from bert_jax.data.labelled.glue_tasks import GLUE
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, did_you_mean
 
 ANSWERING = ("predict", "evaluate", "finetune", "embed", "convert")
 FILLING = ("fill-mask", "pretrain", "finetune", "embed", "convert")
@@ -45,7 +44,7 @@ class HeadKind:
     outputs        number of outputs; None: one for each label
     tasks          training task by problem, or under "" for any problem, built as task(config, compute), and with the
                    number of outputs as third argument unless it is fixed
-    reads_summary  whether the head reads one vector for each row, so that the last block computes no other
+    reads_summary  whether the head reads [CLS] or the mean alone, so that the last block may skip other tokens
     score_scale    the best possible score
     answerer       class with `columns`, `answer` and `predict`, built as answerer(pretrained, logit_function)
     scoring        function (ScoringRequest) -> Examples that reads labelled data to score a model on
@@ -217,8 +216,7 @@ def load_object(path: str) -> Any:
 def find_task(name: str) -> TaskKind:
     """Return the row of a task. Raises UserError with the closest name for an unknown one."""
     if name not in TASKS:
-        close = difflib.get_close_matches(name.lower().replace("-", ""), TASKS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known tasks: {', '.join(TASKS)}"
+        hint = did_you_mean(name.lower().replace("-", ""), TASKS, f"known tasks: {', '.join(TASKS)}")
         raise UserError(f"unknown task {name!r}; {hint}")
     return TASKS[name]
 
@@ -232,8 +230,10 @@ def find_objective(name: str | None) -> str:
 
 
 def tasks_with(setting: str) -> list[str]:
-    """Return the names of the tasks that `setting` is for; all tasks if it is for no task in particular."""
-    return [name for name, task in TASKS.items() if setting in task.own_settings] or list(TASKS)
+    """Return the names of the tasks whose own setting `setting` is."""
+    return [name for name, task in TASKS.items() if setting in task.own_settings]
 
 
-OWN_SETTINGS = tuple(dict.fromkeys(name for task in TASKS.values() for name in task.own_settings))
+def own_settings() -> tuple[str, ...]:
+    """Return the settings that belong to some tasks and not to others."""
+    return tuple(dict.fromkeys(name for task in TASKS.values() for name in task.own_settings))

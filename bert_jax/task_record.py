@@ -31,7 +31,7 @@ class TaskRecord:
     metrics     names of the metrics; `main` are those that select the checkpoint
     long_texts  how texts longer than a row are read (see data.long_texts); `overlap` tokens are shared by two windows
     no_answer   whether questions may have no answer, which is then predicted above `threshold`
-    words       how texts are split into words, a key of data.labelled.entities.WORDS
+    words       how texts are split into words, a key of data.labelled.entities.WORD_RULES
     head        head kind
     max_length  tokens of a row; 0 if missing
     examples    kind of the examples of a pre-training run

@@ -9,11 +9,13 @@ Flat = dict[str, np.ndarray]  # parameters by path: "encoder/blocks/0/attention/
 Shape = tuple[int, ...]
 
 
-def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[Any, Any], prefix: str = "", *, separator: str = "/") -> dict[str, Any]:
     """Return the leaves of nested dicts by path."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        path = f"{prefix}{key}"
+        is_leaf = not isinstance(value, Mapping)
+        flat |= {path: value} if is_leaf else flatten(value, path + separator, separator=separator)
     return flat
 
 

@@ -9,13 +9,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from bert_jax.foreign_flags import hints
+from bert_jax.settings.command_line import boolean_flags, no_plugins, stop_at_foreign_flags
 from bert_jax.terminal import say
 from data_prep.settings import ReportConfig, ShardsConfig, VocabConfig
 
 CONFIGS = {"vocab": VocabConfig, "report": ReportConfig, "shards": ShardsConfig}
-# tyro makes such a pair of flags for bool, but not for bool | None, whose default depends on the kind of vocabulary.
-BOOLEAN_FLAGS = {"--lowercase": "--lowercase=True", "--no-lowercase": "--lowercase=False"}
 
 
 def report_progress(line: str) -> None:
@@ -24,16 +22,19 @@ def report_progress(line: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Run a command and return its exit code. Raises UserError for wrong input, SystemExit for wrong usage."""
-    if argv and argv[0] in CONFIGS and (remarks := hints(argv[1:], CONFIGS[argv[0]])):
-        say(f"bert-jax prep {argv[0]}: {'; '.join(remarks)}. All flags: bert-jax prep {argv[0]} --help", to_stderr=True)
-        raise SystemExit(2)
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="bert-jax prep",
-        description="Turn text into shards of examples. Needs neither an accelerator nor JAX.",
-        args=[BOOLEAN_FLAGS.get(argument, argument) for argument in argv],
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    if argv and argv[0] in CONFIGS:
+        config = CONFIGS[argv[0]]
+        stop_at_foreign_flags(argv[1:], config, f"bert-jax prep {argv[0]}")
+        flags = boolean_flags(config)
+        argv = [flags.get(argument, argument) for argument in argv]
+    with no_plugins():
+        return tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="bert-jax prep",
+            description="Turn text into shards of examples. Needs neither an accelerator nor JAX.",
+            args=argv,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+        )
 
 
 def run_vocab(config: VocabConfig) -> int:

@@ -11,14 +11,14 @@ import jax
 import numpy as np
 
 from bert_jax import hosts
-from bert_jax.config import MeshConfig, ModelConfig, OptimConfig
+from bert_jax.config import MeshConfig, ModelConfig
 from bert_jax.convert.run_folder import write_run
 from bert_jax.data.batches import Batches
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.data.long_texts import encode_long_texts
 from bert_jax.errors import Diverged
 from bert_jax.finetuning.recipe import with_recipe
-from bert_jax.finetuning.single_run import balanced_weights, first_state, learning_rate_of, read_start
+from bert_jax.finetuning.single_run import balanced_weights, first_state, learning_rate_of, make_program, read_start
 from bert_jax.inference.outputs import predict_rows
 from bert_jax.model.compute import Compute
 from bert_jax.output import whole_folder
@@ -30,9 +30,7 @@ from bert_jax.tasks.finetuning_task import make_task
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
 from bert_jax.text import load_tokenizer
-from bert_jax.train.optimizer import LayerRates, make_optimizer
 from bert_jax.train.program import Program
-from bert_jax.train.trainable import freeze_layers
 from bert_jax.trees import flatten, unflatten
 
 PROGRAMS = 8  # compiled programs to keep: folds and repeated fits share one
@@ -161,11 +159,12 @@ def _program(key: ProgramKey) -> Program:
     task = make_task("sequence", key.model, key.outputs, key.problem, Compute(key.dtype))
     if key.class_weights is not None and isinstance(task, ClassificationTask):
         task = dataclasses.replace(task, class_weights=key.class_weights)
-    depth = key.model.depth
-    return Program(
+    return make_program(
         task,
         make_mesh(MeshConfig(data=1)),
-        make_optimizer(OptimConfig(weight_decay=key.weight_decay), LayerRates(depth, key.layer_decay)),
+        depth=key.model.depth,
+        weight_decay=key.weight_decay,
+        layer_decay=key.layer_decay,
+        frozen_layers=key.freeze_layers,
         accumulate=key.accumulate,
-        is_trainable=freeze_layers(key.freeze_layers, depth),
     )

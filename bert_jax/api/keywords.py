@@ -199,8 +199,6 @@ def _plain(value: Any) -> Any:
 
 def _as_hinted(hint: Any, value: Any) -> Any:
     """Return a single value in a list if its field is a tuple: a flag for several values takes one, too."""
-    if typing.get_origin(hint) is typing.Annotated:
-        return _as_hinted(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
         return value if value is None or len(options) > 1 else _as_hinted(options[0], value)

@@ -13,11 +13,11 @@ from bert_jax.registry import HEADS, load_object
 from bert_jax.trees import unflatten
 
 NamedOutputs = dict[str, np.ndarray]
-Hidden = Float[Array, "B L D"]
+HiddenStates = Float[Array, "B L D"]
 Mask = Bool[Array, "B L"]
 
 
-def head_outputs(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def head_outputs(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the outputs of the head by name.
 
     bare encoder   pooler_output (B D) with a pooler, sentence_embedding (B E) with a vector configuration
@@ -31,30 +31,30 @@ def head_outputs(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask
     return outputs
 
 
-def logits(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def logits(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the logits of a head that has nothing else."""
     return {"logits": module.logits(hidden, mask)}
 
 
-def span_logits(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def span_logits(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the start and end logits of each token."""
     both = module.logits(hidden, mask)
     return {"start_logits": both[..., 0], "end_logits": both[..., 1]}
 
 
-def vocabulary_logits(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def vocabulary_logits(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the masked LM logits of each token."""
     scores = module.masked_lm(hidden, module.encoder.embeddings.tokens[...])
     return {"logits": scores[..., : pretrained.model.vocab_size]}
 
 
-def pretraining_logits(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def pretraining_logits(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the logits of the masked LM and of the next sentence."""
     scores = vocabulary_logits(pretrained, module, hidden, mask)["logits"]
     return {"prediction_logits": scores, "seq_relationship_logits": module.next_logits(hidden, mask)}
 
 
-def vectors(pretrained: Pretrained, module: Any, hidden: Hidden, mask: Mask) -> dict[str, jax.Array]:
+def vectors(pretrained: Pretrained, module: Any, hidden: HiddenStates, mask: Mask) -> dict[str, jax.Array]:
     """Return the output of the pooler and the sentence embedding of a bare encoder, if it has these."""
     pooled = {"pooler_output": module.encoder.pool(hidden, mask)} if pretrained.pooler else {}
     if (config := pretrained.vectors) and config.pools_whole_rows:

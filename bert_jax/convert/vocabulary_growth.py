@@ -22,9 +22,7 @@ def grow(pretrained: Pretrained, tokenizer: Tokenizer, where: str) -> Pretrained
     that the old tokenizer cuts its text into, or the mean of all rows where it finds no piece. `where` names the
     tokenizer in messages. Raises UserError where it is no extension of the model's own.
     """
-    old = pretrained.tokenizer
-    if old is None:
-        raise UserError(f"{pretrained.where}: no tokenizer beside the weights. Put its files there")
+    old = pretrained.require_tokenizer()
     _require_extension(old, tokenizer, pretrained.where, where)
     first = old.vocab_size
     size = max(pretrained.model.vocab_size, tokenizer.vocab_size)  # some published tables have spare rows

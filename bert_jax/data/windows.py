@@ -77,17 +77,6 @@ class Windows:
         within = np.arange(shown.sum()) - np.repeat(np.cumsum(shown) - shown, shown)
         return np.repeat(self.encoded.offsets[:-1] + self.before + first - self.start, shown) + within
 
-    def token_sources(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return two arrays over `encoded.tokens`: the index in `tokens.ids`, and the row.
-
-        The index is -1 for the tokens of questions and control tokens.
-        """
-        lengths = self.encoded.lengths
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        within = np.arange(len(row)) - self.encoded.offsets[row] - self.before[row]
-        in_window = (within >= 0) & (within < self.length[row])
-        return np.where(in_window, self.tokens.bounds[self.owner[row]] + self.start[row] + within, -1), row
-
 
 def windows_of_texts(
     tokenizer: Tokenizer, texts: Sequence[str], max_length: int, overlap: int | None = None

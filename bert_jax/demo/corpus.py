@@ -9,7 +9,6 @@ import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
-import os
 import re
 import sysconfig
 import textwrap
@@ -18,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bert_jax.cpu import usable_cores
 from bert_jax.demo.prose import paragraphs
 
 THIS_PACKAGE = "bert_jax"
@@ -72,7 +72,7 @@ class CorpusCounts:
 def read_modules(sources: Iterable[DocumentationFile], workers: int | None = None) -> list[Module]:
     """Return the modules that have documentation, in the order of `sources`, whatever the number of `workers`."""
     sources = list(sources)
-    workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2, 16)
+    workers = workers or min(usable_cores(), 16)
     if workers == 1 or len(sources) < 200:
         modules = [read_module(source) for source in sources]
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, MaskedSentence, Seeds
 from bert_jax.demo.picture import draw_demo_curves
 from bert_jax.output import write_text
 from bert_jax.pictures import percent
@@ -118,7 +118,7 @@ def shown_answers(results: DemoResults) -> list[DemoAnswer]:
     return [*results.surest(SURE_A_LABEL), *results.least_sure(UNSURE)]
 
 
-def words(hidden: Hidden) -> str:
+def words(hidden: MaskedSentence) -> str:
     """Return the most likely words with their probabilities, in one line."""
     return ", ".join(f"{word} {percent(share)}" for word, share in hidden.words)
 

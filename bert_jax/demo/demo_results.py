@@ -45,7 +45,7 @@ class DemoAnswer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Hidden:
+class MaskedSentence:
     """A text with one masked word, and the most likely words in its place with their probabilities."""
 
     text: str
@@ -69,7 +69,7 @@ class DemoResults:
     model: str  # description: "4 layers, 256 wide, 11.2 M parameters"
     device: str  # description: "2 CPU cores"
     answers: Sequence[DemoAnswer]  # for all held-out rows, by the run that is best on them
-    hidden: Sequence[Hidden]
+    hidden: Sequence[MaskedSentence]
     commands: Sequence[str]
     next_steps: Sequence[tuple[str, str]]  # a command to type or a file to open, and its purpose
     pretrain_run: Path

@@ -8,6 +8,7 @@ import shutil
 import time
 
 import numpy as np
+from jax.sharding import Mesh
 
 from bert_jax.config import ModelConfig, OptimConfig, with_dropout
 from bert_jax.convert.run_folder import vector_record
@@ -31,7 +32,7 @@ from bert_jax.registry import HEADS
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.task_record import TaskRecord
-from bert_jax.tasks.finetuning_task import make_task
+from bert_jax.tasks.finetuning_task import FinetuningTask, make_task
 from bert_jax.tasks.initial_state import start_from
 from bert_jax.tasks.sequence_tasks import ClassificationTask
 from bert_jax.terminal import note, say
@@ -121,11 +122,30 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
         task = dataclasses.replace(task, class_weights=balanced_weights(data.train.encoded, outputs))
-    optimizer = make_optimizer(
-        OptimConfig(weight_decay=config.weight_decay), LayerRates(model.depth, config.layer_decay)
+    return make_program(
+        task,
+        mesh,
+        depth=model.depth,
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+        frozen_layers=config.freeze_layers,
+        accumulate=config.accumulate,
     )
-    is_trainable = freeze_layers(config.freeze_layers, model.depth)
-    return Program(task, mesh, optimizer, accumulate=config.accumulate, is_trainable=is_trainable)
+
+
+def make_program(
+    task: FinetuningTask,
+    mesh: Mesh,
+    *,
+    depth: int,
+    weight_decay: float,
+    layer_decay: float,
+    frozen_layers: int,
+    accumulate: int,
+) -> Program:
+    """Return the program that fine-tunes an encoder of `depth` layers. The settings are those of FinetuneConfig."""
+    optimizer = make_optimizer(OptimConfig(weight_decay=weight_decay), LayerRates(depth, layer_decay))
+    return Program(task, mesh, optimizer, accumulate=accumulate, is_trainable=freeze_layers(frozen_layers, depth))
 
 
 def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:
@@ -234,7 +254,7 @@ def _with_report_and_best_alone(run: RunFolder, prepared: SharedInputs, scoring:
 
 
 def _queries(data: TaskData, model: ModelConfig) -> int | None:
-    """For how many tokens the last block answers; None where it is for all."""
+    """Return the number of tokens whose outputs the last block computes, from the first; None: all."""
     return summary_queries(model) if HEADS[data.kind].reads_summary else None
 
 

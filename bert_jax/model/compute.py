@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How a model is computed.
+    """Numeric type, attention body and rematerialisation of a model.
 
     dtype      of matrix products and activations; parameters, norms and softmax are float32
     attention  a key of `bert_jax.model.attention.ATTENTIONS`

@@ -1,4 +1,4 @@
-"""The encoder: embeddings, a stack of blocks, and the pooler, which reads the whole sequence."""
+"""The encoder: embeddings, a stack of blocks, and the pooler over [CLS] or the mean of the tokens."""
 
 import functools
 from collections.abc import Callable

@@ -1,11 +1,10 @@
 """Named model shapes. Vocabulary sizes are the published ones; a run replaces them by that of its tokenizer."""
 
 import dataclasses
-import difflib
 from pathlib import Path
 
 from bert_jax.config import ModelConfig, read_toml
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, did_you_mean
 
 UNCASED, CASED = 30522, 28996
 
@@ -102,7 +101,6 @@ def resolve(name: str, vocab_size: int | None = None) -> ModelConfig:
     elif name.endswith(".toml"):
         config = read_toml(ModelConfig, Path(name), **({"vocab_size": vocab_size} if vocab_size else {}))
     else:
-        close = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(PRESETS)}, or a .toml file"
-        raise UserError(f"unknown model {name!r}{hint}")
+        hint = did_you_mean(name, PRESETS, f"known: {', '.join(PRESETS)}, or a .toml file")
+        raise UserError(f"unknown model {name!r}; {hint}")
     return dataclasses.replace(config, vocab_size=vocab_size) if vocab_size else config

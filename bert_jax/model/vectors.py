@@ -10,14 +10,12 @@ from bert_jax.errors import UserError
 from bert_jax.model.pooling import POOLINGS
 
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
-
-
 SHORT_NAMES = {"mean_sqrt_len": "mean_sqrt_len_tokens"}
 
 
 @dataclasses.dataclass(frozen=True)
 class VectorConfig:
-    """How a text becomes one vector. The fields are those of sentence-transformers.
+    """Settings that turn a text into one vector. The fields are those of sentence-transformers.
 
     pooling         keys of POOLINGS, over the last hidden states; the vectors of several are concatenated
     normalize       scale vectors to length 1, before they are cut to `width`
@@ -32,7 +30,9 @@ class VectorConfig:
     pooling: tuple[str, ...] = ("mean",)
     normalize: bool = False
     width: int | None = None
-    prompts: dict[str, Any] = dataclasses.field(default_factory=dict)  # texts, as is checked below
+    prompts: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # texts; Any, so that __post_init__ reports others
     prompt: str | None = None
     include_prompt: bool = True
     max_length: int | None = None
@@ -75,7 +75,7 @@ class VectorConfig:
 
     @property
     def pools_whole_rows(self) -> bool:
-        """Whether all tokens are pooled, so that a vector does not depend on which of them are the prompt's."""
+        """True if all tokens are pooled, so that a vector does not depend on which of them belong to the prompt."""
         return self.include_prompt or not any(self.prompts.values())
 
     def entries(self, width: int) -> int:

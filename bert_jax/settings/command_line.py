@@ -37,7 +37,7 @@ def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
         defaults = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
         extra["default"] = form(**vars(defaults))
     stop_at_foreign_flags(arguments, cls, prog)
-    with _no_plugins():
+    with no_plugins():
         parsed = tyro.cli(form, args=arguments, prog=prog, description=_description(cls), **extra)
     return cls(**vars(parsed))
 
@@ -78,7 +78,7 @@ def boolean_flags(cls: type) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _no_plugins() -> Iterator[None]:
+def no_plugins() -> Iterator[None]:
     """Keep typeguard, which tyro imports, from searching all installed packages for plug-ins, which is slow."""
     before = os.environ.get(NO_PLUGINS)
     os.environ[NO_PLUGINS] = "1"

@@ -10,7 +10,7 @@ from bert_jax.config import MOST_ANSWER_TOKENS, SEED_RANGE, LongTexts, MeshConfi
 from bert_jax.cpu import MAX_THREADS
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.errors import UserError
-from bert_jax.registry import OWN_SETTINGS, TASKS, tasks_with
+from bert_jax.registry import TASKS, own_settings, tasks_with
 from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding, TableDialect
 
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples for a learning curve
@@ -188,7 +188,7 @@ class FinetuneConfig:
             if len(set(columns)) != len(columns):
                 raise UserError(f"--{name} {' '.join(columns)}: give each column once")
         task = TASKS.get(self.task)  # an unknown name is refused where the data are read
-        for name in OWN_SETTINGS:
+        for name in own_settings():
             value = getattr(self, name)
             if value != getattr(type(self), name) and task is not None and name not in task.own_settings:
                 shown = " ".join(value) if isinstance(value, tuple) else "" if value is True else value

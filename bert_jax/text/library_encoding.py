@@ -8,7 +8,7 @@ import tokenizers
 
 from bert_jax.text.rust_errors import as_user_errors
 from bert_jax.text.token_spans import extend_spans
-from bert_jax.text.tokenizer import Encoding, Side, SpecialIds
+from bert_jax.text.tokenizer import Encoding, Side, SpecialIds, Tokenizer
 from bert_jax.text.truncation import check_max_length, truncated_lengths
 from bert_jax.text.word_cache import replace_surrogates
 
@@ -68,17 +68,18 @@ def token_offsets(backend: tokenizers.Tokenizer, text: str, encoding: tokenizers
 
 
 def encode_with_control_tokens(
+    tokenizer: Tokenizer,
     backend: tokenizers.Tokenizer,
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     *,
-    special: SpecialIds,
-    separators: int,
-    segments: int,
     max_length: int,
-    side: Side,
 ) -> list[Encoding]:
-    """Encode each text (with its pair) between control tokens, cut at `side` to `max_length`, the longer text first."""
+    """Encode each text (with its pair) between the control tokens of `tokenizer`.
+
+    It is cut to `max_length` at the tokenizer's truncation side, the longer text first.
+    """
+    special, separators, side = tokenizer.special, tokenizer.separators, tokenizer.truncation_side
     check_max_length(max_length, pair=pairs is not None, separators=separators)
     with as_user_errors():
         first = backend.encode_batch(list(map(replace_surrogates, texts)), add_special_tokens=False)
@@ -86,6 +87,7 @@ def encode_with_control_tokens(
         return [_single(a, special, max_length, side) for a in first]
     with as_user_errors():
         second = backend.encode_batch(list(map(replace_surrogates, pairs)), add_special_tokens=False)
+    segments = tokenizer.segments
     return [_pair(a, b, special, separators, segments, max_length, side) for a, b in zip(first, second, strict=True)]
 
 

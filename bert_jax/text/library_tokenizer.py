@@ -108,16 +108,7 @@ class LibraryTokenizer:
 
         Offsets are those of the library's post-processor: for RoBERTa without the blank before a word.
         """
-        return encode_with_control_tokens(
-            self._backend,
-            texts,
-            pairs,
-            special=self.special,
-            separators=self.separators,
-            segments=self.segments,
-            max_length=max_length,
-            side=self.truncation_side,
-        )
+        return encode_with_control_tokens(self, self._backend, texts, pairs, max_length=max_length)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self._entries[i] for i in ids]

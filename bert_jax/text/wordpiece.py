@@ -84,16 +84,7 @@ class WordPieceTokenizer:
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_length: int) -> list[Encoding]:
         """Encode each text (with its pair) with control tokens, cut to `max_length`, the longer text first."""
-        return encode_with_control_tokens(
-            self._backend,
-            texts,
-            pairs,
-            special=self.special,
-            separators=self.separators,
-            segments=self.segments,
-            max_length=max_length,
-            side=self.truncation_side,
-        )
+        return encode_with_control_tokens(self, self._backend, texts, pairs, max_length=max_length)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self._entries[i] for i in ids]

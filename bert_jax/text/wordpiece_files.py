@@ -149,8 +149,8 @@ def read_wordpiece_json(
             if lowercase != _lowercases(described):
                 note(
                     f"{path}: texts are {'' if lowercase else 'not '}lower-cased, as do_lower_case of "
-                    f"{TOKENIZER_SETTINGS} says. "
-                    f"This file says otherwise, but {class_name or 'the BERT tokenizer class'} ignores it"
+                    f"{TOKENIZER_SETTINGS} says. This file says otherwise, but "
+                    f"{class_name or 'the BERT tokenizer class'} ignores it"
                 )
         vocab = _vocabulary(path, {str(entry): int(i) for entry, i in model["vocab"].items()})
         rules = WordPieceRules(

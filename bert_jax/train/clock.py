@@ -1,4 +1,4 @@
-"""Step time and remaining time of a run. Compiling is left out, and evaluations are as long as the last one."""
+"""Step time and remaining time of a run, without compiling. Evaluations are assumed to take as long as the last."""
 
 import contextlib
 import dataclasses
@@ -65,7 +65,7 @@ class Clock:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether enough steps were timed to estimate how long a run takes."""
+        """True if enough steps were timed to estimate how long a run takes."""
         return self._timed >= MIN_TIMED_SECONDS
 
     @property

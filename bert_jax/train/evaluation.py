@@ -59,7 +59,7 @@ class Evaluator:
 
     @property
     def is_over(self) -> bool:
-        """Whether no score was better for as long as the patience of the run lasts."""
+        """True if the patience of the run is used up: that many evaluations without a better score."""
         return self.length.patience is not None and self.best.since >= self.length.patience
 
     def run(self, step: int, state: TrainState) -> None:

@@ -12,7 +12,7 @@ from bert_jax.terminal import note
 MetricsRecord = tuple[int, str, dict[str, float]]  # step, split, values by name
 
 METRICS_FILE = "metrics.jsonl"
-MAX_BYTES = 1 << 30  # 200 bytes for each of five million steps
+MAX_METRICS_BYTES = 1 << 30  # 200 bytes for each of five million steps
 MAX_LISTED_LINES = 4  # in a message
 
 
@@ -27,7 +27,7 @@ class MetricsLog:
         self.folder = folder
         path = folder / METRICS_FILE
         if os.path.lexists(path):
-            lines = read_bytes(path, limit=MAX_BYTES).split(b"\n")
+            lines = read_bytes(path, limit=MAX_METRICS_BYTES).split(b"\n")
             records = [_parse_record(line) for line in lines]
             broken = [number for number, record in enumerate(records[:-1], 1) if record is None]
             if broken:
@@ -57,7 +57,7 @@ class MetricsLog:
 def read_metrics(folder: Path) -> list[MetricsRecord]:
     """Return the records of metrics.jsonl. Lines that are no record are left out."""
     path = folder / METRICS_FILE
-    lines = read_bytes(path, limit=MAX_BYTES).split(b"\n") if os.path.lexists(path) else []
+    lines = read_bytes(path, limit=MAX_METRICS_BYTES).split(b"\n") if os.path.lexists(path) else []
     return [record for line in lines if (record := _parse_record(line))]
 
 

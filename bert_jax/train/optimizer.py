@@ -53,7 +53,7 @@ def clip_to_norm(limit: float) -> optax.GradientTransformation:
 def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
     """Scale updates by minus `learning_rate`, an extra argument of the update.
 
-    Its state counts the updates. Nothing reads the count but `Checkpoints`, and checkpoints have always held it.
+    Its state is a counter that nothing reads. It keeps the layout of earlier checkpoints.
     """
 
     def update(

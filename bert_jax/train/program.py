@@ -217,8 +217,8 @@ class Program:
     def _apply(self, state: TrainState, gradients: Params, learning_rate: Array) -> tuple[TrainState, Array]:
         """Compute the next state, and the norm of the gradients.
 
-        This is a program of its own because it is the same for rows of any length. No time is lost: it needs the norm
-        of all gradients before it can begin.
+        This is a program of its own because it is the same for rows of any length. The split costs no time,
+        as the update can only begin when the norm of all gradients is known.
         """
         trainable, frozen = self.split(state.params)
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, trainable, learning_rate=learning_rate)

@@ -25,6 +25,7 @@ from bert_jax.train.checkpoint_path import CHECKPOINTS, checkpoint_at
 from bert_jax.train.program import Params
 from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_record, read_run_record
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
+from bert_jax.trees import flatten
 from bert_jax.wording import article
 
 LOCK = ".lock"  # locked while a process writes the run
@@ -49,7 +50,7 @@ RESULT: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A change of the length of a run: `steps` were planned up to step `until`, `now` after it."""
+    """A change of the length of a run: up to step `until` it follows the schedule of `steps`, then that of `now`."""
 
     until: int
     steps: int
@@ -349,16 +350,8 @@ def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of a nested table by dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
 def _settings(config: Any) -> dict[str, Any]:
-    return _flat(tomllib.loads(to_toml(config)))
+    return flatten(tomllib.loads(to_toml(config)), separator=".")
 
 
 def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -372,7 +365,8 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
     before, now = record["task"].get("examples"), task.get("examples")
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
-        old, new = _flat(read_toml_table(run.path / name, limit=SETTINGS_BYTES)), _settings(settings)
+        old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
+        new = _settings(settings)
         defaults = _settings(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
         differences |= {
             key: (old.get(key, defaults.get(key)), new.get(key))

@@ -30,7 +30,7 @@ class Stepper:
 
     @property
     def is_interruptible(self) -> bool:
-        """Whether the current step is given up when the run has to stop. Several processes stop after a step only."""
+        """True if a signal abandons the current step. A run of several processes stops between steps only."""
         return self.clock.step_seconds > LONG_STEP_SECONDS and jax.process_count() == 1
 
     def compile(self, state: TrainState, batch: Batch) -> None:

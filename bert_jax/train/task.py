@@ -31,7 +31,7 @@ class Task(Protocol):
 
     @property
     def rows_independent(self) -> bool:
-        """Whether the loss of a row depends on that row alone.
+        """True if the loss of a row depends on that row alone.
 
         False for losses over the whole batch, such as in-batch negatives. Those cannot be accumulated over
         micro-batches, and `Program` refuses to.

@@ -1,7 +1,6 @@
 """Trainable and frozen parameters as two trees.
 
-Gradients and optimizer state exist for the trainable tree only. A predicate on paths decides which parameters it holds:
-the layers above the frozen ones here; the student beside a teacher, or the adapters in a frozen model, later.
+Gradients and optimizer state exist for the trainable tree only. A predicate on paths decides which parameters it holds.
 """
 
 import dataclasses

@@ -224,9 +224,9 @@ def _open_exported(to: str, folder: Path) -> Exported:
         from bert_jax.convert.export.onnx_file import OnnxModel
 
         return OnnxModel(folder)
-    from bert_jax.convert.export.stablehlo import read_stablehlo
+    from bert_jax.convert.export.stablehlo import StableHLOModel
 
-    return read_stablehlo(folder)
+    return StableHLOModel(folder)
 
 
 def _print_int8_loss(pretrained: Pretrained, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 from bert_jax import cli
 from bert_jax.command_name import typed
 from bert_jax.config import ModelConfig, to_toml
+from bert_jax.cpu import usable_cores
 from bert_jax.demo.closing import closing_lines
 from bert_jax.demo.demo_record import DemoRecord, open_record
 from bert_jax.demo.demo_report import write_report
-from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, MaskedSentence, Seeds
 from bert_jax.demo.docstring_task import DemoData, read_demo_data, write_corpus_and_task
 from bert_jax.errors import Stopped, UserError
 from bert_jax.files import read_json
@@ -175,11 +175,11 @@ def _columns(path: Path) -> tuple[list[str], list[str]]:
     return [row["text"] for row in rows], [row["label"] for row in rows]
 
 
-def _fill(run: Path) -> list[Hidden]:
+def _fill(run: Path) -> list[MaskedSentence]:
     from bert_jax.inference.mask_filler import load_mask_filler
 
     filler = load_mask_filler(run, best=SHOWN_WORDS)
-    return [Hidden(text, [(word.token, word.probability) for word in filler.fill(text)]) for text in HIDDEN]
+    return [MaskedSentence(text, [(word.token, word.probability) for word in filler.fill(text)]) for text in HIDDEN]
 
 
 def _results(
@@ -188,7 +188,7 @@ def _results(
     commands: Sequence[str],
     folder: Path,
     answers: list[DemoAnswer],
-    hidden: list[Hidden],
+    hidden: list[MaskedSentence],
 ) -> DemoResults:
     from bert_jax.train.metrics import read_metrics
     from bert_jax.train.run import open_run
@@ -246,8 +246,7 @@ def _device() -> str:
     import jax
 
     kind = jax.devices()[0].device_kind
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores" if kind == "cpu" else f"{jax.device_count()} x {kind}"
+    return f"{usable_cores()} CPU cores" if kind == "cpu" else f"{jax.device_count()} x {kind}"
 
 
 def main(config: DemoConfig) -> int:

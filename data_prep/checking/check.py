@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from bert_jax.data.pretraining.record import MANIFEST, TOKENIZER_FOLDER, Manifest, Shard, read_manifest
+from bert_jax.data.pretraining.record import MANIFEST, SHARD_SUFFIX, TOKENIZER_FOLDER, Manifest, Shard, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.progress import Progress
 from bert_jax.text import load_tokenizer
@@ -38,7 +38,7 @@ def check_shards(folder: Path) -> Manifest:
         if shard.file in listed:
             problems.append(f"{shard.file} is listed twice")
         listed[shard.file] = shard
-    names = {path.name for path in folder.glob("*.array_record")}
+    names = {path.name for path in folder.glob(f"*{SHARD_SUFFIX}")}
     problems += [f"{name} is not in the manifest" for name in sorted(names - set(listed))]
     problems += [f"{path.name} was left half-written" for path in sorted(folder.glob(f"*{PARTIAL}"))]
     statistics = StatisticsCheck(manifest)

@@ -27,7 +27,7 @@ UNDECODABLE_TEXT = ("characters_replaced", "nul_characters_dropped")
 
 @dataclasses.dataclass(frozen=True)
 class CorpusOptions:
-    """How to read the files of a corpus. The fields are those of `CorpusConfig`."""
+    """Settings of the readers of a corpus. The fields are those of `CorpusConfig`."""
 
     documents: Literal["file", "blank-line", "wikiextractor", "sample-block"] = "file"
     field: str = "text"

@@ -13,14 +13,14 @@ from typing import Self
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from bert_jax.data.pretraining.record import MANIFEST, WRITER_OPTIONS, Manifest, Shard
+from bert_jax.data.pretraining.record import MANIFEST, SHARD_SUFFIX, WRITER_OPTIONS, Manifest, Shard
 from bert_jax.errors import UserError
 
 PARTIAL = ".partial"
 
 
 def shard_name(split: str, part: int) -> str:
-    return f"{split}-{part:05d}.array_record"
+    return f"{split}-{part:05d}{SHARD_SUFFIX}"
 
 
 def partial_path(path: Path) -> Path:

@@ -4,19 +4,19 @@ import contextlib
 import os
 from pathlib import Path
 
-from bert_jax.cpu import CGROUP, memory_bytes
+from bert_jax.cpu import CGROUP, memory_bytes, usable_cores
 
 WORKER_BYTES = 1 << 30  # upper bound of a worker's memory, see docs/benchmarks.md
 
 
 def default_workers() -> int:
     """Return one worker for each usable core, or fewer if there is less than `WORKER_BYTES` of memory for each."""
-    return max(1, min(usable_cores(), memory_bytes() // WORKER_BYTES))
+    return max(1, min(granted_cores(), memory_bytes() // WORKER_BYTES))
 
 
-def usable_cores(cgroup: Path = CGROUP) -> int:
+def granted_cores(cgroup: Path = CGROUP) -> int:
     """Return the cores this process may use, by its affinity, its container's quota and its Slurm task."""
-    limits = [float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)]
+    limits = [float(usable_cores())]
     with contextlib.suppress(OSError, ValueError):  # cgroups 2; "max 100000" without a limit
         quota, period = (cgroup / "cpu.max").read_text().split()
         limits.append(int(quota) / int(period))

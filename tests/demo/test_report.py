@@ -7,7 +7,7 @@ import pytest
 
 from bert_jax.demo import demo_report, picture
 from bert_jax.demo.closing import closing_lines
-from bert_jax.demo.demo_results import DemoAnswer, DemoResults, Hidden, Seeds
+from bert_jax.demo.demo_results import DemoAnswer, DemoResults, MaskedSentence, Seeds
 
 
 def write_run(run: Path, lines: list[dict]) -> Path:
@@ -50,7 +50,7 @@ def results(tmp_path: Path) -> DemoResults:
             answer("numpy", 0.98, "numpy"),
             answer("numpy", 0.97, "numpy"),
         ],
-        hidden=[Hidden("Sort the [MASK].", [("array", 0.25), ("list", 0.125)])],
+        hidden=[MaskedSentence("Sort the [MASK].", [("array", 0.25), ("list", 0.125)])],
         commands=["bert-jax pretrain --data demo/shards"],
         next_steps=[("bert-jax predict 'a line'", "a line of your own")],
         pretrain_run=write_run(tmp_path / "runs" / "pretrain", pretraining),

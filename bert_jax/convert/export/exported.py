@@ -38,7 +38,10 @@ KEPT_TASK_FIELDS = (
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What prediction needs besides the program, the weights and the tokenizer. The fields are those of Pretrained."""
+    """The facts about an exported model that prediction needs besides program, weights and tokenizer.
+
+    The fields are those of Pretrained.
+    """
 
     kind: str
     model: ModelConfig

@@ -18,11 +18,11 @@ from bert_jax.pretrained import Pretrained
 
 ONNX_MODEL, ONNX_INT8_MODEL = "model.onnx", "model_int8.onnx"
 DATA = ".data"  # suffix of a file of weights beside the model
-MAX_BYTES = 1 << 31  # of one protobuf message
-GRAPH_BYTES = 16 << 20  # the part of MAX_BYTES kept free for all that is not weights
+MAX_PROTOBUF_BYTES = 1 << 31  # of one protobuf message
+GRAPH_BYTES = 16 << 20  # the part of MAX_PROTOBUF_BYTES kept free for all that is not weights
 
 
-def write_onnx(pretrained: Pretrained, folder: Path, *, max_bytes: int = MAX_BYTES) -> Path:
+def write_onnx(pretrained: Pretrained, folder: Path, *, max_bytes: int = MAX_PROTOBUF_BYTES) -> Path:
     """Write the model, checked by onnx, with its tokenizer and description to `folder`. Returns the model's path.
 
     Weights are float32. Where they do not fit into `max_bytes`, they are written to a file beside the model.
@@ -62,7 +62,7 @@ def quantize_onnx(folder: Path) -> float:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            use_external_data_format=_file_bytes(source) > MAX_BYTES,
+            use_external_data_format=_file_bytes(source) > MAX_PROTOBUF_BYTES,
         )
     return _file_bytes(target) / _file_bytes(source)
 

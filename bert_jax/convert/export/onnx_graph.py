@@ -11,7 +11,7 @@ import numpy as np
 from bert_jax.config import ModelConfig
 from bert_jax.convert.export.exported import description_of
 from bert_jax.convert.export.onnx_builder import ONNX_ACTIVATIONS, Dims, GraphBuilder
-from bert_jax.convert.export.onnx_vectors import add_vectors
+from bert_jax.convert.export.onnx_vectors import PoolingGraph, add_vectors
 from bert_jax.convert.rules import TOKEN_TABLE
 from bert_jax.errors import UserError
 from bert_jax.pretrained import Pretrained
@@ -153,11 +153,7 @@ def _pooler(g: GraphBuilder, config: ModelConfig, x: str) -> str:
 def _pool(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:
     if config.pool_from == "first":
         return _pooler(g, config, g.op("Gather", hidden, g.number(0), axis=1))
-    present = g.cast(g.cast("attention_mask", "BOOL"), "FLOAT")
-    weight = g.op("Unsqueeze", present, g.ints(2))  # B L 1
-    total = g.op("ReduceSum", g.op("Mul", hidden, weight), g.ints(1), keepdims=0)
-    count = g.op("Max", g.op("ReduceSum", weight, g.ints(1), keepdims=0), g.number(1.0))
-    return _pooler(g, config, g.op("Div", total, count))
+    return _pooler(g, config, PoolingGraph(g, hidden).mean())
 
 
 def _masked_lm(g: GraphBuilder, config: ModelConfig, hidden: str) -> str:

@@ -83,8 +83,3 @@ class StableHLOModel:
         differing = sorted(arguments[0].keys() ^ names)
         if differing:
             raise UserError(f"{where}: not the weights of {self.path.name}: {', '.join(differing[:5])}. Export again")
-
-
-def read_stablehlo(path: Path) -> StableHLOModel:
-    """Open the program at `path`."""
-    return StableHLOModel(path)

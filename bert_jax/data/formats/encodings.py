@@ -1,13 +1,12 @@
 """Encodings of text files: UTF-8, that of a byte order mark, or that of `--encoding`. All are converted to UTF-8."""
 
 import codecs
-import difflib
 import io
 import re
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
-from bert_jax.errors import UserError
+from bert_jax.errors import UserError, did_you_mean
 
 UTF8 = "UTF-8"
 DECODED_BYTES = 1 << 16  # bytes decoded at a time
@@ -53,8 +52,7 @@ def find_encoding(name: str) -> str:
     except (LookupError, ValueError):
         is_charset = False
     if not is_charset:
-        close = difflib.get_close_matches(name.lower(), COMMON, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"such are {', '.join(COMMON[:8])}"
+        hint = did_you_mean(name.lower(), COMMON, f"such are {', '.join(COMMON[:8])}")
         raise UserError(f"--encoding {name}: no such encoding; {hint}")
     return UTF8 if codec.name in ("utf-8", "utf-8-sig") else codec.name
 

@@ -134,7 +134,7 @@ def _builder(name: str, folder: str | None) -> Any:
     """Return the builder of a data set that is prepared in `folder`, by default in that of TFDS."""
     import tensorflow_datasets as tfds
 
-    text = TfdsAddress(name, folder, None)
+    address = TfdsAddress(name, folder, None)
     options = {} if folder is None else {"data_dir": folder}
     in_folder = f" in {folder}" if folder else ""
     folder_setting = f", data_dir='{folder}'" if folder else ""
@@ -146,14 +146,16 @@ def _builder(name: str, folder: str | None) -> Any:
         builder = tfds.builder(name, **options)
         ready = builder.is_prepared()
     except tfds.core.DatasetNotFoundError:
-        raise UserError(f"{text}: no such data set is prepared{in_folder}. {prepare}") from None
+        raise UserError(f"{address}: no such data set is prepared{in_folder}. {prepare}") from None
     except Exception as error:  # the code of a data set may raise any error
-        raise UserError(f"{text}: cannot be opened ({type(error).__name__}: {first_line(error)}). {prepare}") from None
+        raise UserError(
+            f"{address}: cannot be opened ({type(error).__name__}: {first_line(error)}). {prepare}"
+        ) from None
     if not ready:
-        raise UserError(f"{text}: not prepared in {builder.data_path.parent}. {prepare}")
+        raise UserError(f"{address}: not prepared in {builder.data_path.parent}. {prepare}")
     file_format = builder.info.file_format
     if file_format is not None and file_format.value != "array_record":
-        raise UserError(f"{text}: prepared as {file_format.value}, array_record is read. {prepare}")
+        raise UserError(f"{address}: prepared as {file_format.value}, array_record is read. {prepare}")
     return builder
 
 

@@ -1,6 +1,5 @@
 """Reading of the GLUE tasks, from their official files or TFDS."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def read_labelled_task(
     """
     if name == "rows":
         return read_labelled(data, columns or Columns(), score=score, dev_share=dev_share, seed=seed, options=options)
-    task = _find_task(name)
+    task = GLUE[name]
     notes: list[str] = []
 
     def read(file: str) -> Rows:
@@ -58,7 +57,7 @@ def set_name(file: str) -> str:
 
 def glue_folder(name: str, data: Path) -> Path:
     """Return the folder of a task; `data` may be that folder or the one with all tasks."""
-    task = _find_task(name)
+    task = GLUE[name]
     if not is_folder(data):
         raise UserError(f"{address_of(data)}: no such folder")
     for folder in (data / task.folder, data / name, data):
@@ -120,7 +119,7 @@ def read_glue(name: str, path: Path, options: FileOptions = DEFAULT_OPTIONS, *, 
 
     notes  gets a note on rows that were skipped
     """
-    task = _find_task(name)
+    task = GLUE[name]
     if address := as_tfds_address(path):
         return _read_tfds(task, _task_address(name, address), options)
     if not is_file(path) and is_folder(path.parent):
@@ -209,11 +208,3 @@ def check_classes(task: GlueTask, labels: Sequence[str] | None) -> None:
     if sorted(labels or ()) != sorted(task.labels or ()):
         ours, theirs = (", ".join(names or ()) or "none, but a score" for names in (task.labels, labels))
         raise UserError(f"{task.folder} has the classes {ours}, the model {theirs}: which is which is not known")
-
-
-def _find_task(name: str) -> GlueTask:
-    if name not in GLUE:
-        close = difflib.get_close_matches(name.lower().replace("-", ""), GLUE, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known tasks: {', '.join(GLUE)}"
-        raise UserError(f"unknown task {name!r}; {hint}")
-    return GLUE[name]

@@ -136,8 +136,7 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
     share = rows.dropped / (rows.dropped + len(rows.tokens))
     return [
         f"{rows.truncated} of {len(rows)} {name} rows {agreeing(rows.truncated, 'was', 'were')} cut to "
-        f"{rows.max_length} tokens: {share:.1%} of all "
-        "tokens are lost. --max-length keeps more"
+        f"{rows.max_length} tokens: {share:.1%} of all tokens are lost. --max-length keeps more"
     ]
 
 

@@ -1,6 +1,7 @@
 """Reviews: the predictions for labelled examples, one by one, for reports and their confidence intervals."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -116,7 +117,7 @@ class Review:
     def __len__(self) -> int:
         return len(self.wrongness)
 
-    @property
+    @functools.cached_property
     def scores(self) -> dict[str, float]:
         """The metrics over all examples."""
         return self.resample(np.arange(len(self)))

@@ -12,7 +12,7 @@ import pytest
 
 from bert_jax.config import ModelConfig
 from bert_jax.convert.export.exported import DESCRIPTION, description_of, exported_outputs, read_description
-from bert_jax.convert.export.stablehlo import PROGRAM, read_stablehlo, write_stablehlo
+from bert_jax.convert.export.stablehlo import PROGRAM, StableHLOModel, write_stablehlo
 from bert_jax.errors import UserError
 from bert_jax.pretrained import MULTI_LABEL, Pretrained, module_of, outputs_of, shapes_of
 from bert_jax.trees import unflatten
@@ -206,12 +206,12 @@ def test_int8_outputs_stay_close(tmp_path, name, kind, caplog):
 @pytest.mark.parametrize(("name", "kind"), [("bert", "pretrain"), ("modernbert", "token")])
 def test_stablehlo_agrees_at_every_size(tmp_path, name, kind):
     write_stablehlo(pretrained(name, kind), tmp_path)
-    assert largest_difference(name, kind, read_stablehlo(tmp_path / PROGRAM), sizes=SIZES[:2]) < 1e-5
+    assert largest_difference(name, kind, StableHLOModel(tmp_path / PROGRAM), sizes=SIZES[:2]) < 1e-5
 
 
 @pytest.mark.parametrize("write", [write_onnx, write_stablehlo], ids=["onnx", "stablehlo"])
 def test_wrong_batches_and_damaged_files_are_refused(tmp_path, write):
-    read = OnnxModel if write is write_onnx else read_stablehlo
+    read = OnnxModel if write is write_onnx else StableHLOModel
     with pytest.raises(UserError, match="makes one"):
         read(tmp_path / "model")
     path = write(pretrained("bert", "sequence"), tmp_path)

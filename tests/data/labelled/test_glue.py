@@ -7,6 +7,7 @@ from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.row_files import FileOptions
 from bert_jax.data.labelled.rows import Columns
 from bert_jax.errors import UserError
+from bert_jax.registry import find_task
 
 # As published on gluebenchmark.com: rows of train and dev, share of class 1 in dev (mean score for STS-B).
 OFFICIAL = {
@@ -84,7 +85,7 @@ def test_broken_rows_of_qqp_are_skipped_with_a_note(tmp_path):
 
 def test_wrong_folders_and_names_are_refused(tmp_path):
     with pytest.raises(UserError, match="unknown task 'SST-3'; did you mean 'sst2'"):
-        read_labelled_task("SST-3", tmp_path)
+        find_task("SST-3")
     with pytest.raises(UserError, match="no such folder"):
         read_labelled_task("rte", tmp_path / "absent")
     with pytest.raises(UserError, match=r"no RTE/train\.tsv and no train\.tsv"):

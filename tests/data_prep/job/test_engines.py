@@ -138,9 +138,9 @@ def test_worker_count_respects_the_cpu_quota_of_a_container(tmp_path, monkeypatc
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert worker_count.usable_cores(tmp_path) == expected
+    assert worker_count.granted_cores(tmp_path) == expected
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
-    assert worker_count.usable_cores(tmp_path) == min(2, expected)
+    assert worker_count.granted_cores(tmp_path) == min(2, expected)
 
 
 def test_worker_count_respects_the_memory(tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_worker_count_respects_the_memory(tmp_path, monkeypatch):
     assert worker_count.memory_bytes(tmp_path, tmp_path / "meminfo") == 5 << 30
     (tmp_path / "memory.max").write_text(f"{3 << 30}\n")
     assert worker_count.memory_bytes(tmp_path, tmp_path / "meminfo") == 3 << 30
-    monkeypatch.setattr(worker_count, "usable_cores", lambda: 64)
+    monkeypatch.setattr(worker_count, "granted_cores", lambda: 64)
     monkeypatch.setattr(worker_count, "memory_bytes", lambda: 7 << 29)
     assert worker_count.default_workers() == 3
     monkeypatch.setattr(worker_count, "memory_bytes", lambda: 1 << 20)
