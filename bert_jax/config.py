@@ -21,6 +21,7 @@ SEED_RANGE = (0, 2**32 - 1)
 LARGEST_LENGTH = 1 << 20
 MOST_ANSWER_TOKENS = 1 << 20  # limit of a setting; longer than any row
 LongTexts = Literal["cut", "head-tail", "mean", "max"]  # ways to read long texts: bert_jax.data.long_texts
+OptimizerName = Literal["adamw", "lamb", "stable-adamw", "lion", "muon"]  # bert_jax.train.optimizer
 Schedule = Literal["linear", "cosine", "constant", "wsd", "one-minus-sqrt"]  # bert_jax.train.learning_rate
 # Far beyond any encoder. A file that asks for more is damaged, or would fill the memory before any check of it.
 LARGEST_SIZES = {
@@ -119,8 +120,12 @@ def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW and its learning rate. The defaults are those of Devlin et al. 2018, A.2."""
+    """The optimizer and its learning rate. The defaults are those of Devlin et al. 2018, A.2."""
 
+    name: OptimizerName = "adamw"
+    """adamw; lamb for batches of thousands of rows; stable-adamw limits each update in place of the gradients; lion
+    keeps half of the state, and needs a rate 3 to 10 times smaller; muon for the matrices of the blocks, with adamw for
+    all else."""
     peak_lr: float = 1e-4
     warmup: float = 0.01
     """Share of the steps over which the learning rate rises from 0 to its peak."""
@@ -130,9 +135,11 @@ class OptimConfig:
     cooldown: float = 0.1
     """For wsd and one-minus-sqrt: share of the steps over which the learning rate falls."""
     weight_decay: float = 0.01
-    clip_norm: float = 1.0
+    clip_norm: float | None = None
+    """Largest global norm of the gradients; inf: no limit. Default: 1, for stable-adamw no limit."""
     b1: float = 0.9
-    b2: float = 0.999
+    b2: float | None = None
+    """Default: 0.999, for lion 0.99."""
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:

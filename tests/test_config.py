@@ -82,9 +82,10 @@ def test_the_field_from_has_no_underscore_in_flags_and_files(tmp_path):
     ("cls", "table", "says"),
     [
         (OptimConfig, {"peek_lr": 1e-4}, r"a.toml: unknown key 'peek_lr'; did you mean 'peak_lr'\?"),
-        (OptimConfig, {"zzz": 1}, r"a.toml: unknown key 'zzz'; known keys: peak_lr, "),
+        (OptimConfig, {"zzz": 1}, r"a.toml: unknown key 'zzz'; known keys: name, peak_lr, "),
         (PretrainConfig, {"optim": {"warm-up": 1}}, r"a.toml: optim: unknown key 'warm-up'; did you mean 'warmup'"),
         (PretrainConfig, {"optim": {"schedule": "step"}}, r"optim: schedule is 'step', not one of 'linear', 'cosine'"),
+        (PretrainConfig, {"optim": {"name": "adam"}}, r"optim: name is 'adam', not one of 'adamw', 'lamb'"),
         (PretrainConfig, {"optim": 3}, r"a.toml: optim is 3, a table is expected"),
         (PretrainConfig, {"steps": "many"}, r"a.toml: steps is 'many', int is expected"),
         (PretrainConfig, {"steps": True}, r"a.toml: steps is True, int is expected"),

@@ -84,10 +84,11 @@ class Program:
         opt_shapes = jax.eval_shape(self.optimizer.init, trainable)
         opt_shardings = optax.tree_utils.tree_map_params(
             self.optimizer,
-            lambda _, sharding: sharding,
+            lambda leaf, sharding: leaf if _is_masked(leaf) else sharding,
             opt_shapes,
             trainable_shardings,
             transform_non_params=lambda _: replicate,
+            is_leaf=_is_masked,
         )
         step: Any = _abstract(jax.ShapeDtypeStruct((), jnp.int32), replicate)
         self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
@@ -280,6 +281,11 @@ def _overlay(params: Params, replacements: Params) -> Params:
         name: _overlay(value, replacements.get(name, {})) if isinstance(value, dict) else replacements.get(name, value)
         for name, value in params.items()
     }
+
+
+def _is_masked(leaf: Any) -> bool:
+    """Return whether a leaf stands for a parameter that a part of the optimizer leaves to another part."""
+    return isinstance(leaf, optax.MaskedNode)
 
 
 def _abstract(leaf: Any, sharding: Any) -> jax.ShapeDtypeStruct:

@@ -40,7 +40,7 @@ from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.loop import train
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.metrics import read_metrics
-from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.optimizer import make_optimizer, with_defaults
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
 from bert_jax.train.run_length import RunLength
@@ -148,7 +148,8 @@ def _read_tokenizer(config: PretrainConfig, manifest: Manifest) -> Tokenizer:
 
 
 def _resolve_model(config: PretrainConfig) -> PretrainConfig:
-    """Fill in the default model. Raises UserError for flags of --model and --from that exclude each other."""
+    """Fill in the defaults of model and optimizer. Raises UserError for flags that exclude each other."""
+    config = dataclasses.replace(config, optim=with_defaults(config.optim))
     if config.from_ is None and config.lowercase is not None:
         raise UserError("--lowercase and --no-lowercase are for the vocabulary of --from. The shards settle theirs")
     if config.from_ is None:
