@@ -14,7 +14,7 @@ from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.random_bits import WeightKeys, weight_keys
-from bert_jax.registry import HEADS, load_object
+from bert_jax.registry import HEADS, find_head, load_object
 from bert_jax.task_record import TaskRecord
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
@@ -98,7 +98,7 @@ class Pretrained:
 
 def outputs_of(kind: str, labels: tuple[str, ...] | None) -> int:
     """Return the number of outputs of a head: fixed, or one for each label, or 1 without labels."""
-    return HEADS[kind].outputs or len(labels or ("",))
+    return find_head(kind).outputs or len(labels or ("",))
 
 
 def build(

@@ -52,7 +52,8 @@ class HeadKind:
     example_file   file to score on, for messages
     named_outputs  function (pretrained, module, hidden, mask) that returns the outputs under their exported names
     onnx_outputs   function (graph, pretrained, hidden) that does so in ONNX
-    class_suffix   ending of the class name at Hugging Face; empty: there is none
+    class_suffix   ending of the class name at Hugging Face; empty: there is none. Such a class is read as the first
+                   head with its suffix
     uses           verbs that `inspect` lists
     """
 
@@ -101,7 +102,12 @@ TASKS: dict[str, TaskKind] = {
     "swag": TaskKind(
         about="SWAG", reader=f"{_READERS}.multiple_choice:read_choice", inputs="pairs", own_settings=_TABLES
     ),
-    SUITE: TaskKind(about="all GLUE tasks of a folder, one after the other", reader="", inputs="pairs"),
+    SUITE: TaskKind(
+        about="all GLUE tasks of a folder, one after the other, with a table, and answers to their test files for the "
+        "leaderboard",
+        reader="",
+        inputs="pairs",
+    ),
     **{name: TaskKind(about="GLUE", reader=f"{_READERS}.texts:read_texts") for name in GLUE},
 }
 
@@ -219,6 +225,14 @@ def find_task(name: str) -> TaskKind:
         hint = did_you_mean(name.lower().replace("-", ""), TASKS, f"known tasks: {', '.join(TASKS)}")
         raise UserError(f"unknown task {name!r}; {hint}")
     return TASKS[name]
+
+
+def find_head(kind: str) -> HeadKind:
+    """Return the row of a head kind. Raises UserError with the closest name for an unknown one."""
+    if kind not in HEADS:
+        hint = did_you_mean(kind, HEADS, f"known heads: {', '.join(HEADS)}")
+        raise UserError(f"unknown head {kind!r}; {hint}")
+    return HEADS[kind]
 
 
 def find_objective(name: str | None) -> str:

@@ -1,9 +1,11 @@
 """The recipes of docs/extending.md: the code of the page is registered and run."""
 
 import csv
+import dataclasses
 import importlib
 import random
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from tiny import TINY, pretraining_batch
 
 import bert_jax
 from bert_jax.cli import main
+from bert_jax.errors import UserError
+from bert_jax.pretrained import outputs_of
+from bert_jax.registry import HEADS, SUITE, TASKS
+from bert_jax.settings.finetune import TASK_HELP
+from bert_jax.tasks.finetuning_task import make_task
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "extending.md").read_text()
 RECIPES = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
@@ -92,7 +99,7 @@ def finetune(encoder: Path, output: Path, *arguments: object) -> None:
 
 def test_the_page_counts_its_files():
     rows = re.findall(r"^\| \[(.*?)\]\(.*?\) \| (\d)", PAGE, flags=re.MULTILINE)
-    assert len(rows) == len(RECIPES) == 6
+    assert len(rows) == len(RECIPES) == 7
     for recipe, (title, count) in zip(RECIPES, rows, strict=True):
         heading = recipe.splitlines()[0]
         assert heading.lower() == title.lower()
@@ -110,15 +117,52 @@ def test_a_task_on_an_existing_head(apply, encoder, tmp_path):
     assert bert_jax.load(tmp_path / "run").predict("don fe").label in ("sport", "news")
 
 
-def test_a_task_with_a_new_head(apply, encoder, tmp_path):
-    assert apply("A task with a new head") == 4
+def test_a_task_with_another_loss(apply, encoder, tmp_path, capsys):
+    assert apply("A task with another loss") == 3
     with (tmp_path / "ratings.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["text", "label"], *([f"{WORDS[i % 6]} ba", i % 6] for i in range(30))])
-    finetune(encoder, tmp_path / "run", "--task", "ratings", "--data", tmp_path / "ratings.csv")
+        csv.writer(file, delimiter=";").writerows(
+            [["text", "label"], *([f"{WORDS[i % 6]} ba", i % 6] for i in range(30))]
+        )
+    finetune(encoder, tmp_path / "run", "--task", "ratings", "--data", tmp_path / "ratings.csv", "--delimiter", ";")
     assert isinstance(bert_jax.load(tmp_path / "run").predict("don fe").score, float)
     assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", str(tmp_path / "ratings.csv")]) == 0
     task = importlib.import_module("bert_jax.tasks.huber_task").HuberTask(TINY)
     assert task.error_loss(jax.numpy.array([0.5, -3.0])).tolist() == [0.125, 2.5]
+    capsys.readouterr()
+    assert main(["convert", str(tmp_path / "run"), str(tmp_path / "hf")]) == 1
+    assert "no huber head at Hugging Face. `bert-jax convert --to stablehlo`" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "run"), str(tmp_path / "hlo"), "--to", "stablehlo"]) == 0
+
+
+def test_a_task_with_a_new_head(apply, encoder, tmp_path):
+    assert apply("A task with a new head") == 4
+    rows = [(f"{WORDS[i % 6]} ba", ("sport", "news")[i % 2]) for i in range(30)]
+    with (tmp_path / "topics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    finetune(encoder, tmp_path / "run", "--task", "topics", "--data", tmp_path / "topics.csv")
+    assert bert_jax.load(tmp_path / "run").predict("don fe").label in ("sport", "news")
+    assert main(["evaluate", "--model", str(tmp_path / "run"), "--data", str(tmp_path / "topics.csv")]) == 0
+
+
+def test_a_head_that_is_not_registered_is_named(monkeypatch):
+    with pytest.raises(UserError, match="unknown head 'sequense'; did you mean 'sequence'"):
+        outputs_of("sequense", None)
+    monkeypatch.setitem(HEADS, "token2", dataclasses.replace(HEADS["token"], tasks={"regression": "module:Task"}))
+    with pytest.raises(UserError, match="head 'token2' trains on regression, not on single_label"):
+        make_task("token2", TINY, 2, "single_label")
+
+
+def test_a_second_head_of_a_hugging_face_class_leaves_it_to_the_first():
+    code = (
+        "from bert_jax.registry import HEADS; HEADS['second'] = HEADS['sequence']\n"
+        "from bert_jax.convert.hugging_face.family import ARCHITECTURES\n"
+        "print(ARCHITECTURES['ForSequenceClassification'])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "sequence\n"
+
+
+def test_help_lists_a_task_after_the_whole_of_the_one_before():
+    assert f"; {SUITE}: {TASKS[SUITE].about}; or one GLUE task: cola" in TASK_HELP
 
 
 def test_a_family_of_hugging_face(apply, tmp_path):

@@ -16,8 +16,8 @@ from bert_jax.settings.file_flags import Delimiter, EncodingErrors, FileEncoding
 CURVE = (0.125, 0.25, 0.5, 1.0)  # shares of the training examples for a learning curve
 MAX_BATCH_SIZE = 1 << 16
 TASK_HELP = (
-    f"{', '.join(f'{name}: {task.about}' for name, task in TASKS.items() if name not in GLUE)}, with a table, and "
-    f"answers to their test files for the leaderboard; or one of them: {', '.join(GLUE)}."
+    f"{'; '.join(f'{name}: {task.about}' for name, task in TASKS.items() if name not in GLUE)}; or one GLUE task: "
+    f"{', '.join(GLUE)}."
 )
 
 

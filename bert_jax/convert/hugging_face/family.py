@@ -23,8 +23,8 @@ HF_ACTIVATIONS = {  # their names and ours
     "silu": "silu",
     "swish": "silu",
 }
-# The end of a class name, and the kind of model it is.
-ARCHITECTURES = {head.class_suffix: kind for kind, head in HEADS.items() if head.class_suffix}
+# The end of a class name, and the kind of model it is: the first of several with this end.
+ARCHITECTURES = {head.class_suffix: kind for kind, head in reversed(HEADS.items()) if head.class_suffix}
 OTHER_ARCHITECTURES = {  # read, never written; a causal LM that is no decoder computes what a masked LM does
     "LMHeadModel": "masked_lm",
     "ForCausalLM": "masked_lm",
@@ -135,7 +135,10 @@ class Family:
         """
         heads = heads_of(kind)
         if missing := [head for head in heads if head not in self.heads]:
-            raise UserError(f"{self.name} models have no {' nor '.join(missing)} head at Hugging Face")
+            raise UserError(
+                f"{self.name} models have no {' nor '.join(missing)} head at Hugging Face. "
+                "`bert-jax convert --to stablehlo` exports any head"
+            )
         rules = [rule for head in heads for rule in self.heads[head](prefix)]
         if pooler and not any(name.startswith(tensor_names.POOLER) for rule in rules for name in rule.ours):
             if "pooler" not in self.heads:
@@ -152,5 +155,8 @@ class Family:
         """Return the name of their class for a kind of model."""
         suffix = HEADS["pretrain" if kind == "discriminator" else kind].class_suffix
         if not suffix:
-            raise UserError(f"{self.name} models have no class with a {kind} head at Hugging Face")
+            raise UserError(
+                f"{self.name} models have no class with a {kind} head at Hugging Face. "
+                "`bert-jax convert --to stablehlo` exports any head"
+            )
         return self.classes + suffix
