@@ -141,6 +141,9 @@ class OptimConfig:
     b2: float | None = None
     """Default: 0.999, for lion 0.99."""
     epsilon: float = 1e-6
+    ema_decay: float | None = None
+    """Average the weights over the steps with this decay, such as 0.9999, and score, save and export the average. The
+    training loss is that of the weights that learn. Default: no average."""
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -153,6 +156,7 @@ class OptimConfig:
             b1=(0.0, 0.999999),
             b2=(0.0, 0.999999),
             epsilon=(0.0, 1.0),
+            ema_decay=(0.0, 0.999999),
         )
 
 

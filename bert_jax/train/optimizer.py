@@ -11,6 +11,7 @@ import optax
 
 from bert_jax.config import OptimConfig
 from bert_jax.train.trainable import Path, layer_of
+from bert_jax.train.weight_average import average_weights
 
 MUON_MOMENTUM = 0.95  # Jordan 2024
 MUON_RMS = 0.2  # about that of AdamW's updates. Liu et al. 2025, 2.2
@@ -30,7 +31,8 @@ def make_optimizer(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the optimizer that `config` names. Its update takes `learning_rate` as an extra argument.
 
-    With `layer_rates`, each layer learns at its own share of the rate.
+    With `layer_rates`, each layer learns at its own share of the rate. With `config.ema_decay`, the parameters are an
+    average of the weights that learn.
     """
     config = with_defaults(config)
     assert config.clip_norm is not None
@@ -40,7 +42,8 @@ def make_optimizer(
     ]
     if layer_rates is not None and layer_rates.decay != 1.0:
         steps.append(layer_rates.scale())
-    return optax.chain(*steps)
+    optimizer = optax.chain(*steps)
+    return optimizer if config.ema_decay is None else average_weights(optimizer, config.ema_decay)
 
 
 def with_defaults(config: OptimConfig) -> OptimConfig:

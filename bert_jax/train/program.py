@@ -18,6 +18,7 @@ from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_
 from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
 from bert_jax.train.task import Batch, PredictionTask, Sums, Task
 from bert_jax.train.trainable import IsTrainable, merge_params, split_params
+from bert_jax.train.weight_average import learning_weights
 
 Params = dict[str, Any]  # nested dicts of arrays
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -29,7 +30,7 @@ class TrainState:
     """Everything that a run carries from step to step."""
 
     step: Array  # updates so far, int32
-    params: Params  # trainable and frozen
+    params: Params  # trainable and frozen: the model
     opt_state: optax.OptState  # of the trainable parameters
 
 
@@ -134,7 +135,7 @@ class Program:
     def gradients(self, state: TrainState, batch: Batch, *, seed: int) -> tuple[Params, Sums]:
         """Compute the first half of a step: the gradients, and the means over the batch. `state` stays valid."""
         with jax.set_mesh(self.mesh):
-            return self._gradients(state.params, batch, self._dropout_seeds(state, batch, seed))
+            return self._gradients(self._learning(state), batch, self._dropout_seeds(state, batch, seed))
 
     def update(
         self, state: TrainState, gradients: Params, means: Sums, *, learning_rate: float | np.float32
@@ -155,7 +156,7 @@ class Program:
         """
         with jax.set_mesh(self.mesh):
             seeds = self._dropout_seeds(state, batch, seed=0)
-            gradient_memory = self._gradients.lower(state.params, batch, seeds).compile().memory_analysis()
+            gradient_memory = self._gradients.lower(self._learning(state), batch, seeds).compile().memory_analysis()
             update = self._update.lower(state, self._gradient_shapes, np.float32(0))
             update_memory = update.compile().memory_analysis()
         memory = None
@@ -191,6 +192,11 @@ class Program:
         drawn = nnx.to_pure_dict(nnx.state(self.task.build(weight_keys(key))))
         params = _overlay(drawn, params)
         return TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(self.split(params)[0]))
+
+    def _learning(self, state: TrainState) -> Params:
+        """Return the parameters that gradients are computed at: those of `state`, unless they are an average."""
+        trainable, frozen = self.split(state.params)
+        return merge_params(learning_weights(trainable, state.opt_state), frozen)
 
     def _dropout_seeds(self, state: TrainState, batch: Batch, seed: int) -> list[SeedPair]:
         """Return the seeds of the dropout calls of the step after `state`."""

@@ -199,9 +199,11 @@ def test_a_tiny_model_learns_and_resumes_bit_for_bit(name, without_optimizer, tm
 
 
 @functools.cache
-def update_over(mesh: MeshConfig, name: str) -> tuple[Program, TrainState, TrainState]:
+def update_over(mesh: MeshConfig, name: str, ema_decay: float | None = None) -> tuple[Program, TrainState, TrainState]:
     """Return a program over a mesh, and the states before and after an update with random gradients."""
-    program = Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OptimConfig(name=name)))
+    program = Program(
+        PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OptimConfig(name=name, ema_decay=ema_decay))
+    )
     rng = np.random.default_rng(0)
     params, grads = (
         jax.tree.map(lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32), program.params) for _ in range(2)
@@ -211,9 +213,9 @@ def update_over(mesh: MeshConfig, name: str) -> tuple[Program, TrainState, Train
     return program, program.state, jax.device_get(after)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizer_state_lies_as_its_parameters_do(name):
-    program, state, _ = update_over(MeshConfig(2, 2, 2), name)
+@pytest.mark.parametrize(("name", "ema_decay"), [*((name, None) for name in OPTIMIZERS), ("adamw", 0.9)])
+def test_optimizer_state_lies_as_its_parameters_do(name, ema_decay):
+    program, state, _ = update_over(MeshConfig(2, 2, 2), name, ema_decay)
     shardings = {
         jax.tree_util.keystr(path): leaf.sharding for path, leaf in jax.tree_util.tree_leaves_with_path(program.params)
     }
