@@ -169,6 +169,22 @@ class MeshConfig:
     tensor: int = 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """What to do at a step whose loss or gradient norm is not finite."""
+
+    action: Literal["stop", "skip"] = "stop"
+    """stop: end the run without saving the step; skip: go on, and leave parameters and moments as they were. A run that
+    stopped can go on with skip."""
+    most_skipped: int = 10
+    """For skip: stop at this many skipped steps in a row."""
+    dump_batch: bool = False
+    """Write the batch of such a step into the run folder, as a file of NumPy arrays."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, most_skipped=(1, None))
+
+
 def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
     """Raise UserError for the first field that is not within its two bounds. An upper bound may be None.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bert_jax.config import MeshConfig, OptimConfig
+from bert_jax.config import GuardConfig, MeshConfig, OptimConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,3 +67,4 @@ class PretrainConfig:
     number of cores. Default: the number that the run was started with; for a new run, the number of cores."""
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
+    guard: GuardConfig = GuardConfig()

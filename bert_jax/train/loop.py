@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from bert_jax import process
+from bert_jax.config import GuardConfig
 from bert_jax.errors import Stopped, UserError
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
@@ -16,6 +17,7 @@ from bert_jax.train.advice import Advice
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.clock import Clock
 from bert_jax.train.evaluation import Evaluation, Evaluator
+from bert_jax.train.guard import STOP, Guard
 from bert_jax.train.hooks import Hook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
 from bert_jax.train.memory import MemoryUse, out_of_memory_reported
@@ -55,12 +57,13 @@ def train(
     title: str = "training",
     advice: Advice | None = None,
     hooks: Sequence[Hook] = (),
+    guard: GuardConfig = STOP,
 ) -> Outcome:
     """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`.
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
-    `hooks` are called. Raises Stopped after a signal, with everything saved, and Diverged at the first loss that is not
-    finite.
+    `hooks` are called. Raises Stopped after a signal, with everything saved, and Diverged where `guard` stops the
+    run: by default at the first loss that is not finite.
     """
     advice = advice or Advice()
     devices = program.mesh.devices.flatten().tolist()
@@ -90,7 +93,7 @@ def train(
                 flops_per_row=flops_per_row,
                 is_evaluated=evaluation is not None,
             )
-            log = StepLog(metrics, display, clock, length, seed=seed)
+            log = StepLog(metrics, display, clock, length, Guard(guard, run.path, seed=seed, batch=source.batch))
             evaluator = Evaluator(evaluation, length, metrics, clock=clock, progress=progress, stop=stop)
             saver = Saver(checkpoints, evaluator, position, clock)
             after_step = [*_standard_hooks(length, log, evaluator, saver), *hooks, _stop_hook(stop)]

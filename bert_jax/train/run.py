@@ -246,7 +246,7 @@ def _best_run(folder: Path) -> Path:
 
 
 # Settings that may differ when a run is resumed: they change no number.
-FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads", "profile")
+FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads", "profile", "guard")
 
 
 def check_run_output(path: Path) -> None:

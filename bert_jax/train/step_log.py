@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from bert_jax.errors import Diverged
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
 from bert_jax.train.advice import Advice, duration_estimate
 from bert_jax.train.clock import Clock, Speed
 from bert_jax.train.flops import peak_flops
+from bert_jax.train.guard import Guard
 from bert_jax.train.metrics import MetricsLog
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.task import Batch, Sums
@@ -32,17 +32,17 @@ class QueuedStep:
 
 
 class StepLog:
-    """Fetches the numbers of steps, checks that they are finite, logs and shows them.
+    """Fetches the numbers of steps, gives them to the guard, logs and shows them.
 
     Steps are queued here until they are fetched, for at most `clock.queue_steps` steps, so that the device never waits
     for the host.
     """
 
     def __init__(
-        self, metrics: MetricsLog, display: "ProgressDisplay", clock: Clock, length: RunLength, *, seed: int
+        self, metrics: MetricsLog, display: "ProgressDisplay", clock: Clock, length: RunLength, guard: Guard
     ) -> None:
         self.metrics, self.display, self.clock, self.length = metrics, display, clock, length
-        self.seed = seed  # for messages
+        self.guard = guard
         self._queue: list[QueuedStep] = []
 
     def add(self, step: int, means: Sums, batch: Batch, learning_rate: np.float32, *, is_first: bool) -> None:
@@ -62,7 +62,7 @@ class StepLog:
             self._fetch(len(self._queue) - limit // 2)
 
     def flush(self) -> None:
-        """Fetch the numbers of all queued steps. Raises Diverged at the first that is not finite."""
+        """Fetch the numbers of all queued steps. Raises Diverged where the guard stops the run."""
         self._fetch(len(self._queue))
 
     def _fetch(self, count: int, *, is_timed: bool = True) -> None:
@@ -73,20 +73,13 @@ class StepLog:
         speed = self.clock.lap(len(steps) if is_timed else 0, tokens=tokens, rows=rows)
         for queued, means in zip(steps, values, strict=True):
             numbers = {name: float(value) for name, value in means.items()}
-            self._require_finite(queued.step, numbers)
+            self.guard.check(queued.step, numbers)
             if self.length.is_logged(queued.step):
-                numbers["learning_rate"] = float(str(queued.learning_rate))  # 1e-4, not 0.00009999999747378752
-                self.metrics.write(queued.step, "train", {**numbers, **_timing(speed)})
+                finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+                finite["learning_rate"] = float(str(queued.learning_rate))  # 1e-4, not 0.00009999999747378752
+                self.metrics.write(queued.step, "train", {**finite, **_timing(speed)})
         if steps:
             self.display.show(queued.step, numbers, speed)
-
-    def _require_finite(self, step: int, numbers: dict[str, float]) -> None:
-        if not all(map(math.isfinite, numbers.values())):
-            raise Diverged(
-                f"step {step}: the loss is {numbers['loss']}, the gradient norm {numbers['gradient_norm']} "
-                f"(batch {step - 1} of seed {self.seed}). Lower the learning rate, or use float32; "
-                f"{self.metrics.folder} keeps its last checkpoint"
-            )
 
 
 def _timing(speed: Speed | None) -> dict[str, float]:

@@ -35,6 +35,7 @@ from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.evaluation import Evaluation
 from bert_jax.train.flops import training_flops
+from bert_jax.train.guard import skip_bad_steps
 from bert_jax.train.hooks import ProfileHook
 from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.loop import train
@@ -86,7 +87,10 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     process, processes = jax.process_index(), jax.process_count()
     source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
     task = load_object(find_objective(config.objective))(model, Compute(config.dtype), pair_loss)
-    program = Program(task, mesh, make_optimizer(config.optim), accumulate=config.accumulate)
+    optimizer = make_optimizer(config.optim)
+    if config.guard.action == "skip":
+        optimizer = skip_bad_steps(optimizer)
+    program = Program(task, mesh, optimizer, accumulate=config.accumulate)
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
     )
@@ -119,6 +123,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
             title="pre-training",
             advice=_advice(config, model, manifest, batch_shards(mesh)),
             hooks=[profile] if profile else [],
+            guard=config.guard,
         )
     run.write_result(
         {
