@@ -123,6 +123,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: list[str]) -> int:
     """Run one verb and return its exit code."""
+    name = " ".join(["bert-jax", *[verb for verb in arguments[:1] if verb in VERBS]])
+    try:
+        return _run_verb(arguments)
+    except UserError as error:
+        say(f"{name}: {clipped(one_line(error))}", to_stderr=True)
+        return MISTAKE
+    except BrokenPipeError:  # the reader of the output has closed the pipe, as `head` does: no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except OSError as error:
+        if error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        hint = ". Make room and start the same command again" if error.errno == errno.ENOSPC else ""
+        say(f"{name}: {where}{os.strerror(error.errno)}{hint}", to_stderr=True)
+        return MISTAKE
+    except Stopped as stopped:
+        say(f"{name}: {stopped}", to_stderr=True)
+        return STOPPED
+    except KeyboardInterrupt:
+        say(f"{name}: interrupted", to_stderr=True)
+        return INTERRUPTED_CODE
+
+
+def _run_verb(arguments: list[str]) -> int:
+    """Run one verb, or print the usage message or the version, and return the exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         say(usage())
         return DONE if arguments else USAGE
@@ -136,27 +162,7 @@ def run(arguments: list[str]) -> int:
         hint = did_you_mean(verb, VERBS, "")
         say(f"bert-jax: unknown verb {verb!r}{hint and f'; {hint}'}\n\n{usage()}", to_stderr=True)
         return USAGE
-    try:
-        return VERBS[verb].run(verb, rest)
-    except UserError as error:
-        say(f"bert-jax {verb}: {clipped(one_line(error))}", to_stderr=True)
-        return MISTAKE
-    except BrokenPipeError:  # the reader of the output has closed the pipe, as `head` does: no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
-    except OSError as error:
-        if error.errno is None:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        hint = ". Make room and start the same command again" if error.errno == errno.ENOSPC else ""
-        say(f"bert-jax {verb}: {where}{os.strerror(error.errno)}{hint}", to_stderr=True)
-        return MISTAKE
-    except Stopped as stopped:
-        say(f"bert-jax {verb}: {stopped}", to_stderr=True)
-        return STOPPED
-    except KeyboardInterrupt:
-        say(f"bert-jax {verb}: interrupted", to_stderr=True)
-        return INTERRUPTED_CODE
+    return VERBS[verb].run(verb, rest)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,18 @@ def test_no_color_removes_colours_from_help_and_errors(tmp_path):
     assert b"modle" in shown["1"] or b"text" in shown["1"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full device is written to")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["completion"], []])
+def test_a_full_output_is_one_line(arguments):
+    with open("/dev/full", "wb") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "bert_jax.cli", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    name = " ".join(["bert-jax", *(verb for verb in arguments if verb in cli.VERBS)])
+    assert run.stderr == f"{name}: No space left on device. Make room and start the same command again\n"
+    assert run.returncode == cli.MISTAKE
+
+
 def test_settings_files_of_the_package_are_found_in_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = sorted(path.name for path in launch.SETTINGS_FOLDER.glob("*.toml"))

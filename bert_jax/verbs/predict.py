@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,7 +40,7 @@ from bert_jax.process import age_seconds
 from bert_jax.progress import Progress
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.tasks.span_search import BEST
-from bert_jax.terminal import say, standard_output
+from bert_jax.terminal import say, standard_output, visible
 from bert_jax.text.word_cache import replace_surrogates
 from bert_jax.train.memory import out_of_memory_reported
 
@@ -145,8 +146,10 @@ def _output_rows(model: Any, config: PredictConfig, rows: Rows, *, in_cells: boo
 
 
 def _write(file: TextIO, rows: Iterator[dict[str, Any]]) -> None:
+    """Write rows as JSON lines. On standard output, control characters are escaped, which JSON reads as the same."""
+    shown: Callable[[str], str] = visible if file is sys.stdout else str
     for row in rows:
-        file.write(replace_surrogates(json.dumps(row, ensure_ascii=False)) + "\n")
+        file.write(shown(replace_surrogates(json.dumps(row, ensure_ascii=False))) + "\n")
     file.flush()
 
 

@@ -78,8 +78,9 @@ PREDICTIONS = {"1": "a", "2": "!", "3": "", "4": "", "5": "the dog"}
         ("1.1", False, "1.1", ""),
         ("v2.0", True, "2.0", ""),
         ("2.0", False, "2.0", ""),
-        (None, False, "1.1", "scored as SQuAD 1.1, as every question has an answer"),
-        (None, True, "2.0", "scored as SQuAD 2.0, as its questions say is_impossible"),
+        (None, False, "1.1", "no version is given; scored as SQuAD 1.1, as every question has an answer"),
+        (None, True, "2.0", "no version is given; scored as SQuAD 2.0, as its questions say is_impossible"),
+        ("germanquad", False, "1.1", "its version is 'germanquad', not 1.1 or 2.0; scored as SQuAD 1.1"),
     ],
 )
 def test_the_file_decides_which_script_scores(tmp_path, capsys, version, marked, script, says):
@@ -91,7 +92,7 @@ def test_the_file_decides_which_script_scores(tmp_path, capsys, version, marked,
     scores = json.loads((tmp_path / "s.json").read_text())
     assert {name: scores[name] for name in expected} == pytest.approx(expected)
     err = capsys.readouterr().err
-    assert ("no version is given" in err) == bool(says) and says in err
+    assert ("; scored as SQuAD" in err) == bool(says) and says in err
     # in training, the same from the spans of a model
     questions = read_squad(tmp_path / "dev.json")
     spans = [Candidate(PREDICTIONS[item.id], 0, 0, 1.0) if PREDICTIONS[item.id] else None for item in questions.items]

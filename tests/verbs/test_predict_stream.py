@@ -197,6 +197,18 @@ def test_rows_from_a_pipe_are_answered_to_a_pipe(model, expected, monkeypatch, c
     assert "23 rows" in err
 
 
+def test_control_characters_are_escaped_on_standard_output(tmp_path, capsys):
+    label = "a\u202eb\x9b31m\x7f"
+    write_tiny_bert(tmp_path / "hf", "sequence", ("calm", label))
+    (tmp_path / "in.txt").write_text("word1\n")
+    assert main(command(tmp_path / "hf", tmp_path / "in.txt", "-")) == 0
+    shown = capsys.readouterr().out
+    assert main(command(tmp_path / "hf", tmp_path / "in.txt", tmp_path / "out.jsonl")) == 0
+    assert r"a\u202eb\u009b31m\u007f" in shown and label not in shown
+    written = (tmp_path / "out.jsonl").read_text()
+    assert label in written and json.loads(shown) == json.loads(written)
+
+
 def test_parquet_is_read(model, expected, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -81,7 +81,7 @@ def read_squad(path: Path, *, answers: bool = True, options: FileOptions = DEFAU
         marked |= "is_impossible" in entry
         answer_list = _answers(entry, name, path)
         if answers and not answer_list and not impossible:
-            if stated != "2.0":
+            if _known_version(stated) != "2.0":
                 raise UserError(
                     f'{path}: id {name} has no answer. A question without one says so: "is_impossible": true'
                 )
@@ -135,30 +135,37 @@ class _Faults:
         return [f"{len(ids)} {text}, the first of id {ids[0]}" for ids, text in kinds if ids]
 
 
-def _decide_version(stated: Version | None, has_no_answer: bool, marked: bool) -> tuple[Version, str]:
+def _known_version(stated: str) -> Version | None:
+    """Return the version of SQuAD that a file's "version" means, or None if it is another word or number."""
+    return VERSIONS.get(stated.lower().removeprefix("v").split(".")[0])
+
+
+def _decide_version(stated: str, has_no_answer: bool, marked: bool) -> tuple[Version, str]:
     """Return the version of SQuAD that scores a file, and a note if it is a guess.
 
-    stated  version that the file states
+    stated  version that the file states; "" if it states none
     marked  whether questions have is_impossible, which SQuAD 1.1 lacks
     """
-    if stated == "1.1" and has_no_answer:
+    known = _known_version(stated)
+    if known == "1.1" and has_no_answer:
         return "2.0", "its version is 1.1, but some questions have no answer: scored as SQuAD 2.0"
-    if stated:
-        return stated, ""
+    if known:
+        return known, ""
     if has_no_answer:
         return "2.0", ""
     reason = "its questions say is_impossible" if marked else "every question has an answer"
     version: Version = "2.0" if marked else "1.1"
-    return version, f"no version is given; scored as SQuAD {version}, as {reason}"
+    why = f"its version is {stated!r}, not 1.1 or 2.0" if stated else "no version is given"
+    return version, f"{why}; scored as SQuAD {version}, as {reason}"
 
 
-def _read_entries(path: Path, options: FileOptions) -> tuple[Version | None, Iterator[QuestionEntry]]:
-    """Return the version that a file or a split of TFDS states, and its questions."""
+def _read_entries(path: Path, options: FileOptions) -> tuple[str, Iterator[QuestionEntry]]:
+    """Return the version that a file or a split of TFDS states, "" if none, and its questions."""
     if as_tfds_address(path):
         return "2.0" if "is_impossible" in features_of(path) else "1.1", _tfds_entries(path, options)
     table = _load(path, options)
-    number = str(table.get("version", "")).strip().lower().removeprefix("v")
-    return VERSIONS.get(number.split(".")[0]), _entries(path, table["data"])
+    stated = table.get("version")
+    return "" if stated is None else str(stated).strip(), _entries(path, table["data"])
 
 
 def _load(path: Path, options: FileOptions) -> dict[str, Any]:
