@@ -30,6 +30,9 @@ class PretrainConfig:
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
     """Model to start from, instead of --model: run folder or one folder in its checkpoints/, Hugging Face folder, or
     TensorFlow 1 checkpoint. The shards need its tokenizer, or one that `bert-jax prep vocab --extend` made from it."""
+    decay_from: int | None = None
+    """Begin the cool-down at this step of the run at --from: its checkpoint goes on with optimizer state, step and
+    position in the data, and the learning rate falls from its value there to 0 at --steps."""
     lowercase: bool | None = None
     """--lowercase or --no-lowercase: whether the WordPiece vocabulary of --from is for lower-cased text. Default: as
     its files say, or else guessed from its entries."""

@@ -231,6 +231,23 @@ def read_params(folder: Path, owner: Owner | None = None) -> Params:
         return _integer_keys(reader.restore(path, restore_args=as_numpy))
 
 
+def read_state(folder: Path, like: TrainState, owner: Owner) -> TrainState:
+    """Return the verified state of one checkpoint, laid out as `like`. No file of its run is changed.
+
+    Raises UserError where it is damaged, not of `owner`, or does not fit.
+    """
+    problems = damage(folder, owner)
+    if problems:
+        raise UserError(f"{folder} is damaged: {'; '.join(problems)}. Use another checkpoint")
+    compare_shapes(folder, like.params)
+    _compare_optimizer(folder, like.opt_state)
+    with _readable(folder), ocp.StandardCheckpointer() as reader:
+        params = reader.restore(folder.absolute() / _PARAMS, like.params)
+        flat = jax.tree.leaves(reader.restore(folder.absolute() / _OPT_STATE, _as_dict(like.opt_state)))
+    opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), flat)
+    return TrainState(jax.device_put(np.int32(folder.name), like.step.sharding), params, opt_state)
+
+
 def compare_shapes(folder: Path, params: Params) -> None:
     """Raise UserError that lists every difference between the parameters of a checkpoint and `params`."""
     require_same_shapes(_integer_keys(_saved_tree(folder, _PARAMS)), params, str(folder))

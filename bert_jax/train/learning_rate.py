@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from bert_jax.config import OptimConfig
+from bert_jax.errors import UserError
 
 BLOCK_STEPS = 1024  # evaluated at once
 
@@ -49,6 +50,17 @@ def learning_rate_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, config.peak_lr, warmup), after], [warmup])
+
+
+def decay_schedule(config: OptimConfig, start: int, steps: int) -> optax.Schedule:
+    """Return the schedule of a run that falls from the peak at step `start` to 0 at `steps`, as `config` names.
+
+    Raises UserError for a constant schedule.
+    """
+    if config.schedule == "constant":
+        raise UserError("--optim.schedule constant: a learning rate that decays needs another, such as wsd")
+    decay = _DECAYS[config.schedule](config, steps - start, steps - start)
+    return lambda step: decay(jnp.maximum(step - start, 0))
 
 
 def one_minus_sqrt_schedule(peak: float, steps: int) -> optax.Schedule:

@@ -59,7 +59,7 @@ def train(
     hooks: Sequence[Hook] = (),
     guard: GuardConfig = STOP,
 ) -> Outcome:
-    """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`.
+    """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`, at any step.
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
     `hooks` are called. Raises Stopped after a signal, with everything saved, and Diverged where `guard` stops the
@@ -77,7 +77,8 @@ def train(
     with out_of_memory_reported(advice.memory, memory), progress, stop:
         with progress.doing_now(STARTING):
             restored = checkpoints.restore_newest(program.state)
-            position.move_to(int(restored.step) if restored else 0, restored or start())
+            state = start() if restored is None else restored
+            position.move_to(int(state.step), state)
         first = position.saved = position.step
         if first > length.steps:
             raise UserError(f"{run.checkpoints / str(first)}: a step after the last, {length.steps}. Move it away")
@@ -100,7 +101,7 @@ def train(
             try:
                 if jax.process_count() == 1:
                     stop.raise_if_requested()
-                if first:
+                if restored is not None:
                     _warn(f"{run.path}: goes on after step {first} of {length.steps}")
                     _resume(position, checkpoints, evaluator)
                 if not evaluator.is_over:

@@ -28,7 +28,7 @@ from bert_jax.registry import find_objective, load_object
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
 from bert_jax.tasks.initial_state import PARTS, start_from
-from bert_jax.terminal import note, say
+from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.advice import Advice, smaller_steps
@@ -37,7 +37,6 @@ from bert_jax.train.evaluation import Evaluation
 from bert_jax.train.flops import training_flops
 from bert_jax.train.guard import skip_bad_steps
 from bert_jax.train.hooks import ProfileHook
-from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.loop import train
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.metrics import read_metrics
@@ -47,6 +46,8 @@ from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_r
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.run_record import threads_of
 from bert_jax.train.seal import checkpoint_steps
+from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
+from bert_jax.verbs.run_rate import run_rate
 
 DEFAULT_MODEL = "bert-base-uncased"
 LONG_SECONDS = 3600.0  # a longer run gets advice on smaller ones
@@ -61,7 +62,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     """Pre-train to the last step and return the run folder. Raises UserError, or Stopped after a signal."""
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
-    check_ranges(config, threads=(1, MAX_THREADS), profile=(1, None))
+    check_ranges(config, threads=(1, MAX_THREADS), profile=(1, None), decay_from=(1, None))
     if config.profile and config.profile >= config.steps:
         raise UserError(
             f"--profile {config.profile}: the run has {config.steps} steps, so none follows. Use a smaller one"
@@ -73,7 +74,9 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     tokenizer = _read_tokenizer(config, manifest)
     pair_loss = pair_loss_of(manifest, config)
     config = _resolve_model(dataclasses.replace(config, next_sentence=pair_loss is not None))
-    initial = _InitialModel(config, tokenizer)
+    initial: _InitialModel | DecayedRun = _InitialModel(config, tokenizer)
+    if config.decay_from is not None:
+        initial = DecayedRun(config, tokenizer)
     model = with_dropout(initial.shape(), config.dropout)
     if manifest.length > model.max_length:
         raise UserError(
@@ -115,7 +118,7 @@ def pretrain(config: PretrainConfig) -> RunFolder:
             ),
             start=functools.partial(initial.state, program),
             seed=config.seed,
-            learning_rate=_learning_rate(config, run),
+            learning_rate=run_rate(config, run),
             evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params))
             if held_out
             else None,
@@ -155,6 +158,8 @@ def _read_tokenizer(config: PretrainConfig, manifest: Manifest) -> Tokenizer:
 def _resolve_model(config: PretrainConfig) -> PretrainConfig:
     """Fill in the defaults of model and optimizer. Raises UserError for flags that exclude each other."""
     config = dataclasses.replace(config, optim=with_defaults(config.optim))
+    if config.decay_from is not None:
+        return resolve_decay(config)
     if config.from_ is None and config.lowercase is not None:
         raise UserError("--lowercase and --no-lowercase are for the vocabulary of --from. The shards settle theirs")
     if config.from_ is None:
@@ -184,21 +189,6 @@ def _advice(config: PretrainConfig, model: ModelConfig, manifest: Manifest, shar
         )
 
     return Advice(less_memory, quicker)
-
-
-def _learning_rate(config: PretrainConfig, run: RunFolder) -> LearningRate:
-    """Return the learning rate of a run. Where the run was lengthened, it switches to the longer schedule."""
-    rate: LearningRate | None = None
-    until = 0
-    for plan in run.plans():
-        rate = LearningRate(learning_rate_schedule(config.optim, plan.steps), before=rate, until=until)
-        until = plan.until
-        longer = LearningRate(learning_rate_schedule(config.optim, plan.now))
-        note(
-            f"{run.path}: planned for {plan.steps} steps, lengthened to {plan.now} after step {until}: from there on "
-            f"the learning rate is that of {plan.now} steps, {longer.at(until):.3g} where it was {rate.at(until):.3g}"
-        )
-    return LearningRate(learning_rate_schedule(config.optim, config.steps), before=rate, until=until)
 
 
 def pair_loss_of(manifest: Manifest, config: PretrainConfig) -> Literal["nsp", "sop"] | None:

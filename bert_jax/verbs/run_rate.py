@@ -1,0 +1,29 @@
+"""Learning rate of a pre-training run: also of one that was lengthened, and of one that decays from another run."""
+
+import optax
+
+from bert_jax.settings.pretrain import PretrainConfig
+from bert_jax.terminal import note
+from bert_jax.train.learning_rate import LearningRate, decay_schedule, learning_rate_schedule
+from bert_jax.train.run import RunFolder
+
+
+def run_rate(config: PretrainConfig, run: RunFolder) -> LearningRate:
+    """Return the learning rate of a run. Where the run was lengthened, it switches to the longer schedule."""
+    rate: LearningRate | None = None
+    until = 0
+    for plan in run.plans():
+        rate = LearningRate(_schedule(config, plan.steps), before=rate, until=until)
+        until = plan.until
+        longer = LearningRate(_schedule(config, plan.now))
+        note(
+            f"{run.path}: planned for {plan.steps} steps, lengthened to {plan.now} after step {until}: from there on "
+            f"the learning rate is that of {plan.now} steps, {longer.at(until):.3g} where it was {rate.at(until):.3g}"
+        )
+    return LearningRate(_schedule(config, config.steps), before=rate, until=until)
+
+
+def _schedule(config: PretrainConfig, steps: int) -> optax.Schedule:
+    if config.decay_from is None:
+        return learning_rate_schedule(config.optim, steps)
+    return decay_schedule(config.optim, config.decay_from, steps)
