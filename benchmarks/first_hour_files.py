@@ -1,29 +1,57 @@
 """Files that README.md and docs/*.md take for granted, made from the documentation of the installed packages.
 
-corpus/, news/, wiki/, trials/ and books/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv; GLUE,
-SQuAD and CoNLL folders of a few dozen rows; downloads/ and checkpoint/ with models of random weights. Their content
-only has to be in the right format: what is played is the commands.
+corpus/, text/, books/, docs/, news/ and wiki/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv;
+GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, the shape of an encoder; vocab.txt; runs/,
+downloads/ and checkpoint/ with encoders of that shape, one step from random weights; and links to launch/ and
+benchmarks/, as a checkout has them. Their content only has to be in the right format: what is played is the commands.
 """
 
 import csv
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
+import zstandard
+
 from bert_jax.demo.corpus import Module, installed_sources, read_modules
 from bert_jax.demo.docstring_task import make_rows
 
-LABELS = ("P1", "P2", "P3")
-LIBRARIES = ("matplotlib", "python", "scipy")  # a priority each
-SHAPE = "width = 32\ndepth = 2\nheads = 2\nmlp_width = 64\nmax_length = 128\n"
+PRIORITIES = {"matplotlib": "P1", "python": "P2", "scipy": "P3"}
+QUEUES = {  # library -> the queue of docs/tickets.md that it stands for
+    "scipy": "powershell-concepts",
+    "matplotlib": "react-docs",
+    "numpy": "cpp-language",
+    "jax": "powershell-about",
+    "scikit-learn": "rust-reference",
+    "tensorflow-datasets": "prometheus-docs",
+    "flax": "rust-book",
+    "optax": "wsl-docs",
+}
+SHAPE = "width = 32\ndepth = 2\nheads = 2\nmlp_width = 64\nmax_length = 512\n"
+COMMANDS = (  # folders as runs and hubs have them, made by the commands themselves
+    "prep vocab --input books --output made/vocab --size 12000",  # as in docs/preparation.md
+    "prep shards --input books --tokenizer made/vocab --output made/shards --length 64 --dupe-factor 1",
+    "pretrain --data made/shards --output runs/first --model shape.toml --steps 1 --batch-size 8",
+    "finetune --from runs/first --data june.csv --text text --label priority --epochs 1 --output runs/tickets",
+    "convert runs/first checkpoint --to hf",
+    "convert runs/first downloads/e5-small --to sentence-transformers",
+)
+COPIES = {
+    "runs/first": ("runs/mini",),
+    "checkpoint": ("downloads/roberta-base", "downloads/bert-base-uncased"),
+    "made/vocab/vocab.txt": ("vocab.txt", "bert-base-uncased.txt"),
+}
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, checkout: Path) -> None:
     """Write everything into `folder`, which is made."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     modules = read_modules(installed_sources())
     _write_texts(folder, modules)
     _write_tickets(folder, modules)
@@ -31,28 +59,53 @@ def write(folder: Path) -> None:
     _write_glue(folder / "glue", sentences)
     _write_squad(folder / "squad", sentences)
     _write_conll(folder / "conll", sentences)
-    _write_models(folder)
+    for name in ("shape", "small", "own"):
+        (folder / f"{name}.toml").write_text(SHAPE, encoding="utf-8")
+    for name in ("made", "runs", "downloads"):
+        (folder / name).mkdir()
+    for command in COMMANDS:
+        words = [sys.executable, "-m", "bert_jax.cli", *command.split()]
+        end = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        if end.returncode:
+            raise SystemExit(f"{command}: {end.stderr}")
+    for original, copies in COPIES.items():
+        for copy in copies:
+            (shutil.copytree if (folder / original).is_dir() else shutil.copy)(folder / original, folder / copy)
+    shutil.rmtree(folder / "made")
+    for name in ("launch", "benchmarks"):
+        (folder / name).symlink_to(checkout / name)
 
 
 def _write_texts(folder: Path, modules: Sequence[Module]) -> None:
-    texts = ["\n".join(text for d in module.docstrings for text in d.paragraphs) for module in modules[::4]]
-    for name in ("corpus", "trials", "books"):
+    texts = [_text(module) for module in modules[::4]]
+    for name in ("corpus", "text", "books"):
         (folder / name).mkdir()
-        for i in range(3):
+        for i in range(4):
             (folder / name / f"{i:02}.txt").write_text("\n\n".join(texts[i::30]) + "\n", encoding="utf-8")
-    _write_lines(folder / "news" / "2025.jsonl", [{"body": text} for text in texts[:200]])
+    for library, queue in QUEUES.items():
+        documents = [{"id": module.id, "text": _text(module)} for module in modules if module.library == library]
+        _write_lines(folder / "docs" / f"{queue}.jsonl", documents[:600])
+    _write_lines(folder / "news" / "2025.jsonl", [{"body": text} for text in texts[:100]])
+    pyarrow.parquet.write_table(pyarrow.table({"body": texts[100:200]}), folder / "news" / "2024.parquet")
+    _write_table(folder / "2023.csv", ["body"], [[text] for text in texts[200:300]])
+    packed = zstandard.compress((folder / "2023.csv").read_bytes())
+    (folder / "news" / "2023.csv.zst").write_bytes(packed)
+    (folder / "2023.csv").unlink()
     (folder / "wiki").mkdir()
     articles = [f'<doc id="{i}" title="T{i}">\n{text}\n</doc>\n' for i, text in enumerate(texts[:100])]
     (folder / "wiki" / "wiki_00").write_text("".join(articles), encoding="utf-8")
 
 
+def _text(module: Module) -> str:
+    return "\n".join(text for docstring in module.docstrings for text in docstring.paragraphs)
+
+
 def _write_tickets(folder: Path, modules: Sequence[Module]) -> None:
-    rows, _ = make_rows(modules, modules[::2], 1, LIBRARIES)
-    label = dict(zip(LIBRARIES, LABELS, strict=True))
+    rows, _ = make_rows(modules, modules[::2], 1, tuple(PRIORITIES))
     head = ["id", "document", "customer", "body", "text", "priority", "queue", "label"]
     for name, chosen in (("tickets", rows), ("tickets-june", rows[:90]), ("june", rows[:90]), ("new", rows[::2])):
         table = [
-            [i, f"d{i // 3}", f"c{i // 3}", row.text, row.text, label[row.label], row.label, label[row.label]]
+            [i, f"d{i // 3}", f"c{i // 3}", row.text, row.text, PRIORITIES[row.label], row.label, PRIORITIES[row.label]]
             for i, row in enumerate(chosen)
         ]
         _write_table(folder / f"{name}.csv", head, table)
@@ -102,25 +155,6 @@ def _write_conll(folder: Path, sentences: Sequence[str]) -> None:
     (folder.parent / "words.conll").write_text("\n".join(blocks), encoding="utf-8")
 
 
-def _write_models(folder: Path) -> None:
-    """Write folders as hubs have them: an encoder of random weights, by the commands themselves."""
-    (folder / "shape.toml").write_text(SHAPE, encoding="utf-8")
-    made = folder / ".made"
-    for words in (
-        f"prep vocab --input corpus/ --output {made.name}/vocab --size 2000",
-        f"prep shards --input corpus/00.txt --tokenizer {made.name}/vocab --output {made.name}/shards --length 64",
-        f"pretrain --data {made.name}/shards --output {made.name}/run --model shape.toml --steps 1 --batch-size 8",
-        f"convert {made.name}/run checkpoint --to hf",
-        f"convert {made.name}/run downloads/roberta-base --to hf",
-        f"convert {made.name}/run downloads/e5-small --to sentence-transformers",
-    ):
-        if words.startswith("convert"):
-            (folder / words.split()[2]).parent.mkdir(exist_ok=True)
-        subprocess.run(
-            [sys.executable, "-m", "bert_jax.cli", *words.split()], cwd=folder, check=True, capture_output=True
-        )
-
-
 def _write_table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -129,5 +163,5 @@ def _write_table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object
 
 
 def _write_lines(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The commands in README.md and docs/*.md can be parsed. benchmarks/first_hour.py runs them."""
 
 import importlib.util
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def command_lines(first_hour: ModuleType, page: str) -> list[list[str]]:
     """Return the words after each bert-jax on a page, up to a pipe or another command."""
     lines = []
     for block in first_hour.blocks(page, (ROOT / page).read_text(encoding="utf-8")):
-        for command in block.commands:
+        for command in block.commands if block.language == "sh" else ():
             lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             words = list(lexer) if "bert-jax " in command else []
@@ -59,12 +60,46 @@ def test_commands_in_the_docs_can_be_parsed(first_hour, page, monkeypatch):
             assert not end.code, f"{page}: bert-jax {shlex.join(line)}"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_stand_in_blocks_marked_sh(page):
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S):
+        assert language == "sh" or not re.search(r"^bert-jax (?![\w-]+: )", block, re.M), block
+
+
 def test_blocks_are_commands_with_their_output(first_hour):
     page = (
         "```sh\nbert-jax inspect a \\\n  --json    # why\n```\n\n```\na: 3 rows [...]\n```\ntext\n```python\nx\n```\n"
     )
     (block,) = first_hour.blocks("page", page)
     assert block.commands == ["bert-jax inspect a --json"] and block.output == ["a: 3 rows [...]"] and block.line == 2
-    assert first_hour.missing(block.output, "note\na: 1,200 rows in all\n") == []
-    assert first_hour.missing(["b: 0.5 rows", "a"], "a\nb: 7e-05 rows\n") == ["a"]
-    assert first_hour.missing(["b: 5 rows"], "b: 5 columns\n") == ["b: 5 rows"]
+    assert [block.language for block in first_hour.blocks("docs/python.md", page)] == ["sh", "python"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "output", "verdicts"),
+    [
+        (["a: 3 rows [...]"], "note\na: 1,200 rows in all\n", ["figures"]),
+        (["a: 3 rows [...]"], "a:  3 rows in all\n", ["same"]),
+        (["b: 0.5 rows", "a"], "a\nb: 7e-05 rows\n", ["figures", ""]),
+        (["b: 5 rows"], "b: 5 columns\n", [""]),
+        (["b: 5 rows"], "b: no rows\n", [""]),
+        (['{"label": "react-docs", [...]}'], '{"label": "wsl-docs", "p": {}}', ["figures"]),
+        (["failed (no better than 0.5)", "a"], "a\n", ["depends on what the model learned", "same"]),
+    ],
+)
+def test_output_must_have_the_words_of_the_page_in_order(first_hour, shown, output, verdicts):
+    assert [line.verdict for line in first_hour.compare("page", 1, shown, output)] == verdicts
+
+
+def test_played_commands_are_counted_in_the_table(first_hour, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: benchmarks/first_hour.py -->\nold\n<!-- end of table -->\nafter\n")
+    commands = [
+        first_hour.Played("a.md", 1, "x", exit_code=0, shortened="y", date="2026-11-30"),
+        first_hour.Played("a.md", 2, "z", skipped="an install"),
+    ]
+    lines = first_hour.compare("a.md", 1, ["3 rows", "same"], "5 rows\nsame\n")
+    first_hour.update_table(page, commands, lines)
+    text = page.read_text()
+    assert "| a.md | 2026-11-30 | 2 | 1 | 1 | 1 an install | 2 | 1 | 1 | 0 | 0 |" in text
+    assert text.startswith("before\n") and text.endswith("-->\nafter\n") and "old" not in text

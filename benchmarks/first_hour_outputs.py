@@ -1,0 +1,105 @@
+"""Comparison of the output that a page shows with the output that came, for first_hour.py.
+
+Each line that a page shows must come, in its order; blanks do not count, and [...] stands for anything. A line is
+
+    same        word for word
+    figures     with the same words, and other numbers or other labels of the data: text, model and machine are others
+    depends     absent, because it depends on what a model learned or on the text, as DEPENDS says; not compared
+
+or a fault. All that are not the same are printed and recorded beside what came.
+"""
+
+import dataclasses
+import platform
+import re
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ANYTHING = "[...]"
+NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?|\b[0-9a-f]{12,}\b")
+LABEL = re.compile(
+    r"\b(?:powershell-(?:about|concepts)|react-docs|cpp-language|rust-(?:book|reference)|prometheus-docs|wsl-docs|P[123])\b"
+)
+FIGURE = r"[-+]?(?:\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?|[0-9a-f]{12,})"
+DEPENDS = {  # pattern of a line -> what it depends on
+    r"^failed \(no better than|below a bag of words|seed-\d \*": "what the model learned",
+    r"^cmdlet|^Extending \S+ pays": "the text",
+}
+BEGIN, END = "<!-- table: benchmarks/first_hour.py -->", "<!-- end of table -->"
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of output on a page, and what came in its place."""
+
+    page: str
+    line: int
+    shown: str
+    played: str
+    verdict: str  # empty for a fault
+
+
+def is_mistake(line: str) -> bool:
+    """Return whether a line of output is the one that a verb ends with at a user's mistake."""
+    return re.match(r"bert-jax [\w-]+: ", line) is not None
+
+
+def compare(page: str, number: int, shown: Sequence[str], output: str) -> list[Line]:
+    """Return the lines that a page shows, each with what came in the output, in the page's order."""
+    lines, at = [], 0
+    for line in shown:
+        if not line.strip(f" {ANYTHING}"):
+            continue
+        for verdict, loose in (("same", False), ("figures", True)):
+            if found := re.compile(expression_of(line, loose=loose), re.M).search(output, at):
+                lines.append(Line(page, number, line.strip(), found[0].strip(), verdict))
+                at = found.end()
+                break
+        else:
+            why = next((why for pattern, why in DEPENDS.items() if re.search(pattern, line)), "")
+            lines.append(Line(page, number, line.strip(), "", why and f"depends on {why}"))
+    return lines
+
+
+def expression_of(line: str, *, loose: bool) -> str:
+    """Return an expression for a line of output: its words, any blanks, [...] for anything.
+
+    A loose one accepts other numbers and labels.
+    """
+    parts = []
+    for part in line.strip().split(ANYTHING):
+        if loose:
+            part = NUMBER.sub("\0", LABEL.sub("\1", part))
+        words = [re.escape(word).replace("\0", FIGURE).replace("\1", r"[\w-]+") for word in part.split()]
+        parts.append(r"\s*".join(words))
+    return ".*".join(parts)
+
+
+def update_table(path: Path, commands: Sequence[Any], lines: Sequence[Line]) -> None:
+    """Write the table of all pages between its marks in a document."""
+    head = ("page", "date", "commands", "played", "of these shortened", "skipped", "lines of output shown", "same")
+    head = (*head, "other figures", "not compared", "absent")
+    rows = [" | ".join(("", *head, "")).strip(), "| --- " * len(head) + "|"]
+    for page in dict.fromkeys(command.page for command in commands):
+        here = [command for command in commands if command.page == page]
+        shown = [line.verdict.split()[0] if line.verdict else "absent" for line in lines if line.page == page]
+        why = Counter(command.skipped for command in here if command.skipped)
+        cells = [
+            page,
+            here[0].date,
+            len(here),
+            sum(command.exit_code is not None for command in here),
+            sum(bool(command.shortened) for command in here),
+            ", ".join(f"{count} {reason}" for reason, count in why.items()),
+            len(shown),
+            *(shown.count(verdict) for verdict in ("same", "figures", "depends", "absent")),
+        ]
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "transformers", "onnxruntime"))
+    rows += ["", f"{platform.machine()}, Python {platform.python_version()}, {versions}."]
+    text = path.read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    path.write_text(f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{after}", encoding="utf-8")
