@@ -49,7 +49,7 @@ def is_mistake(line: str) -> bool:
 
 def compare(page: str, number: int, shown: Sequence[str], output: str) -> list[Line]:
     """Return the lines that a page shows, each with what came in the output, in the page's order."""
-    lines, at = [], 0
+    lines, at, output = [], 0, output.replace("┃", "│")
     for line in shown:
         if not line.strip(f" {ANYTHING}"):
             continue
@@ -70,7 +70,7 @@ def expression_of(line: str, *, loose: bool) -> str:
     A loose one accepts other numbers and labels.
     """
     parts = []
-    for part in line.strip().split(ANYTHING):
+    for part in line.replace("┃", "│").strip().split(ANYTHING):
         if loose:
             part = NUMBER.sub("\0", LABEL.sub("\1", part))
         words = [re.escape(word).replace("\0", FIGURE).replace("\1", r"[\w-]+") for word in part.split()]

@@ -35,6 +35,7 @@ from bert_jax.data.encoded import Encoded
 from bert_jax.inference.loading import is_onnx
 from bert_jax.inference.predictor import Predictor
 from bert_jax.inference.tagger import Tagger
+from bert_jax.prediction.answer_formats import rounded
 from bert_jax.terminal import say
 
 MAX_TEXTS = 256  # in one request
@@ -86,9 +87,9 @@ class Service:
                 rows //= 2
 
     def answers(self, texts: list[str]) -> list[dict[str, Any]]:
-        """Return the predictions for the texts as JSON values."""
+        """Return the predictions for the texts as JSON values, with the digits that `predict` writes."""
         answers = self.model.predict(texts, batch_size=self.batch_size)
-        return [list(map(dataclasses.asdict, a)) if isinstance(a, list) else a.as_dict() for a in answers]
+        return [rounded(list(map(dataclasses.asdict, a)) if isinstance(a, list) else a.as_dict()) for a in answers]
 
     async def answer(self, request: Request) -> Response:
         """Reply to a request with the predictions for its texts, after the requests before it."""

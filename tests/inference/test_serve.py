@@ -87,6 +87,7 @@ def test_the_server_answers_like_predict(port, folder):
     assert (status, [found["label"] for found in answer["answers"]]) == (200, [one["label"] for one in expected])
     for found, one in zip(answer["answers"], expected, strict=True):
         assert found["probabilities"] == pytest.approx(one["probabilities"], abs=1e-5)
+        assert all(value == float(f"{value:.6g}") for value in found["probabilities"].values())
 
 
 def test_the_server_limits_the_size_of_a_request(port):
