@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bert_jax import process
-from bert_jax.errors import Stopped, UserError, did_you_mean
-from bert_jax.terminal import clipped, escape_unencodable, honour_no_color, one_line, say
+from bert_jax.errors import DONE, MISTAKE, STOPPED, USAGE, Stopped, UserError, did_you_mean
+from bert_jax.terminal import announce, clipped, escape_unencodable, honour_no_color, one_line, say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,6 @@ VERBS = {
     ),
     "completion": Verb("print a script that completes verbs and flags in bash and zsh", None, "bert_jax.completion"),
 }
-DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # 75 is EX_TEMPFAIL: run the command again
 UNREAD = 141  # the reader closed the pipe: the exit code of a program that SIGPIPE ends
 INTERRUPTED_CODE = 130  # as after SIGINT
 
@@ -113,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(list(arguments))
     process.is_command = True
     code = run(sys.argv[1:])
-    if process.is_left_computing:  # a training step whose run has been saved and stopped: do not wait for it
+    if process.exits_at_once:  # nothing that is left is worth waiting for
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -127,7 +126,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _run_verb(arguments)
     except UserError as error:
-        say(f"{name}: {clipped(one_line(error))}", to_stderr=True)
+        announce(f"{name}: {clipped(one_line(error))}")
         return MISTAKE
     except BrokenPipeError:  # the reader of the output has closed the pipe, as `head` does: no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -137,13 +136,13 @@ def run(arguments: list[str]) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         hint = ". Make room and start the same command again" if error.errno == errno.ENOSPC else ""
-        say(f"{name}: {where}{os.strerror(error.errno)}{hint}", to_stderr=True)
+        announce(f"{name}: {where}{os.strerror(error.errno)}{hint}")
         return MISTAKE
     except Stopped as stopped:
-        say(f"{name}: {stopped}", to_stderr=True)
+        announce(f"{name}: {stopped}")
         return STOPPED
     except KeyboardInterrupt:
-        say(f"{name}: interrupted", to_stderr=True)
+        announce(f"{name}: interrupted")
         return INTERRUPTED_CODE
 
 

@@ -185,6 +185,24 @@ class GuardConfig:
         check_ranges(self, most_skipped=(1, None))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostsConfig:
+    """Job of several processes. Slurm, Open MPI and TPU pods are recognised; elsewhere each process gets all three."""
+
+    coordinator: str | None = None
+    """Address host:port at which the first process answers. Default: JAX_COORDINATOR_ADDRESS, or as the launcher says.
+    """
+    count: int | None = None
+    """Number of processes. Default: JAX_NUM_PROCESSES, or as the launcher says."""
+    index: int | None = None
+    """Number of this process, from 0. Default: JAX_PROCESS_ID, or as the launcher says."""
+    timeout: int = 300
+    """Seconds to wait for the other processes at the start."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, count=(1, None), index=(0, None), timeout=(1, None))
+
+
 def check_ranges(config: Any, **ranges: tuple[float, float | None]) -> None:
     """Raise UserError for the first field that is not within its two bounds. An upper bound may be None.
 

@@ -1,9 +1,10 @@
-"""Exceptions of the package, and helpers that keep error messages short."""
+"""Exceptions and exit codes of the package, and helpers that keep error messages short."""
 
 import difflib
 import reprlib
 from collections.abc import Iterable
 
+DONE, MISTAKE, USAGE, STOPPED = 0, 1, 2, 75  # exit codes; 75 is EX_TEMPFAIL: run the command again
 NAME_CHARACTERS = 160  # longest name in a message
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 _IMPORTED = time.monotonic()
 is_command = False  # set by the command line; other programs that import the package must not be ended
-is_left_computing = False  # a device still computes a step that was given up, and JAX would wait for it at exit
+is_quiet = False  # one of several processes of a job, and not the first, which prints for all
+exits_at_once = False  # a device still computes a step that was given up, or other processes of the job are gone
 
 
 def age_seconds() -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from bert_jax import status_line
+from bert_jax import process, status_line
 from bert_jax.terminal import encodable, one_line, say
 
 # If the line cannot be redrawn: seconds before the first line, then between lines. The interval grows to a hundredth of
@@ -245,7 +245,7 @@ class Progress:
     def _show(self, *, at_once: bool = False) -> None:
         """Redraw the line; where that is not possible, print one if it is time."""
         stream, now = sys.stderr, time.monotonic()
-        if not self.has_line or stream is None or self._end.is_set():
+        if not self.has_line or process.is_quiet or stream is None or self._end.is_set():
             return
         if not status_line.can_be_redrawn(stream):
             wait = min(MAX_LINE_SECONDS, max(LINE_SECONDS, (now - self._began) / 100)) if self._lines else 0.0

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx, traverse_util
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from bert_jax.config import MeshConfig
@@ -31,7 +32,7 @@ Axes = tuple[str | None, ...]
 def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
     """Make a mesh of the sizes in `config`; `data` -1 takes the devices that fsdp and tensor leave.
 
-    Raises UserError for sizes that do not fit the devices.
+    Raises UserError for sizes that do not fit the devices, or that leave devices of a job of several processes out.
     """
     devices = jax.devices() if devices is None else devices
     shape = (config.data, config.fsdp, config.tensor)
@@ -44,15 +45,66 @@ def make_mesh(config: MeshConfig, devices: list[jax.Device] | None = None) -> Me
                 f"{config.fsdp} x tensor {config.tensor}"
             )
         shape = (len(devices) // (config.fsdp * config.tensor), config.fsdp, config.tensor)
-    if math.prod(shape) > len(devices):
+    size = math.prod(shape)
+    if size > len(devices):
         raise UserError(
-            f"mesh {' x '.join(map(str, shape))} needs {counted(math.prod(shape), 'device')}; here "
+            f"mesh {' x '.join(map(str, shape))} needs {counted(size, 'device')}; here "
             f"{agreeing(len(devices), 'is', 'are')} {len(devices)}. "
             "Make an axis smaller, or start on more devices"
         )
-    return Mesh(
-        np.array(devices[: math.prod(shape)]).reshape(shape), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES)
-    )
+    if size < len(devices) and len({device.process_index for device in devices}) > 1:
+        raise UserError(
+            f"mesh {' x '.join(map(str, shape))} leaves {len(devices) - size} of {len(devices)} devices out. Leave out "
+            "--mesh.data, make an axis larger, or start fewer processes"
+        )
+    return Mesh(_arranged(devices[:size], shape), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _arranged(devices: list[jax.Device], shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the devices as an array of this shape, neighbours in an axis close to each other in the network.
+
+    Several slices of TPUs, which have a slower network between them, divide the axis data where they can.
+    """
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices > 1 and shape[0] % slices == 0:
+        within = (shape[0] // slices, *shape[1:])
+        return mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices, allow_split_physical_axes=True)
+    return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+
+
+def process_shards(mesh: Mesh) -> np.ndarray:
+    """Return the numbers of the shards of a batch that the devices of this process hold, ascending."""
+    shards = np.arange(batch_shards(mesh))
+    indices = batch_sharding(mesh).addressable_devices_indices_map(shards.shape)
+    return np.unique(np.concatenate([shards[index] for index in indices.values()]))
+
+
+def process_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Return the numbers of the rows of a global batch that this process reads, ascending.
+
+    They are those of its devices. Processes whose devices hold the same rows, as on the axis tensor, all read them.
+    """
+    rows = np.arange(batch_size).reshape(batch_shards(mesh), -1)
+    return rows[process_shards(mesh)].ravel()
+
+
+def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
+    """Return a global array over the mesh from this process's rows of a batch, as `process_rows` numbers them."""
+    shards = process_shards(mesh)
+    size = len(rows) // len(shards)
+    shape = (batch_shards(mesh) * size, *rows.shape[1:])
+
+    def shard(index: Any) -> np.ndarray:
+        start = int(np.searchsorted(shards, (index[0].start or 0) // max(size, 1))) * size
+        return rows[start : start + size]
+
+    return jax.make_array_from_callback(shape, batch_sharding(mesh), shard)
+
+
+def place_whole(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Place an array of which every process has the whole, each device's part on it."""
+    whole = np.asarray(value)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
 def batch_shards(mesh: Mesh) -> int:

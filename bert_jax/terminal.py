@@ -11,7 +11,7 @@ import re
 import sys
 from typing import TextIO
 
-from bert_jax import status_line
+from bert_jax import process, status_line
 from bert_jax.errors import UserError
 
 ESCAPE = "bert_jax.escape"  # name of our codecs error handler
@@ -41,10 +41,19 @@ def clipped(text: str, limit: int = MAX_MESSAGE) -> str:
 def say(text: object = "", *, to_stderr: bool = False) -> None:
     """Print a line on standard output or standard error.
 
-    Control characters, and characters that the stream's encoding lacks, are written as escapes. Raises UserError if
-    standard output is closed; a closed standard error is ignored.
+    Control characters, and characters that the stream's encoding lacks, are written as escapes. Of the processes of a
+    job, only the first prints. Raises UserError if standard output is closed; a closed standard error is ignored.
     """
-    stream = sys.stderr if to_stderr else standard_output()
+    if not process.is_quiet:
+        _write_line(text, sys.stderr if to_stderr else standard_output())
+
+
+def announce(text: object) -> None:
+    """Print a line on standard error, in a process that is otherwise quiet, too."""
+    _write_line(text, sys.stderr)
+
+
+def _write_line(text: object, stream: TextIO | None) -> None:
     if stream is None:
         return
     with status_line.above(stream):

@@ -32,7 +32,7 @@ FOUNDATION = {
     "bert_jax.version",
     "bert_jax.wording",
 }
-GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.random_bits"}
+GROUND = FOUNDATION | {"bert_jax.text", "bert_jax.sharding", "bert_jax.random_bits", "bert_jax.hosts"}
 RECORDS = {
     "bert_jax.data.pretraining.example_kinds",
     "bert_jax.data.pretraining.record",
@@ -74,7 +74,7 @@ ALLOWED: dict[str, set[str]] = {
         "bert_jax.inference",
         "bert_jax.prediction",
         "bert_jax.verbs",
-        "bert_jax.hosts",
+        "bert_jax.process_setup",
         "bert_jax.launch",
     },
     "bert_jax.origin": set(),
@@ -88,12 +88,14 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.cpu": set(),
     "bert_jax.output": {"bert_jax.errors"},
     "bert_jax.process": set(),
-    "bert_jax.progress": {"bert_jax.status_line", "bert_jax.terminal"},
+    "bert_jax.progress": {"bert_jax.process", "bert_jax.status_line", "bert_jax.terminal"},
     "bert_jax.registry": {"bert_jax.data.labelled.glue_tasks", "bert_jax.errors"},  # names the rest, as cli.py does
     "bert_jax.status_line": set(),
-    "bert_jax.terminal": {"bert_jax.errors", "bert_jax.status_line"},
+    "bert_jax.terminal": {"bert_jax.errors", "bert_jax.process", "bert_jax.status_line"},
     "bert_jax.model.presets": FOUNDATION,
-    "bert_jax.hosts": FOUNDATION,
+    "bert_jax.hosts": FOUNDATION | {"bert_jax.launchers"},
+    "bert_jax.launchers": FOUNDATION,
+    "bert_jax.process_setup": FOUNDATION,
     "bert_jax.pictures": FOUNDATION,
     "bert_jax.random_bits": FOUNDATION,
     "bert_jax.sharding": FOUNDATION,
@@ -105,12 +107,12 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.pretrained": GROUND | {"bert_jax.model"},
     "bert_jax.tasks": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.pretrained"},
     "bert_jax.convert": GROUND | {"bert_jax.model", "bert_jax.data", "bert_jax.train", "bert_jax.pretrained"},
-    "bert_jax.inference": BODY | {"bert_jax.hosts"},
+    "bert_jax.inference": BODY | {"bert_jax.process_setup"},
     "bert_jax.prediction": BODY | {"bert_jax.inference"},
     "bert_jax.finetuning": BODY | {"bert_jax.inference", "bert_jax.prediction"},
     "bert_jax.demo": BODY | {"bert_jax.inference"},
     "bert_jax.verbs": BODY
-    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.prediction", "bert_jax.demo", "bert_jax.hosts"},
+    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.prediction", "bert_jax.demo", "bert_jax.process_setup"},
     "bert_jax.verbs.demo": BODY
     | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli"},  # runs the other verbs
     "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},

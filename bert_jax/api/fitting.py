@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from bert_jax import hosts
 from bert_jax.config import MeshConfig, ModelConfig
 from bert_jax.convert.run_folder import write_run
 from bert_jax.data.batches import Batches
@@ -23,6 +22,7 @@ from bert_jax.inference.outputs import predict_rows
 from bert_jax.model.compute import Compute
 from bert_jax.output import whole_folder
 from bert_jax.pretrained import Pretrained
+from bert_jax.process_setup import set_up_process
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.sharding import make_mesh
 from bert_jax.task_record import TaskRecord
@@ -104,7 +104,7 @@ def fit(
     verbose  print the mean loss of each epoch on standard error
     Raises UserError if the settings do not suit the model, and Diverged if the loss is not finite.
     """
-    hosts.set_up_process(cpu_threads=config.threads)
+    set_up_process(cpu_threads=config.threads)
     pretrained, model, tokenizer = read_start(config)
     texts = encode_long_texts(rows, tokenizer, config.length, config.long_texts, config.overlap)
     for remark in texts.note("training") if rows.pairs is None else ():

@@ -15,7 +15,8 @@ from bert_jax.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, outputs_of
 from bert_jax.registry import HEADS
 from bert_jax.task_record import TaskRecord
 from bert_jax.train.checkpoint import parameter_hash, read_params, write_params
-from bert_jax.train.run import RunFolder, resolve_checkpoint, start_run
+from bert_jax.train.run import RunFolder, resolve_checkpoint
+from bert_jax.train.run_start import start_run
 from bert_jax.trees import Flat, flatten, unflatten
 
 

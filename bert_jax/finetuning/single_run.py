@@ -45,8 +45,9 @@ from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.loop import train
 from bert_jax.train.optimizer import LayerRates, make_optimizer
 from bert_jax.train.program import Program, TrainState
-from bert_jax.train.run import RunFolder, start_or_resume
+from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
+from bert_jax.train.run_start import start_or_resume
 from bert_jax.train.seal import checkpoint_steps
 from bert_jax.train.trainable import freeze_layers
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bert_jax import hosts
 from bert_jax.config import MeshConfig
 from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.source import read_model
@@ -22,6 +21,7 @@ from bert_jax.inference.outputs import OutputCollector, onnx_outputs, predict_ro
 from bert_jax.model.compute import Compute
 from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.pretrained import Pretrained
+from bert_jax.process_setup import set_up_process
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.embedding_task import EmbeddingTask
 from bert_jax.train.program import Program
@@ -161,7 +161,7 @@ def load_embedder(
     max_length  tokens that a text is cut to, in place of the model's own limit
     """
     path = Path(path)
-    hosts.set_up_process()
+    set_up_process()
     if not is_onnx(path):
         return Embedder(read_model(path), pooling=pooling, normalize=normalize, max_length=max_length)
     about, model = read_onnx(path)

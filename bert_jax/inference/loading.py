@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bert_jax import hosts
 from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.hugging_face.model_folder import is_huggingface, read_tokenizer
 from bert_jax.convert.source import read_model
 from bert_jax.errors import UserError
 from bert_jax.inference.outputs import LogitFunction, jax_compute, onnx_compute
 from bert_jax.pretrained import Pretrained
+from bert_jax.process_setup import set_up_process
 from bert_jax.registry import HEADS, load_object
 
 ONNX = "model.onnx"
@@ -32,7 +32,7 @@ def open_model(path: Path) -> tuple[Pretrained, LogitFunction]:
         about, model = read_onnx(path)
         _require_task(about)
         return about, onnx_compute(model)
-    hosts.set_up_process()
+    set_up_process()
     about = read_model(path)
     _require_task(about)
     return about, jax_compute(about)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bert_jax import hosts
 from bert_jax.config import MeshConfig
 from bert_jax.convert.source import read_model
 from bert_jax.data.batches import batch_lengths
 from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained
+from bert_jax.process_setup import set_up_process
 from bert_jax.sharding import make_mesh
 from bert_jax.tasks.filling_task import FillingTask
 from bert_jax.train.program import Program
@@ -79,5 +79,5 @@ class MaskFiller:
 
 def load_mask_filler(path: str | os.PathLike[str], *, best: int = 5) -> MaskFiller:
     """Load the masked LM at `path`: a pre-training run, one of its checkpoints, or a foreign folder."""
-    hosts.set_up_process()
+    set_up_process()
     return MaskFiller(read_model(Path(path)), best=best)

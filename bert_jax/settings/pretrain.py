@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from bert_jax.config import GuardConfig, MeshConfig, OptimConfig
+from bert_jax.config import GuardConfig, HostsConfig, MeshConfig, OptimConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +65,13 @@ class PretrainConfig:
     """Steps between two lines of metrics.jsonl."""
     profile: int | None = None
     """Write a profile of the five steps after this one into profile/ in the run folder, for TensorBoard or Perfetto."""
+    watchdog_seconds: int | None = None
+    """End the process where a step takes longer, as it does when another process or the network hangs. Default: 1800 in
+    a job of several processes, no limit in a single one."""
     threads: int | None = None
     """On a CPU: number of threads that XLA splits its sums for. Runs with the same number are equal bit for bit, on any
     number of cores. Default: the number that the run was started with; for a new run, the number of cores."""
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     guard: GuardConfig = GuardConfig()
+    hosts: HostsConfig = HostsConfig()

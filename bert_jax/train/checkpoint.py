@@ -6,6 +6,7 @@ complete, and the seal shows later changes to it. Orbax itself restores a flippe
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
@@ -18,8 +19,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from bert_jax import hosts
 from bert_jax.errors import UserError
+from bert_jax.sharding import place_whole
 from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
@@ -36,7 +40,11 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, a
 
 
 class Checkpoints:
-    """The checkpoints of one run, by step. Keeps the newest `keep` and the protected one."""
+    """The checkpoints of one run, by step. Keeps the newest `keep` and the protected one.
+
+    In a job of several processes, each writes and reads the arrays of its devices, and the first decides what is
+    written, read, deleted and set aside. `save`, `close` and `restore_newest` have to be called by all of them.
+    """
 
     def __init__(
         self, folder: Path, *, owner: Owner = NO_OWNER, keep: int = 3, warn: Callable[[str], None] = note
@@ -44,9 +52,8 @@ class Checkpoints:
         self.folder, self.owner, self.keep, self.warn = folder.absolute(), owner, keep, warn
         self.protected: int | None = None  # a step that is not pruned
         self._saving: tuple[int, dict[str, Any] | None] | None = None  # step, and record of the best for its seal
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._remove_leftovers()
-        self._set_stray_entries_aside()
+        self._has_changed = False  # folders that Orbax has listed were set aside
+        hosts.once(self._prepare_folder)
         self._manager = ocp.CheckpointManager(
             self.folder,
             options=ocp.CheckpointManagerOptions(
@@ -65,12 +72,13 @@ class Checkpoints:
         `best` goes into the seal: the record of the evaluations so far that a resumed run needs.
         """
         self.wait()
-        if step in self.steps():
+        self._reload_if_changed()
+        if hosts.once(lambda: step in self.steps()):
             return
         self._prune()
         self._saving = step, best
         items = {_PARAMS: state.params, _OPT_STATE: _as_dict(state.opt_state)}
-        self._require_room(items)
+        hosts.once(lambda: self._require_room(items))
         try:
             self._manager.save(
                 step,
@@ -114,16 +122,22 @@ class Checkpoints:
         A checkpoint that is damaged, or not of this run and step, is reported and set aside as `<step>.damaged`, and
         the one before it is taken. Raises UserError where none is left, or where a sound one does not fit `like`.
         """
+        while (step := hosts.once(self._newest_sound_step)) is not None:
+            state = self.restore(step, like)
+            updates = _count_updates(state)
+            if updates in (None, step):
+                return state
+            problem = f"its optimizer has made {updates} updates"  # an older seal, which has no step
+            hosts.once(functools.partial(self._set_aside, self.folder / str(step), problem))
+        return None
+
+    def _newest_sound_step(self) -> int | None:
+        """Return the step of the newest sound checkpoint, or None where there is no checkpoint at all."""
         steps = self.steps()
         self._require_own(steps)
         for step in reversed(steps):
             if self.is_sound(step):
-                state = self.restore(step, like)
-                updates = _count_updates(state)
-                if updates in (None, step):
-                    return state
-                self._set_aside(self.folder / str(step), f"its optimizer has made {updates} updates")  # an older seal
-                self._manager.reload()
+                return step
         damaged = sorted(path.name for path in self.folder.glob("*.damaged"))
         if damaged:  # at every start: going back to step 0 is the user's decision
             raise UserError(
@@ -154,12 +168,12 @@ class Checkpoints:
         problems = damage(folder, self.owner)
         if problems:
             self._set_aside(folder, "; ".join(problems))
-            self._manager.reload()
         return not problems
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state of one step, laid out as `like`, on any mesh. Raises UserError where it does not fit."""
         folder = self.folder / str(step)
+        self._reload_if_changed()
         compare_shapes(folder, like.params)
         _compare_optimizer(folder, like.opt_state)
         items = {
@@ -170,13 +184,25 @@ class Checkpoints:
             item = self._manager.restore(step, args=ocp.args.Composite(**items))
         flat = jax.tree.leaves(item[_OPT_STATE])
         opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), flat)
-        return TrainState(jax.device_put(np.int32(step), like.step.sharding), item[_PARAMS], opt_state)
+        return TrainState(place_whole(np.int32(step), like.step.sharding), item[_PARAMS], opt_state)
 
     def _prune(self) -> None:
         """Delete all but the newest checkpoints and the protected one."""
-        for step in self.steps()[: -self.keep]:
+        for step in hosts.once(lambda: self.steps()[: -self.keep]):
             if step != self.protected:
                 self._manager.delete(step)
+
+    def _reload_if_changed(self) -> None:
+        """Make Orbax list the folder anew after checkpoints were set aside."""
+        if hosts.once(lambda: self._has_changed):
+            self._manager.reload()
+            self._has_changed = False
+
+    def _prepare_folder(self) -> None:
+        """Make the folder, and clear what Orbax would take for checkpoints."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
+        self._set_stray_entries_aside()
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed save left behind, and empty folders named like a step."""
@@ -199,10 +225,11 @@ class Checkpoints:
         if aside.is_dir() and not aside.is_symlink():
             shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
+        self._has_changed = True
 
     def _seal(self) -> None:
         """Seal the checkpoint. Orbax calls this when all arrays are written, before it renames the folder."""
-        if jax.process_index() > 0 or self._saving is None:
+        if not hosts.is_first() or self._saving is None:
             return  # the first process renames the folder, so it writes the seal
         step, best = self._saving
         for folder in self.folder.glob(f"{step}.orbax-checkpoint-tmp*"):
@@ -245,7 +272,7 @@ def read_state(folder: Path, like: TrainState, owner: Owner) -> TrainState:
         params = reader.restore(folder.absolute() / _PARAMS, like.params)
         flat = jax.tree.leaves(reader.restore(folder.absolute() / _OPT_STATE, _as_dict(like.opt_state)))
     opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), flat)
-    return TrainState(jax.device_put(np.int32(folder.name), like.step.sharding), params, opt_state)
+    return TrainState(place_whole(np.int32(folder.name), like.step.sharding), params, opt_state)
 
 
 def compare_shapes(folder: Path, params: Params) -> None:
@@ -292,8 +319,15 @@ def parameter_hash(params: Params) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(flatten(params).items()):
         digest.update(name.encode())
-        digest.update(np.asarray(value).tobytes())
+        digest.update(_whole(value).tobytes())
     return digest.hexdigest()
+
+
+def _whole(array: jax.Array) -> np.ndarray:
+    """Return an array on the host; all processes of a job have to call this for one that is split over them."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return np.asarray(array)
 
 
 def _shapes(params: Params) -> dict[str, tuple[int, ...]]:

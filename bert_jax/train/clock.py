@@ -27,15 +27,18 @@ class Clock:
         self.evaluation_seconds = 0.0  # of the last evaluation
         self._since = time.perf_counter()
         self._paused = 0.0
+        self._pauses = 0  # nested ones that have begun and not ended
         self._seconds = self._steps = self._timed = 0.0
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Leave the time of the block out of the lap."""
         start = time.perf_counter()
+        self._pauses += 1
         try:
             yield
         finally:
+            self._pauses -= 1
             self._paused += time.perf_counter() - start
 
     @contextlib.contextmanager
@@ -57,6 +60,11 @@ class Clock:
         self._seconds, self._steps = weight * self._seconds + seconds, weight * self._steps + steps
         self._timed += seconds
         return Speed(step_seconds=seconds / steps, tokens_per_second=tokens / seconds, rows_per_second=rows / seconds)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Seconds since the last lap ended; 0 in a pause. Read by another thread."""
+        return 0.0 if self._pauses else time.perf_counter() - self._since - self._paused
 
     @property
     def step_seconds(self) -> float:

@@ -4,15 +4,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import jax
-
+from bert_jax import hosts
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
 from bert_jax.train.best import Best, best_of_records
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.clock import Clock
-from bert_jax.train.metrics import MetricsLog, read_metrics
+from bert_jax.train.metrics import MetricsWriter, read_metrics
 from bert_jax.train.program import Params, TrainState
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.seal import SEAL, read_seal
@@ -42,7 +42,7 @@ class Evaluator:
         self,
         evaluation: Evaluation | None,
         length: RunLength,
-        metrics: MetricsLog,
+        metrics: MetricsWriter,
         *,
         clock: Clock,
         progress: Progress,
@@ -65,7 +65,8 @@ class Evaluator:
     def run(self, step: int, state: TrainState) -> None:
         """Score the model. In a run of one process, a signal meanwhile raises Interrupted."""
         assert self.evaluation
-        interruptible = self.stop.interrupting() if jax.process_count() == 1 else contextlib.nullcontext()
+        hosts.wait_for_all()  # its first call compiles
+        interruptible = self.stop.interrupting() if hosts.count() == 1 else contextlib.nullcontext()
         with self.clock.evaluating(), self.progress.doing_now(SCORING), interruptible:
             scores = self.evaluation.evaluate(step, state.params)
         self.metrics.write(step, self.evaluation.split, scores)
@@ -80,10 +81,15 @@ class Evaluator:
         """
         if self.evaluation is None:
             return
-        folder = self.metrics.folder
-        is_scored = not self.length.is_evaluated(step) or _is_scored(step, self.evaluation.split, checkpoints, folder)
-        self._scored = step if is_scored else step - 1
-        self.best = _recall_best(step, self._scored, self.evaluation, self.length, checkpoints, folder)
+        evaluation, folder = self.evaluation, self.metrics.folder
+
+        def recall() -> tuple[int, dict[str, Any]]:
+            is_scored = not self.length.is_evaluated(step) or _is_scored(step, evaluation.split, checkpoints, folder)
+            scored = step if is_scored else step - 1
+            return scored, _recall_best(step, scored, evaluation, self.length, checkpoints, folder).as_dict()
+
+        self._scored, best = hosts.once(recall)
+        self.best = Best.from_dict(best, str(folder))
 
 
 def format_scores(scores: dict[str, float]) -> str:

@@ -3,17 +3,18 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import grain
-import jax
 import numpy as np
 
-from bert_jax import process
+from bert_jax import hosts, process
 from bert_jax.config import GuardConfig
 from bert_jax.errors import Stopped, UserError
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
 from bert_jax.train.advice import Advice
+from bert_jax.train.agreement import StopAgreement, ended_where_a_step_hangs
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.clock import Clock
 from bert_jax.train.evaluation import Evaluation, Evaluator
@@ -21,7 +22,7 @@ from bert_jax.train.guard import STOP, Guard
 from bert_jax.train.hooks import Hook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
 from bert_jax.train.memory import MemoryUse, out_of_memory_reported
-from bert_jax.train.metrics import MetricsLog
+from bert_jax.train.metrics import MetricsLog, MetricsWriter, UnwrittenMetrics
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
@@ -58,12 +59,14 @@ def train(
     advice: Advice | None = None,
     hooks: Sequence[Hook] = (),
     guard: GuardConfig = STOP,
+    watchdog_seconds: float | None = None,
 ) -> Outcome:
     """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`, at any step.
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
-    `hooks` are called. Raises Stopped after a signal, with everything saved, and Diverged where `guard` stops the
-    run: by default at the first loss that is not finite.
+    `hooks` are called. All processes of a job make the same steps; the first writes the files. Raises Stopped after a
+    signal to any of them, with everything saved, and Diverged where `guard` stops the run: by default at the first
+    loss that is not finite.
     """
     advice = advice or Advice()
     devices = program.mesh.devices.flatten().tolist()
@@ -71,6 +74,7 @@ def train(
     memory = MemoryUse(devices, advice.memory, program.largest_step())
     stop = StopRequest(ends_process=process.is_command)
     stepper = Stepper(program, seed=seed, clock=clock, memory=memory, progress=progress, stop=stop)
+    agreement = StopAgreement(stop, clock)
     checkpoints = Checkpoints(run.checkpoints, owner=run.owner(), keep=length.keep, warn=_warn)
     position = Position()
     stop.describe = lambda: _describe_stop(position, progress, stepper)
@@ -83,7 +87,7 @@ def train(
         if first > length.steps:
             raise UserError(f"{run.checkpoints / str(first)}: a step after the last, {length.steps}. Move it away")
         progress.at(first)
-        with contextlib.closing(MetricsLog(run.path, first, warn=_warn)) as metrics, contextlib.closing(checkpoints):
+        with contextlib.closing(_open_metrics(run.path, first)) as metrics, contextlib.closing(checkpoints):
             display = ProgressDisplay(
                 progress=progress,
                 clock=clock,
@@ -97,19 +101,19 @@ def train(
             log = StepLog(metrics, display, clock, length, Guard(guard, run.path, seed=seed, batch=source.batch))
             evaluator = Evaluator(evaluation, length, metrics, clock=clock, progress=progress, stop=stop)
             saver = Saver(checkpoints, evaluator, position, clock)
-            after_step = [*_standard_hooks(length, log, evaluator, saver), *hooks, _stop_hook(stop)]
+            after_step: list[Hook] = [*_standard_hooks(length, log, evaluator, saver), *hooks, agreement]
             try:
-                if jax.process_count() == 1:
-                    stop.raise_if_requested()
+                agreement.check(first)
                 if restored is not None:
                     _warn(f"{run.path}: goes on after step {first} of {length.steps}")
                     _resume(position, checkpoints, evaluator)
                 if not evaluator.is_over:
-                    for info in _steps(stepper, log, source, position, length, learning_rate):
-                        for hook in after_step:
-                            hook(info)
-                        if evaluator.is_over:
-                            break
+                    with ended_where_a_step_hangs(clock, watchdog_seconds):
+                        for info in _steps(stepper, log, source, position, length, learning_rate):
+                            for hook in after_step:
+                                hook(info)
+                            if evaluator.is_over:
+                                break
             except Interrupted as interrupted:
                 log.flush()
                 saver.save()
@@ -208,12 +212,8 @@ def _standard_hooks(length: RunLength, log: StepLog, evaluator: Evaluator, saver
     return [every(length.log_every, log_numbers), evaluate, save]
 
 
-def _stop_hook(stop: StopRequest) -> Hook:
-    def stop_if_requested(info: StepInfo) -> None:
-        if not info.is_last:
-            stop.raise_if_requested()
-
-    return stop_if_requested
+def _open_metrics(folder: Path, step: int) -> MetricsWriter:
+    return MetricsLog(folder, step, warn=_warn) if hosts.is_first() else UnwrittenMetrics(folder)
 
 
 def _resume(position: Position, checkpoints: Checkpoints, evaluator: Evaluator) -> None:

@@ -64,12 +64,12 @@ def out_of_memory_reported(ways: str | Callable[[float], str], use: MemoryUse | 
 
 
 def free_on(devices: Sequence[jax.Device]) -> int | None:
-    """Return the bytes that are free on each of the devices, or None where they do not report it."""
-    statistics = devices[0].memory_stats()
+    """Return the bytes that are free on each of this process's devices, or None where they do not report it."""
+    local = [device for device in devices if device.process_index == jax.process_index()]
+    statistics = local[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    local = sum(device.process_index == devices[0].process_index for device in devices)
-    return free_bytes() // local if devices[0].platform == "cpu" else None
+    return free_bytes() // len(local) if local[0].platform == "cpu" else None
 
 
 def _describe(step: StepMemory) -> str:

@@ -1,9 +1,11 @@
 """Logs of a run's numbers: metrics.jsonl, one JSON object a line, and TensorBoard."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from bert_jax.errors import UserError
 from bert_jax.files import parse_json, read_bytes
@@ -14,6 +16,33 @@ MetricsRecord = tuple[int, str, dict[str, float]]  # step, split, values by name
 METRICS_FILE = "metrics.jsonl"
 MAX_METRICS_BYTES = 1 << 30  # 200 bytes for each of five million steps
 MAX_LISTED_LINES = 4  # in a message
+
+
+class MetricsWriter(Protocol):
+    """Takes the numbers of a run."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+        """Take one record."""
+
+    def close(self) -> None:
+        """End the log."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UnwrittenMetrics:
+    """The log of a process that does not write the run folder: the first process writes the same numbers."""
+
+    folder: Path
+
+    def write(self, step: int, split: str, values: dict[str, float]) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class MetricsLog:

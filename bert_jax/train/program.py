@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from bert_jax.errors import UserError
 from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
-from bert_jax.sharding import batch_sharding, parameter_shardings, replicated
+from bert_jax.sharding import parameter_shardings, place_rows, place_whole, replicated
 from bert_jax.train.task import Batch, PredictionTask, Sums, Task
 from bert_jax.train.trainable import IsTrainable, merge_params, split_params
 from bert_jax.train.weight_average import learning_weights
@@ -119,12 +119,11 @@ class Program:
 
     def place(self, batch: dict[str, np.ndarray]) -> Batch:
         """Return global arrays over the mesh from this process's rows of a batch."""
-        sharding = batch_sharding(self.mesh)
-        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+        return {name: place_rows(rows, self.mesh) for name, rows in batch.items()}
 
     def place_params(self, params: Params, like: Params | None = None) -> Params:
         """Place host arrays on the mesh with the layout of `like`, a subtree of `self.params` (default: all of it)."""
-        return jax.tree.map(lambda value, to: jax.device_put(value, to.sharding), params, like or self.params)
+        return jax.tree.map(lambda value, to: place_whole(value, to.sharding), params, like or self.params)
 
     def step(
         self, state: TrainState, batch: Batch, *, seed: int, learning_rate: float | np.float32

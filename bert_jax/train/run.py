@@ -5,33 +5,24 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
-
-import jax
-from jax.experimental import multihost_utils
 
 from bert_jax.config import ModelConfig, check_types, from_table, read_toml, to_toml
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json, read_text, read_toml_table
-from bert_jax.output import check_new_folder, whole_folder, write_text
-from bert_jax.terminal import note
+from bert_jax.output import write_text
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import read_params
 from bert_jax.train.checkpoint_path import CHECKPOINTS, checkpoint_at
 from bert_jax.train.program import Params
-from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_record, read_run_record
+from bert_jax.train.run_record import RUN_RECORD, read_run_record
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
-from bert_jax.trees import flatten
-from bert_jax.wording import article
 
 LOCK = ".lock"  # locked while a process writes the run
 _lock_handles: dict[Path, int] = {}  # open until the process ends
 
-REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
 RUNS = "runs.json"  # in a folder of several runs
 RESULT: dict[str, Any] = {
     "step": int,
@@ -104,7 +95,7 @@ class RunFolder:
         path = self.path / "model.toml"
         model = read_toml(ModelConfig, path)
         expected = self.record().get("model_fingerprint")
-        if expected is not None and expected != _fingerprint(read_text(path, limit=SETTINGS_BYTES)):
+        if expected is not None and expected != fingerprint(read_text(path, limit=SETTINGS_BYTES)):
             raise UserError(f"{path} has changed since the run was made. Put the run's own model.toml back")
         return model
 
@@ -121,7 +112,7 @@ class RunFolder:
 
     def lock(self) -> None:
         """Lock the run for this process until it ends. Raises UserError where another process holds the lock."""
-        if jax.process_index() or self.path.absolute() in _lock_handles:
+        if self.path.absolute() in _lock_handles:
             return
         handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -166,7 +157,7 @@ class RunFolder:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write result.json, sealed: the run is finished."""
-        self._write_json("result.json", result)
+        self.write_json("result.json", result)
 
     def plans(self) -> list[Plan]:
         """Return the plans that a lengthened run has followed, in their order."""
@@ -187,7 +178,7 @@ class RunFolder:
             before = next((plan.steps for plan in self.plans() if done <= plan.until), steps)
             plans.append(Plan(until=done, steps=before, now=config.steps))
         (self.path / "result.json").unlink(missing_ok=True)
-        self._write_json(RUN_RECORD, {**self.record(), "lengthened": [dataclasses.asdict(plan) for plan in plans]})
+        self.write_json(RUN_RECORD, {**self.record(), "lengthened": [dataclasses.asdict(plan) for plan in plans]})
         write_text(self.path / "run.toml", to_toml(config))
 
     def _newest_sound_step(self) -> int:
@@ -195,7 +186,8 @@ class RunFolder:
         steps = reversed(checkpoint_steps(self.checkpoints))
         return next((step for step in steps if not damage(self.checkpoints / str(step), owner)), 0)
 
-    def _write_json(self, name: str, value: dict[str, Any]) -> None:
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON file of the run, sealed."""
         write_text(self.path / name, json.dumps(sealed(value), indent=2) + "\n")
 
 
@@ -245,132 +237,6 @@ def _best_run(folder: Path) -> Path:
     return folder / best
 
 
-# Settings that may differ when a run is resumed: they change no number.
-FREE_SETTINGS = ("data", "output", "mesh", "keep", "save_every", "threads", "profile", "guard")
-
-
-def check_run_output(path: Path) -> None:
-    """Raise UserError where `start_or_resume` can neither start nor resume a run at `path`."""
-    if not (path / "run.toml").is_file():
-        check_new_folder(path)
-
-
-def start_or_resume(
-    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
-) -> RunFolder:
-    """Return the run folder at `path`: a new one, or that of a run with the same settings.
-
-    A run with fewer steps than `config` is lengthened. A run without a checkpoint is started again where anything else
-    differs. Raises UserError where `path` is something else, or a run with other settings, model or data.
-    """
-    run = RunFolder(path)
-    if not (path / "run.toml").is_file():
-        run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
-        run.lock()
-        return run
-    run.lock()
-    try:
-        steps_before = _compare_settings(run, config, model, tokenizer, kind=kind, task=task, data=data)
-    except UserError as error:
-        if not run.is_blank():
-            raise
-        note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is started again")
-        if jax.process_index() == 0:
-            _start_again(run, config, model, tokenizer, kind=kind, task=task, data=data)
-    else:
-        if steps_before is not None and jax.process_index() == 0:
-            run.lengthen(config, steps_before)
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"{path} is planned")
-    for remark in describe_change(run.record()):
-        note(f"{path} {remark}")
-    return run
-
-
-def _compare_settings(
-    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
-) -> int | None:
-    """Return the number of steps of a run where `config` has more, or None where the settings are the same.
-
-    Raises UserError for any other difference.
-    """
-    differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
-    if run.tokenizer().fingerprint != tokenizer.fingerprint:
-        raise UserError(f"{run.path} was started with another tokenizer. Choose another --output")
-    before, now = differences.pop("steps", (0, 0))
-    if differences or before > now:
-        refused = differences or {"steps": (before, now)}
-        listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in refused.items())
-        raise UserError(f"{run.path} is a run with other settings: {listed}. Choose another --output")
-    data_before = run.record()["data_fingerprint"]
-    if data_before != data:
-        raise UserError(
-            f"{run.path} was started on data {data_before[:12]}..., this is {data[:12]}.... "
-            "Give it the data it was started on, or choose another --output"
-        )
-    return before if before < now else None
-
-
-def start_run(
-    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
-) -> RunFolder:
-    """Create a run folder at `path`, which does not exist or is empty, complete or not at all."""
-    with whole_folder(path, last=("run.toml",)) as temporary:
-        _write_files(RunFolder(temporary), config, model, tokenizer, kind=kind, task=task, data=data)
-    return RunFolder(path)
-
-
-def _start_again(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, **record: Any) -> None:
-    """Replace the files of a run that has no checkpoint. Other files in the folder stay.
-
-    run.toml is written last. A kill before that leaves a run that differs, which is started again once more.
-    """
-    for name in REMOVED_AT_RESTART:
-        path = run.path / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    _write_files(run, config, model, tokenizer, **record)
-
-
-def _write_files(
-    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
-) -> None:
-    """Write the files that a run folder has from its start."""
-    tokenizer.save(run.path / "tokenizer")
-    shape = to_toml(model)
-    write_text(run.path / "model.toml", shape)
-    record = new_run_record(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=_fingerprint(shape))
-    run._write_json(RUN_RECORD, record)
-    write_text(run.path / "run.toml", to_toml(config))
-
-
-def _fingerprint(text: str) -> str:
+def fingerprint(text: str) -> str:
+    """Return the sha256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _settings(config: Any) -> dict[str, Any]:
-    return flatten(tomllib.loads(to_toml(config)), separator=".")
-
-
-def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that differ between a run and a command, by name: the run's value, and the command's.
-
-    Raises UserError for another kind of run.
-    """
-    record = run.record()
-    if record["kind"] != kind:
-        raise UserError(f"{run.path} is {article(record['kind'])} run, this is {kind}. Choose another --output")
-    before, now = record["task"].get("examples"), task.get("examples")
-    differences = {"examples": (before, now)} if before and before != now else {}
-    for name, settings in files.items():
-        old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
-        new = _settings(settings)
-        defaults = _settings(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
-        differences |= {
-            key: (old.get(key, defaults.get(key)), new.get(key))
-            for key in sorted(old.keys() | new.keys())
-            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, defaults.get(key)) != new.get(key)
-        }
-    return differences

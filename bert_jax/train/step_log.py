@@ -13,7 +13,7 @@ from bert_jax.train.advice import Advice, duration_estimate
 from bert_jax.train.clock import Clock, Speed
 from bert_jax.train.flops import peak_flops
 from bert_jax.train.guard import Guard
-from bert_jax.train.metrics import MetricsLog
+from bert_jax.train.metrics import MetricsWriter
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.task import Batch, Sums
 
@@ -39,7 +39,7 @@ class StepLog:
     """
 
     def __init__(
-        self, metrics: MetricsLog, display: "ProgressDisplay", clock: Clock, length: RunLength, guard: Guard
+        self, metrics: MetricsWriter, display: "ProgressDisplay", clock: Clock, length: RunLength, guard: Guard
     ) -> None:
         self.metrics, self.display, self.clock, self.length = metrics, display, clock, length
         self.guard = guard

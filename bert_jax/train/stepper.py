@@ -3,10 +3,9 @@
 import time
 from typing import Any
 
-import jax
 import numpy as np
 
-from bert_jax import process
+from bert_jax import hosts, process
 from bert_jax.progress import Progress
 from bert_jax.train.clock import Clock
 from bert_jax.train.memory import MemoryUse
@@ -31,15 +30,16 @@ class Stepper:
     @property
     def is_interruptible(self) -> bool:
         """True if a signal abandons the current step. A run of several processes stops between steps only."""
-        return self.clock.step_seconds > LONG_STEP_SECONDS and jax.process_count() == 1
+        return self.clock.step_seconds > LONG_STEP_SECONDS and hosts.count() == 1
 
     def compile(self, state: TrainState, batch: Batch) -> None:
         """Compile the step for batches of these shapes, and note whether it fits into memory."""
         with self.clock.paused(), self.progress.doing_now(COMPILING):
             needed = self.program.compile(state, batch)
+            hosts.wait_for_all()
         if needed is not None:
             self.memory.add(needed)
-        if jax.process_count() == 1:
+        if hosts.count() == 1:
             self.stop.raise_if_requested()
 
     def step(self, state: TrainState, batch: Batch, learning_rate: np.float32) -> tuple[TrainState, Sums]:
@@ -48,9 +48,9 @@ class Stepper:
             return self.program.step(state, batch, seed=self.seed, learning_rate=learning_rate)
         with self.stop.interrupting():
             gradients, means = self.program.gradients(state, batch, seed=self.seed)
-            process.is_left_computing = True
+            process.exits_at_once = True
             self._wait_for(means)
-        process.is_left_computing = False
+        process.exits_at_once = False
         return self.program.update(state, gradients, means, learning_rate=learning_rate)
 
     def _wait_for(self, means: Sums) -> None:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bert_jax import hosts
 from bert_jax.convert.hugging_face.model_folder import read_tokenizer, write_huggingface
 from bert_jax.convert.hugging_face.sentence_transformers import encoder_folder, write_sentence_transformers
 from bert_jax.convert.proof import Exported, OutputDifference, against_exported, against_transformers
@@ -17,6 +16,7 @@ from bert_jax.errors import UserError, listed
 from bert_jax.model.vectors import VectorConfig
 from bert_jax.output import check_new_folder, whole_folder
 from bert_jax.pretrained import REGRESSION, SINGLE_LABEL, Pretrained, ReadOptions, as_encoder
+from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress
 from bert_jax.settings.convert import ConvertConfig
 from bert_jax.terminal import note, say
@@ -69,7 +69,7 @@ def run_conversion(config: ConvertConfig) -> Conversion:
         raise UserError("--int8 is for --to onnx")
     if (config.pooling or config.normalize) and config.to != "sentence-transformers":
         raise UserError("--pooling and --normalize are for --to sentence-transformers")
-    hosts.set_up_process()
+    set_up_process()
     with Progress("converting") as progress:
         return _convert(config, progress)
 

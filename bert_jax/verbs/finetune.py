@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,13 +24,15 @@ from bert_jax.finetuning.single_run import SharedInputs, read_inputs, run_planne
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.origin import origin
 from bert_jax.output import FOREIGN, check_folder, check_new_folder
+from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress
 from bert_jax.registry import HEADS, SUITE
 from bert_jax.settings.finetune import FinetuneConfig
 from bert_jax.terminal import say, visible
 from bert_jax.train.memory import out_of_memory_reported
-from bert_jax.train.run import RUNS, RunFolder, check_run_output
+from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.train.run_record import threads_of
+from bert_jax.train.run_start import check_run_output
 from bert_jax.train.seal import sealed
 from bert_jax.wording import counted
 
@@ -44,12 +45,9 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
     """
     if config.task == SUITE:
         return finetune_glue(config, functools.partial(finetune, show=show), show=show)
+    hosts.require_single_process("fine-tuning")
     plan = plan_runs(config)
-    hosts.set_up_process(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
-    if jax.process_count() > 1:
-        raise UserError(
-            f"fine-tuning needs a single process, this is one of {jax.process_count()}. Start it on one host"
-        )
+    set_up_process(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
     else:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import time
+import tomllib
 from typing import Any, Literal
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.command_name import typed
-from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, with_dropout
+from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, to_toml, with_dropout
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.convert.vocabulary_growth import grow
@@ -23,10 +24,11 @@ from bert_jax.errors import UserError
 from bert_jax.model import presets
 from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained, ReadOptions
+from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress, in_words
 from bert_jax.registry import find_objective, load_object
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
+from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh, process_rows
 from bert_jax.tasks.initial_state import PARTS, start_from
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
@@ -42,10 +44,12 @@ from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.metrics import read_metrics
 from bert_jax.train.optimizer import make_optimizer, with_defaults
 from bert_jax.train.program import Params, Program, TrainState
-from bert_jax.train.run import RunFolder, check_run_output, open_run, start_or_resume
+from bert_jax.train.run import RunFolder, open_run
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.run_record import threads_of
+from bert_jax.train.run_start import check_run_output, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
+from bert_jax.trees import flatten
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
 from bert_jax.verbs.run_rate import run_rate
 
@@ -53,13 +57,19 @@ DEFAULT_MODEL = "bert-base-uncased"
 LONG_SECONDS = 3600.0  # a longer run gets advice on smaller ones
 SMALLER_MODELS = ("bert-medium", "bert-small", "bert-mini", "bert-tiny")
 QUEUED_BATCHES = 8  # of an evaluation, on the device before the host waits for the first
+OWN_SETTINGS = ("data", "hosts")  # may differ between the processes of a job
 PROFILE = "profile"  # folder in a run
 LOSSES = {"loss": "loss", "mlm_loss": "masked LM loss", "nsp_loss": "next sentence loss", "sop_loss": "order loss"}
 
 
-@out_of_memory_reported("Use a smaller --batch-size")
 def pretrain(config: PretrainConfig) -> RunFolder:
     """Pre-train to the last step and return the run folder. Raises UserError, or Stopped after a signal."""
+    hosts.join(config.hosts)
+    with hosts.ending_together(), out_of_memory_reported("Use a smaller --batch-size"):
+        return _pretrain(config)
+
+
+def _pretrain(config: PretrainConfig) -> RunFolder:
     counts = ("steps", "save_every", "keep", "evaluate_every", "log_every")
     check_ranges(config, **dict.fromkeys(counts, (1, None)), held_out_examples=(0, None), seed=SEED_RANGE)
     check_ranges(config, threads=(1, MAX_THREADS), profile=(1, None), decay_from=(1, None))
@@ -67,8 +77,8 @@ def pretrain(config: PretrainConfig) -> RunFolder:
         raise UserError(
             f"--profile {config.profile}: the run has {config.steps} steps, so none follows. Use a smaller one"
         )
-    check_run_output(config.output)
-    hosts.set_up_process(cpu_threads=config.threads or threads_of([config.output]))
+    hosts.once(lambda: check_run_output(config.output))
+    set_up_process(cpu_threads=config.threads or threads_of([config.output]))
     manifest = read_manifest(config.data)
     check_files(config.data, manifest)
     tokenizer = _read_tokenizer(config, manifest)
@@ -86,16 +96,16 @@ def pretrain(config: PretrainConfig) -> RunFolder:
     mesh = make_mesh(config.mesh)
     check_heads(model.heads, mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    shards = Shards(config.data, "train", manifest)
-    process, processes = jax.process_index(), jax.process_count()
-    source = PretrainingBatches(shards, config.batch_size, config.seed, process, processes)
+    _require_same_command(config, manifest)
+    rows = process_rows(mesh, config.batch_size)
+    source = PretrainingBatches(Shards(config.data, "train", manifest), config.batch_size, config.seed, rows)
     task = load_object(find_objective(config.objective))(model, Compute(config.dtype), pair_loss)
     optimizer = make_optimizer(config.optim)
     if config.guard.action == "skip":
         optimizer = skip_bad_steps(optimizer)
     program = Program(task, mesh, optimizer, accumulate=config.accumulate)
     held_out = held_out_batches(
-        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, process, processes
+        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, rows
     )
     head = "pretrain" if pair_loss else "masked_lm"
     task_record = {"name": "pretrain", "head": head, "examples": manifest.kind, **initial.vectors()}
@@ -127,16 +137,25 @@ def pretrain(config: PretrainConfig) -> RunFolder:
             advice=_advice(config, model, manifest, batch_shards(mesh)),
             hooks=[profile] if profile else [],
             guard=config.guard,
+            watchdog_seconds=config.watchdog_seconds,
         )
-    run.write_result(
-        {
-            "step": config.steps,
-            "held_out": outcome.scores,
-            "parameters_sha256": parameter_hash(outcome.state.params),
-            "seconds_since_last_start": round(time.perf_counter() - start_seconds, 1),
-        }
-    )
+    result = {
+        "step": config.steps,
+        "held_out": outcome.scores,
+        "parameters_sha256": parameter_hash(outcome.state.params),
+        "seconds_since_last_start": round(time.perf_counter() - start_seconds, 1),
+    }
+    hosts.once(lambda: run.write_result(result))
     return run
+
+
+def _require_same_command(config: PretrainConfig, manifest: Manifest) -> None:
+    """Raise UserError where the processes of a job were started with other settings, or see other shards."""
+    settings = flatten(tomllib.loads(to_toml(config)), separator=".")
+    shared = {name: value for name, value in settings.items() if name.split(".")[0] not in OWN_SETTINGS}
+    hosts.require_same(
+        {**shared, "the data fingerprint": manifest.fingerprint}, "Give all processes the same command and shards"
+    )
 
 
 def _read_tokenizer(config: PretrainConfig, manifest: Manifest) -> Tokenizer:
@@ -262,6 +281,8 @@ def evaluate(program: Program, batches: list[dict[str, np.ndarray]], params: Par
 def main(config: PretrainConfig) -> int:
     """Pre-train, print the result and return the exit code."""
     run = pretrain(config)
+    if not hosts.is_first():
+        return 0
     result = run.result() or {}
     say(f"{run.path} is finished: step {result['step']}, parameters sha256 {result['parameters_sha256'][:16]}")
     for line in closing_lines(run):

@@ -11,8 +11,9 @@ from bert_jax.model.presets import resolve
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.text.wordpiece import WordPieceTokenizer
 from bert_jax.text.wordpiece_rules import WordPieceRules
-from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint, start_or_resume
+from bert_jax.train.run import RunFolder, is_run, resolve_checkpoint
 from bert_jax.train.run_record import describe_change, new_run_record, threads_of
+from bert_jax.train.run_start import start_or_resume
 from bert_jax.train.seal import sealed
 
 RUN_RECORD = {

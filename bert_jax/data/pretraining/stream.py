@@ -85,16 +85,15 @@ class PretrainingBatches:
     """Batches of an endless stream of examples, in a new seeded order in each epoch.
 
     Batch `step` has the examples from position step * batch_size on. Dynamic masks are new in each epoch, and the same
-    whenever and wherever a batch is read. A process reads only its rows of the global batch, so the order does not
-    depend on the number of processes.
+    whenever and wherever a batch is read. A process reads only `rows` of the global batch (default: all), so the order
+    does not depend on the number of processes.
     """
 
-    def __init__(self, shards: Shards, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
+    def __init__(self, shards: Shards, batch_size: int, seed: int, rows: NDArray[np.int64] | None = None) -> None:
         if len(shards) == 0:
             raise UserError("the shards hold no training examples. Give `bert-jax prep shards` more text")
         self.shards, self.batch_size, self.seed = shards, batch_size, seed
-        rows = batch_size // processes
-        self._rows = np.arange(process * rows, (process + 1) * rows)
+        self._rows = np.arange(batch_size) if rows is None else rows
         self._order = functools.lru_cache(maxsize=4)(self._permuted_block)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
@@ -115,20 +114,21 @@ class PretrainingBatches:
 
 
 def held_out_batches(
-    shards: Shards, batch_size: int, limit: int, process: int = 0, processes: int = 1
+    shards: Shards, batch_size: int, limit: int, rows: NDArray[np.int64] | None = None
 ) -> list[dict[str, np.ndarray]]:
-    """Return this process's rows of the first `limit` examples, in order. Rows of weight 0 fill the last batch.
+    """Return batches of the first `limit` examples, in order, of each only `rows` (default: all).
+
+    Rows of weight 0 fill the last batch.
 
     Dynamic masks depend on the seed of the shards, so they are the same in each evaluation and each run.
     """
     count = min(limit, len(shards))
-    rows = batch_size // processes
-    own_rows = slice(process * rows, (process + 1) * rows)
+    own_rows = np.arange(batch_size) if rows is None else rows
     batches = []
     for start in range(0, count, batch_size):
         batch = shards.batch(np.arange(start, min(start + batch_size, count)), shards.manifest.seed)
         empty = batch_size - len(batch["weight"])
-        filled = {name: np.pad(rows, ((0, empty), *[(0, 0)] * (rows.ndim - 1))) for name, rows in batch.items()}
+        filled = {name: np.pad(x, ((0, empty), *[(0, 0)] * (x.ndim - 1))) for name, x in batch.items()}
         batches.append({name: values[own_rows] for name, values in filled.items()})
     return batches
 

@@ -65,7 +65,7 @@ def test_dynamically_masked_batch_depends_on_its_step_only(shards):
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_together_read_the_dynamically_masked_global_batch(shards, processes):
     whole = PretrainingBatches(Shards(shards, "train"), 12, seed=9)
-    parts = [PretrainingBatches(Shards(shards, "train"), 12, 9, process, processes) for process in range(processes)]
+    parts = [PretrainingBatches(Shards(shards, "train"), 12, 9, rows) for rows in np.split(np.arange(12), processes)]
     for step in (0, 3, 50):
         rows = [part.batch(step) for part in parts]
         assert equal({name: np.concatenate([part[name] for part in rows]) for name in rows[0]}, whole.batch(step))
@@ -91,7 +91,7 @@ def test_held_out_masks_do_not_change(shards):
     weights = np.concatenate([batch["weight"] for batch in batches])
     assert weights.sum() == len(data) and len(weights) % 8 == 0
     assert not np.concatenate([batch["masked_count"] for batch in batches])[weights == 0].any()
-    halves = [held_out_batches(data, 8, 10**6, process, 2) for process in range(2)]
+    halves = [held_out_batches(data, 8, 10**6, rows) for rows in np.split(np.arange(8), 2)]
     for left, right, whole in zip(*halves, batches, strict=True):
         assert equal({name: np.concatenate([left[name], right[name]]) for name in left}, whole)
     other_size = held_out_batches(data, 5, limit=10**6)

@@ -114,7 +114,7 @@ def test_batch_larger_than_the_data_repeats_it(shards):
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_together_read_the_global_batch(shards, processes):
     whole = PretrainingBatches(shards, 12, seed=9)
-    parts = [PretrainingBatches(shards, 12, 9, process, processes) for process in range(processes)]
+    parts = [PretrainingBatches(shards, 12, 9, rows) for rows in np.split(np.arange(12), processes)]
     for step in (0, 3, 50):
         rows = [part.batch(step) for part in parts]
         joined = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bert_jax.cpu import THREADS_VARIABLE, threads
-from bert_jax.hosts import compilation_cache
 from bert_jax.process import age_seconds
+from bert_jax.process_setup import compilation_cache
 
 
 def test_the_age_of_a_process_counts_from_its_start():
@@ -34,9 +34,9 @@ def test_programs_are_kept_by_number_of_cores_and_kind_of_cpu(monkeypatch, tmp_p
 def test_a_process_on_fewer_cores_compiles_its_own_programs(tmp_path):
     script = (
         "import os, jax, jax.numpy as jnp\n"
-        "from bert_jax import hosts\n"
+        "from bert_jax import process_setup\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))} if os.environ['ONE'] else os.sched_getaffinity(0))\n"
-        "hosts.set_up_process()\n"
+        "process_setup.set_up_process()\n"
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
         "jax.jit(lambda x: x @ x)(jnp.ones((8, 8)))\n"
     )
@@ -54,8 +54,8 @@ def test_sums_depend_on_the_number_of_threads_not_of_cores(tmp_path):
         "import hashlib, os, sys\n"
         "cpu_threads, one = int(sys.argv[1]), sys.argv[2] == 'one'\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))} if one else os.sched_getaffinity(0))\n"
-        "from bert_jax import cpu, hosts\n"
-        "hosts.set_up_process(cpu_threads=cpu_threads)\n"
+        "from bert_jax import cpu, process_setup\n"
+        "process_setup.set_up_process(cpu_threads=cpu_threads)\n"
         "import jax, numpy as np\n"
         "x, g = np.random.default_rng(0).normal(size=(2, 1024, 256)).astype(np.float32)\n"
         "product = jax.jit(lambda x, g: x.T @ g)(x, g)\n"

@@ -1,0 +1,188 @@
+"""Start, resume, lengthen or start again the run of a command."""
+
+import shutil
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from bert_jax import hosts
+from bert_jax.config import ModelConfig, read_toml, to_toml
+from bert_jax.errors import UserError
+from bert_jax.files import SETTINGS_BYTES, read_toml_table
+from bert_jax.output import check_new_folder, whole_folder, write_text
+from bert_jax.terminal import note
+from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.run import RunFolder, fingerprint
+from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_record
+from bert_jax.trees import flatten
+from bert_jax.wording import article
+
+REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
+SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
+# Settings that may differ when a run is resumed: they change no number.
+FREE_SETTINGS = (
+    "data",
+    "output",
+    "mesh",
+    "hosts",
+    "keep",
+    "save_every",
+    "threads",
+    "profile",
+    "watchdog_seconds",
+    "guard",
+)
+
+
+def check_run_output(path: Path) -> None:
+    """Raise UserError where `start_or_resume` can neither start nor resume a run at `path`."""
+    if not (path / "run.toml").is_file():
+        check_new_folder(path)
+
+
+def start_or_resume(
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> RunFolder:
+    """Return the run folder at `path`: a new one, or that of a run with the same settings.
+
+    A run with fewer steps than `config` is lengthened. A run without a checkpoint is started again where anything else
+    differs. Raises UserError where `path` is something else, or a run with other settings, model or data, and where
+    not all processes of a job see it: the first one writes.
+    """
+    number = hosts.once(
+        lambda: _start_or_resume(path, config, model, tokenizer, kind=kind, task=task, data=data).record().get("run")
+    )
+    run = RunFolder(path)
+    _require_shared(run, number)
+    return run
+
+
+def _require_shared(run: RunFolder, number: str | None) -> None:
+    """Raise UserError where a process of the job does not see the run folder that the first one has made."""
+    end = time.monotonic() + SHARED_SECONDS
+    while not (sees := _is_run(run, number)) and time.monotonic() < end:
+        time.sleep(SHARED_SECONDS / 20)
+    blind = [process for process, sees in enumerate(hosts.gather(sees)) if not sees]
+    if blind:
+        raise UserError(
+            f"{run.path}: process {blind[0]} does not see the run folder that process 0 has made. Choose an --output "
+            "on a file system that all hosts share"
+        )
+
+
+def _is_run(run: RunFolder, number: str | None) -> bool:
+    try:
+        return run.record().get("run") == number
+    except (UserError, OSError):
+        return False
+
+
+def _start_or_resume(
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> RunFolder:
+    """Start, resume, lengthen or start again the run at `path`, as one process."""
+    run = RunFolder(path)
+    if not (path / "run.toml").is_file():
+        run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
+        run.lock()
+        return run
+    run.lock()
+    try:
+        steps_before = _compare_settings(run, config, model, tokenizer, kind=kind, task=task, data=data)
+    except UserError as error:
+        if not run.is_blank():
+            raise
+        note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is started again")
+        _start_again(run, config, model, tokenizer, kind=kind, task=task, data=data)
+    else:
+        if steps_before is not None:
+            run.lengthen(config, steps_before)
+    for remark in describe_change(run.record()):
+        note(f"{path} {remark}")
+    return run
+
+
+def _compare_settings(
+    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> int | None:
+    """Return the number of steps of a run where `config` has more, or None where the settings are the same.
+
+    Raises UserError for any other difference.
+    """
+    differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
+    if run.tokenizer().fingerprint != tokenizer.fingerprint:
+        raise UserError(f"{run.path} was started with another tokenizer. Choose another --output")
+    before, now = differences.pop("steps", (0, 0))
+    if differences or before > now:
+        refused = differences or {"steps": (before, now)}
+        listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in refused.items())
+        raise UserError(f"{run.path} is a run with other settings: {listed}. Choose another --output")
+    data_before = run.record()["data_fingerprint"]
+    if data_before != data:
+        raise UserError(
+            f"{run.path} was started on data {data_before[:12]}..., this is {data[:12]}.... "
+            "Give it the data it was started on, or choose another --output"
+        )
+    return before if before < now else None
+
+
+def start_run(
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> RunFolder:
+    """Create a run folder at `path`, which does not exist or is empty, complete or not at all."""
+    with whole_folder(path, last=("run.toml",)) as temporary:
+        _write_files(RunFolder(temporary), config, model, tokenizer, kind=kind, task=task, data=data)
+    return RunFolder(path)
+
+
+def _start_again(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, **record: Any) -> None:
+    """Replace the files of a run that has no checkpoint. Other files in the folder stay.
+
+    run.toml is written last. A kill before that leaves a run that differs, which is started again once more.
+    """
+    for name in REMOVED_AT_RESTART:
+        path = run.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    _write_files(run, config, model, tokenizer, **record)
+
+
+def _write_files(
+    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+) -> None:
+    """Write the files that a run folder has from its start."""
+    tokenizer.save(run.path / "tokenizer")
+    shape = to_toml(model)
+    write_text(run.path / "model.toml", shape)
+    record = new_run_record(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=fingerprint(shape))
+    run.write_json(RUN_RECORD, record)
+    write_text(run.path / "run.toml", to_toml(config))
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    return flatten(tomllib.loads(to_toml(config)), separator=".")
+
+
+def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that differ between a run and a command, by name: the run's value, and the command's.
+
+    Raises UserError for another kind of run.
+    """
+    record = run.record()
+    if record["kind"] != kind:
+        raise UserError(f"{run.path} is {article(record['kind'])} run, this is {kind}. Choose another --output")
+    before, now = record["task"].get("examples"), task.get("examples")
+    differences = {"examples": (before, now)} if before and before != now else {}
+    for name, settings in files.items():
+        old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
+        new = _settings(settings)
+        defaults = _settings(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
+        differences |= {
+            key: (old.get(key, defaults.get(key)), new.get(key))
+            for key in sorted(old.keys() | new.keys())
+            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, defaults.get(key)) != new.get(key)
+        }
+    return differences
