@@ -4,6 +4,7 @@ Parameters carry the names of their axes ("embed", "mlp", ...) as metadata; RULE
 of the mesh are the strategy: (8, 1, 1) is data parallel, (1, 8, 1) fully sharded, (1, 1, 8) tensor parallel.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -72,6 +73,7 @@ def _arranged(devices: list[jax.Device], shape: tuple[int, int, int]) -> np.ndar
     return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
 
 
+@functools.lru_cache(maxsize=8)
 def process_shards(mesh: Mesh) -> np.ndarray:
     """Return the numbers of the shards of a batch that the devices of this process hold, ascending."""
     shards = np.arange(batch_shards(mesh))

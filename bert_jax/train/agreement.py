@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 from bert_jax import hosts
@@ -56,11 +57,11 @@ def ended_where_a_step_hangs(clock: Clock, seconds: float | None) -> Iterator[No
     if limit is None:
         yield
         return
-    end = threading.Event()
+    end, start = threading.Event(), time.perf_counter()
 
     def watch() -> None:
         while not end.wait(POLL_SECONDS):
-            if clock.waiting_seconds > limit:
+            if min(clock.waiting_seconds, time.perf_counter() - start) > limit:
                 faulthandler.dump_traceback(sys.stderr)
                 where = hosts.describe()
                 hosts.end_process(

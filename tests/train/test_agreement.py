@@ -93,6 +93,10 @@ def test_a_step_that_hangs_ends_the_process_with_a_trace():
         "from bert_jax.train.agreement import ended_where_a_step_hangs\n"
         "from bert_jax.train.clock import Clock\n"
         "clock = Clock()\n"
+        "time.sleep(1)\n"
+        "with ended_where_a_step_hangs(clock, 1.5):\n"
+        "    time.sleep(1.2)\n"
+        "print('the start does not count')\n"
         "with clock.paused(), ended_where_a_step_hangs(clock, 0.5):\n"
         "    time.sleep(2)\n"
         "print('pauses do not count')\n"
@@ -101,6 +105,6 @@ def test_a_step_that_hangs_ends_the_process_with_a_trace():
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
     assert ended.returncode == 75
-    assert "pauses do not count" in ended.stdout
+    assert ended.stdout.splitlines() == ["the start does not count", "pauses do not count"]
     assert "no step has ended for" in ended.stderr and "--watchdog-seconds" in ended.stderr
     assert "most recent call first" in ended.stderr
