@@ -38,6 +38,7 @@ class Job:
     folder: Path
     processes: int
     steps: int
+    mesh: tuple[str, ...]
 
     def start(self, run: Path) -> list[subprocess.Popen]:
         """Start all processes of the job."""
@@ -46,7 +47,7 @@ class Job:
             port = listener.getsockname()[1]
         command = [sys.executable, "-m", "bert_jax.cli", "pretrain", "--data", self.shards, "--output", run]
         command += ["--model", self.folder / "model.toml", "--batch-size", 16, "--steps", self.steps, "--threads", 1]
-        command += ["--save-every", 50, "--evaluate-every", 500, "--log-every", 10, "--mesh.fsdp", self.processes]
+        command += ["--save-every", 20, "--evaluate-every", 150, "--log-every", 10, *self.mesh]
         command += ["--hosts.coordinator", f"127.0.0.1:{port}", "--hosts.count", self.processes]
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
         started = []
@@ -124,13 +125,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--mesh", default="", help="flags, for example '--mesh.fsdp 2'")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.folder.mkdir(parents=True)
     (options.folder / "model.toml").write_text(MODEL)
     rng = random.Random(options.seed)
-    job = Job(shards=options.shards, folder=options.folder, processes=options.processes, steps=options.steps)
+    job = Job(
+        shards=options.shards,
+        folder=options.folder,
+        processes=options.processes,
+        steps=options.steps,
+        mesh=tuple(options.mesh.split()),
+    )
     undisturbed, run = options.folder / "undisturbed", options.folder / "killed"
     assert wait_for_success(job.start(undisturbed))
     codes: Counter[str] = Counter()
