@@ -3,7 +3,7 @@
     python benchmarks/kills.py SHARDS FOLDER --kills 20
 
 Each time, signal 9 or 15 goes to one process or to all, at one of three moments: while the job starts, some seconds
-after its first step, or while a checkpoint is being written. All processes then have to end within a minute by
+after its first step, or while a checkpoint is being written. All processes then have to end within two minutes by
 themselves, and the same command goes on. At the end, parameters, scores and the log have to be those of the undisturbed
 run, bit for bit. Prints one line a kill, and a JSON line with the result.
 """
@@ -26,7 +26,8 @@ from bert_jax.train.metrics import read_metrics
 
 MODEL = "width = 32\ndepth = 1\nheads = 2\nmlp_width = 64\nmax_length = 128\n"
 TIMES = ("tokens_per_second", "step_seconds")
-END_SECONDS = 60.0
+JOIN_SECONDS = 45  # a process that was killed before it joined is waited for
+END_SECONDS = 120.0
 MOMENTS = ("starting", "training", "saving")
 
 
@@ -49,6 +50,7 @@ class Job:
         command += ["--model", self.folder / "model.toml", "--batch-size", 16, "--steps", self.steps, "--threads", 1]
         command += ["--save-every", 20, "--evaluate-every", 150, "--log-every", 10, *self.mesh]
         command += ["--hosts.coordinator", f"127.0.0.1:{port}", "--hosts.count", self.processes]
+        command += ["--hosts.timeout", JOIN_SECONDS]
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
         started = []
         for index in range(self.processes):
