@@ -1,7 +1,7 @@
 """Files that README.md and docs/*.md take for granted, made from the documentation of the installed packages.
 
 corpus/, text/, books/, docs/, news/ and wiki/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv;
-GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, an encoder; vocab/ and vocab.txt;
+GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, an encoder; vocab/, shards/, vocab.txt;
 runs/, downloads/ and checkpoint/ with such encoders, one step from random weights; and links to launch/ and
 benchmarks/, as a checkout has them. Their content only has to be in the right format: what is played is the commands.
 """
@@ -46,6 +46,7 @@ COPIES = {
     "runs/first": ("runs/mini",),
     "checkpoint": ("downloads/roberta-base", "downloads/bert-base-uncased"),
     "made/vocab": ("vocab",),
+    "made/shards": ("shards",),
     "made/vocab/vocab.txt": ("vocab.txt", "bert-base-uncased.txt"),
 }
 

@@ -91,6 +91,14 @@ def test_output_must_have_the_words_of_the_page_in_order(first_hour, shown, outp
     assert [line.verdict for line in first_hour.compare("page", 1, shown, output)] == verdicts
 
 
+def test_only_commands_of_hours_are_shortened(first_hour):
+    short = "bert-jax pretrain --data packed/ --output runs/small --model small.toml --steps 20"
+    assert first_hour.shorter(short) == short
+    assert first_hour.shorter("bert-jax pretrain --data a --steps 8000 --output b").count("--steps 30 ") == 1
+    cooled = first_hour.shorter("bert-jax pretrain base.toml --data a --decay-from 800000 --steps 880000")
+    assert "--decay-from 20 --steps 30 " in cooled and "--model shape.toml" in cooled
+
+
 def test_played_commands_are_counted_in_the_table(first_hour, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table: benchmarks/first_hour.py -->\nold\n<!-- end of table -->\nafter\n")
