@@ -123,15 +123,15 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(start, tmp_path):
     assert saved == {str(max(checkpoint_steps(run / "checkpoints")))}
 
 
-def test_the_others_end_when_a_process_is_killed(start, alone, tmp_path):
+@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=COSTLY)])
+def test_the_others_end_when_a_process_is_killed(start, alone, tmp_path, killed):
     run = tmp_path / "run"
-    for killed in (1, 0):
-        processes = start(run, "--mesh.fsdp", 2)
-        wait_for(has_logged(run, 2 if killed else 6), processes[0])
-        processes[killed].send_signal(signal.SIGKILL)
-        ended = outcomes(processes)
-        assert ended[1 - killed][0] == 75, ended
-        assert "another process was lost" in ended[1 - killed][2]
+    processes = start(run, "--mesh.fsdp", 2)
+    wait_for(has_logged(run, 6), processes[0])
+    processes[killed].send_signal(signal.SIGKILL)
+    ended = outcomes(processes)
+    assert ended[1 - killed][0] == 75, ended
+    assert "another process was lost" in ended[1 - killed][2]
     assert [code for code, *_ in outcomes(start(run, processes=1))] == [0]  # goes on on another shape
     require_same_numbers(run, alone)
 
