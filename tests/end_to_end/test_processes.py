@@ -123,7 +123,8 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(start, tmp_path):
     assert saved == {str(max(checkpoint_steps(run / "checkpoints")))}
 
 
-@pytest.mark.parametrize("killed", [1, pytest.param(0, marks=COSTLY)])
+@COSTLY  # benchmarks/kills.py does more of it
+@pytest.mark.parametrize("killed", [0, 1])
 def test_the_others_end_when_a_process_is_killed(start, alone, tmp_path, killed):
     run = tmp_path / "run"
     processes = start(run, "--mesh.fsdp", 2)
