@@ -171,7 +171,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GuardConfig:
-    """What to do at a step whose loss or gradient norm is not finite."""
+    """Reaction to a step whose loss or gradient norm is not finite."""
 
     action: Literal["stop", "skip"] = "stop"
     """stop: end the run without saving the step; skip: go on, and leave parameters and moments as they were. A run that

@@ -91,9 +91,14 @@ def process_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
 
 
 def place_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """Return a global array over the mesh from this process's rows of a batch, as `process_rows` numbers them."""
+    """Return a global array over the mesh from this process's rows of a batch, as `process_rows` numbers them.
+
+    Raises ValueError where the rows do not divide over the shards of this process.
+    """
     shards = process_shards(mesh)
-    size = len(rows) // len(shards)
+    size, rest = divmod(len(rows), len(shards))
+    if rest:
+        raise ValueError(f"{len(rows)} rows do not divide over {len(shards)} shards of the batch")
     shape = (batch_shards(mesh) * size, *rows.shape[1:])
 
     def shard(index: Any) -> np.ndarray:

@@ -6,7 +6,15 @@ from tiny import EVEN, begin, pretraining_batch
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.errors import UserError
-from bert_jax.sharding import check_batch_size, check_heads, constrain, make_mesh, partition_spec
+from bert_jax.sharding import (
+    check_batch_size,
+    check_heads,
+    constrain,
+    make_mesh,
+    partition_spec,
+    place_rows,
+    process_rows,
+)
 from bert_jax.tasks.pretraining_task import PretrainingTask
 from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.optimizer import make_optimizer
@@ -151,3 +159,17 @@ def test_heads_that_do_not_divide_over_the_mesh_are_refused():
     with pytest.raises(UserError, match="12 attention heads do not divide over tensor 8"):
         check_heads(12, mesh)
     check_heads(16, mesh)
+
+
+def test_rows_that_do_not_divide_over_the_mesh_are_refused():
+    """A row that no device held would be missing without a word."""
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2))
+    rows = np.arange(24).reshape(12, 2)
+    with pytest.raises(ValueError, match="12 rows do not divide over 8 shards"):
+        place_rows(rows, mesh)
+    assert np.array_equal(place_rows(rows[:8], mesh), rows[:8])
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 8)])
+def test_one_process_reads_all_rows_in_order(sizes):
+    assert np.array_equal(process_rows(make_mesh(MeshConfig(*sizes)), 16), np.arange(16))

@@ -248,9 +248,7 @@ def read_params(folder: Path, owner: Owner | None = None) -> Params:
 
     Raises UserError where it is damaged, or not of `owner`.
     """
-    problems = damage(folder, owner)
-    if problems:
-        raise UserError(f"{folder} is damaged: {'; '.join(problems)}. Use another checkpoint")
+    _require_sound(folder, owner)
     path = folder.absolute() / _PARAMS
     with _readable(folder), ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(path).item_metadata.tree
@@ -263,9 +261,7 @@ def read_state(folder: Path, like: TrainState, owner: Owner) -> TrainState:
 
     Raises UserError where it is damaged, not of `owner`, or does not fit.
     """
-    problems = damage(folder, owner)
-    if problems:
-        raise UserError(f"{folder} is damaged: {'; '.join(problems)}. Use another checkpoint")
+    _require_sound(folder, owner)
     compare_shapes(folder, like.params)
     _compare_optimizer(folder, like.opt_state)
     with _readable(folder), ocp.StandardCheckpointer() as reader:
@@ -273,6 +269,12 @@ def read_state(folder: Path, like: TrainState, owner: Owner) -> TrainState:
         flat = jax.tree.leaves(reader.restore(folder.absolute() / _OPT_STATE, _as_dict(like.opt_state)))
     opt_state = jax.tree.unflatten(jax.tree.structure(like.opt_state), flat)
     return TrainState(place_whole(np.int32(folder.name), like.step.sharding), params, opt_state)
+
+
+def _require_sound(folder: Path, owner: Owner | None) -> None:
+    """Raise UserError where a checkpoint does not match its seal, or is not of `owner`."""
+    if problems := damage(folder, owner):
+        raise UserError(f"{folder} is damaged: {'; '.join(problems)}. Use another checkpoint")
 
 
 def compare_shapes(folder: Path, params: Params) -> None:

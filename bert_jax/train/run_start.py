@@ -162,7 +162,8 @@ def _write_files(
     write_text(run.path / "run.toml", to_toml(config))
 
 
-def _settings(config: Any) -> dict[str, Any]:
+def settings_by_name(config: Any) -> dict[str, Any]:
+    """Return the settings of a command by the names of its TOML file, as {"optim.peak_lr": 1e-4, ...}."""
     return flatten(tomllib.loads(to_toml(config)), separator=".")
 
 
@@ -178,8 +179,8 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
         old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
-        new = _settings(settings)
-        defaults = _settings(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
+        new = settings_by_name(settings)
+        defaults = settings_by_name(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
         differences |= {
             key: (old.get(key, defaults.get(key)), new.get(key))
             for key in sorted(old.keys() | new.keys())

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import time
-import tomllib
 from typing import Any, Literal
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 
 from bert_jax import hosts
 from bert_jax.command_name import typed
-from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, to_toml, with_dropout
+from bert_jax.config import SEED_RANGE, ModelConfig, check_ranges, with_dropout
 from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.convert.vocabulary_growth import grow
@@ -47,9 +46,8 @@ from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, open_run
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.run_record import threads_of
-from bert_jax.train.run_start import check_run_output, start_or_resume
+from bert_jax.train.run_start import check_run_output, settings_by_name, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
-from bert_jax.trees import flatten
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
 from bert_jax.verbs.run_rate import run_rate
 
@@ -151,8 +149,7 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
 
 def _require_same_command(config: PretrainConfig, manifest: Manifest) -> None:
     """Raise UserError where the processes of a job were started with other settings, or see other shards."""
-    settings = flatten(tomllib.loads(to_toml(config)), separator=".")
-    shared = {name: value for name, value in settings.items() if name.split(".")[0] not in OWN_SETTINGS}
+    shared = {name: value for name, value in settings_by_name(config).items() if name.split(".")[0] not in OWN_SETTINGS}
     hosts.require_same(
         {**shared, "the data fingerprint": manifest.fingerprint}, "Give all processes the same command and shards"
     )
