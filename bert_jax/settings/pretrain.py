@@ -45,6 +45,9 @@ class PretrainConfig:
     """Decides the initial weights, the order of the data and dropout."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products. Parameters, normalisation, softmax and loss stay float32."""
+    remat: Literal["none", "block"] = "none"
+    """block: keep the input of each block only, and compute the rest again in the backward pass: less memory, a third
+    more work."""
     dropout: float | None = None
     """Dropout rate. Default: that of the model. Fine-tuning has its own setting."""
     next_sentence: bool | None = None

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,10 +12,11 @@ import optax
 from flax import nnx
 from jax import Array
 from jax.sharding import Mesh
+from jax.stages import Lowered
 
 from bert_jax.errors import UserError
 from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
-from bert_jax.sharding import parameter_shardings, place_rows, place_whole, replicated
+from bert_jax.sharding import batch_sharding, parameter_shardings, place_rows, place_whole, replicated
 from bert_jax.train.task import Batch, PredictionTask, Sums, Task
 from bert_jax.train.trainable import IsTrainable, merge_params, split_params
 from bert_jax.train.weight_average import learning_weights
@@ -32,6 +33,14 @@ class TrainState:
     step: Array  # updates so far, int32
     params: Params  # trainable and frozen: the model
     opt_state: optax.OptState  # of the trainable parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class LoweredStep:
+    """The two programs of a step, traced and not compiled."""
+
+    gradients: Lowered
+    update: Lowered
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,6 +178,17 @@ class Program:
         self._step_memory[_shapes(batch)] = memory
         return memory
 
+    def lower(self, batch: Mapping[str, jax.ShapeDtypeStruct]) -> LoweredStep:
+        """Trace the step for global batches of these shapes. Takes no array, so the devices need not be here."""
+        placed = {name: _abstract(rows, batch_sharding(self.mesh)) for name, rows in batch.items()}
+        word: Any = _abstract(jax.ShapeDtypeStruct((), jnp.uint32), replicated(self.mesh))
+        seeds = [(word, word)] * self._count_dropout_calls(batch)  # makes arrays, so it stands before set_mesh
+        with jax.set_mesh(self.mesh):
+            return LoweredStep(
+                self._gradients.lower(self._learning(self.state), placed, seeds),
+                self._update.lower(self.state, self._gradient_shapes, np.float32(0)),
+            )
+
     def largest_step(self) -> StepMemory | None:
         """Return the memory of the largest compiled step, or None where the compiler reports none."""
         return max(filter(None, self._step_memory.values()), key=lambda memory: memory.total, default=None)
@@ -203,7 +223,7 @@ class Program:
             self._dropout_calls = self._count_dropout_calls(batch)
         return self._draw_seeds(jax.random.key(seed), state.step, count=self._dropout_calls)
 
-    def _count_dropout_calls(self, batch: Batch) -> int:
+    def _count_dropout_calls(self, batch: Mapping[str, Any]) -> int:
         """Trace a forward pass and return how often it takes dropout seeds."""
         counter = _SeedCounter()
         jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, counter), self.params, batch)

@@ -20,11 +20,12 @@ from bert_jax.wording import article
 
 REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
 SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
-# Settings that may differ when a run is resumed: they change no number.
+# Settings that may differ when a run is resumed: they change no number, or its last bits only.
 FREE_SETTINGS = (
     "data",
     "output",
     "mesh",
+    "remat",
     "hosts",
     "keep",
     "save_every",

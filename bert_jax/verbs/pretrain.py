@@ -21,13 +21,11 @@ from bert_jax.data.pretraining.record import TOKENIZER_FOLDER, Manifest, check_f
 from bert_jax.data.pretraining.stream import PretrainingBatches, Shards, held_out_batches
 from bert_jax.errors import UserError
 from bert_jax.model import presets
-from bert_jax.model.compute import Compute
 from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress, in_words
-from bert_jax.registry import find_objective, load_object
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh, process_rows
+from bert_jax.sharding import batch_shards, make_mesh, process_rows
 from bert_jax.tasks.initial_state import PARTS, start_from
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
@@ -36,12 +34,11 @@ from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.evaluation import Evaluation
 from bert_jax.train.flops import training_flops
-from bert_jax.train.guard import skip_bad_steps
 from bert_jax.train.hooks import ProfileHook
 from bert_jax.train.loop import train
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.metrics import read_metrics
-from bert_jax.train.optimizer import make_optimizer, with_defaults
+from bert_jax.train.optimizer import with_defaults
 from bert_jax.train.program import Params, Program, TrainState
 from bert_jax.train.run import RunFolder, open_run
 from bert_jax.train.run_length import RunLength
@@ -49,6 +46,7 @@ from bert_jax.train.run_record import threads_of
 from bert_jax.train.run_start import check_run_output, settings_by_name, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
+from bert_jax.verbs.pretraining_program import pretraining_program
 from bert_jax.verbs.run_rate import run_rate
 
 DEFAULT_MODEL = "bert-base-uncased"
@@ -92,16 +90,10 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
             f"{model.max_length}. Make shorter shards with `bert-jax prep shards --length`, or choose another model"
         )
     mesh = make_mesh(config.mesh)
-    check_heads(model.heads, mesh)
-    check_batch_size(config.batch_size, config.accumulate, mesh)
+    program = pretraining_program(config, model, mesh, pair_loss)
     _require_same_command(config, manifest)
     rows = process_rows(mesh, config.batch_size)
     source = PretrainingBatches(Shards(config.data, "train", manifest), config.batch_size, config.seed, rows)
-    task = load_object(find_objective(config.objective))(model, Compute(config.dtype), pair_loss)
-    optimizer = make_optimizer(config.optim)
-    if config.guard.action == "skip":
-        optimizer = skip_bad_steps(optimizer)
-    program = Program(task, mesh, optimizer, accumulate=config.accumulate)
     held_out = held_out_batches(
         Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, rows
     )
@@ -200,9 +192,10 @@ def _advice(config: PretrainConfig, model: ModelConfig, manifest: Manifest, shar
         return f"Smaller: {', '.join([*ways[:2], f'--steps {fewer} about {in_words(seconds / 4)}'])}"
 
     def less_memory(factor: float) -> str:
-        return smaller_steps(
+        ways = smaller_steps(
             factor, batch_size=config.batch_size, accumulate=config.accumulate, shards=shards, dtype=config.dtype
         )
+        return ways if config.remat == "block" else f"{ways}; --remat block computes most of it a second time instead"
 
     return Advice(less_memory, quicker)
 

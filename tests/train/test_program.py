@@ -128,3 +128,16 @@ def test_a_loss_over_the_whole_batch_is_not_accumulated():
     with pytest.raises(UserError, match=r"accumulate 4: the loss of InBatchNegatives is over the whole batch") as error:
         Program(InBatchNegatives(), mesh, accumulate=4)
     assert "\n" not in str(error.value)
+
+
+def test_a_step_is_lowered_from_shapes_as_it_is_from_arrays():
+    """`lower` serves devices that are not here: its programs must be those of a run."""
+    program = small_program(MeshConfig(2, 2, 2))
+    batch = pretraining_batch(8)
+    lowered = program.lower({name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in batch.items()})
+    memory = program.compile(begin(program, random_params(program)), program.place(batch))
+    assert memory is not None
+    gradients, update = (part.compile().memory_analysis() for part in (lowered.gradients, lowered.update))
+    assert gradients.output_size_in_bytes == memory.gradients
+    assert max(gradients.temp_size_in_bytes, update.temp_size_in_bytes) == memory.temporaries
+    assert update.argument_size_in_bytes == memory.state + memory.gradients

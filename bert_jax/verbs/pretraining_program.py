@@ -1,0 +1,28 @@
+"""The program of a pre-training run from its settings: for the run itself, and for a plan of it."""
+
+from typing import Literal
+
+from jax.sharding import Mesh
+
+from bert_jax.config import ModelConfig
+from bert_jax.model.compute import Compute
+from bert_jax.registry import find_objective, load_object
+from bert_jax.settings.pretrain import PretrainConfig
+from bert_jax.sharding import check_batch_size, check_heads
+from bert_jax.train.guard import skip_bad_steps
+from bert_jax.train.optimizer import make_optimizer
+from bert_jax.train.program import Program
+
+
+def pretraining_program(
+    config: PretrainConfig, model: ModelConfig, mesh: Mesh, pair_loss: Literal["nsp", "sop"] | None
+) -> Program:
+    """Return the program of a run. Raises UserError where model or batch do not divide over the mesh."""
+    check_heads(model.heads, mesh)
+    check_batch_size(config.batch_size, config.accumulate, mesh)
+    compute = Compute(config.dtype, remat=config.remat)
+    task = load_object(find_objective(config.objective))(model, compute, pair_loss)
+    optimizer = make_optimizer(config.optim)
+    if config.guard.action == "skip":
+        optimizer = skip_bad_steps(optimizer)
+    return Program(task, mesh, optimizer, accumulate=config.accumulate)
