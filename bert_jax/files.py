@@ -44,7 +44,7 @@ def read_bytes(path: Path, *, limit: int = TEXT_BYTES) -> bytes:
                 raise UserError(f"{path}: {_megabytes(status.st_size)}; such a file has at most {_megabytes(limit)}")
             content = file.read(limit + 1)  # the file may have grown since fstat
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file{': a broken link' if path.is_symlink() else ''}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: a folder, where a file is expected") from None
     except OSError as error:

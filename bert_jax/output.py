@@ -20,13 +20,15 @@ from bert_jax.errors import UserError
 MAKING = ".making"  # hidden folder inside an existing folder, with the entries that have not been moved up yet
 MOVED = "MOVED"  # file in the hidden folder with the names that are being moved up
 FOREIGN = {"lost+found"}  # entries that a file system puts into its root
+LOCK = ".lock"  # in a run folder: locked while a process writes the run
+IGNORED = FOREIGN | {LOCK}  # entries of a folder that counts as empty
 _NOT_RENAMED = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)  # the target cannot be renamed over
 
 
 def check_new_folder(path: Path, *, flag: str = "--output") -> None:
     """Raise UserError if no new folder can be made at `path`, before any work is done.
 
-    An empty folder may exist there; leftovers of an interrupted `whole_folder` do not count.
+    An empty folder may exist there; a lock without a run and leftovers of an interrupted `whole_folder` do not count.
     """
     folder = Path(os.path.realpath(path))
     check_folder(path, flag=flag)
@@ -174,8 +176,8 @@ def _open_temporary(target: Path) -> BinaryIO:
 
 
 def _entries(folder: Path) -> set[str]:
-    """Return the names in a folder, without our leftovers and entries of the file system."""
-    return {entry.name for entry in folder.iterdir()} - FOREIGN - {MAKING} - set(_moved(folder))
+    """Return the names in a folder, without our leftovers, locks and entries of the file system."""
+    return {entry.name for entry in folder.iterdir()} - IGNORED - {MAKING} - set(_moved(folder))
 
 
 def _moved(folder: Path) -> list[str]:

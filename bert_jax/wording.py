@@ -40,3 +40,11 @@ def none_has(number: int, noun: str, thing: str) -> str:
 def article(word: str) -> str:
     """Return the word with its article: "an encoder", "a classifier"."""
     return f"{'an' if word[0].lower() in _VOWELS else 'a'} {word}"
+
+
+def misfit(unfit: int, extra: int, expected: int) -> str:
+    """Return how many of the expected tensors are missing or misshapen, and how many are extra, as a clause."""
+    if not extra:
+        return f"{unfit:,} of {counted(expected, 'tensor')} did not fit"
+    extra_ones = f"{counted(extra, 'tensor')} {agreeing(extra, 'is', 'are')} extra"
+    return f"{unfit:,} of {counted(expected, 'tensor')} did not fit and {extra_ones}" if unfit else extra_ones

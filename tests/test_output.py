@@ -6,7 +6,16 @@ import pytest
 
 from bert_jax import output
 from bert_jax.errors import UserError
-from bert_jax.output import MAKING, check_new_file, check_new_folder, replace_file, whole_file, whole_folder, write_text
+from bert_jax.output import (
+    LOCK,
+    MAKING,
+    check_new_file,
+    check_new_folder,
+    replace_file,
+    whole_file,
+    whole_folder,
+    write_text,
+)
 
 
 def fill(path: Path) -> None:
@@ -37,6 +46,13 @@ def test_existing_empty_folder_is_filled_in_place(tmp_path: Path) -> None:
     fill(target)
     assert names(target) == ["lost+found", *WHOLE]
     assert target.stat().st_ino == before
+
+
+def test_lock_of_a_removed_run_does_not_count_as_content(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).touch()
+    fill(tmp_path / "run")
+    assert names(tmp_path / "run") == [LOCK, *WHOLE]
 
 
 def test_links_are_followed(tmp_path: Path) -> None:

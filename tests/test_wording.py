@@ -1,6 +1,6 @@
 import pytest
 
-from bert_jax.wording import all_have, article, counted, none_has, plural
+from bert_jax.wording import all_have, article, counted, misfit, none_has, plural
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,18 @@ def test_sentences_about_all_rows_fit_a_single_row():
         "the only dev row has no entity",
         "none of the 2 dev rows has an entity",
     ]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "extra", "expected"),
+    [
+        (2, 0, "2 of 37 tensors did not fit"),
+        (0, 3000, "3,000 tensors are extra"),
+        (2, 1, "2 of 37 tensors did not fit and 1 tensor is extra"),
+    ],
+)
+def test_extra_tensors_are_not_counted_among_those_expected(unfit, extra, expected):
+    assert misfit(unfit, extra, 37) == expected
 
 
 def test_words_have_their_article():

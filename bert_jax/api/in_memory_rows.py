@@ -7,6 +7,7 @@ them: columns by name, row numbers in error messages, held-out rows.
 import contextlib
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ def at_address(data: Any, name: str) -> Iterator[Any]:
 
     data  a data frame (pandas, polars), an Arrow table, a Hugging Face data set, a mapping of columns, a list of
           mappings; or a mapping of such tables with the key "train" and, optionally, "dev"
+    name  the argument that `data` was passed as; a UserError of the block names it in place of the address
     """
     if not is_in_memory(data):
         yield data
@@ -49,7 +51,7 @@ def at_address(data: Any, name: str) -> Iterator[Any]:
     number = next(_numbers)
     if isinstance(data, Mapping) and _is_table(data.get(TRAIN_TABLE)):
         root = f"{name}-{number}"
-        tables = {f"{root}/{split}.parquet": to_arrow(table, f"{name} {split!r}") for split, table in data.items()}
+        tables = {f"{root}/{split}.parquet": to_arrow(table, _table_name(name, split)) for split, table in data.items()}
     else:
         root = f"{name}-{number}.parquet"
         tables = {root: to_arrow(data, name)}
@@ -57,7 +59,8 @@ def at_address(data: Any, name: str) -> Iterator[Any]:
         for path, table in tables.items():
             with system.open(f"/{path}", "wb") as file:
                 pyarrow.parquet.write_table(table, file)
-        yield f"{PROTOCOL}://{root}"
+        with _errors_that_name(name, rf"{PROTOCOL}:/+{re.escape(root)}(?:/(\w+)\.parquet)?"):
+            yield f"{PROTOCOL}://{root}"
     finally:
         with contextlib.suppress(FileNotFoundError):
             system.rm(f"/{root}", recursive=True)
@@ -74,7 +77,23 @@ def in_folder(data: Any, name: str) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="bert-jax-") as folder:
         path = Path(folder, f"{name}.parquet")
         pyarrow.parquet.write_table(to_arrow(data, name), path)
-        yield str(path)
+        with _errors_that_name(name, re.escape(str(path))):
+            yield str(path)
+
+
+@contextlib.contextmanager
+def _errors_that_name(argument: str, address: str) -> Iterator[None]:
+    """Replace the `address`, a pattern whose group is a split, with the argument in a UserError of the block."""
+    try:
+        yield
+    except UserError as error:
+        error.args = (re.sub(address, lambda match: _table_name(argument, *match.groups()), str(error)),)
+        raise
+
+
+def _table_name(argument: str, split: Any = None) -> str:
+    """Return the name of a table in messages: data, or data['dev'] where the argument maps splits to tables."""
+    return argument if split is None else f"{argument}[{split!r}]"
 
 
 def rows_of_lists(lists: Mapping[str, tuple[str, Any]]) -> dict[str, list[Any]]:

@@ -86,13 +86,16 @@ class ApiFunction:
     def _settings(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Iterator[Any]:
         """Yield the config. Within the block, data in memory can be read from an address."""
         table = self._table(arguments, keywords)
+        argument = TEXTS_KEYWORD if _has_texts(table) else str(self.rows)
+        if self.rows is not None:
+            table = self._with_lists(table)
         table = {**dict.fromkeys(self.optional, NOWHERE), **table}
         numbered = self.numbered and table.get("output") is None
         if numbered:
             table["output"] = next_output(self.name)
         with contextlib.ExitStack() as stack:
-            for name in (self.rows,) if self.rows in table else ():
-                table[name] = stack.enter_context(self.place(table[name], name))
+            if self.rows in table:
+                table[self.rows] = stack.enter_context(self.place(table[self.rows], argument))
             config: Any = from_table(self.config, as_toml(self.config, table), f"{self.name}()")
             if numbered:
                 note(f"{self.name}() writes to {config.output}. Pass output=... to choose a folder, or to resume a run")
@@ -113,15 +116,11 @@ class ApiFunction:
             raise UserError(
                 f"{self.name}(): {name} is given twice, {shown(by_position[name])} and {shown(keywords[name])}"
             )
-        table = {_field(name): value for name, value in {**base, **by_position, **keywords}.items()}
-        if self.rows is not None:
-            table = self._with_lists(table)
-        return table
+        return {_field(name): value for name, value in {**base, **by_position, **keywords}.items()}
 
     def _with_lists(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return the settings with the lists among them joined to one table, the value of the field `rows`."""
-        texts = table.get(TEXTS_KEYWORD)
-        if texts is None or (isinstance(texts, tuple) and not texts):  # `texts` is a field of predict, () by default
+        if not _has_texts(table):
             return {name: value for name, value in table.items() if name != TEXTS_KEYWORD}
         lists = {name: table[name] for name in self.lists if table.get(name) is not None}
         rest = {name: value for name, value in table.items() if name not in self.lists}
@@ -166,6 +165,12 @@ class ApiFunction:
             if name != "settings" and text:
                 lines.append(textwrap.fill(text, 116, initial_indent=f"{name}: ", subsequent_indent="    "))
         return "\n".join(lines)
+
+
+def _has_texts(table: Mapping[str, Any]) -> bool:
+    """Return whether the settings hold lists in place of a file."""
+    texts = table.get(TEXTS_KEYWORD)
+    return texts is not None and not (isinstance(texts, tuple) and not texts)  # a field of predict, () by default
 
 
 def as_toml(cls: type, table: Mapping[str, Any]) -> dict[str, Any]:

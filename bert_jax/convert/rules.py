@@ -11,7 +11,7 @@ import numpy as np
 
 from bert_jax.errors import UserError, listed
 from bert_jax.trees import Flat, Shape
-from bert_jax.wording import counted
+from bert_jax.wording import counted, misfit
 
 MAX_NOTED_TENSORS = 40  # names of left-out tensors in a note
 TOKEN_TABLE = "encoder/embeddings/tokens"  # path of the parameter
@@ -76,7 +76,7 @@ def read_with_rules(
             shape, expected = tuple(source.shape(rule.theirs)), their_shape(rule, shapes, vocab_size)
             if shape != expected:
                 misshapen.append(f"{rule.theirs} {shape} against {expected}")
-    if count := len(missing) + len(extra) + len(misshapen):
+    if missing or extra or misshapen:
         problems = []
         if missing:
             problems.append(f"missing {listed(missing)}")
@@ -84,10 +84,9 @@ def read_with_rules(
             problems.append(f"extra {listed(extra)}")
         if misshapen:
             problems.append(listed(misshapen))
-        way_out = ". `bert-jax convert` leaves extra ones out with --ignore-extra" if count == len(extra) else ""
-        raise UserError(
-            f"{where}: {count} of {counted(len(rules), 'tensor')} did not fit: {'; '.join(problems)}{way_out}"
-        )
+        unfit = len(missing) + len(misshapen)
+        way_out = "" if unfit else ". `bert-jax convert` leaves extra ones out with --ignore-extra"
+        raise UserError(f"{where}: {misfit(unfit, len(extra), len(rules))}: {'; '.join(problems)}{way_out}")
     params: Flat = {}
     not_finite = []
     for rule in rules:

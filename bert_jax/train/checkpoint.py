@@ -28,7 +28,7 @@ from bert_jax.terminal import note
 from bert_jax.train.program import Params, TrainState
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, read_seal, step_of, write_seal
 from bert_jax.trees import flatten
-from bert_jax.wording import counted
+from bert_jax.wording import counted, misfit
 
 METADATA_BYTES = 1_000_000  # generous allowance for what Orbax writes beside the arrays
 MAX_LISTED_DIFFERENCES = 8  # in a message
@@ -292,7 +292,8 @@ def require_same_shapes(saved: Params, params: Params, where: str) -> None:
     """Raise UserError that lists every difference between saved parameters, or their shapes, and `params`."""
     shapes, expected = _shapes(saved), _shapes(params)
     problems = [f"missing {name}" for name in expected if name not in shapes]
-    problems += [f"extra {name}" for name in shapes if name not in expected]
+    extra = [f"extra {name}" for name in shapes if name not in expected]
+    problems += extra
     problems += [
         f"{name} {shapes[name]} against {expected[name]}"
         for name in expected
@@ -301,7 +302,7 @@ def require_same_shapes(saved: Params, params: Params, where: str) -> None:
     if problems:
         more = len(problems) - MAX_LISTED_DIFFERENCES
         listed = "; ".join([*problems[:MAX_LISTED_DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
-        raise UserError(f"{where}: {len(problems)} of {counted(len(expected), 'tensor')} did not fit: {listed}")
+        raise UserError(f"{where}: {misfit(len(problems) - len(extra), len(extra), len(expected))}: {listed}")
 
 
 def _compare_optimizer(folder: Path, opt_state: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from bert_jax.config import ModelConfig, check_types, from_table, read_toml, to_toml
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_json, read_text, read_toml_table
-from bert_jax.output import write_text
+from bert_jax.output import LOCK, write_text
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.checkpoint import read_params
@@ -20,7 +20,6 @@ from bert_jax.train.program import Params
 from bert_jax.train.run_record import RUN_RECORD, read_run_record
 from bert_jax.train.seal import Owner, checkpoint_steps, damage, sealed, unsealed
 
-LOCK = ".lock"  # locked while a process writes the run
 _lock_handles: dict[Path, int] = {}  # open until the process ends
 
 RUNS = "runs.json"  # in a folder of several runs

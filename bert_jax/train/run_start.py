@@ -1,5 +1,6 @@
 """Start, resume, lengthen or start again the run of a command."""
 
+import os
 import shutil
 import time
 import tomllib
@@ -34,6 +35,7 @@ FREE_SETTINGS = (
     "watchdog_seconds",
     "guard",
 )
+PATH_SETTINGS = ("from", "model")  # one file may be spelled in several ways; the name of a model equals itself alone
 
 
 def check_run_output(path: Path) -> None:
@@ -182,9 +184,17 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
         old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
         new = settings_by_name(settings)
         defaults = settings_by_name(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
+        values = {key: (old.get(key, defaults.get(key)), new.get(key)) for key in sorted(old.keys() | new.keys())}
         differences |= {
-            key: (old.get(key, defaults.get(key)), new.get(key))
-            for key in sorted(old.keys() | new.keys())
-            if key.split(".")[0] not in FREE_SETTINGS and old.get(key, defaults.get(key)) != new.get(key)
+            key: (old, new)
+            for key, (old, new) in values.items()
+            if key.split(".")[0] not in FREE_SETTINGS and not _is_same(key, old, new)
         }
     return differences
+
+
+def _is_same(key: str, old: Any, new: Any) -> bool:
+    """Return whether two values of a setting are equal, or paths of the same file."""
+    if key in PATH_SETTINGS and isinstance(old, str) and isinstance(new, str):
+        return os.path.realpath(old) == os.path.realpath(new)
+    return bool(old == new)

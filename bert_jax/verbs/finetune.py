@@ -23,7 +23,7 @@ from bert_jax.finetuning.reviews.review import heading_of
 from bert_jax.finetuning.single_run import SharedInputs, read_inputs, run_planned
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.origin import origin
-from bert_jax.output import FOREIGN, check_folder, check_new_folder
+from bert_jax.output import IGNORED, check_folder, check_new_folder
 from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress
 from bert_jax.registry import HEADS, SUITE
@@ -90,7 +90,7 @@ def _run_all(plan: Sequence[PlannedRun], prepared: SharedInputs) -> dict[str, Ru
 def _check_folder_of_runs(output: Path) -> None:
     if (output / "run.toml").exists():
         raise UserError(f"{output} is one run. Choose another --output for several")
-    if output.is_dir() and all(path.name in FOREIGN or _is_written_by_runs(path) for path in output.iterdir()):
+    if output.is_dir() and all(path.name in IGNORED or _is_written_by_runs(path) for path in output.iterdir()):
         check_folder(output)
     else:
         check_new_folder(output)

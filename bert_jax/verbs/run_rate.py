@@ -7,6 +7,8 @@ from bert_jax.terminal import note
 from bert_jax.train.learning_rate import LearningRate, decay_schedule, learning_rate_schedule
 from bert_jax.train.run import RunFolder
 
+ROUNDING = 1e-6  # of float32
+
 
 def run_rate(config: PretrainConfig, run: RunFolder) -> LearningRate:
     """Return the learning rate of a run. Where the run was lengthened, it switches to the longer schedule."""
@@ -15,12 +17,18 @@ def run_rate(config: PretrainConfig, run: RunFolder) -> LearningRate:
     for plan in run.plans():
         rate = LearningRate(_schedule(config, plan.steps), before=rate, until=until)
         until = plan.until
-        longer = LearningRate(_schedule(config, plan.now))
+        before, now = rate.at(until), LearningRate(_schedule(config, plan.now)).at(until)
         note(
             f"{run.path}: planned for {plan.steps} steps, lengthened to {plan.now} after step {until}: from there on "
-            f"the learning rate is that of {plan.now} steps, {longer.at(until):.3g} where it was {rate.at(until):.3g}"
+            f"the learning rate is that of {plan.now} steps, {_in_short(float(now), config)} where it was "
+            f"{_in_short(float(before), config)}"
         )
     return LearningRate(_schedule(config, config.steps), before=rate, until=until)
+
+
+def _in_short(rate: float, config: PretrainConfig) -> str:
+    """Return a learning rate in three digits, and 0 for the rounding error at the end of a schedule."""
+    return f"{rate:.3g}" if rate > ROUNDING * config.optim.peak_lr else "0"
 
 
 def _schedule(config: PretrainConfig, steps: int) -> optax.Schedule:

@@ -66,6 +66,28 @@ def test_splits_are_read_like_a_folder_of_files():
         assert read_rows(dev, Columns()).texts == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"data": {"text": [], "label": []}}, "data: no rows"),
+        ({"data": {"train": {"text": ["a", "b"], "label": ["x", "y"]}, "dev": {"text": []}}}, "data['dev']: no "),
+        ({"texts": [], "labels": []}, "texts: no rows"),
+        ({"data": {"text": ["a", "b"], "label": ["x", None]}}, "data row 2: the label ('label') is empty"),
+        ({"data": {"train": {"text": ["a"], "label": [""]}}}, "data['train'] row 1: the label"),
+    ],
+)
+def test_errors_about_rows_name_the_argument_and_not_its_address(arguments, problem, tmp_path):
+    write_tiny_bert(tmp_path / "hf", "pretrain")
+    with pytest.raises(UserError) as error:
+        bert_jax.finetune(from_=tmp_path / "hf", output=tmp_path / "run", max_length=17, **arguments)
+    assert str(error.value).startswith(problem) and "memory:" not in str(error.value)
+
+
+def test_errors_about_rows_for_other_processes_name_the_argument():
+    with pytest.raises(UserError, match=r"^input: no texts"), in_folder({"text": []}, "input") as path:
+        raise UserError(f"{path}: no texts")
+
+
 def test_paths_are_yielded_unchanged():
     for path in ("rows.csv", Path("rows.csv"), ["a.txt", Path("b.txt")], "tfds:imdb_reviews"):
         with at_address(path, "data") as address:

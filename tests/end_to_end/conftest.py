@@ -13,7 +13,7 @@ import pytest
 from runs import WORDS
 
 from bert_jax.cli import main
-from bert_jax.train.run import LOCK
+from bert_jax.output import LOCK
 from data_prep.job.build import build_shards
 from data_prep.settings import ShardsConfig
 

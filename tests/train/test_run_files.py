@@ -180,12 +180,14 @@ def test_a_run_that_moved_to_another_machine_says_so(monkeypatch):
     assert "was started with threads 77 and goes on with as many" in remark and f"--threads {usable_cores()}" in remark
 
 
-def start(folder: Path, batch_size: int, *, data: str = "data", extra: str = "b") -> RunFolder:
+def start(
+    folder: Path, batch_size: int, *, data: str = "data", extra: str = "b", model: str | None = None
+) -> RunFolder:
     """Start or resume a run with these settings, as a command does."""
     tokenizer = WordPieceTokenizer(
         ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", extra], WordPieceRules(lowercase=True)
     )
-    config = PretrainConfig(Path("shards"), folder, 10, batch_size=batch_size)
+    config = PretrainConfig(Path("shards"), folder, 10, batch_size=batch_size, model=model)
     return start_or_resume(folder, config, resolve("tiny-test", 7), tokenizer, kind="pretrain", task={}, data=data)
 
 
@@ -219,3 +221,14 @@ def test_a_run_with_a_checkpoint_or_result_is_not_started_again(tmp_path, name):
     (run.path / name).write_text("{}")
     with pytest.raises(UserError, match=r"batch_size 256, now 8\. Choose another --output"):
         start(run.path, 8)
+
+
+def test_a_model_file_may_be_spelled_in_another_way_when_a_run_is_resumed(tmp_path, monkeypatch):
+    (tmp_path / "small.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    run = start(tmp_path / "run", 256, model="small.toml")
+    (run.path / "result.json").write_text("{}")  # so that it is not started again
+    for spelled in (tmp_path / "small.toml", "./small.toml", "run/../small.toml"):
+        assert start(run.path, 256, model=str(spelled)).record()["run"] == run.record()["run"]
+    with pytest.raises(UserError, match=r"model 'small\.toml', now 'other\.toml'"):
+        start(run.path, 256, model="other.toml")

@@ -57,8 +57,8 @@ QUANTISED = "quantised models are not read. Save it in floating point, in transf
 
 
 def is_huggingface(folder: Path) -> bool:
-    """Return whether the folder holds a Hugging Face model or an adapter."""
-    return (folder / MODEL_CONFIG).is_file() or is_adapter(folder)
+    """Return whether the folder holds a Hugging Face model or an adapter: also one whose config.json is no file."""
+    return os.path.lexists(folder / MODEL_CONFIG) or is_adapter(folder)
 
 
 def read_huggingface(folder: Path, options: ReadOptions = ReadOptions()) -> Pretrained:

@@ -5,6 +5,7 @@ An embedder makes one vector of a text, a cross-encoder scores a text or a pair.
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ AFTER_POOLING = ("Normalize", "Dropout")  # dropout is for training
 
 def is_sentence_transformers(folder: Path) -> bool:
     """Return whether the folder is one of sentence-transformers."""
-    return (folder / MODULES).is_file()
+    return os.path.lexists(folder / MODULES)
 
 
 def encoder_folder(folder: Path) -> Path:

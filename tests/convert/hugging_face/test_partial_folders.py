@@ -79,6 +79,15 @@ def test_model_with_one_of_two_heads_is_read(pretrained, lost, kind, capsys):
     assert "cls." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["config.json", "modules.json"])
+@pytest.mark.parametrize(("make", "kind"), [(os.mkfifo, "a pipe"), (os.mkdir, "a folder")])
+def test_settings_that_are_no_file_are_named(pretrained, name, make, kind):
+    (pretrained / name).unlink(missing_ok=True)
+    make(pretrained / name)
+    with pytest.raises(UserError, match=rf"{name}: {kind}, where a file is expected$"):
+        read_model(pretrained)
+
+
 def test_incomplete_head_is_refused(pretrained):
     edit_tensors(pretrained, without("cls.predictions.transform.dense"))
     with pytest.raises(UserError, match=r"2 of 46 tensors did not fit: missing cls\.predictions\.transform\.dense\.w"):
