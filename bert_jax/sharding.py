@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx, traverse_util
 from jax.experimental import mesh_utils
@@ -20,8 +21,9 @@ from bert_jax.errors import UserError
 from bert_jax.wording import agreeing, counted
 
 MESH_AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
 RULES: Mapping[str, str | tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
+    "batch": BATCH_AXES,
     "embed": "fsdp",
     "mlp": "tensor",
     "heads": "tensor",
@@ -147,10 +149,26 @@ def partition_spec(axes: Axes) -> PartitionSpec:
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Fix the layout of an activation. Without a mesh in scope, return `x` as it is."""
-    if jax.sharding.get_abstract_mesh().empty:
+    """Fix the layout of an activation. Without a mesh in scope, return `x` as it is.
+
+    Where each device computes on its own rows, the rows are left out.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
         return x
-    return jax.lax.with_sharding_constraint(x, partition_spec(axes))
+    is_own = set(BATCH_AXES) <= set(mesh.manual_axes)
+    return jax.lax.with_sharding_constraint(
+        x, partition_spec(tuple(None if is_own and name == "batch" else name for name in axes))
+    )
+
+
+def first_row(rows: int) -> jax.Array | int:
+    """Return the number, in the global batch, of the first of the `rows` rows that are computed here.
+
+    Not 0 only where each device computes on its own rows: bert_jax.train.row_shards.
+    """
+    manual = set(jax.sharding.get_abstract_mesh().manual_axes)
+    return jax.lax.axis_index(BATCH_AXES) * rows if set(BATCH_AXES) <= manual else 0
 
 
 def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:
@@ -175,6 +193,37 @@ def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:
     if problems:
         raise UserError("the model does not divide over the mesh: " + "; ".join(problems) + ". Choose other mesh sizes")
     return traverse_util.unflatten_dict(dict(flat))
+
+
+def computing_dtypes(abstract: nnx.State) -> dict[str, Any]:
+    """Return the dtype in which each parameter is used, as nested dicts, from `computed_in` in its metadata.
+
+    The default is the dtype of the parameter.
+    """
+    flat = [
+        (path, jnp.dtype(variable.get_metadata().get("computed_in", variable.dtype)))
+        for path, variable in nnx.to_flat_state(abstract)
+    ]
+    return traverse_util.unflatten_dict(dict(flat))
+
+
+def divided_over_data(sharding: NamedSharding, array: jax.ShapeDtypeStruct) -> NamedSharding:
+    """Return the sharding that also divides `array` over the mesh axis data, along the first dimension that it can.
+
+    For optimizer state: ZeRO-1, Rajbhandari et al. 2020, 5.1.
+    """
+    mesh, spec = sharding.mesh, [axes_tuple(axes) for axes in sharding.spec]
+    spec += [()] * (len(array.shape) - len(spec))
+    for dimension, axes in enumerate(spec):
+        if array.shape[dimension] % math.prod(mesh.shape[axis] for axis in (*axes, "data")) == 0:
+            spec[dimension] = (*axes, "data")
+            break
+    return NamedSharding(mesh, PartitionSpec(*(axes or None for axes in spec)))
+
+
+def axes_tuple(axes: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the mesh axes that divide a dimension, from an entry of a PartitionSpec."""
+    return (axes,) if isinstance(axes, str) else axes or ()
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -27,7 +27,7 @@ SEED = 3
 
 
 def program(mesh: MeshConfig) -> Program:
-    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OPTIM))
+    return Program(PretrainingTask(EVEN), make_mesh(mesh), make_optimizer(OPTIM), shard_optimizer=mesh.shard_optimizer)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,9 @@ def on_one_device(start):
     return run(program(MeshConfig(1)), start)
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 2)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 2), (4, 1, 1, True), (2, 2, 2, True)], ids=str
+)
 def test_losses_with_dropout_are_the_same_on_every_mesh(sizes, start, on_one_device):
     (metrics, sums), (expected, expected_sums) = run(program(MeshConfig(*sizes)), start), on_one_device
     for values, references in zip([*metrics, sums], [*expected, expected_sums], strict=True):
@@ -90,6 +92,24 @@ def test_parameters_and_their_moments_are_sharded_by_the_rules():
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim == 2]
     assert len(moments) == 2 * sum(leaf.ndim == 2 for leaf in jax.tree.leaves(state.params))
     assert {leaf.shape: leaf.sharding.spec for leaf in moments} == by_shape
+
+
+def test_optimizer_state_and_gradients_are_divided_over_data_where_asked():
+    sharded = program(MeshConfig(2, 2, 2, shard_optimizer=True))
+    state = sharded.state
+    assert shardings(state.params) == shardings(program(MeshConfig(2, 2, 2)).state.params)
+    specs = {leaf.shape: leaf.sharding.spec for leaf in jax.tree.leaves(state.opt_state)}
+    assert specs[128, EVEN.width] == PartitionSpec(("tensor", "data"), "fsdp")  # token table
+    assert specs[EVEN.width, EVEN.mlp_width] == PartitionSpec(("fsdp", "data"), "tensor")
+    assert specs[EVEN.max_length, EVEN.width] == PartitionSpec(None, ("fsdp", "data"))  # 17 does not divide
+    assert specs[EVEN.width,] == PartitionSpec("data")
+    assert specs[2,] == PartitionSpec("data")
+    assert specs[()] == PartitionSpec()
+    gradients, _ = sharded.gradients(sharded.init(0), sharded.place(pretraining_batch(BATCH_ROWS, 7, 4)), seed=0)
+    trainable = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.ndim]
+    assert {leaf.shape: leaf.sharding.spec for leaf in jax.tree.leaves(gradients)}.items() <= {
+        leaf.shape: leaf.sharding.spec for leaf in trainable
+    }.items()
 
 
 def test_each_device_holds_one_shard_of_a_parameter(start):

@@ -131,6 +131,7 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
         layer_decay=config.layer_decay,
         frozen_layers=config.freeze_layers,
         accumulate=config.accumulate,
+        shard_optimizer=config.mesh.shard_optimizer,
     )
 
 
@@ -143,10 +144,18 @@ def make_program(
     layer_decay: float,
     frozen_layers: int,
     accumulate: int,
+    shard_optimizer: bool = False,
 ) -> Program:
     """Return the program that fine-tunes an encoder of `depth` layers. The settings are those of FinetuneConfig."""
     optimizer = make_optimizer(OptimConfig(weight_decay=weight_decay), LayerRates(depth, layer_decay))
-    return Program(task, mesh, optimizer, accumulate=accumulate, is_trainable=freeze_layers(frozen_layers, depth))
+    return Program(
+        task,
+        mesh,
+        optimizer,
+        accumulate=accumulate,
+        is_trainable=freeze_layers(frozen_layers, depth),
+        shard_optimizer=shard_optimizer,
+    )
 
 
 def balanced_weights(rows: Encoded, classes: int) -> tuple[float, ...]:

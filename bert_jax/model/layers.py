@@ -18,7 +18,7 @@ class Dense(nnx.Linear):
     """A dense layer, computed in `dtype`."""
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:  # type: ignore[override]  # no out_sharding
-        y = ops.matmul(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        y = ops.matmul(x.astype(self.dtype), self.kernel[...])
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
@@ -37,7 +37,7 @@ def dense(
         use_bias=bias,
         dtype=compute.dtype,
         kernel_init=truncated_normal(config),
-        kernel_metadata={"axes": axes},
+        kernel_metadata={"axes": axes, "computed_in": compute.dtype},
         bias_metadata={"axes": (axes[1] if axes[1] != "embed" else None,)},
         rngs=cast(nnx.Rngs, rngs),
     )

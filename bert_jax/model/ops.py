@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt
 
 from bert_jax.random_bits import DropoutSeeds, SeedPair, murmur_mix
+from bert_jax.sharding import first_row
 
 
 def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
@@ -37,28 +38,30 @@ def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], 
 
 @jax.custom_vjp
 def matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    """Return `x @ kernel`. The gradient of the kernel is a plain product, not JAX's transpose of one.
+    """Return `x @ kernel`, in the dtype of `x`. The gradient of the kernel has the dtype of the kernel.
 
-    For the transpose, XLA on a CPU first copies the gradient of the output.
+    That gradient is a plain product, not JAX's transpose of one, for which XLA on a CPU first copies the gradient of
+    the output.
     """
-    return x @ kernel
+    return x @ kernel.astype(x.dtype)
 
 
 def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (x, kernel)
+    return matmul(x, kernel), (x, kernel)
 
 
 def _matmul_backward(kept: tuple[Array, Array], dy: Float[Array, "*B O"]) -> tuple[Array, Array]:
     x, kernel = kept
     rows = tuple(range(x.ndim - 1))
-    return dy @ kernel.T, jax.lax.dot_general(x, dy, ((rows, rows), ((), ())))
+    d_kernel = jax.lax.dot_general(x, dy, ((rows, rows), ((), ())), preferred_element_type=kernel.dtype)
+    return dy @ kernel.astype(dy.dtype).T, d_kernel
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def plain_matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    return x @ kernel
+    return x @ kernel.astype(x.dtype)
 
 
 # LayerNorm
@@ -148,8 +151,12 @@ def plain_dropout(x: Float[Array, "..."], rate: float, bits: UInt[Array, "..."])
 
 @functools.partial(jax.jit, static_argnames="shape")  # traced once for each shape
 def dropout_bits(seeds: SeedPair, shape: tuple[int, ...]) -> UInt[Array, "..."]:
-    """Return 32 random bits an entry, a hash of both seeds and the entry's position: the same on any mesh."""
+    """Return 32 random bits an entry, a hash of both seeds and the entry's position in the batch: the same on any mesh.
+
+    The first axis is the rows.
+    """
     axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
+    axes[0] += jnp.asarray(first_row(shape[0]), jnp.uint32)
     position = jnp.zeros((), jnp.uint32)
     for size, index in zip(shape, axes, strict=True):
         position = position * size + index

@@ -16,7 +16,17 @@ from jax.stages import Lowered
 
 from bert_jax.errors import UserError
 from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
-from bert_jax.sharding import batch_sharding, parameter_shardings, place_rows, place_whole, replicated
+from bert_jax.sharding import (
+    batch_sharding,
+    batch_shards,
+    computing_dtypes,
+    divided_over_data,
+    parameter_shardings,
+    place_rows,
+    place_whole,
+    replicated,
+)
+from bert_jax.train.row_shards import gather, sum_over_rows
 from bert_jax.train.task import Batch, PredictionTask, Sums, Task
 from bert_jax.train.trainable import IsTrainable, merge_params, split_params
 from bert_jax.train.weight_average import learning_weights
@@ -63,8 +73,10 @@ class Program:
     on (seed, step) alone, so a step can be repeated.
 
     `is_trainable` says by its path whether a parameter is trained (default: all are). Gradients and optimizer state
-    have the trainable ones only. Raises UserError for `accumulate` above 1 where the rows of the task depend on each
-    other.
+    have the trainable ones only. `shard_optimizer` divides both over the mesh axis data, too.
+
+    Each device computes on its own rows, and parameters and gradients are exchanged once a step (row_shards.py). Where
+    the rows of a task depend on each other, XLA divides the computation, and `accumulate` above 1 raises UserError.
     """
 
     def __init__(
@@ -75,8 +87,10 @@ class Program:
         *,
         accumulate: int = 1,
         is_trainable: IsTrainable | None = None,
+        shard_optimizer: bool = False,
     ) -> None:
-        if accumulate > 1 and not getattr(task, "rows_independent", True):
+        rows_independent = getattr(task, "rows_independent", True)
+        if accumulate > 1 and not rows_independent:
             raise UserError(
                 f"accumulate {accumulate}: the loss of {type(task).__name__} is over the whole batch, so micro-batches "
                 "would train another loss. Use 1, and more devices or a smaller batch where memory is short"
@@ -84,12 +98,16 @@ class Program:
         self.task: Any = task
         self.mesh, self.accumulate, self.is_trainable = mesh, accumulate, is_trainable
         self.optimizer = optax.with_extra_args_support(optimizer or optax.identity())
+        self._has_row_shards = rows_independent and batch_shards(mesh) > 1
         module = nnx.eval_shape(lambda: task.build(weight_keys(0)))
         self.graph, abstract = nnx.split(module)
-        shardings = parameter_shardings(abstract, mesh)
+        self._shardings = shardings = parameter_shardings(abstract, mesh)
+        self._dtypes = computing_dtypes(abstract)
         self.params = jax.tree.map(_abstract, nnx.to_pure_dict(abstract), shardings)
         trainable = self.split(self.params)[0]
         trainable_shardings = self.split(shardings)[0]
+        if shard_optimizer:
+            trainable_shardings = jax.tree.map(divided_over_data, trainable_shardings, trainable)
         replicate = replicated(mesh)
         opt_shapes = jax.eval_shape(self.optimizer.init, trainable)
         opt_shardings = optax.tree_utils.tree_map_params(
@@ -103,7 +121,8 @@ class Program:
         step: Any = _abstract(jax.ShapeDtypeStruct((), jnp.int32), replicate)
         self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
         state_shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
-        self._gradient_shapes = trainable  # gradients lie as their parameters do
+        self._gradient_shardings = trainable_shardings
+        self._gradient_shapes = jax.tree.map(_abstract, trainable, trainable_shardings)
         self._init = jax.jit(self._initial_state, out_shardings=state_shardings)
         self._gradients = jax.jit(self._differentiate, out_shardings=(trainable_shardings, replicate))
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(state_shardings, replicate))
@@ -231,14 +250,27 @@ class Program:
 
     def _differentiate(self, params: Params, batch: Batch, seeds: Sequence[SeedPair]) -> tuple[Params, Sums]:
         """Compute the gradients of the trainable parameters, and the means over the batch."""
-        trainable, frozen = self.split(params)
+        trainable, frozen = self.split(self._whole(params))
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
-        differentiate = jax.value_and_grad(functools.partial(self._loss, counts, frozen), has_aux=True)
-        if self.accumulate == 1:
-            (loss, sums), gradients = differentiate(trainable, batch, seeds)
-        else:
-            (loss, sums), gradients = self._accumulate(differentiate, trainable, batch, seeds)
+
+        def sums_and_gradients(batch: Batch, trainable: Params, frozen: Params, counts: Sums, seeds: Any) -> Any:
+            differentiate = jax.value_and_grad(functools.partial(self._loss, counts, frozen), has_aux=True)
+            if self.accumulate == 1:
+                return differentiate(trainable, batch, seeds)
+            return self._accumulate(differentiate, trainable, batch, seeds)
+
+        shardings = replicated(self.mesh), self._gradient_shardings
+        over_rows = self._over_rows(sums_and_gradients, shardings)
+        (loss, sums), gradients = over_rows(batch, trainable, frozen, counts, seeds)
         return gradients, {"loss": loss, **{name: sums[name] / counts[name] for name in sums}}
+
+    def _whole(self, params: Params) -> Params:
+        """Return the parameters as each device needs them for its rows: not divided over the axes of the batch."""
+        return gather(params, self._shardings, self._dtypes)
+
+    def _over_rows(self, function: Any, shardings: Any) -> Any:
+        """Return a function of a batch over the mesh, from one of rows that returns sums over them."""
+        return sum_over_rows(function, self.mesh, shardings) if self._has_row_shards else function
 
     def _apply(self, state: TrainState, gradients: Params, learning_rate: Array) -> tuple[TrainState, Array]:
         """Compute the next state, and the norm of the gradients.
@@ -247,6 +279,7 @@ class Program:
         as the update can only begin when the norm of all gradients is known.
         """
         trainable, frozen = self.split(state.params)
+        trainable = jax.lax.with_sharding_constraint(trainable, self._gradient_shardings)
         updates, opt_state = self.optimizer.update(gradients, state.opt_state, trainable, learning_rate=learning_rate)
         params = merge_params(optax.apply_updates(trainable, updates), frozen)
         return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
@@ -275,10 +308,15 @@ class Program:
         return jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), micro))[0]
 
     def _evaluate(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
-        return self.task.sums(self.module(params), batch, None), self.task.counts(batch)
+        def sums(batch: Batch, params: Params) -> Sums:
+            scores: Sums = self.task.sums(self.module(params), batch, None)
+            return scores
+
+        params = self._whole(params)
+        return self._over_rows(sums, replicated(self.mesh))(batch, params), self.task.counts(batch)
 
     def _predict(self, params: Params, batch: Batch) -> Array:
-        return self.task.outputs(self.module(params), batch)
+        return self.task.outputs(self.module(self._whole(params)), batch)
 
 
 class _SeedCounter(DropoutSeeds):

@@ -25,4 +25,4 @@ def pretraining_program(
     optimizer = make_optimizer(config.optim)
     if config.guard.action == "skip":
         optimizer = skip_bad_steps(optimizer)
-    return Program(task, mesh, optimizer, accumulate=config.accumulate)
+    return Program(task, mesh, optimizer, accumulate=config.accumulate, shard_optimizer=config.mesh.shard_optimizer)

@@ -46,7 +46,15 @@ def test_matmul_is_the_plain_product(dtype, rows, shape):
         jax.random.normal(jax.random.key(i), size)
         for i, size in enumerate([(*rows, shape[0]), shape, (*rows, shape[1])])
     )
-    assert_same(ops.matmul, ops.plain_matmul, [x.astype(dtype), kernel.astype(dtype)], weight, DTYPES[dtype])
+    assert_same(ops.matmul, ops.plain_matmul, [x.astype(dtype), kernel], weight, DTYPES[dtype])
+
+
+def test_the_gradient_of_a_kernel_is_added_up_in_float32():
+    """In bfloat16, a sum of 1,000 equal products would stay at 256."""
+    x, kernel = jnp.ones((1000, 2), jnp.bfloat16), jnp.ones((2, 3))
+    gradient = jax.grad(lambda kernel: jnp.sum(ops.matmul(x, kernel).astype(jnp.float32) * 1.0009765625))(kernel)
+    assert gradient.dtype == jnp.float32
+    assert np.all(gradient == 1000.0)  # 1.0009765625 rounds to 1 in bfloat16
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
