@@ -48,3 +48,9 @@ def misfit(unfit: int, extra: int, expected: int) -> str:
         return f"{unfit:,} of {counted(expected, 'tensor')} did not fit"
     extra_ones = f"{counted(extra, 'tensor')} {agreeing(extra, 'is', 'are')} extra"
     return f"{unfit:,} of {counted(expected, 'tensor')} did not fit and {extra_ones}" if unfit else extra_ones
+
+
+def lost_share(lost: int, total: int) -> str:
+    """Return the share of what was lost: "10.6%", and "less than 0.1%" where it would be rounded to nothing."""
+    share = lost / total
+    return f"{share:.1%}" if share >= 0.001 or not lost else "less than 0.1%"

@@ -15,7 +15,7 @@ from bert_jax.data.windows import windows_of_ids
 from bert_jax.errors import UserError
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.text.truncation import check_max_length
-from bert_jax.wording import agreeing
+from bert_jax.wording import agreeing, lost_share
 
 EXCLUSIVE = "single_label"  # problem type whose classes exclude each other: its outputs are logits of a softmax
 HEAD_SHARE = 0.25  # share of a row for the beginning of a text; Sun et al. 2019, 5.3.1: 128 tokens of 510
@@ -67,10 +67,13 @@ class TextRows:
         if not self.long:
             return []
         rows, tokens = len(self.encoded), self.encoded.dropped + len(self.encoded.tokens)
-        consequence = self.way.note.format(rows=rows, lost=f"{self.encoded.dropped / tokens:.1%}")
+        present, past = agreeing(self.long, "is", "are"), agreeing(self.long, "was", "were")
+        consequence = self.way.note.format(
+            rows=f"{rows:,}", lost=lost_share(self.encoded.dropped, tokens), present=present, past=past
+        )
         return [
-            f"{self.long} of {len(self)} {name} texts {agreeing(self.long, 'is', 'are')} longer than "
-            f"{self.encoded.max_length} tokens {consequence}"
+            f"{self.long:,} of {len(self):,} {name} texts {present} longer than {self.encoded.max_length} tokens "
+            f"{consequence}"
         ]
 
 
@@ -194,15 +197,15 @@ LONG_TEXT_WAYS: dict[str, LongTextWay] = {
     "cut": LongTextWay(
         encode=_cut,
         join=_unchanged,
-        note="and were cut: {lost} of all tokens are lost. --long-texts head-tail, mean or max reads others "
+        note="and {past} cut: {lost} of all tokens are lost. --long-texts head-tail, mean or max reads others "
         "or all of them, --max-length takes longer rows",
     ),
     "head-tail": LongTextWay(
         encode=_head_tail,
         join=_unchanged,
-        note="and lost their middle: {lost} of all tokens. --long-texts mean or max reads all of them, "
-        "--max-length takes longer rows",
+        note="and {past} read without the middle: {lost} of all tokens are lost. --long-texts mean or max reads all "
+        "of them, --max-length takes longer rows",
     ),
-    "mean": LongTextWay(encode=_windows, join=_mean, note="and are read in windows, {rows} rows in all"),
-    "max": LongTextWay(encode=_windows, join=_largest, note="and are read in windows, {rows} rows in all"),
+    "mean": LongTextWay(encode=_windows, join=_mean, note="and {present} read in windows, {rows} rows in all"),
+    "max": LongTextWay(encode=_windows, join=_largest, note="and {present} read in windows, {rows} rows in all"),
 }

@@ -129,7 +129,7 @@ def _story(results: DemoResults) -> str:
         "The corpus is the documentation that comes with Python and with the packages that bert_jax depends on "
         f"({_quantities(results.corpus)}). A WordPiece vocabulary was trained on it, masked examples were written, and "
         f"a small BERT ({results.model}) was trained to predict masked words and whether one passage follows another. "
-        f"The pre-training loss went from {results.pretrain_loss_first:.2f} to {results.pretrain_loss_last:.2f}.\n\n"
+        f"The loss on masked words went from {results.pretrain_loss_first:.2f} to {results.pretrain_loss_last:.2f}.\n\n"
         "The model was then fine-tuned to predict which library a docstring comes from "
         f"({', '.join(results.labels[:-1])} or {results.labels[-1]}), with the names of the libraries removed "
         f"({_quantities(results.task)}). The held-out rows come from modules that are not in the pre-training text. "

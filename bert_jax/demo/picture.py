@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DASHES, DOTS = (0, (4, 3)), (0, (1, 2))
+LOSS = "mlm_loss"  # without that of sentence pairs: the only loss that held-out examples have, too
 LINES_APART = 0.115  # of the height of the axes, between two labels of two lines each
 
 
@@ -25,15 +26,15 @@ def draw_demo_curves(path: Path, results: DemoResults) -> None:
         accuracy = figure.add_subplot(grid[2, 0], sharex=loss)
         _draw_pretraining(loss, accuracy, read_metrics(results.pretrain_run))
         _draw_finetuning(figure.add_subplot(grid[:, 1]), results)
-        figure.savefig(path, dpi=140)
+        figure.savefig(path, dpi=140, bbox_inches="tight", pad_inches=0.15)
 
 
 def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[MetricLine]) -> None:
-    loss.set_title("Pre-training loss", fontweight="bold", pad=12)
+    loss.set_title("Pre-training: loss on masked words", fontweight="bold", pad=12)
     loss.tick_params(labelbottom=False)
     accuracy.set_title("Masked words predicted correctly", fontsize=11)
     accuracy.set_xlabel("step")
-    for axes, name in ((loss, "loss"), (accuracy, "mlm_accuracy")):
+    for axes, name in ((loss, LOSS), (accuracy, "mlm_accuracy")):
         steps, values = series(metrics, "train", name)
         held_steps, held_values = series(metrics, "held_out", name)
         if not steps and not held_steps:
@@ -46,9 +47,9 @@ def _draw_pretraining(loss: "Axes", accuracy: "Axes", metrics: Sequence[MetricLi
         rule(axes)
     accuracy.yaxis.set_major_formatter(percent)
     accuracy.set_ylim(bottom=0)
-    if series(metrics, "train", "loss")[0]:
+    if series(metrics, "train", LOSS)[0]:
         loss.text(0.98, 0.94, "training text, each step and smoothed", color=BLUE, ha="right", transform=loss.transAxes)
-    if series(metrics, "held_out", "loss")[0]:
+    if series(metrics, "held_out", LOSS)[0]:
         loss.text(0.98, 0.85, "● held-out text", color=INK, ha="right", transform=loss.transAxes)
 
 
@@ -68,7 +69,7 @@ def _draw_finetuning(axes: "Axes", results: DemoResults) -> None:
             steps, values = curves[0][0][:shortest], np.array([values[:shortest] for _, values in curves])
             axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
             axes.plot(steps, values.mean(0), "-o", color=color, linewidth=2.2, markersize=5, markeredgecolor="white")
-            labels.append((seeds.mean, f"{name}\n{seeds}", color))
+            labels.append((seeds.mean, f"{name}\n{seeds}".replace("+-", "±"), color))
     if not labels:
         say_empty(axes)
         return

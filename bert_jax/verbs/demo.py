@@ -194,7 +194,7 @@ def _results(
     from bert_jax.train.run import open_run
 
     pretrained, tuned, scratch = folder / "pretrained", folder / "finetuned", folder / "from-scratch"
-    losses = [values["loss"] for _, split, values in read_metrics(pretrained) if split == "train"]
+    losses = [values["mlm_loss"] for _, split, values in read_metrics(pretrained) if split == "train"]
     return DemoResults(
         pretrained=_seeds(tuned),
         scratch=_seeds(scratch),

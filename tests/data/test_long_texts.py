@@ -153,8 +153,16 @@ def test_note_gives_the_number_of_long_texts_and_the_share_of_lost_tokens():
         return line
 
     assert "cut: 44.4% of all tokens are lost" in note(CUT) and "--long-texts head-tail, mean or max" in note(CUT)
-    assert "lost their middle: 44.4%" in note(HEAD_TAIL) and "--long-texts mean or max" in note(HEAD_TAIL)
+    assert "read without the middle: 44.4% of all tokens are lost" in note(
+        HEAD_TAIL
+    ) and "--long-texts mean or max" in note(HEAD_TAIL)
     assert "windows, 7 rows in all" in note(MEAN) and "windows, 7 rows in all" in note(MAX)
+
+
+def test_note_on_a_single_long_text_is_in_the_singular():
+    texts = counted_texts([3] * 1000 + [11])
+    (line,) = encode_long_texts(texts, TOKENIZER, 10, CUT, 2).note("dev")
+    assert line.startswith("1 of 1,001 dev texts is longer than 10 tokens and was cut: less than 0.1% of all tokens")
 
 
 def test_pairs_in_windows_and_unknown_ways_are_refused():

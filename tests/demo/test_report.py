@@ -24,10 +24,10 @@ def answer(label: str, confidence: float, truth: str, text: str = "Sort a | b.")
 @pytest.fixture
 def results(tmp_path: Path) -> DemoResults:
     pretraining = [
-        {"step": step, "split": "train", "loss": 3 + 6 * math.exp(-step / 50), "mlm_accuracy": step / 400}
+        {"step": step, "split": "train", "mlm_loss": 3 + 6 * math.exp(-step / 50), "mlm_accuracy": step / 400}
         for step in range(1, 101)
     ]
-    pretraining.append({"step": 100, "split": "held_out", "loss": 4.0, "mlm_accuracy": 0.2, "perplexity": 54.6})
+    pretraining.append({"step": 100, "split": "held_out", "mlm_loss": 4.0, "mlm_accuracy": 0.2, "perplexity": 54.6})
     dev = [{"step": step, "split": "dev", "accuracy": 0.125 + step / 200} for step in range(0, 101, 25)]
     return DemoResults(
         pretrained=Seeds([0.625, 0.65, 0.6]),
@@ -113,6 +113,18 @@ def test_figure_can_be_drawn_without_metrics(results, tmp_path):
         (run / "metrics.jsonl").write_text("")
     picture.draw_demo_curves(tmp_path / "curves.png", results)
     assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def test_figure_says_what_its_dots_are(results):
+    from bert_jax.pictures import picture as new_picture
+    from bert_jax.train.metrics import read_metrics
+
+    with new_picture(5, 5) as figure:
+        loss, accuracy = figure.subplots(2)
+        picture._draw_pretraining(loss, accuracy, read_metrics(results.pretrain_run))
+        dots = [line for axes in (loss, accuracy) for line in axes.lines if line.get_marker() == "o"]
+        assert [list(line.get_xdata()) for line in dots] == [[100], [100]]
+        assert "● held-out text" in [text.get_text() for text in loss.texts]
 
 
 def test_labels_of_lines_do_not_overlap():

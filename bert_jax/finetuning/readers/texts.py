@@ -27,7 +27,7 @@ from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.bag_of_words import Texts
 from bert_jax.tasks.scores import main_score, multi_label_scores, score, scores_of_several_numbers
 from bert_jax.text.tokenizer import Tokenizer
-from bert_jax.wording import agreeing
+from bert_jax.wording import agreeing, lost_share
 
 # Metrics, and the main ones, of a model whose record names none.
 DEFAULT_METRICS = {
@@ -133,10 +133,10 @@ def cut_note(name: str, rows: Encoded) -> list[str]:
     """Return a remark on rows that were cut to fit."""
     if not rows.truncated:
         return []
-    share = rows.dropped / (rows.dropped + len(rows.tokens))
+    lost = lost_share(rows.dropped, rows.dropped + len(rows.tokens))
     return [
-        f"{rows.truncated} of {len(rows)} {name} rows {agreeing(rows.truncated, 'was', 'were')} cut to "
-        f"{rows.max_length} tokens: {share:.1%} of all tokens are lost. --max-length keeps more"
+        f"{rows.truncated:,} of {len(rows):,} {name} rows {agreeing(rows.truncated, 'was', 'were')} cut to "
+        f"{rows.max_length} tokens: {lost} of all tokens are lost. --max-length keeps more"
     ]
 
 
