@@ -153,9 +153,7 @@ def test_note_gives_the_number_of_long_texts_and_the_share_of_lost_tokens():
         return line
 
     assert "cut: 44.4% of all tokens are lost" in note(CUT) and "--long-texts head-tail, mean or max" in note(CUT)
-    assert "read without the middle: 44.4% of all tokens are lost" in note(
-        HEAD_TAIL
-    ) and "--long-texts mean or max" in note(HEAD_TAIL)
+    assert "without the middle: 44.4% of all tokens are lost. --long-texts mean or max" in note(HEAD_TAIL)
     assert "windows, 7 rows in all" in note(MEAN) and "windows, 7 rows in all" in note(MAX)
 
 
