@@ -221,8 +221,9 @@ class Progress:
             first.append(f"{position:,.0f}/{self.total:,} {self.unit or ''}".rstrip())
         elif position:
             first.append(f"{position:,.0f} {self.unit or ''}".rstrip())
-        left = self._seconds_left(now)
         inner = self._inner
+        waits = inner is not None and not self._part and position == self.total  # only the inner job's time is left
+        left = None if waits else self._seconds_left(now)
         doing = [f"{self.doing} {as_clock(now - self._doing_since)}"] if self.doing else []
         if left is not None:
             first.append(f"left {as_clock(left)}")

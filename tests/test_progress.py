@@ -90,6 +90,17 @@ def test_inner_job_counts_as_part_of_the_outer(capsys, monkeypatch):
     assert outer.share == 1 / 3
 
 
+def test_finished_job_shows_the_time_left_of_its_inner_job():
+    """Scoring after the last step: "left 0:00:00" would be wrong, and hide how far the scoring is at 80 columns."""
+    job, scoring = Progress("pre-training", 60, "", estimates=True), Progress("held-out batches", 125, "")
+    job.at(60, details=["loss 2.345"], left=0.0)
+    scoring._began, scoring._done = 0.0, 75.0
+    job._within.append(scoring)
+    job.begin("scoring")
+    line = fitted(job.title, *job._fields(job._doing_since + 15.0), job.share, 79)
+    assert "60/60  scoring 0:00:15  held-out batches 75/125 left " in line and "left 0:00:00" not in line
+
+
 def test_first_step_gives_no_estimate_of_the_time_left(capsys, monkeypatch):
     """The first step includes compilation."""
     monkeypatch.setattr(progress, "FIRST_LINE_SECONDS", 0.0)

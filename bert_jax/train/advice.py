@@ -8,6 +8,7 @@ import jax
 
 from bert_jax.cpu import threads
 from bert_jax.progress import in_words
+from bert_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ def duration_estimate(
 ) -> str:
     """Return a sentence on how long the steps take on this machine, and one on what would be quicker."""
     kind = devices[0].device_kind
-    machine = f"{threads()} CPU cores" if kind == "cpu" else f"{len(devices)} x {kind}"
+    machine = counted(threads(), "CPU core") if kind == "cpu" else f"{len(devices)} x {kind}"
     size = f"{step_seconds:.1f} s" if step_seconds >= 1 else f"{1e3 * step_seconds:.3g} ms"
     estimate = f"{steps:,} steps of {size} take about {in_words(seconds)} on {machine}"
     return f"{estimate}. {advice.quicker(seconds)}".rstrip(". ")

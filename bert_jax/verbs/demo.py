@@ -24,6 +24,7 @@ from bert_jax.terminal import say
 from bert_jax.train.run import RUNS
 from bert_jax.train.signals import INTERRUPTED
 from bert_jax.version import __version__
+from bert_jax.wording import counted
 
 MINUTES = 8  # duration on two cores of a server CPU, for the first message
 SEED = 1
@@ -246,7 +247,7 @@ def _device() -> str:
     import jax
 
     kind = jax.devices()[0].device_kind
-    return f"{usable_cores()} CPU cores" if kind == "cpu" else f"{jax.device_count()} x {kind}"
+    return counted(usable_cores(), "CPU core") if kind == "cpu" else f"{jax.device_count()} x {kind}"
 
 
 def main(config: DemoConfig) -> int:
