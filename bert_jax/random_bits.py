@@ -28,6 +28,17 @@ class DropoutSeeds:
         return self._seeds[self.taken - 1]
 
 
+class SeedCounter(DropoutSeeds):
+    """Counts the dropout seeds that are taken. All are zero."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def next(self) -> SeedPair:
+        self.taken += 1
+        return jnp.uint32(0), jnp.uint32(0)
+
+
 def draw_seeds(key: Array, count: int) -> list[SeedPair]:
     """Draw seed pairs for `count` calls of dropout."""
     bits = jax.random.bits(key, (count, 2), jnp.uint32)

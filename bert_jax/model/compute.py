@@ -14,16 +14,18 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """Numeric type, attention body and rematerialisation of a model.
+    """Numeric type, attention body, rematerialisation and loop over the layers of a model.
 
     dtype      of matrix products and activations; parameters, norms and softmax are float32
     attention  a key of `bert_jax.model.attention.ATTENTIONS`
     remat      a key of `bert_jax.model.encoder.REMATS`: what the backward pass computes again
+    layers     a key of `bert_jax.model.stack.STACKS`: how the layers follow each other
     """
 
     dtype: DTypeLike = jnp.float32
     attention: str = "plain"
     remat: str = "none"
+    layers: str = "unrolled"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", jnp.dtype(self.dtype))  # so that "float32" and jnp.float32 compare equal

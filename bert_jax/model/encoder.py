@@ -11,15 +11,15 @@ from bert_jax.config import ModelConfig
 from bert_jax.model.block import BLOCKS
 from bert_jax.model.compute import Compute, choose
 from bert_jax.model.embeddings import Embeddings
-from bert_jax.model.encoder_input import EncoderInput, KeyInterval
+from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.layers import ACTIVATIONS, dense, identity, layer_norm
 from bert_jax.model.pooling import mean_of_tokens
-from bert_jax.model.positions import Rotation, rotation
+from bert_jax.model.positions import rotation
+from bert_jax.model.stack import STACKS, Layer, View
 from bert_jax.random_bits import DropoutSeeds, WeightKeys, weight_keys
 from bert_jax.sharding import constrain
 
 BlockFunction = Callable[[Array], Array]
-View = tuple[KeyInterval, Rotation | None]  # what a block attends to, and how its queries and keys are rotated
 
 # What the backward pass computes again; "block" keeps only the input of each block. Chen et al. 2016.
 REMATS: dict[str, Callable[[BlockFunction], BlockFunction]] = {"none": lambda block: block, "block": jax.checkpoint}
@@ -51,6 +51,7 @@ class Encoder(nnx.Module):
     ) -> None:
         self.config = config
         self.remat = choose(REMATS, compute.remat, "remat")
+        self.stack = choose(STACKS, compute.layers, "layers")
         self.embeddings = Embeddings(config, compute=compute, rngs=rngs)
         block = BLOCKS[config.block]
         self.blocks = nnx.List([block(config, index, compute=compute, rngs=rngs) for index in range(config.depth)])
@@ -60,12 +61,13 @@ class Encoder(nnx.Module):
 
     def __call__(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> Float[Array, "B L D"]:
         """Return the output of the last block, after the final norm."""
-        return self.states(inputs, seeds)[-1]
+        x = self._embed(inputs, seeds)
+        return self._normalise(self.stack(self._apply, self._layers(inputs), x, seeds))
 
     def states(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> list[Float[Array, "B L D"]]:
         """Return the embeddings and the output of each block; the final norm is applied to the last one only."""
         states = [self._embed(inputs, seeds)]
-        for block, view in zip(self.blocks, self._views(inputs), strict=True):
+        for block, view in self._layers(inputs):
             states.append(self._apply(block, states[-1], view, seeds))
         return [*states[:-1], self._normalise(states[-1])]
 
@@ -77,11 +79,8 @@ class Encoder(nnx.Module):
         """
         if self.config.pool_from == "mean":
             return self.pool(self(inputs, seeds), inputs.mask)
-        *blocks, last_block = self.blocks
-        *views, last_view = self._views(inputs)
-        x = self._embed(inputs, seeds)
-        for block, view in zip(blocks, views, strict=True):
-            x = self._apply(block, x, view, seeds)
+        *layers, (last_block, last_view) = self._layers(inputs)
+        x = self.stack(self._apply, layers, self._embed(inputs, seeds), seeds)
         x = self._apply(last_block, x, last_view, seeds, queries=1)  # B 1 D
         return self.pooler(self._normalise(x)[:, 0])
 
@@ -108,8 +107,8 @@ class Encoder(nnx.Module):
     def _normalise(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
         return self.final_norm(x).astype(x.dtype)
 
-    def _views(self, inputs: EncoderInput) -> list[View]:
-        """Return the view of each block. Blocks with global attention share one, blocks with local attention another.
+    def _layers(self, inputs: EncoderInput) -> list[Layer]:
+        """Return each block with its view. Blocks with global attention share one, those with local attention another.
 
         Rotary positions count from the start of the row, in packed rows too: attention depends on differences alone.
         """
@@ -122,7 +121,7 @@ class Encoder(nnx.Module):
 
         locality = [config.is_local(index) for index in range(config.depth)]
         views = {local: view(local) for local in sorted(set(locality))}
-        return [views[local] for local in locality]
+        return [(block, views[local]) for block, local in zip(self.blocks, locality, strict=True)]
 
 
 def summary_queries(config: ModelConfig) -> int | None:

@@ -48,6 +48,9 @@ class PretrainConfig:
     remat: Literal["none", "block"] = "none"
     """block: keep the input of each block only, and compute the rest again in the backward pass: less memory, a third
     more work."""
+    scan_layers: bool = False
+    """Compile one layer and repeat it, in place of each: compiles a deep model in a fraction of the time, and copies
+    the parameters once a step."""
     dropout: float | None = None
     """Dropout rate. Default: that of the model. Fine-tuning has its own setting."""
     next_sentence: bool | None = None

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from jax.stages import Lowered
 
 from bert_jax.errors import UserError
-from bert_jax.random_bits import DropoutSeeds, SeedPair, draw_seeds, microbatch_seeds, weight_keys
+from bert_jax.random_bits import DropoutSeeds, SeedCounter, SeedPair, draw_seeds, microbatch_seeds, weight_keys
 from bert_jax.sharding import (
     batch_sharding,
     batch_shards,
@@ -244,7 +244,7 @@ class Program:
 
     def _count_dropout_calls(self, batch: Mapping[str, Any]) -> int:
         """Trace a forward pass and return how often it takes dropout seeds."""
-        counter = _SeedCounter()
+        counter = SeedCounter()
         jax.eval_shape(lambda params, batch: self.task.sums(self.module(params), batch, counter), self.params, batch)
         return counter.taken
 
@@ -317,17 +317,6 @@ class Program:
 
     def _predict(self, params: Params, batch: Batch) -> Array:
         return self.task.outputs(self.module(self._whole(params)), batch)
-
-
-class _SeedCounter(DropoutSeeds):
-    """Counts the dropout seeds that are taken. All are zero."""
-
-    def __init__(self) -> None:
-        super().__init__(())
-
-    def next(self) -> SeedPair:
-        self.taken += 1
-        return jnp.uint32(0), jnp.uint32(0)
 
 
 def _shapes(batch: Batch) -> Shapes:

@@ -87,8 +87,16 @@ def _sum(part: Array, spec: PartitionSpec, mesh: Mesh) -> Array:
 
 
 def batch_axes_of(spec: PartitionSpec) -> list[tuple[str, int]]:
-    """Return the axes of the batch that divide an array, with the dimension that each divides, outermost first."""
-    return [(axis, dimension) for dimension, axes in enumerate(spec) for axis in axes_tuple(axes) if axis in BATCH_AXES]
+    """Return the axes of the batch that divide an array, with the dimension that each divides.
+
+    fsdp is first: in a dimension that both divide, it is the outer one, and its sum leaves less to exchange over data.
+    """
+    return [
+        (axis, dimension)
+        for axis in reversed(BATCH_AXES)
+        for dimension, axes in enumerate(spec)
+        if axis in axes_tuple(axes)
+    ]
 
 
 def without_batch_axes(spec: PartitionSpec) -> PartitionSpec:

@@ -27,6 +27,7 @@ FREE_SETTINGS = (
     "output",
     "mesh",
     "remat",
+    "scan_layers",
     "hosts",
     "keep",
     "save_every",

@@ -20,7 +20,8 @@ def pretraining_program(
     """Return the program of a run. Raises UserError where model or batch do not divide over the mesh."""
     check_heads(model.heads, mesh)
     check_batch_size(config.batch_size, config.accumulate, mesh)
-    compute = Compute(config.dtype, remat=config.remat)
+    layers = "scan" if config.scan_layers else "unrolled"
+    compute = Compute(config.dtype, remat=config.remat, layers=layers)
     task = load_object(find_objective(config.objective))(model, compute, pair_loss)
     optimizer = make_optimizer(config.optim)
     if config.guard.action == "skip":

@@ -14,6 +14,7 @@ from bert_jax.model.attention import ATTENTIONS
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
+from bert_jax.model.stack import longest_repetition
 from bert_jax.random_bits import DropoutSeeds, draw_seeds, weight_keys
 
 TOKENS = np.random.default_rng(0).integers(1, TINY.vocab_size, (3, 7)).astype(np.int32)
@@ -44,6 +45,46 @@ def test_rematerialised_blocks_give_the_same_gradients(config):
         np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)  # XLA fuses them differently
 
 
+DEEP_BERT = dataclasses.replace(TINY, depth=5)
+DEEP_MODERNBERT = dataclasses.replace(MODERNBERT, depth=8, global_every=3, dropout=0.1)  # 1 + 2 x 3 + 1 layers
+
+
+@pytest.mark.parametrize("config", [DEEP_BERT, DEEP_MODERNBERT], ids=["bert", "modernbert"])
+@pytest.mark.parametrize("remat", ["none", "block"])
+@pytest.mark.parametrize("output", ["tokens", "summary"])
+def test_scanned_layers_compute_the_same_and_are_traced_once(config, remat, output):
+    def gradients(layers):
+        compute = Compute(layers=layers, remat=remat)
+        graph, params = nnx.split(Encoder(config, compute=compute, rngs=weight_keys(0)))
+
+        def loss(params):
+            seeds = DropoutSeeds(draw_seeds(jax.random.key(2), 40))
+            encoder = nnx.merge(graph, params)
+            out = encoder(INPUTS, seeds) if output == "tokens" else encoder.summary(INPUTS, seeds)
+            return jnp.sum(jnp.sin(out)), seeds.taken
+
+        differentiate = jax.grad(loss, has_aux=True)
+        products = str(jax.make_jaxpr(differentiate)(params)).count("dot_general[")
+        return *jax.jit(differentiate)(params), products
+
+    expected, taken, products = gradients("unrolled")
+    scanned, scanned_taken, scanned_products = gradients("scan")
+    assert scanned_taken == taken and scanned_products < products
+    for leaf, other in zip(jax.tree.leaves(scanned), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6 * max(1.0, float(jnp.abs(other).max())))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [("aaaa", (0, 1, 4)), ("xabcabc", (1, 3, 2)), ("xabcabcab", (1, 3, 2)), ("abaab", (2, 1, 2)), ("abc", (0, 1, 1)), ("", (0, 0, 1))],
+)
+def test_the_longest_repetition_leaves_the_fewest_layers_to_compile(kinds, expected):
+    found = longest_repetition(kinds)
+    assert found == expected
+    first, period, repeats = found
+    assert kinds[first : first + period * repeats] == kinds[first : first + period] * repeats
+
+
 def library_attention(q, k, v, keys, *, rate, seeds):
     """Compute attention by JAX's own function, without dropout."""
     assert seeds is None
@@ -61,7 +102,9 @@ def test_another_attention_body_needs_one_entry_in_the_table(config, monkeypatch
     assert not np.array_equal(hidden, expected)
 
 
-@pytest.mark.parametrize(("setting", "names"), [("attention", "'plain'"), ("remat", "'none', 'block'")])
+@pytest.mark.parametrize(
+    ("setting", "names"), [("attention", "'plain'"), ("remat", "'none', 'block'"), ("layers", "'unrolled', 'scan'")]
+)
 def test_unknown_names_are_refused(setting, names):
     with pytest.raises(UserError, match=f"{setting} is 'flash', not one of {names}"):
         Encoder(TINY, compute=Compute(**{setting: "flash"}), rngs=nnx.Rngs(0))
