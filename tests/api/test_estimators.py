@@ -1,12 +1,12 @@
 """The estimators: scikit-learn's checks, pipelines, cross-validation, pickles, invalid input."""
 
 import dataclasses
-import os
 import pickle
 import warnings
 
 import numpy as np
 import pytest
+from costly import ALL_CHECKS
 from foreign import WORDS, write_hf_model
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -28,7 +28,6 @@ TEXT_WORDS = 6  # words of each text; all texts have equal length, so that few p
 ONE_LAYER = dataclasses.replace(TINY, depth=1, dropout=0.0)
 
 
-ALL = "BERT_JAX_ALL_CHECKS"
 OF_REGRESSORS = ("check_regressor", "check_supervised", "check_fit_idempotent", "check_parameters")
 COSTLY = {
     "check_classifiers_classes",
@@ -92,8 +91,8 @@ def test_estimators_pass_the_checks_of_scikit_learn(estimator, check, encoder):
     """The check makes its own assertions, and must not change the parameters of the estimator."""
     name = name_of(check)
     shared = isinstance(estimator, BertRegressor) and not name.startswith(OF_REGRESSORS)
-    if (name in COSTLY or shared) and not os.environ.get(ALL):
-        pytest.skip(f"compiles programs of its own, or checks what the classifier shares; {ALL}=1 runs it")
+    if (name in COSTLY or shared) and not ALL_CHECKS:
+        pytest.skip("compiles programs of its own, or checks what the classifier shares; BERT_JAX_ALL_CHECKS=1 runs it")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check(estimator.set_params(from_=str(encoder)))

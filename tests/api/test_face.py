@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 
 import bert_jax
 from bert_jax.api.keywords import as_toml, spelled_call
@@ -59,7 +60,12 @@ def test_keywords_are_the_settings_of_the_command(name):
 
 
 @pytest.mark.parametrize(
-    "before", ["", "import bert_jax.convert.hugging_face.tensor_names; ", "import bert_jax.verbs.convert; "]
+    "before",
+    [
+        "",
+        "import bert_jax.verbs.convert; ",
+        pytest.param("import bert_jax.convert.hugging_face.tensor_names; ", marks=COSTLY),
+    ],
 )
 def test_convert_is_callable_after_any_import(before):
     code = (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from foreign import write_tiny_bert
 from runs import has_logged, last_logged_step, read_log, read_result, wait_for, wait_for_exit
 
@@ -84,6 +85,7 @@ def test_a_continued_run_starts_at_the_loss_of_its_model(source, shards, tmp_pat
     assert "note:" not in capsys.readouterr().err
 
 
+@COSTLY
 def test_a_run_with_new_words_repeats_itself_after_a_kill(source, extended_shards, command, tmp_path, capsys):
     settings = ["--steps", 60, "--batch-size", 6, "--mesh.data", 1, "--log-every", 1, "--save-every", 10]
     assert pretrain(extended_shards, source, tmp_path / "whole", *settings, "--evaluate-every", 30) == 0

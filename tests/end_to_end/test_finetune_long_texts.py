@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from runs import WORDS, has_logged, last_logged_step, read_log, read_result, wait_for
 
 import bert_jax
@@ -133,6 +134,7 @@ def test_an_export_that_loses_the_way_prints_a_note(ended, tmp_path, capsys):
     assert read_model(ended / "mean").task.long_texts == "mean"
 
 
+@COSTLY
 def test_a_run_killed_among_windows_resumes_exactly(command, ended, pretrained, tmp_path):
     run = tmp_path / "killed"
     started = finetune(pretrained, ended / "data", run, "--long-texts", "mean")

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from costly import COSTLY
 from runs import has_logged, read_log, read_result, wait_for, wait_for_exit
 
 from bert_jax.train.seal import checkpoint_steps
 
 STEPS = 12
-COSTLY = pytest.mark.skipif(not os.environ.get("BERT_JAX_ALL_CHECKS"), reason="costly; BERT_JAX_ALL_CHECKS=1 runs it")
 SETTINGS = ["--batch-size", 8, "--save-every", 4, "--evaluate-every", 6, "--log-every", 1, "--threads", 1]
 Start = Callable[..., list[subprocess.Popen]]
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from costly import COSTLY
 from foreign import write_tiny_bert
 
 import bert_jax
@@ -167,7 +168,7 @@ def test_a_stop_finishes_requests_in_progress(folder):
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("kind", ["sequence", "token"])
+@pytest.mark.parametrize("kind", ["sequence", pytest.param("token", marks=COSTLY)])
 def test_warm_up_computes_the_shapes_of_all_requests(kind, tmp_path, monkeypatch):
     write_tiny_bert(tmp_path / "hf", kind, LABELS if kind == "sequence" else ("O", "B-PER", "I-PER"))
     specification = importlib.util.spec_from_file_location("serve", SERVE)

@@ -76,7 +76,14 @@ def test_scanned_layers_compute_the_same_and_are_traced_once(config, remat, outp
 
 @pytest.mark.parametrize(
     ("kinds", "expected"),
-    [("aaaa", (0, 1, 4)), ("xabcabc", (1, 3, 2)), ("xabcabcab", (1, 3, 2)), ("abaab", (2, 1, 2)), ("abc", (0, 1, 1)), ("", (0, 0, 1))],
+    [
+        ("aaaa", (0, 1, 4)),
+        ("xabcabc", (1, 3, 2)),
+        ("xabcabcab", (1, 3, 2)),
+        ("abaab", (2, 1, 2)),
+        ("abc", (0, 1, 1)),
+        ("", (0, 0, 1)),
+    ],
 )
 def test_the_longest_repetition_leaves_the_fewest_layers_to_compile(kinds, expected):
     found = longest_repetition(kinds)

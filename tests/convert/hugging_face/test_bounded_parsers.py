@@ -69,10 +69,12 @@ def safetensors_file(path, header):
 
 def test_million_empty_tensors_are_refused(tmp_path):
     entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    for count, message in ((200_000, "200,000 tensors"), (1_000_000, "a header of")):
-        safetensors_file(tmp_path / "model.safetensors", {str(i): entry for i in range(count)})
-        with pytest.raises(UserError, match=message):
-            open_weights(tmp_path)
+    safetensors_file(tmp_path / "model.safetensors", {str(i): entry for i in range(200_000)})
+    with pytest.raises(UserError, match="200,000 tensors"):
+        open_weights(tmp_path)
+    safetensors_file(tmp_path / "model.safetensors", {"x": entry | {"y": " " * 16_000_000}})
+    with pytest.raises(UserError, match="a header of"):
+        open_weights(tmp_path)
 
 
 def test_many_shards_are_refused(tmp_path):
