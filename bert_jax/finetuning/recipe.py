@@ -20,11 +20,12 @@ class Recipe:
 
 
 # (smallest width of the encoder, recipe). 768: Devlin et al. 2018, A.3; 1024: Liu et al. 2019, table 10; 512 and
-# 256: Turc et al. 2019, and ELECTRA-Small (Clark et al. 2020, table 7); 128: measured, docs/results.md.
+# 256: Turc et al. 2019, and ELECTRA-Small (Clark et al. 2020, table 7); 384 and 128: measured, docs/results.md.
 BY_WIDTH = (
     (1024, Recipe(3e-5, 3.0)),
     (768, Recipe(5e-5, 3.0)),
-    (320, Recipe(1e-4, 4.0)),
+    (448, Recipe(1e-4, 4.0)),
+    (320, Recipe(3e-4, 4.0)),
     (192, Recipe(3e-4, 6.0)),
     (0, Recipe(1e-3, 10.0)),
 )

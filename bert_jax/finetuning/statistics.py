@@ -51,7 +51,7 @@ def compared(value: float, interval: Interval, bar: float, name: str, unit: str,
     if interval[0] > bar:
         return f"Above {name}, also at the lower end of the interval."
     if value > bar:
-        return f"Above {name}, but {name} lies within the interval: score more {unit} to be sure."
+        return f"Above {name}, which lies within the interval: score more {unit} to be sure."
     return f"No better than {name}: {otherwise}."
 
 

@@ -28,6 +28,12 @@ def test_small_encoders_get_higher_rates_and_more_epochs_than_bert_base(config, 
     assert "--epochs 3" in second and "the default for an encoder of width 768" in second
 
 
+def test_rates_fall_and_epochs_do_not_rise_with_the_width():
+    recipes = [usual_recipe(dataclasses.replace(SMALL, width=width)) for width in (128, 256, 384, 512, 768, 1024)]
+    assert [recipe.learning_rate for recipe in recipes] == [1e-3, 3e-4, 3e-4, 1e-4, 5e-5, 3e-5]
+    assert [recipe.epochs for recipe in recipes] == sorted((recipe.epochs for recipe in recipes), reverse=True)
+
+
 def test_explicit_values_are_kept_without_a_note(config, capsys):
     explicit = dataclasses.replace(config, learning_rate=2e-5, epochs=1.5, seeds=(1, 2))
     assert with_recipes(plan_runs(explicit), SMALL) == plan_runs(explicit)

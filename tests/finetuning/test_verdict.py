@@ -76,5 +76,5 @@ def test_scores_are_compared_by_their_intervals():
         return compared(value, (low, 1.0), 0.5, "the 50 %", "rows", "nothing shows")
 
     assert sentence(0.7, 0.6).startswith("Above the 50 %, also")
-    assert "the 50 % lies within the interval: score more rows" in sentence(0.7, 0.4)
+    assert "Above the 50 %, which lies within the interval: score more rows" in sentence(0.7, 0.4)
     assert sentence(0.5, 0.4) == "No better than the 50 %: nothing shows."
