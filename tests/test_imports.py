@@ -14,6 +14,7 @@ FILES = [
 ]
 
 FOUNDATION = {
+    "bert_jax.chips",
     "bert_jax.command_name",
     "bert_jax.origin",
     "bert_jax.config",
@@ -66,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"bert_jax.data.formats.dialect", "bert_jax.data.labelled.glue_tasks", "bert_jax.launch"},
     "bert_jax.launch": {"bert_jax.errors", "bert_jax.terminal"},
     "bert_jax.completion": {"bert_jax.cli", "bert_jax.errors", "bert_jax.settings", "bert_jax.terminal"},
+    "bert_jax.chips": set(),
     "bert_jax.command_name": set(),
     "bert_jax.wording": set(),
     "bert_jax.api": BODY
@@ -110,9 +112,17 @@ ALLOWED: dict[str, set[str]] = {
     "bert_jax.inference": BODY | {"bert_jax.process_setup"},
     "bert_jax.prediction": BODY | {"bert_jax.inference"},
     "bert_jax.finetuning": BODY | {"bert_jax.inference", "bert_jax.prediction"},
+    "bert_jax.planning": BODY,
     "bert_jax.demo": BODY | {"bert_jax.inference"},
     "bert_jax.verbs": BODY
-    | {"bert_jax.finetuning", "bert_jax.inference", "bert_jax.prediction", "bert_jax.demo", "bert_jax.process_setup"},
+    | {
+        "bert_jax.finetuning",
+        "bert_jax.inference",
+        "bert_jax.prediction",
+        "bert_jax.demo",
+        "bert_jax.planning",
+        "bert_jax.process_setup",
+    },
     "bert_jax.verbs.demo": BODY
     | {"bert_jax.inference", "bert_jax.demo", "bert_jax.verbs", "bert_jax.cli"},  # runs the other verbs
     "data_prep": FOUNDATION | RECORDS | {"bert_jax.text"},
@@ -120,7 +130,7 @@ ALLOWED: dict[str, set[str]] = {
     "data_prep.functions": FOUNDATION | RECORDS | {"bert_jax.text", "bert_jax.api", "data_prep"},
 }
 
-VERBS = ("convert", "demo", "embed", "evaluate", "fill_mask", "finetune", "inspect", "predict", "pretrain")
+VERBS = ("convert", "demo", "embed", "evaluate", "fill_mask", "finetune", "inspect", "plan", "predict", "pretrain")
 SAME_NAME = {f"{verb}.py" for verb in VERBS}  # a verb and its settings
 
 

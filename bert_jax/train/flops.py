@@ -4,28 +4,14 @@ from collections.abc import Sequence
 
 import jax
 
+from bert_jax.chips import find_chip
 from bert_jax.config import ModelConfig
-
-# Peak FLOP/s of one chip in dense bfloat16 matrix products, from the makers' data sheets.
-PEAK_FLOPS = {
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5": 459e12,
-    "TPU v5p": 459e12,
-    "TPU v6 lite": 918e12,
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA L4": 121e12,
-    "Tesla V100": 125e12,
-}
 
 
 def peak_flops(devices: Sequence[jax.Device]) -> float | None:
-    """Return the peak FLOP/s of all devices together, or None for a chip that is not in the table, as every CPU."""
-    kind = devices[0].device_kind
-    chips = [name for name in PEAK_FLOPS if kind.startswith(name)]
-    return PEAK_FLOPS[max(chips, key=len)] * len(devices) if chips else None
+    """Return the peak FLOP/s of all devices together, or None for a chip that is not known, as every CPU."""
+    chip = find_chip(devices[0].device_kind)
+    return chip.flops * len(devices) if chip else None
 
 
 def training_flops(config: ModelConfig, length: int, predictions: int = 0, queries: int | None = None) -> float:
