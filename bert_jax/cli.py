@@ -57,6 +57,11 @@ VERBS = {
         "pretrain:PretrainConfig",
         "bert_jax.verbs.pretrain",
     ),
+    "plan": Verb(
+        "compile the training step for TPUs or GPUs that are not here: memory, time, cost",
+        "plan:PlanConfig",
+        "bert_jax.verbs.plan",
+    ),
     "finetune": Verb(
         "fine-tune an encoder on labelled rows (CSV, TSV, JSONL ...), GLUE, SQuAD or tagged words",
         "finetune:FinetuneConfig",

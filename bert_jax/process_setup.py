@@ -24,6 +24,13 @@ def set_up_process(*, cpu_threads: int | None = None) -> None:
     _keep_freed_memory()
 
 
+def use_cpu_devices(count: int) -> None:
+    """Use the CPU alone, as `count` devices at least. Has no effect in a process that has computed before."""
+    if not _has_computed():
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", max(count, jax.config.values["jax_num_cpu_devices"]))
+
+
 def compilation_cache() -> Path:
     """Return the folder of compiled programs for this kind of CPU, number of cores and number of threads.
 

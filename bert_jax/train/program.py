@@ -122,7 +122,7 @@ class Program:
         self.state = TrainState(step, self.params, jax.tree.map(_abstract, opt_shapes, opt_shardings))
         state_shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
         self._gradient_shardings = trainable_shardings
-        self._gradient_shapes = jax.tree.map(_abstract, trainable, trainable_shardings)
+        self.gradient_shapes = jax.tree.map(_abstract, trainable, trainable_shardings)
         self._init = jax.jit(self._initial_state, out_shardings=state_shardings)
         self._gradients = jax.jit(self._differentiate, out_shardings=(trainable_shardings, replicate))
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(state_shardings, replicate))
@@ -184,7 +184,7 @@ class Program:
         with jax.set_mesh(self.mesh):
             seeds = self._dropout_seeds(state, batch, seed=0)
             gradient_memory = self._gradients.lower(self._learning(state), batch, seeds).compile().memory_analysis()
-            update = self._update.lower(state, self._gradient_shapes, np.float32(0))
+            update = self._update.lower(state, self.gradient_shapes, np.float32(0))
             update_memory = update.compile().memory_analysis()
         memory = None
         if gradient_memory is not None and update_memory is not None:
@@ -205,7 +205,7 @@ class Program:
         with jax.set_mesh(self.mesh):
             return LoweredStep(
                 self._gradients.lower(self._learning(self.state), placed, seeds),
-                self._update.lower(self.state, self._gradient_shapes, np.float32(0)),
+                self._update.lower(self.state, self.gradient_shapes, np.float32(0)),
             )
 
     def largest_step(self) -> StepMemory | None:
