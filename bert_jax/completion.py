@@ -8,7 +8,7 @@ import tyro
 
 from bert_jax import cli
 from bert_jax.errors import UserError
-from bert_jax.settings.command_line import boolean_flags
+from bert_jax.settings.command_line import boolean_flags, flag_form
 from bert_jax.terminal import say
 
 HELP = "--help"
@@ -50,7 +50,7 @@ def script() -> str:
 def flags_of(reader: Callable[..., object]) -> list[str]:
     """Return the flags of a settings class, or of a function whose parameter `config` is one, in order."""
     settings = reader if isinstance(reader, type) else typing.get_type_hints(reader).get("config", reader)
-    parser = tyro.extras.get_parser(settings)
+    parser = tyro.extras.get_parser(flag_form(settings) if isinstance(settings, type) else settings)
     names = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
     optional_booleans = boolean_flags(settings) if isinstance(settings, type) else {}
     others = [name for name in optional_booleans if name not in names]

@@ -226,8 +226,9 @@ def read_toml(cls: type[T], path: Path, **overrides: Any) -> T:
 def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any = None) -> T:
     """Make `cls` from nested dicts.
 
-    Raises UserError, with `where` for the source, for an unknown key, a value of the wrong type or out of range, and a
-    missing field without default; the last becomes `stand_in` where that is given.
+    A class with `implied` fills in settings that follow from others. Raises UserError, with `where` for the source, for
+    an unknown key, a value of the wrong type or out of range, and a missing field without default; the last becomes
+    `stand_in` where that is given.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -239,6 +240,8 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
             hint = did_you_mean(key_for(key, fields) or name, fields, f"known keys: {', '.join(fields)}")
             raise UserError(f"{where}: unknown key {key!r}; {hint}")
         values[name] = _coerce(hints[name], value, f"{where}: {key}")
+    if implied := getattr(cls, "implied", None):
+        values = {**implied(values), **values}
     missing = [
         name
         for name, field in fields.items()
@@ -250,6 +253,11 @@ def from_table(cls: type[T], table: dict[str, Any], where: str, *, stand_in: Any
         return cls(**values, **dict.fromkeys(missing, stand_in))
     except UserError as error:  # from __post_init__
         raise UserError(f"{where}: {error}") from None
+
+
+def holds_tables(hint: Any) -> bool:
+    """Return whether a type is a tuple of dataclasses: a list of tables in TOML."""
+    return typing.get_origin(hint) is tuple and dataclasses.is_dataclass(typing.get_args(hint)[0])
 
 
 def check_types(table: dict[str, Any], hints: dict[str, Any], where: str) -> None:
@@ -280,6 +288,12 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         if value not in typing.get_args(hint):
             raise UserError(f"{where} is {value!r}, not one of {', '.join(map(repr, typing.get_args(hint)))}")
         return value
+    if holds_tables(hint):
+        name = where.rpartition(": ")[2]
+        if not isinstance(value, list):
+            raise UserError(f"{where} is {value!r}, a list of tables is expected: [[{name}]]")
+        numbered = f"{where.removesuffix(name)}{singular(name)}"
+        return tuple(_coerce(typing.get_args(hint)[0], item, f"{numbered} {i}") for i, item in enumerate(value, 1))
     if origin is tuple and isinstance(value, list):
         return tuple(_coerce(typing.get_args(hint)[0], item, where) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -292,13 +306,24 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def to_toml(config: Any) -> str:
-    """Write a dataclass as TOML: plain keys first, then a table for each nested dataclass. None is left out."""
+def singular(name: str) -> str:
+    """Return the name of one table of a list of tables: "phase" of "phases"."""
+    return name.removesuffix("s")
+
+
+def to_toml(config: Any, prefix: str = "") -> str:
+    """Write a dataclass as TOML: plain keys first, then a table for each nested dataclass. None is left out.
+
+    `prefix` is that of the names of its tables.
+    """
     plain, tables = [], []
+    hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
-            tables.append(f"\n[{field.name}]\n{to_toml(value)}")
+            tables.append(f"\n[{name}]\n{to_toml(value, f'{name}.')}")
+        elif holds_tables(hints[field.name]):
+            tables += [f"\n[[{name}]]\n{to_toml(item, f'{name}.')}" for item in value]
         elif value is not None:
             plain.append(f"{field.name.rstrip('_')} = {_literal(value)}\n")
     return "".join(plain + tables)

@@ -13,9 +13,11 @@ from bert_jax.model.presets import PRESETS
 from bert_jax.settings.command_line import parse
 from bert_jax.settings.evaluate import EvaluateConfig
 from bert_jax.settings.finetune import FinetuneConfig
+from bert_jax.settings.phase_settings import PhaseConfig, PhaseOptimConfig
 from bert_jax.settings.predict import PredictConfig
 from bert_jax.settings.pretrain import PretrainConfig
 
+PHASE = {"data": "d", "steps": 3}
 CONFIGS = [
     ModelConfig(vocab_size=37, width=12, depth=3, heads=2, mlp_width=20, dropout=0.0, norm_epsilon=1e-12),
     OptimConfig(peak_lr=3e-5, warmup=0.25),
@@ -27,6 +29,15 @@ CONFIGS = [
         optim=OptimConfig(peak_lr=1e-3),
         mesh=MeshConfig(fsdp=3),
         next_sentence=False,
+    ),
+    PretrainConfig(
+        Path(),
+        Path("out"),
+        9,
+        phases=(
+            PhaseConfig(data=Path("a"), steps=7),
+            PhaseConfig(data=Path("b"), steps=2, batch_size=4, accumulate=2, optim=PhaseOptimConfig(peak_lr=1e-3)),
+        ),
     ),
     FinetuneConfig(Path("from"), Path("data"), Path("out"), pair="b", seeds=(3, 1, 2), evaluate_every=5, score=True),
     FinetuneConfig(Path("from"), Path("data"), Path("out"), epochs=2),
@@ -73,7 +84,7 @@ def test_the_field_from_has_no_underscore_in_flags_and_files(tmp_path):
     path.write_text('from = "runs/mini"\ndata = "d"\n')
     assert parse(FinetuneConfig, [str(path), "--output", "o"], prog="x").from_ == Path("runs/mini")
     assert parse(FinetuneConfig, [str(path), "--output", "o", "--from", "p"], prog="x").from_ == Path("p")
-    assert "from = " in to_toml(CONFIGS[4]) and "from_ =" not in to_toml(CONFIGS[4])
+    assert "from = " in to_toml(CONFIGS[5]) and "from_ =" not in to_toml(CONFIGS[5])
     with pytest.raises(UserError, match=r"missing from, data, output$"):
         from_table(FinetuneConfig, {}, "run.toml")
 
@@ -97,6 +108,23 @@ def test_the_field_from_has_no_underscore_in_flags_and_files(tmp_path):
         (FinetuneConfig, {"seeds": ["a"]}, r"a.toml: seeds is 'a', int is expected"),
         (FinetuneConfig, {"evaluate_every": "daily"}, r"a.toml: evaluate_every is 'daily', int is expected"),
         (PretrainConfig, {"data": "d"}, r"a.toml: missing output, steps$"),
+        (PretrainConfig, {"phases": [{"steps": 3}]}, r"a.toml: phase 1: missing data$"),
+        (
+            PretrainConfig,
+            {"phases": [{"data": "d", "steps": 0}]},
+            r"a.toml: phase 1: steps is 0; it must be at least 1",
+        ),
+        (
+            PretrainConfig,
+            {"phases": {"data": "d"}},
+            r"a.toml: phases is .*, a list of tables is expected: \[\[phases\]\]",
+        ),
+        (
+            PretrainConfig,
+            {"phases": [PHASE, {**PHASE, "optim": {"name": "lamb"}}]},
+            r"a.toml: phase 2: optim: unknown key 'name'; known keys: peak_lr, warmup, schedule, cooldown",
+        ),
+        (PretrainConfig, {"output": "o", "steps": 4, "phases": [PHASE]}, r"a.toml: steps is 4; 1 phase together"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(cls, table, says):

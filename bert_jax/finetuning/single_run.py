@@ -44,6 +44,7 @@ from bert_jax.train.flops import training_flops
 from bert_jax.train.learning_rate import LearningRate, learning_rate_schedule
 from bert_jax.train.loop import train
 from bert_jax.train.optimizer import LayerRates, make_optimizer
+from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
@@ -190,6 +191,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
     write_trained_on(run.path, training)
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
+    flops = training_flops(model, config.length, queries=_queries(data, model))
     outcome = train(
         program,
         batches,
@@ -206,7 +208,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         seed=seed,
         learning_rate=learning_rate_of(config, config.learning_rate, steps),
         evaluation=Evaluation("dev", scoring.score, "main"),
-        flops_per_row=training_flops(model, config.length, queries=_queries(data, model)),
+        phases=Phases([Phase(end=steps, flops_per_row=flops)]),
         title=f"{config.task} {planned.name}",
         advice=_advice(config, batch_shards(program.mesh)),
     )

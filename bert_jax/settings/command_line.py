@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from bert_jax.config import from_table
+from bert_jax.config import from_table, holds_tables
 from bert_jax.files import read_toml_table
 from bert_jax.foreign_flags import hints
 from bert_jax.launch import settings_file
@@ -30,28 +30,36 @@ def parse(cls: type[T], arguments: Sequence[str], *, prog: str) -> T:
     """
     flags = boolean_flags(cls)
     arguments = [flags.get(argument, argument) for argument in arguments]
-    form = _form(cls)
+    form = flag_form(cls)
+    lists: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     if arguments and arguments[0].endswith(".toml"):
         path = settings_file(arguments.pop(0))
         defaults = from_table(cls, read_toml_table(path), str(path), stand_in=tyro.MISSING)
-        extra["default"] = form(**vars(defaults))
+        values = vars(defaults)
+        lists = {name: values[name] for name in values.keys() - {field.name for field in dataclasses.fields(form)}}
+        extra["default"] = form(**{name: value for name, value in values.items() if name not in lists})
     stop_at_foreign_flags(arguments, cls, prog)
     with no_plugins():
         parsed = tyro.cli(form, args=arguments, prog=prog, description=_description(cls), **extra)
-    return cls(**vars(parsed))
+    return cls(**vars(parsed), **lists)
 
 
-def _form(cls: type) -> type[Any]:
-    """Return a dataclass with the fields of `cls`, whose descriptions are one line each: tyro prints line breaks."""
+def flag_form(cls: type) -> type[Any]:
+    """Return a dataclass with the fields of `cls` that are flags: all but lists of tables, which only a file has.
+
+    Their descriptions are one line each, because tyro prints line breaks.
+    """
     texts, hints = field_texts(cls), typing.get_type_hints(cls, include_extras=True)
     fields = []
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
+        if holds_tables(hint):
+            continue
         if field.name in texts and not any(getattr(data, "help", None) for data in getattr(hint, "__metadata__", ())):
             hint = typing.Annotated[hint, tyro.conf.arg(help=" ".join(texts[field.name].split()))]
         fields.append((field.name, hint, dataclasses.field(default=field.default)))
-    return dataclasses.make_dataclass(cls.__name__, fields)
+    return dataclasses.make_dataclass(cls.__name__, fields, kw_only=True)
 
 
 def _description(cls: type) -> str:

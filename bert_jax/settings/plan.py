@@ -47,6 +47,8 @@ class PlanConfig(PretrainConfig):
     """Masked positions of a row. Default: those of --data, or else 15 % of the tokens."""
     vocab_size: int | None = None
     """Entries of the vocabulary. Default: those of --data, or of the model, or else 30,522."""
+    phase: int = 1
+    """Phase to plan, where the file has several."""
     alternatives: int = 3
     """Where the step does not fit: number of other settings to compile in search of one that does."""
     roofline: RooflineConfig = RooflineConfig()

@@ -2,11 +2,14 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from bert_jax.config import GuardConfig, HostsConfig, MeshConfig, OptimConfig
+from bert_jax.errors import UserError
+from bert_jax.settings.phase_settings import PhaseConfig
+from bert_jax.wording import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,17 +17,21 @@ class PretrainConfig:
     """Pre-train an encoder on shards from `bert-jax prep shards`. The same command resumes a stopped run.
 
     bert-jax pretrain --data shards --output runs/mini --model bert-mini --steps 20000 --batch-size 256
-    bert-jax pretrain bert-base.toml --data shards --output runs/base --mesh.fsdp 4
+    bert-jax pretrain bert-base.toml --data both --output runs/base --mesh.fsdp 4
     bert-jax pretrain --from bert-base-uncased --data shards --output runs/more --steps 20000 --optim.peak-lr 2e-5
+
+    A file may divide a run into phases, one table [[phases]] each, with data (folder of shards within --data), steps
+    and, if wanted, batch-size, accumulate and [phases.optim] (peak-lr, warmup, schedule, cooldown). bert-base.toml has
+    two; docs/phases.md describes them.
     """
 
     data: Path
-    """Folder of shards."""
+    """Folder of shards. For phases: the folder that theirs lie in. Default for phases: the current folder."""
     output: Path
     """Run folder to create or resume."""
     steps: int
     """Number of updates. With more than a run was started with, the run is lengthened: from its newest checkpoint on,
-    the learning rate follows the schedule of the longer run."""
+    the learning rate follows the schedule of the longer run. Phases have their own numbers."""
     model: str | None = None
     """Named model, or .toml file with its sizes. The vocabulary is that of the shards. Default: bert-base-uncased"""
     from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
@@ -77,7 +84,39 @@ class PretrainConfig:
     threads: int | None = None
     """On a CPU: number of threads that XLA splits its sums for. Runs with the same number are equal bit for bit, on any
     number of cores. Default: the number that the run was started with; for a new run, the number of cores."""
+    phases: tuple[PhaseConfig, ...] = ()
+    """Parts of the run with their own data, steps and batch size, in their order."""
     optim: OptimConfig = OptimConfig()
     mesh: MeshConfig = MeshConfig()
     guard: GuardConfig = GuardConfig()
     hosts: HostsConfig = HostsConfig()
+
+    def __post_init__(self) -> None:
+        total = sum(phase.steps for phase in self.phases)
+        if self.phases and self.steps != total:
+            raise UserError(
+                f"steps is {self.steps}; {counted(len(self.phases), 'phase')} together have {total}. Leave it out, and "
+                "change the steps of the phases in the file"
+            )
+
+    @staticmethod
+    def implied(values: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings that follow from the phases among `values`: the steps, and the current folder."""
+        phases: tuple[PhaseConfig, ...] = values.get("phases", ())
+        return {"data": Path(), "steps": sum(phase.steps for phase in phases)} if phases else {}
+
+    def resolved_phases(self) -> tuple[PhaseConfig, ...]:
+        """Return the phases, with data folder, batch size and micro-batches from the run where they have none.
+
+        A run without phases is one phase.
+        """
+        run = PhaseConfig(data=Path(), steps=self.steps)
+        return tuple(
+            dataclasses.replace(
+                phase,
+                data=self.data / phase.data,
+                batch_size=phase.batch_size or self.batch_size,
+                accumulate=phase.accumulate or self.accumulate,
+            )
+            for phase in self.phases or (run,)
+        )

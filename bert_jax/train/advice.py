@@ -33,12 +33,15 @@ def smaller_steps(factor: float, *, batch_size: int, accumulate: int, shards: in
     return "; ".join(ways)
 
 
-def duration_estimate(
-    seconds: float, steps: int, step_seconds: float, devices: Sequence[jax.Device], advice: Advice
-) -> str:
-    """Return a sentence on how long the steps take on this machine, and one on what would be quicker."""
+def steps_in_words(steps: int, step_seconds: float, phases: int = 1) -> str:
+    """Return the number of steps that are left, in how many phases, and the time of one."""
+    size = f"{step_seconds:.1f} s" if step_seconds >= 1 else f"{1e3 * step_seconds:.3g} ms"
+    return f"{steps:,} steps of {size}" if phases == 1 else f"{steps:,} steps in {phases} phases, now of {size},"
+
+
+def duration_estimate(seconds: float, steps: str, devices: Sequence[jax.Device], advice: Advice) -> str:
+    """Return a sentence on how long these steps take on this machine, and one on what would be quicker."""
     kind = devices[0].device_kind
     machine = counted(threads(), "CPU core") if kind == "cpu" else f"{len(devices)} x {kind}"
-    size = f"{step_seconds:.1f} s" if step_seconds >= 1 else f"{1e3 * step_seconds:.3g} ms"
-    estimate = f"{steps:,} steps of {size} take about {in_words(seconds)} on {machine}"
+    estimate = f"{steps} take about {in_words(seconds)} on {machine}"
     return f"{estimate}. {advice.quicker(seconds)}".rstrip(". ")

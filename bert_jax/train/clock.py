@@ -49,6 +49,10 @@ class Clock:
             yield
         self.evaluation_seconds = time.perf_counter() - start
 
+    def forget_steps(self) -> None:
+        """Forget the times of all steps so far: those that follow are of another kind."""
+        self._seconds = self._steps = self._timed = 0.0
+
     def lap(self, steps: int, *, tokens: int, rows: int) -> Speed | None:
         """End a lap of `steps` steps and return its speed; None where `steps` is 0."""
         now = time.perf_counter()
@@ -81,7 +85,7 @@ class Clock:
         """Number of steps that may be queued for the device; 0 before a step was timed."""
         return min(int(QUEUED_SECONDS / self.step_seconds), MAX_QUEUED_STEPS) if self.step_seconds else 0
 
-    def seconds_left(self, steps: int, evaluations: int) -> float | None:
+    def seconds_left(self, steps: float, evaluations: int) -> float | None:
         """Estimate the time of `steps` steps and `evaluations` evaluations; None before a step was timed."""
         if not self.step_seconds:
             return None

@@ -5,7 +5,7 @@ what is compiled.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,22 @@ def decay_schedule(config: OptimConfig, start: int, steps: int) -> optax.Schedul
         raise UserError("--optim.schedule constant: a learning rate that decays needs another, such as wsd")
     decay = _DECAYS[config.schedule](config, steps - start, steps - start)
     return lambda step: decay(jnp.maximum(step - start, 0))
+
+
+def schedule_in_phases(whole: optax.Schedule, own: Sequence[tuple[int, optax.Schedule | None]]) -> optax.Schedule:
+    """Return the schedule of a run of several phases, each given by its first step and its own schedule.
+
+    A phase with None follows `whole`, the schedule of the run. Own schedules count steps from the start of the phase.
+    """
+
+    def rate(step: jax.Array) -> jax.Array:
+        value = whole(step)
+        for first, schedule in own:
+            later = whole(step) if schedule is None else schedule(jnp.maximum(step - first, 0))
+            value = jnp.where(step < first, value, later)
+        return value
+
+    return rate
 
 
 def one_minus_sqrt_schedule(peak: float, steps: int) -> optax.Schedule:

@@ -23,6 +23,7 @@ from bert_jax.train.hooks import Hook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
 from bert_jax.train.memory import MemoryUse, out_of_memory_reported
 from bert_jax.train.metrics import MetricsLog, MetricsWriter, UnwrittenMetrics
+from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
@@ -54,7 +55,7 @@ def train(
     seed: int,
     learning_rate: LearningRate,
     evaluation: Evaluation | None = None,
-    flops_per_row: float = 0.0,
+    phases: Phases | None = None,
     title: str = "training",
     advice: Advice | None = None,
     hooks: Sequence[Hook] = (),
@@ -64,11 +65,11 @@ def train(
     """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`, at any step.
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
-    `hooks` are called. All processes of a job make the same steps; the first writes the files. Raises Stopped after a
-    signal to any of them, with everything saved, and Diverged where `guard` stops the run: by default at the first
-    loss that is not finite.
+    `hooks` are called. `phases` say how much work a step is (default: all alike). All processes of a job make the same
+    steps; the first writes the files. Raises Stopped after a signal to any of them, with everything saved, and Diverged
+    where `guard` stops the run: by default at the first loss that is not finite.
     """
-    advice = advice or Advice()
+    advice, phases = advice or Advice(), phases or Phases([Phase(end=length.steps)])
     devices = program.mesh.devices.flatten().tolist()
     clock, progress = Clock(), Progress(title, length.steps, "", estimates=True)
     memory = MemoryUse(devices, advice.memory, program.largest_step())
@@ -95,7 +96,7 @@ def train(
                 devices=devices,
                 advice=advice,
                 headline=program.task.headline,
-                flops_per_row=flops_per_row,
+                phases=phases,
                 is_evaluated=evaluation is not None,
             )
             log = StepLog(metrics, display, clock, length, Guard(guard, run.path, seed=seed, batch=source.batch))
@@ -109,7 +110,7 @@ def train(
                     _resume(position, checkpoints, evaluator)
                 if not evaluator.is_over:
                     with ended_where_a_step_hangs(clock, watchdog_seconds):
-                        for info in _steps(stepper, log, source, position, length, learning_rate):
+                        for info in _steps(stepper, log, source, position, length, phases, learning_rate):
                             for hook in after_step:
                                 hook(info)
                             if evaluator.is_over:
@@ -176,11 +177,22 @@ def _steps(
     source: BatchSource,
     position: Position,
     length: RunLength,
+    phases: Phases,
     learning_rate: LearningRate,
 ) -> Iterator[StepInfo]:
-    """Make the steps after `position`, and yield each."""
-    program = stepper.program
+    """Make the steps after `position`, and yield each.
+
+    The steps of all phases are compiled first: one that may not fit into memory is noted before the others are made.
+    """
+    program, firsts = stepper.program, phases.first_steps(position.step, length.steps)
+    for step in firsts:
+        batch = program.place(source.batch(step - 1))
+        if not program.is_compiled(batch):
+            stepper.compile(position.state, batch)
     for step, rows in read_ahead(source, range(position.step, length.steps)):
+        if step in firsts:
+            log.flush()
+            stepper.clock.forget_steps()
         batch, rate = program.place(rows), learning_rate.at(step - 1)
         is_new = not program.is_compiled(batch)
         if is_new:
@@ -188,7 +200,7 @@ def _steps(
             stepper.compile(position.state, batch)
         state, means = stepper.step(position.state, batch, rate)
         position.move_to(step, state)
-        log.add(step, means, batch, rate, is_first=is_new)
+        log.add(step, means, batch, rate, is_first=is_new or step in firsts)
         yield StepInfo(step=step, state=state, is_last=step == length.steps)
 
 

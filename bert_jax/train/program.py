@@ -33,6 +33,7 @@ from bert_jax.train.weight_average import learning_weights
 
 Params = dict[str, Any]  # nested dicts of arrays
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+MicroBatches = int | Mapping[tuple[int, int], int]  # of every batch, or by rows and length of a batch
 
 
 @jax.tree_util.register_dataclass
@@ -72,6 +73,7 @@ class Program:
     Seed and learning rate are arguments, so all runs of a sweep share one program. The random numbers of a step depend
     on (seed, step) alone, so a step can be repeated.
 
+    `accumulate` is the number of micro-batches of every batch, or by the rows and the length of a batch.
     `is_trainable` says by its path whether a parameter is trained (default: all are). Gradients and optimizer state
     have the trainable ones only. `shard_optimizer` divides both over the mesh axis data, too.
 
@@ -85,14 +87,15 @@ class Program:
         mesh: Mesh,
         optimizer: optax.GradientTransformation | None = None,
         *,
-        accumulate: int = 1,
+        accumulate: MicroBatches = 1,
         is_trainable: IsTrainable | None = None,
         shard_optimizer: bool = False,
     ) -> None:
         rows_independent = getattr(task, "rows_independent", True)
-        if accumulate > 1 and not rows_independent:
+        most = max(accumulate.values()) if isinstance(accumulate, Mapping) else accumulate
+        if most > 1 and not rows_independent:
             raise UserError(
-                f"accumulate {accumulate}: the loss of {type(task).__name__} is over the whole batch, so micro-batches "
+                f"accumulate {most}: the loss of {type(task).__name__} is over the whole batch, so micro-batches "
                 "would train another loss. Use 1, and more devices or a smaller batch where memory is short"
             )
         self.task: Any = task
@@ -252,12 +255,13 @@ class Program:
         """Compute the gradients of the trainable parameters, and the means over the batch."""
         trainable, frozen = self.split(self._whole(params))
         counts = {name: jnp.maximum(count, 1) for name, count in self.task.counts(batch).items()}
+        micro_batches = self._micro_batches(batch)
 
         def sums_and_gradients(batch: Batch, trainable: Params, frozen: Params, counts: Sums, seeds: Any) -> Any:
             differentiate = jax.value_and_grad(functools.partial(self._loss, counts, frozen), has_aux=True)
-            if self.accumulate == 1:
+            if micro_batches == 1:
                 return differentiate(trainable, batch, seeds)
-            return self._accumulate(differentiate, trainable, batch, seeds)
+            return self._accumulate(micro_batches, differentiate, trainable, batch, seeds)
 
         shardings = replicated(self.mesh), self._gradient_shardings
         over_rows = self._over_rows(sums_and_gradients, shardings)
@@ -290,13 +294,22 @@ class Program:
         sums = self.task.sums(self.module(merge_params(trainable, frozen)), batch, DropoutSeeds(seeds))
         return sum((sums[name] / counts[name] for name in self.task.losses), jnp.zeros(())), sums
 
-    def _accumulate(self, differentiate: Any, trainable: Params, batch: Batch, seeds: Sequence[SeedPair]) -> Any:
-        """Add up what `differentiate` returns over micro-batches in turn.
+    def _micro_batches(self, batch: Batch) -> int:
+        """Return the number of micro-batches of a batch of this shape."""
+        if isinstance(self.accumulate, Mapping):
+            rows, length = batch["tokens"].shape
+            return self.accumulate[rows, length]
+        return self.accumulate
 
-        A micro-batch has every accumulate-th row, so that each device keeps its own rows.
+    def _accumulate(
+        self, count: int, differentiate: Any, trainable: Params, batch: Batch, seeds: Sequence[SeedPair]
+    ) -> Any:
+        """Add up what `differentiate` returns over `count` micro-batches in turn.
+
+        A micro-batch has every count-th row, so that each device keeps its own rows.
         """
         micro = jax.tree.map(
-            lambda x: x.reshape(-1, self.accumulate, *x.shape[1:]).swapaxes(0, 1), dict(batch)
+            lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), dict(batch)
         )  # micro-batch, row, ...
 
         def add(total: Any, item: tuple[Array, Batch]) -> tuple[Any, None]:
@@ -305,7 +318,7 @@ class Program:
 
         shapes = jax.eval_shape(differentiate, trainable, jax.tree.map(lambda x: x[0], micro), seeds)
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return jax.lax.scan(add, zeros, (jnp.arange(self.accumulate), micro))[0]
+        return jax.lax.scan(add, zeros, (jnp.arange(count), micro))[0]
 
     def _evaluate(self, params: Params, batch: Batch) -> tuple[Sums, Sums]:
         def sums(batch: Batch, params: Params) -> Sums:

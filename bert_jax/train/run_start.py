@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bert_jax import hosts
-from bert_jax.config import ModelConfig, read_toml, to_toml
+from bert_jax.config import ModelConfig, read_toml, singular, to_toml
 from bert_jax.errors import UserError
 from bert_jax.files import SETTINGS_BYTES, read_toml_table
 from bert_jax.output import check_new_folder, whole_folder, write_text
@@ -20,6 +20,7 @@ from bert_jax.trees import flatten
 from bert_jax.wording import article
 
 REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
+BETWEEN_PHASES = "+"  # in the data fingerprint of a run
 SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
 # Settings that may differ when a run is resumed: they change no number, or its last bits only.
 FREE_SETTINGS = (
@@ -115,20 +116,29 @@ def _compare_settings(
     Raises UserError for any other difference.
     """
     differences = _differences(run, {"run.toml": config, "model.toml": model}, kind, task)
+    last = f"phase {len(getattr(config, 'phases', ()))}: steps"  # lengthened with the run
+    last_phase = {last: differences.pop(last)} if None not in differences.get(last, (None,)) else {}
     if run.tokenizer().fingerprint != tokenizer.fingerprint:
         raise UserError(f"{run.path} was started with another tokenizer. Choose another --output")
     before, now = differences.pop("steps", (0, 0))
     if differences or before > now:
-        refused = differences or {"steps": (before, now)}
+        refused = {**differences, **last_phase} or {"steps": (before, now)}
         listed = "; ".join(f"{name} {old!r}, now {new!r}" for name, (old, new) in refused.items())
         raise UserError(f"{run.path} is a run with other settings: {listed}. Choose another --output")
     data_before = run.record()["data_fingerprint"]
     if data_before != data:
         raise UserError(
-            f"{run.path} was started on data {data_before[:12]}..., this is {data[:12]}.... "
-            "Give it the data it was started on, or choose another --output"
+            f"{_other_data(run, data_before, data)}. Give it the data it was started on, or choose another --output"
         )
     return before if before < now else None
+
+
+def _other_data(run: RunFolder, before: str, now: str) -> str:
+    """Return words for two data fingerprints that differ; those of several phases are joined."""
+    pairs = list(zip(before.split(BETWEEN_PHASES), now.split(BETWEEN_PHASES), strict=False))
+    number, (before, now) = next((number, pair) for number, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+    phase = f"phase {number} of " if len(pairs) > 1 else ""
+    return f"{phase}{run.path} was started on data {before[:12]}..., this is {now[:12]}..."
 
 
 def start_run(
@@ -167,8 +177,29 @@ def _write_files(
 
 
 def settings_by_name(config: Any) -> dict[str, Any]:
-    """Return the settings of a command by the names of its TOML file, as {"optim.peak_lr": 1e-4, ...}."""
-    return flatten(tomllib.loads(to_toml(config)), separator=".")
+    """Return the settings of a command by the names of its TOML file, as {"optim.peak_lr": 1e-4, ...}.
+
+    Those in a list of tables have the number of their table: "phase 2: optim.peak_lr".
+    """
+    return _by_name(tomllib.loads(to_toml(config)))
+
+
+def _by_name(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a TOML file by name."""
+    lists = {
+        name: value
+        for name, value in table.items()
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value)
+    }
+    flat = flatten({name: value for name, value in table.items() if name not in lists}, separator=".")
+    for name, tables in lists.items():
+        for number, inner in enumerate(tables, 1):
+            flat |= {f"{singular(name)} {number}: {key}": value for key, value in _by_name(inner).items()}
+    return flat
+
+
+def _is_free(name: str) -> bool:
+    return name.rpartition(": ")[2].split(".")[0] in FREE_SETTINGS
 
 
 def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -182,14 +213,12 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
     before, now = record["task"].get("examples"), task.get("examples")
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
-        old = flatten(read_toml_table(run.path / name, limit=SETTINGS_BYTES), separator=".")
+        old = _by_name(read_toml_table(run.path / name, limit=SETTINGS_BYTES))
         new = settings_by_name(settings)
         defaults = settings_by_name(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
         values = {key: (old.get(key, defaults.get(key)), new.get(key)) for key in sorted(old.keys() | new.keys())}
         differences |= {
-            key: (old, new)
-            for key, (old, new) in values.items()
-            if key.split(".")[0] not in FREE_SETTINGS and not _is_same(key, old, new)
+            key: (old, new) for key, (old, new) in values.items() if not _is_free(key) and not _is_same(key, old, new)
         }
     return differences
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
-from bert_jax.train.advice import Advice, duration_estimate
+from bert_jax.train.advice import Advice, duration_estimate, steps_in_words
 from bert_jax.train.clock import Clock, Speed
 from bert_jax.train.flops import peak_flops
 from bert_jax.train.guard import Guard
 from bert_jax.train.metrics import MetricsWriter
+from bert_jax.train.phases import Phases
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.task import Batch, Sums
 
@@ -101,7 +102,7 @@ class ProgressDisplay:
     devices: Sequence[jax.Device]
     advice: Advice
     headline: str  # the number beside the loss
-    flops_per_row: float  # 0 where not known
+    phases: Phases
     is_evaluated: bool
     is_estimate_shown: bool = False
 
@@ -110,14 +111,14 @@ class ProgressDisplay:
         details = [f"loss {numbers['loss']:.3f}", f"{self.headline} {numbers[self.headline]:.3f}"]
         if speed:
             details.append(f"{speed.tokens_per_second:,.0f} tokens/s")
-            peak = peak_flops(self.devices)
-            if peak and self.flops_per_row:
-                details.append(f"MFU {self.flops_per_row * speed.rows_per_second / peak:.1%}")
+            peak, flops_per_row = peak_flops(self.devices), self.phases.at(step).flops_per_row
+            if peak and flops_per_row:
+                details.append(f"MFU {flops_per_row * speed.rows_per_second / peak:.1%}")
         evaluations = self.length.evaluations_after(step) if self.is_evaluated else 0
-        steps = self.length.steps - step
-        left = self.clock.seconds_left(steps, evaluations)
+        left = self.clock.seconds_left(self.phases.steps_left(step, self.length.steps), evaluations)
         self.progress.at(step, details=details, left=left)
         if left and self.clock.is_reliable and not self.is_estimate_shown:
             self.is_estimate_shown = True
-            estimate = duration_estimate(left, steps, self.clock.step_seconds, self.devices, self.advice)
+            steps = steps_in_words(self.length.steps - step, self.clock.step_seconds, self.phases.left(step))
+            estimate = duration_estimate(left, steps, self.devices, self.advice)
             say(f"{self.progress.title}: {estimate}", to_stderr=True)

@@ -25,21 +25,26 @@ def resolve_decay(config: PretrainConfig) -> PretrainConfig:
         raise UserError(
             f"--decay-from {config.decay_from}: the run ends at step {config.steps}, so none follows. Give more --steps"
         )
+    if number := next((number for number, phase in enumerate(config.phases, 1) if phase.optim), None):
+        raise UserError(
+            f"--decay-from {config.decay_from}: phase {number} has a learning rate of its own, and this one falls from "
+            "that of --from. Leave out its [phases.optim]"
+        )
     return _with_rate_of_source(dataclasses.replace(config, model=None))
 
 
 class DecayedRun:
     """The checkpoint of another run that a run with `decay_from` starts from: a whole state, at its step."""
 
-    def __init__(self, config: PretrainConfig, tokenizer: Tokenizer) -> None:
-        self.config, self.tokenizer = config, tokenizer
+    def __init__(self, config: PretrainConfig, tokenizer: Tokenizer, shards: Path) -> None:
+        self.config, self.tokenizer, self.shards = config, tokenizer, shards
 
     def shape(self) -> ModelConfig:
         """Return the shape of the encoder. Raises UserError where the shards have another tokenizer."""
         source = self._described_by()
         if source.tokenizer().fingerprint != self.tokenizer.fingerprint:
             raise UserError(
-                f"{self.config.data} was made with another tokenizer than {self.config.from_}. Use shards of the same"
+                f"{self.shards} was made with another tokenizer than {self.config.from_}. Use shards of the same"
             )
         return source.model()
 

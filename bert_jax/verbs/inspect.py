@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bert_jax.config import read_toml
 from bert_jax.convert.export.onnx_file import OnnxModel
 from bert_jax.convert.hugging_face.adapters import Adapter, is_adapter, read_adapter
 from bert_jax.convert.hugging_face.families import family_of
@@ -18,9 +19,11 @@ from bert_jax.model.vectors import VectorConfig
 from bert_jax.pretrained import Pretrained
 from bert_jax.registry import HEADS
 from bert_jax.settings.inspect import InspectConfig
+from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer_classes import has_tokenizer
+from bert_jax.train.run import is_run, resolve_checkpoint
 from bert_jax.wording import counted
 
 FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
@@ -50,7 +53,7 @@ def inspect(path: Path) -> Facts:
     if is_adapter(path) and not has_weights(path):
         return describe_adapter(read_adapter(path))
     try:
-        return describe_model(read_model(path))
+        return {**describe_model(read_model(path)), **phase_facts(path)}
     except NotAModel:
         pass  # perhaps a tokenizer
     try:
@@ -101,6 +104,22 @@ def describe_model(pretrained: Pretrained) -> Facts:
         facts["labels"] = _first_labels(pretrained.labels)
     facts["can"] = list(HEADS[pretrained.kind].uses)
     return facts
+
+
+def phase_facts(path: Path) -> Facts:
+    """Describe the phases of a pre-training run that has several."""
+    if not is_run(path):
+        return {}
+    run = resolve_checkpoint(path)[0]
+    if not run.settings_table().get("phases"):
+        return {}
+    phases = read_toml(PretrainConfig, run.path / "run.toml").resolved_phases()
+    shown = [
+        f"{counted(phase.steps, 'step')} of {phase.batch_size} rows from {phase.data}"
+        f"{' at a learning rate of their own' if phase.optim else ''}"
+        for phase in phases
+    ]
+    return {"phases": shown}
 
 
 def describe_adapter(adapter: Adapter) -> Facts:

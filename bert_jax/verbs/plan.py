@@ -31,8 +31,10 @@ from bert_jax.terminal import say
 from bert_jax.train.flops import training_flops
 from bert_jax.train.optimizer import with_defaults
 from bert_jax.train.program import Program
-from bert_jax.verbs.pretrain import DEFAULT_MODEL, pair_loss_of
+from bert_jax.verbs.pretrain import DEFAULT_MODEL
+from bert_jax.verbs.pretraining_data import pair_loss_of
 from bert_jax.verbs.pretraining_program import pretraining_program
+from bert_jax.wording import counted
 
 DEFAULT_LENGTH = 128
 MASKED_SHARE = 0.15  # as `prep shards` masks by default
@@ -69,7 +71,9 @@ class PlannedRun:
 def plan(config: PlanConfig) -> dict[str, Any]:
     """Plan a run, print the plan, and return it as JSON would hold it. Raises UserError."""
     topology = parse_topology(config.topology)
-    check_ranges(config, length=(FEWEST_TOKENS, LARGEST_LENGTH), predictions=(1, None), alternatives=(0, 20))
+    check_ranges(
+        config, length=(FEWEST_TOKENS, LARGEST_LENGTH), predictions=(1, None), phase=(1, None), alternatives=(0, 20)
+    )
     check_ranges(
         config, vocab_size=(1, LARGEST_SIZES["vocab_size"]), steps=(1, None), batch_size=(1, None), accumulate=(1, None)
     )
@@ -97,12 +101,13 @@ def plan(config: PlanConfig) -> dict[str, Any]:
 
 def planned_run(config: PlanConfig, topology: Topology) -> PlannedRun:
     """Return the run to plan, with the defaults that its shards or its model give."""
+    config = _one_phase(config)
     kind: ExampleKind = "pairs"
     pair_loss: Literal["nsp", "sop"] | None = None if config.next_sentence is False else "nsp"
     length, predictions, vocab_size = config.length, config.predictions, config.vocab_size
     if config.data is not None:
         manifest = read_manifest(config.data)
-        kind, pair_loss = manifest.kind, pair_loss_of(manifest, config)
+        kind, pair_loss = manifest.kind, pair_loss_of(manifest, config.data, config.next_sentence)
         vocab_size = manifest.vocab_size
         if length is None:
             length, predictions = manifest.length, predictions or manifest.masking.max_predictions
@@ -118,6 +123,30 @@ def planned_run(config: PlanConfig, topology: Topology) -> PlannedRun:
     name = None if config.from_ else config.model or DEFAULT_MODEL
     config = dataclasses.replace(config, model=name, length=length, optim=with_defaults(config.optim))
     return PlannedRun(config, topology, with_dropout(model, config.dropout), pair_loss, batch, predictions)
+
+
+def _one_phase(config: PlanConfig) -> PlanConfig:
+    """Return the settings of the phase to plan, where the run has phases, as those of a run.
+
+    Where its shards are not there, its length is the name of their folder, as `prep shards` names it.
+    """
+    if not config.phases:
+        return config
+    if config.phase > len(config.phases):
+        raise UserError(f"--phase {config.phase}: the run has {counted(len(config.phases), 'phase')}")
+    phase = config.resolved_phases()[config.phase - 1]
+    has_shards = phase.data.is_dir()
+    length = int(phase.data.name) if phase.data.name.isdigit() and not has_shards else None
+    say(f"phase {config.phase} of {len(config.phases)}: {phase.steps:,} steps. --phase plans another one")
+    return dataclasses.replace(
+        config,
+        phases=(),
+        data=phase.data if has_shards else None,
+        steps=phase.steps,
+        batch_size=phase.batch_size or config.batch_size,
+        accumulate=phase.accumulate or config.accumulate,
+        length=config.length or length,
+    )
 
 
 def _model(config: PlanConfig, vocab_size: int | None) -> ModelConfig:

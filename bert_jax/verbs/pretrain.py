@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import functools
 import time
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,24 +17,19 @@ from bert_jax.convert.run_folder import vector_record
 from bert_jax.convert.source import read_model
 from bert_jax.convert.vocabulary_growth import grow
 from bert_jax.cpu import MAX_THREADS
-from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES
-from bert_jax.data.pretraining.record import TOKENIZER_FOLDER, Manifest, check_files, read_manifest
-from bert_jax.data.pretraining.stream import PretrainingBatches, Shards, held_out_batches
 from bert_jax.errors import UserError
 from bert_jax.model import presets
 from bert_jax.pretrained import Pretrained, ReadOptions
 from bert_jax.process_setup import set_up_process
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.sharding import batch_shards, make_mesh, process_rows
+from bert_jax.sharding import batch_shards, make_mesh
 from bert_jax.tasks.initial_state import PARTS, start_from
 from bert_jax.terminal import say
-from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.evaluation import Evaluation
-from bert_jax.train.flops import training_flops
 from bert_jax.train.hooks import ProfileHook
 from bert_jax.train.loop import train
 from bert_jax.train.memory import out_of_memory_reported
@@ -46,6 +42,7 @@ from bert_jax.train.run_record import threads_of
 from bert_jax.train.run_start import check_run_output, settings_by_name, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
+from bert_jax.verbs.pretraining_data import PretrainingData
 from bert_jax.verbs.pretraining_program import pretraining_program
 from bert_jax.verbs.run_rate import run_rate
 
@@ -75,33 +72,24 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
         )
     hosts.once(lambda: check_run_output(config.output))
     set_up_process(cpu_threads=config.threads or threads_of([config.output]))
-    manifest = read_manifest(config.data)
-    check_files(config.data, manifest)
-    tokenizer = _read_tokenizer(config, manifest)
-    pair_loss = pair_loss_of(manifest, config)
-    config = _resolve_model(dataclasses.replace(config, next_sentence=pair_loss is not None))
-    initial: _InitialModel | DecayedRun = _InitialModel(config, tokenizer)
+    data = PretrainingData(config)
+    tokenizer = data.tokenizer
+    config = _resolve_model(dataclasses.replace(config, next_sentence=data.pair_loss is not None))
+    initial: _InitialModel | DecayedRun = _InitialModel(config, tokenizer, data.folder)
     if config.decay_from is not None:
-        initial = DecayedRun(config, tokenizer)
+        initial = DecayedRun(config, tokenizer, data.folder)
     model = with_dropout(initial.shape(), config.dropout)
-    if manifest.length > model.max_length:
-        raise UserError(
-            f"{config.data} has sequences of {manifest.length} tokens, {config.from_ or config.model} holds "
-            f"{model.max_length}. Make shorter shards with `bert-jax prep shards --length`, or choose another model"
-        )
+    data.check_model(model)
     mesh = make_mesh(config.mesh)
-    program = pretraining_program(config, model, mesh, pair_loss)
-    _require_same_command(config, manifest)
-    rows = process_rows(mesh, config.batch_size)
-    source = PretrainingBatches(Shards(config.data, "train", manifest), config.batch_size, config.seed, rows)
-    held_out = held_out_batches(
-        Shards(config.data, "held_out", manifest), config.batch_size, config.held_out_examples, rows
-    )
-    head = "pretrain" if pair_loss else "masked_lm"
-    task_record = {"name": "pretrain", "head": head, "examples": manifest.kind, **initial.vectors()}
+    program = pretraining_program(config, model, mesh, data.pair_loss, data.micro_batches)
+    _require_same_command(config, data.fingerprint)
+    source, held_out = data.training_batches(mesh), data.held_out(mesh)
+    head = "pretrain" if data.pair_loss else "masked_lm"
+    task_record = {"name": "pretrain", "head": head, "examples": data.kind, **initial.vectors()}
     run = start_or_resume(
-        config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=manifest.fingerprint
+        config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=data.fingerprint
     )
+    phases = data.work(model)
     start_seconds = time.perf_counter()
     profile = ProfileHook(run.path / PROFILE, after=config.profile) if config.profile else None
     with contextlib.closing(profile) if profile else contextlib.nullcontext():
@@ -119,12 +107,14 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
             start=functools.partial(initial.state, program),
             seed=config.seed,
             learning_rate=run_rate(config, run),
-            evaluation=Evaluation("held_out", lambda _, params: evaluate(program, held_out, params))
+            evaluation=Evaluation(
+                "held_out", lambda step, params: evaluate(program, held_out[phases.index(step)], params)
+            )
             if held_out
             else None,
-            flops_per_row=training_flops(model, manifest.length, manifest.masking.max_predictions),
+            phases=phases,
             title="pre-training",
-            advice=_advice(config, model, manifest, batch_shards(mesh)),
+            advice=_advice(config, model, data, batch_shards(mesh)),
             hooks=[profile] if profile else [],
             guard=config.guard,
             watchdog_seconds=config.watchdog_seconds,
@@ -139,33 +129,17 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     return run
 
 
-def _require_same_command(config: PretrainConfig, manifest: Manifest) -> None:
+def _require_same_command(config: PretrainConfig, data: str) -> None:
     """Raise UserError where the processes of a job were started with other settings, or see other shards."""
     shared = {name: value for name, value in settings_by_name(config).items() if name.split(".")[0] not in OWN_SETTINGS}
-    hosts.require_same(
-        {**shared, "the data fingerprint": manifest.fingerprint}, "Give all processes the same command and shards"
-    )
-
-
-def _read_tokenizer(config: PretrainConfig, manifest: Manifest) -> Tokenizer:
-    """Read the tokenizer of the shards. Raises UserError where it is not the one they were made with."""
-    tokenizer = load_tokenizer(config.data / TOKENIZER_FOLDER)
-    if tokenizer.fingerprint != manifest.tokenizer:
-        raise UserError(
-            f"{config.data}/manifest.json was made with tokenizer {manifest.tokenizer[:12]}..., the folder holds "
-            f"{tokenizer.fingerprint[:12]}.... Run `bert-jax prep shards` again"
-        )
-    if tokenizer.vocab_size != manifest.vocab_size:
-        raise UserError(
-            f"{config.data}/manifest.json says {manifest.vocab_size} entries, its tokenizer has "
-            f"{tokenizer.vocab_size}. Run `bert-jax prep shards` again"
-        )
-    return tokenizer
+    hosts.require_same({**shared, "the data fingerprint": data}, "Give all processes the same command and shards")
 
 
 def _resolve_model(config: PretrainConfig) -> PretrainConfig:
     """Fill in the defaults of model and optimizer. Raises UserError for flags that exclude each other."""
-    config = dataclasses.replace(config, optim=with_defaults(config.optim))
+    optim = with_defaults(config.optim)
+    phases = tuple(dataclasses.replace(p, optim=p.optim and p.optim.filled(optim)) for p in config.phases)
+    config = dataclasses.replace(config, optim=optim, phases=phases)
     if config.decay_from is not None:
         return resolve_decay(config)
     if config.from_ is None and config.lowercase is not None:
@@ -177,54 +151,41 @@ def _resolve_model(config: PretrainConfig) -> PretrainConfig:
     return config
 
 
-def _advice(config: PretrainConfig, model: ModelConfig, manifest: Manifest, shards: int) -> Advice:
+def _advice(config: PretrainConfig, model: ModelConfig, data: PretrainingData, shards: int) -> Advice:
     """Return advice on flags that make the run shorter, or its steps smaller."""
-    length, predictions = manifest.length, manifest.masking.max_predictions
-    flops = training_flops(model, length, predictions)
+    whole = data.work(model).total
     smaller = {} if config.from_ else {name: presets.resolve(name, model.vocab_size) for name in SMALLER_MODELS}
-    shares = {name: training_flops(shape, length, predictions) / flops for name, shape in smaller.items()}
+    shares = {name: data.work(shape).total / whole for name, shape in smaller.items()}
+    largest = data.largest
 
     def quicker(seconds: float) -> str:
         if seconds < LONG_SECONDS:
             return ""
         ways = [f"--model {name} about {in_words(share * seconds)}" for name, share in shares.items() if share < 0.7]
-        fewer = config.steps // 4
-        return f"Smaller: {', '.join([*ways[:2], f'--steps {fewer} about {in_words(seconds / 4)}'])}"
+        fewer = "a quarter of the steps" if config.phases else f"--steps {config.steps // 4}"
+        return f"Smaller: {', '.join([*ways[:2], f'{fewer} about {in_words(seconds / 4)}'])}"
 
     def less_memory(factor: float) -> str:
         ways = smaller_steps(
-            factor, batch_size=config.batch_size, accumulate=config.accumulate, shards=shards, dtype=config.dtype
+            factor, batch_size=largest.batch_size, accumulate=largest.accumulate, shards=shards, dtype=config.dtype
         )
         return ways if config.remat == "block" else f"{ways}; --remat block computes most of it a second time instead"
 
     return Advice(less_memory, quicker)
 
 
-def pair_loss_of(manifest: Manifest, config: PretrainConfig) -> Literal["nsp", "sop"] | None:
-    """Return the loss on sentence pairs. Raises UserError where one is asked for and the shards have no pairs."""
-    if config.next_sentence is False:
-        return None
-    pair_loss = PAIR_LOSSES.get(manifest.kind)
-    if pair_loss is None and config.next_sentence:
-        raise UserError(
-            f"next_sentence was asked for, {config.data} holds {manifest.kind} without pair labels. Leave it out, or "
-            f"make shards with `bert-jax prep shards --examples {' or '.join(PAIR_LOSSES)}`"
-        )
-    return pair_loss
-
-
 class _InitialModel:
     """The model that a run starts from: random weights of --model, or --from with the vocabulary of the shards."""
 
-    def __init__(self, config: PretrainConfig, tokenizer: Tokenizer) -> None:
-        self.config, self.tokenizer = config, tokenizer
+    def __init__(self, config: PretrainConfig, tokenizer: Tokenizer, shards: Path) -> None:
+        self.config, self.tokenizer, self.shards = config, tokenizer, shards
 
     @functools.cached_property
     def pretrained(self) -> Pretrained:
         """The model at --from, read at first use."""
         assert self.config.from_
         pretrained = read_model(self.config.from_, ReadOptions(lowercase=self.config.lowercase))
-        return grow(pretrained, self.tokenizer, str(self.config.data))
+        return grow(pretrained, self.tokenizer, str(self.shards))
 
     @property
     def _has_checkpoints(self) -> bool:

@@ -1,10 +1,13 @@
 """Learning rate of a pre-training run: also of one that was lengthened, and of one that decays from another run."""
 
+import itertools
+
 import optax
 
+from bert_jax.settings.phase_settings import PhaseOptimConfig
 from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.terminal import note
-from bert_jax.train.learning_rate import LearningRate, decay_schedule, learning_rate_schedule
+from bert_jax.train.learning_rate import LearningRate, decay_schedule, learning_rate_schedule, schedule_in_phases
 from bert_jax.train.run import RunFolder
 
 ROUNDING = 1e-6  # of float32
@@ -32,6 +35,19 @@ def _in_short(rate: float, config: PretrainConfig) -> str:
 
 
 def _schedule(config: PretrainConfig, steps: int) -> optax.Schedule:
-    if config.decay_from is None:
-        return learning_rate_schedule(config.optim, steps)
-    return decay_schedule(config.optim, config.decay_from, steps)
+    """Return the schedule of a run of `steps`, which may be fewer than `config` has: those of its last phase."""
+    if config.decay_from is not None:
+        return decay_schedule(config.optim, config.decay_from, steps)
+    whole = learning_rate_schedule(config.optim, steps)
+    if all(phase.optim is None for phase in config.phases):
+        return whole
+    ends = list(itertools.accumulate(phase.steps for phase in config.phases))
+    own = [
+        (end - phase.steps, phase.optim and _own_schedule(config, phase.optim, min(end, steps) - end + phase.steps))
+        for phase, end in zip(config.phases, ends, strict=True)
+    ]
+    return schedule_in_phases(whole, own)
+
+
+def _own_schedule(config: PretrainConfig, optim: PhaseOptimConfig, steps: int) -> optax.Schedule:
+    return learning_rate_schedule(optim.over(config.optim), steps)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bert_jax.train.advice import Advice, duration_estimate, smaller_steps
+from bert_jax.train.advice import Advice, duration_estimate, smaller_steps, steps_in_words
 from bert_jax.train.clock import Clock
 from bert_jax.train.evaluation import format_scores
 from bert_jax.train.memory import MemoryUse
@@ -75,7 +75,9 @@ def test_advice_names_an_accumulation_that_divides_the_batch():
 @pytest.mark.parametrize(("cores", "machine"), [(1, "1 CPU core"), (2, "2 CPU cores")])
 def test_estimate_of_the_duration_names_the_machine(cores, machine, monkeypatch):
     monkeypatch.setattr("bert_jax.train.advice.threads", lambda: cores)
-    estimate = duration_estimate(22.0, 52, 0.43, jax.devices()[:1], Advice(lambda factor: "", lambda seconds: ""))
+    estimate = duration_estimate(
+        22.0, steps_in_words(52, 0.43), jax.devices()[:1], Advice(lambda factor: "", lambda seconds: "")
+    )
     assert estimate == f"52 steps of 430 ms take about 22 seconds on {machine}"
 
 

@@ -1,13 +1,16 @@
 """bert-jax plan, on devices of this process."""
 
+import dataclasses
 import json
 
 import pytest
 from tiny import EVEN
 
 from bert_jax.cli import main
-from bert_jax.config import MeshConfig, to_toml
-from bert_jax.planning.topology import Topology
+from bert_jax.config import MeshConfig, read_toml, to_toml
+from bert_jax.errors import UserError
+from bert_jax.launch import SETTINGS_FOLDER
+from bert_jax.planning.topology import Topology, parse_topology
 from bert_jax.settings.plan import PlanConfig
 from bert_jax.sharding import make_mesh
 from bert_jax.train.flops import training_flops
@@ -89,3 +92,13 @@ def test_a_mistake_is_one_line(arguments, flags, message, capsys):
             assert end.code == 2
     output = capsys.readouterr()
     assert message in output.err + output.out and "Traceback" not in output.err
+
+
+def test_a_phase_of_a_run_is_planned_as_a_run(tmp_path, capsys):
+    for number, length, steps in ((1, 128, 900_000), (2, 512, 100_000)):
+        config = read_toml(PlanConfig, SETTINGS_FOLDER / "bert-base.toml", data=str(tmp_path), phase=number)
+        run = planned_run(config, parse_topology("cpu:1"))
+        assert run.batch["tokens"].shape == (256, length) and run.config.steps == steps
+        assert f"phase {number} of 2" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--phase 3: the run has 2 phases"):
+        planned_run(dataclasses.replace(config, phase=3), parse_topology("cpu:1"))

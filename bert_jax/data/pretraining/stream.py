@@ -84,20 +84,30 @@ class Shards:
 class PretrainingBatches:
     """Batches of an endless stream of examples, in a new seeded order in each epoch.
 
-    Batch `step` has the examples from position step * batch_size on. Dynamic masks are new in each epoch, and the same
-    whenever and wherever a batch is read. A process reads only `rows` of the global batch (default: all), so the order
-    does not depend on the number of processes.
+    Batch `step` has the examples from position first_row + (step - first_step) * batch_size on. Dynamic masks are new
+    in each epoch, and the same whenever and wherever a batch is read. A process reads only `rows` of the global batch
+    (default: all), so the order does not depend on the number of processes.
     """
 
-    def __init__(self, shards: Shards, batch_size: int, seed: int, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        batch_size: int,
+        seed: int,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        first_step: int = 0,
+        first_row: int = 0,
+    ) -> None:
         if len(shards) == 0:
             raise UserError("the shards hold no training examples. Give `bert-jax prep shards` more text")
         self.shards, self.batch_size, self.seed = shards, batch_size, seed
+        self.first_step, self.first_row = first_step, first_row
         self._rows = np.arange(batch_size) if rows is None else rows
         self._order = functools.lru_cache(maxsize=4)(self._permuted_block)
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
-        position = step * self.batch_size + self._rows
+        position = self.first_row + (step - self.first_step) * self.batch_size + self._rows
         epoch, offset = np.divmod(position, len(self.shards))
         block, within = np.divmod(offset, PERMUTED_TOGETHER)
         indices = np.empty_like(position)
