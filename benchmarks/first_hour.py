@@ -42,7 +42,7 @@ SKIPPED = {  # pattern -> why
 }
 SHORTER = (  # pattern, replacement: what makes hours into a minute
     (r"(bert-jax pretrain .*--steps) \d{3,}", r"\1 30"),
-    (r"(bert-jax pretrain \S+\.toml .*)", r"\1 --steps 30 --model shape.toml --batch-size 16"),
+    (r"(bert-jax pretrain (?!bert-base)\S+\.toml .*)", r"\1 --steps 30 --model shape.toml --batch-size 16"),
     (r"(--save-every) \d{3,}", r"\1 10"),
     (r"(--decay-from) \d{3,}", r"\1 20"),
 )

@@ -1,9 +1,10 @@
 """Files that README.md and docs/*.md take for granted, made from the documentation of the installed packages.
 
 corpus/, text/, books/, docs/, news/ and wiki/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv;
-GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, an encoder; vocab/, shards/, vocab.txt;
-runs/, downloads/ and checkpoint/ with such encoders, one step from random weights; and links to launch/ and
-benchmarks/, as a checkout has them. Their content only has to be in the right format: what is played is the commands.
+GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, an encoder; bert-base.toml, two phases of a
+few steps; vocab/, shards/, both/, vocab.txt; runs/, downloads/ and checkpoint/ with such encoders, one step from random
+weights; and links to launch/ and benchmarks/, as a checkout has them. Their content only has to be in the right format:
+what is played is the commands.
 """
 
 import csv
@@ -34,9 +35,19 @@ QUEUES = {  # library -> the queue of docs/tickets.md that it stands for
     "optax": "wsl-docs",
 }
 SHAPE = "width = 32\ndepth = 2\nheads = 2\nmlp_width = 64\nmax_length = 512\n"
+PHASES = """model = "shape.toml"
+batch-size = 16
+[[phases]]
+data = "128"
+steps = 20
+[[phases]]
+data = "512"
+steps = 10
+"""
 COMMANDS = (  # folders as runs and hubs have them, made by the commands themselves
     "prep vocab --input books --output made/vocab --size 12000",  # as in docs/preparation.md
     "prep shards --input books --tokenizer made/vocab --output made/shards --length 64 --dupe-factor 1",
+    "prep shards --input books --tokenizer made/vocab --output both --length 128 512 --dupe-factor 1",
     "pretrain --data made/shards --output runs/first --model shape.toml --steps 1 --batch-size 8",
     "finetune --from runs/first --data june.csv --text text --label priority --epochs 1 --output runs/tickets",
     "convert runs/first checkpoint --to hf",
@@ -63,6 +74,7 @@ def write(folder: Path, checkout: Path) -> None:
     _write_conll(folder / "conll", sentences)
     for name in ("shape", "small", "own"):
         (folder / f"{name}.toml").write_text(SHAPE, encoding="utf-8")
+    (folder / "bert-base.toml").write_text(PHASES, encoding="utf-8")
     for name in ("made", "runs", "downloads"):
         (folder / name).mkdir()
     for command in COMMANDS:

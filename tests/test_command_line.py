@@ -88,6 +88,23 @@ def test_settings_files_of_the_package_can_be_read(path):
 
     config = from_table(PretrainConfig, {**read_toml_table(path), "data": "shards", "output": "run"}, str(path))
     assert resolve(config.model, 100).depth > 0
+    assert config.steps == sum(phase.steps for phase in config.resolved_phases())
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any(line.startswith(f"# bert-jax pretrain {path.name} ") for line in comments)
+    if path.name != "laptop.toml":
+        text = " ".join(line.removeprefix("# ") for line in comments)
+        assert all(f"{word}" in text for word in ("Hardware: ", "Hours by arithmetic", "Score: not yet run"))
+
+
+def test_the_settings_of_base_and_large_are_the_two_phases_of_the_paper():
+    from bert_jax.config import read_toml
+    from bert_jax.settings.pretrain import PretrainConfig
+
+    for name in ("bert-base.toml", "bert-large.toml"):
+        config = read_toml(PretrainConfig, launch.SETTINGS_FOLDER / name, output="run")
+        phases = [(str(phase.data), phase.steps, phase.batch_size) for phase in config.resolved_phases()]
+        assert phases == [("128", 900_000, 256), ("512", 100_000, 256)]
+        assert config.optim.warmup * config.steps == 10_000 and all(phase.optim is None for phase in config.phases)
 
 
 def test_command_is_the_name_or_path_that_the_shell_finds(tmp_path, monkeypatch):
