@@ -168,8 +168,7 @@ class MeshConfig:
     fsdp: int = 1
     tensor: int = 1
     shard_optimizer: bool = False
-    """Divide the optimizer state over the axis data, too (ZeRO-1): less memory and a shorter update, the same traffic.
-    """
+    """Divide the optimizer state over the axis data, too (ZeRO-1): less memory and a shorter update."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
