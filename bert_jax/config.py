@@ -173,18 +173,24 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GuardConfig:
-    """Reaction to a step whose loss or gradient norm is not finite."""
+    """Reaction to a bad step: one whose loss or gradient norm is not finite, or whose loss is a spike."""
 
-    action: Literal["stop", "skip"] = "stop"
-    """stop: end the run without saving the step; skip: go on, and leave parameters and moments as they were. A run that
-    stopped can go on with skip."""
+    action: Literal["stop", "skip", "rewind"] = "stop"
+    """stop: end the run without saving the step; skip: go on, and leave parameters and moments as they were; rewind: go
+    back to the last checkpoint, and make the steps up to the bad one again with other batches. A run that stopped can
+    go on with skip or rewind."""
+    spike: float | None = None
+    """Smallest loss that is a spike, as a multiple of the median of the last 20 logged losses, such as 1.5. Default: no
+    finite loss is."""
     most_skipped: int = 10
     """For skip: stop at this many skipped steps in a row."""
+    most_rewinds: int = 5
+    """For rewind: stop at the next bad step after this many rewinds."""
     dump_batch: bool = False
     """Write the batch of such a step into the run folder, as a file of NumPy arrays."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, most_skipped=(1, None))
+        check_ranges(self, most_skipped=(1, None), most_rewinds=(0, None), spike=(1.0, 1e6))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,12 +22,13 @@ from bert_jax.train.guard import STOP, Guard
 from bert_jax.train.hooks import Hook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
 from bert_jax.train.memory import MemoryUse, out_of_memory_reported
-from bert_jax.train.metrics import MetricsLog, MetricsWriter, UnwrittenMetrics
+from bert_jax.train.metrics import MetricsLog, MetricsWriter, UnwrittenMetrics, read_metrics
 from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import Program, TrainState
 from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.signals import Interrupted, StopRequest
+from bert_jax.train.spikes import RecentLosses
 from bert_jax.train.step_log import ProgressDisplay, StepLog
 from bert_jax.train.stepper import COMPILING, Stepper
 from bert_jax.train.task import BatchSource
@@ -66,8 +67,9 @@ def train(
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
     `hooks` are called. `phases` say how much work a step is (default: all alike). All processes of a job make the same
-    steps; the first writes the files. Raises Stopped after a signal to any of them, with everything saved, and Diverged
-    where `guard` stops the run: by default at the first loss that is not finite.
+    steps; the first writes the files. Raises Stopped after a signal to any of them, with everything saved. Raises
+    Diverged where `guard` stops the run, by default at the first loss that is not finite, and Rewound where it asks to
+    go back to the newest checkpoint.
     """
     advice, phases = advice or Advice(), phases or Phases([Phase(end=length.steps)])
     devices = program.mesh.devices.flatten().tolist()
@@ -99,7 +101,9 @@ def train(
                 phases=phases,
                 is_evaluated=evaluation is not None,
             )
-            log = StepLog(metrics, display, clock, length, Guard(guard, run.path, seed=seed, batch=source.batch))
+            recent = RecentLosses(guard.spike, hosts.once(lambda: _logged_losses(run.path)) if guard.spike else ())
+            guarded = Guard(guard, run.path, seed=seed, batch=source.batch, recent=recent)
+            log = StepLog(metrics, display, clock, length, guarded)
             evaluator = Evaluator(evaluation, length, metrics, clock=clock, progress=progress, stop=stop)
             saver = Saver(checkpoints, evaluator, position, clock)
             after_step: list[Hook] = [*_standard_hooks(length, log, evaluator, saver), *hooks, agreement]
@@ -198,7 +202,7 @@ def _steps(
         if is_new:
             log.flush()
             stepper.compile(position.state, batch)
-        state, means = stepper.step(position.state, batch, rate)
+        state, means = stepper.step(position.state, batch, rate, log.guard.loss_limit)
         position.move_to(step, state)
         log.add(step, means, batch, rate, is_first=is_new or step in firsts)
         yield StepInfo(step=step, state=state, is_last=step == length.steps)
@@ -226,6 +230,12 @@ def _standard_hooks(length: RunLength, log: StepLog, evaluator: Evaluator, saver
 
 def _open_metrics(folder: Path, step: int) -> MetricsWriter:
     return MetricsLog(folder, step, warn=_warn) if hosts.is_first() else UnwrittenMetrics(folder)
+
+
+def _logged_losses(folder: Path) -> list[float]:
+    """Return the finite losses in the log of a run, which ends with the step that it goes on after."""
+    records = read_metrics(folder)
+    return [values["loss"] for _, split, values in records if split == "train" and "loss" in values]
 
 
 def _resume(position: Position, checkpoints: Checkpoints, evaluator: Evaluator) -> None:

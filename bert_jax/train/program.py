@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,8 @@ class Program:
         state_shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state)
         self._gradient_shardings = trainable_shardings
         self.gradient_shapes = jax.tree.map(_abstract, trainable, trainable_shardings)
+        loss: Any = _abstract(jax.ShapeDtypeStruct((), jnp.float32), replicate)
+        self._update_numbers = loss, np.float32(0), np.float32(0)  # the learning rate, and the largest loss
         self._init = jax.jit(self._initial_state, out_shardings=state_shardings)
         self._gradients = jax.jit(self._differentiate, out_shardings=(trainable_shardings, replicate))
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(state_shardings, replicate))
@@ -157,10 +160,17 @@ class Program:
         return jax.tree.map(lambda value, to: place_whole(value, to.sharding), params, like or self.params)
 
     def step(
-        self, state: TrainState, batch: Batch, *, seed: int, learning_rate: float | np.float32
+        self,
+        state: TrainState,
+        batch: Batch,
+        *,
+        seed: int,
+        learning_rate: float | np.float32,
+        loss_limit: float = math.inf,
     ) -> tuple[TrainState, Sums]:
         """Make one update. Returns the new state (`state` is donated) and the means over the batch."""
-        return self.update(state, *self.gradients(state, batch, seed=seed), learning_rate=learning_rate)
+        gradients, means = self.gradients(state, batch, seed=seed)
+        return self.update(state, gradients, means, learning_rate=learning_rate, loss_limit=loss_limit)
 
     def gradients(self, state: TrainState, batch: Batch, *, seed: int) -> tuple[Params, Sums]:
         """Compute the first half of a step: the gradients, and the means over the batch. `state` stays valid."""
@@ -168,11 +178,21 @@ class Program:
             return self._gradients(self._learning(state), batch, self._dropout_seeds(state, batch, seed))
 
     def update(
-        self, state: TrainState, gradients: Params, means: Sums, *, learning_rate: float | np.float32
+        self,
+        state: TrainState,
+        gradients: Params,
+        means: Sums,
+        *,
+        learning_rate: float | np.float32,
+        loss_limit: float = math.inf,
     ) -> tuple[TrainState, Sums]:
-        """Compute the second half of a step: the new state (`state` is donated), and `means` with the gradient norm."""
+        """Compute the second half of a step: the new state (`state` is donated), and `means` with the gradient norm.
+
+        An optimizer of `skip_bad_steps` changes nothing where the loss is above `loss_limit`.
+        """
+        loss = means.get("loss", np.float32(0))
         with jax.set_mesh(self.mesh):
-            state, norm = self._update(state, gradients, np.float32(learning_rate))
+            state, norm = self._update(state, gradients, loss, np.float32(learning_rate), np.float32(loss_limit))
         return state, {**means, "gradient_norm": norm}
 
     def is_compiled(self, batch: Batch) -> bool:
@@ -187,7 +207,7 @@ class Program:
         with jax.set_mesh(self.mesh):
             seeds = self._dropout_seeds(state, batch, seed=0)
             gradient_memory = self._gradients.lower(self._learning(state), batch, seeds).compile().memory_analysis()
-            update = self._update.lower(state, self.gradient_shapes, np.float32(0))
+            update = self._update.lower(state, self.gradient_shapes, *self._update_numbers)
             update_memory = update.compile().memory_analysis()
         memory = None
         if gradient_memory is not None and update_memory is not None:
@@ -208,7 +228,7 @@ class Program:
         with jax.set_mesh(self.mesh):
             return LoweredStep(
                 self._gradients.lower(self._learning(self.state), placed, seeds),
-                self._update.lower(self.state, self.gradient_shapes, np.float32(0)),
+                self._update.lower(self.state, self.gradient_shapes, *self._update_numbers),
             )
 
     def largest_step(self) -> StepMemory | None:
@@ -276,7 +296,9 @@ class Program:
         """Return a function of a batch over the mesh, from one of rows that returns sums over them."""
         return sum_over_rows(function, self.mesh, shardings) if self._has_row_shards else function
 
-    def _apply(self, state: TrainState, gradients: Params, learning_rate: Array) -> tuple[TrainState, Array]:
+    def _apply(
+        self, state: TrainState, gradients: Params, loss: Array, learning_rate: Array, loss_limit: Array
+    ) -> tuple[TrainState, Array]:
         """Compute the next state, and the norm of the gradients.
 
         This is a program of its own because it is the same for rows of any length. The split costs no time,
@@ -284,7 +306,9 @@ class Program:
         """
         trainable, frozen = self.split(state.params)
         trainable = jax.lax.with_sharding_constraint(trainable, self._gradient_shardings)
-        updates, opt_state = self.optimizer.update(gradients, state.opt_state, trainable, learning_rate=learning_rate)
+        updates, opt_state = self.optimizer.update(
+            gradients, state.opt_state, trainable, learning_rate=learning_rate, loss=loss, loss_limit=loss_limit
+        )
         params = merge_params(optax.apply_updates(trainable, updates), frozen)
         return TrainState(state.step + 1, params, opt_state), optax.tree_utils.tree_norm(gradients)
 

@@ -14,12 +14,13 @@ from bert_jax.files import SETTINGS_BYTES, read_toml_table
 from bert_jax.output import check_new_folder, whole_folder, write_text
 from bert_jax.terminal import note
 from bert_jax.text.tokenizer import Tokenizer
+from bert_jax.train.rewinds import REWINDS_FILE
 from bert_jax.train.run import RunFolder, fingerprint
 from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_record
 from bert_jax.trees import flatten
 from bert_jax.wording import article
 
-REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard")
+REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard", REWINDS_FILE)
 BETWEEN_PHASES = "+"  # in the data fingerprint of a run
 SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
 # Settings that may differ when a run is resumed: they change no number, or its last bits only.

@@ -76,6 +76,7 @@ class StepLog:
             numbers = {name: float(value) for name, value in means.items()}
             self.guard.check(queued.step, numbers)
             if self.length.is_logged(queued.step):
+                self.guard.recent.add(numbers["loss"])
                 finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
                 finite["learning_rate"] = float(str(queued.learning_rate))  # 1e-4, not 0.00009999999747378752
                 self.metrics.write(queued.step, "train", {**finite, **_timing(speed)})

@@ -42,16 +42,18 @@ class Stepper:
         if hosts.count() == 1:
             self.stop.raise_if_requested()
 
-    def step(self, state: TrainState, batch: Batch, learning_rate: np.float32) -> tuple[TrainState, Sums]:
+    def step(
+        self, state: TrainState, batch: Batch, learning_rate: np.float32, loss_limit: float
+    ) -> tuple[TrainState, Sums]:
         """Return the new state (`state` is donated) and the means over the batch; the device may still compute both."""
         if not self.is_interruptible:
-            return self.program.step(state, batch, seed=self.seed, learning_rate=learning_rate)
+            return self.program.step(state, batch, seed=self.seed, learning_rate=learning_rate, loss_limit=loss_limit)
         with self.stop.interrupting():
             gradients, means = self.program.gradients(state, batch, seed=self.seed)
             process.exits_at_once = True
             self._wait_for(means)
         process.exits_at_once = False
-        return self.program.update(state, gradients, means, learning_rate=learning_rate)
+        return self.program.update(state, gradients, means, learning_rate=learning_rate, loss_limit=loss_limit)
 
     def _wait_for(self, means: Sums) -> None:
         """Wait in Python, where a signal is noticed."""

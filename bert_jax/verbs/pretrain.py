@@ -31,11 +31,12 @@ from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
 from bert_jax.train.evaluation import Evaluation
 from bert_jax.train.hooks import ProfileHook
-from bert_jax.train.loop import train
+from bert_jax.train.loop import Outcome, train
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.metrics import read_metrics
 from bert_jax.train.optimizer import with_defaults
 from bert_jax.train.program import Params, Program, TrainState
+from bert_jax.train.rewinds import Rewind, train_with_rewinds
 from bert_jax.train.run import RunFolder, open_run
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.run_record import threads_of
@@ -92,10 +93,11 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     phases = data.work(model)
     start_seconds = time.perf_counter()
     profile = ProfileHook(run.path / PROFILE, after=config.profile) if config.profile else None
-    with contextlib.closing(profile) if profile else contextlib.nullcontext():
-        outcome = train(
+
+    def train_once(rewinds: list[Rewind]) -> Outcome:
+        return train(
             program,
-            source,
+            source.rewound(rewinds),
             run,
             RunLength(
                 steps=config.steps,
@@ -119,6 +121,9 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
             guard=config.guard,
             watchdog_seconds=config.watchdog_seconds,
         )
+
+    with contextlib.closing(profile) if profile else contextlib.nullcontext():
+        outcome = train_with_rewinds(train_once, run.path, steps=config.steps, most=config.guard.most_rewinds)
     result = {
         "step": config.steps,
         "held_out": outcome.scores,

@@ -22,6 +22,7 @@ from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.flops import training_flops
 from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import MicroBatches
+from bert_jax.train.rewinds import Rewind, batch_number
 from bert_jax.train.run_start import BETWEEN_PHASES
 
 PairLoss = Literal["nsp", "sop"] | None
@@ -160,15 +161,20 @@ class PretrainingData:
 
 
 class PhasedBatches:
-    """Batches by step, each from the source of its phase."""
+    """Batches by step, each from the source of its phase; steps in `rewinds` have others."""
 
-    def __init__(self, sources: Sequence[PretrainingBatches]) -> None:
-        self.sources = sources
+    def __init__(self, sources: Sequence[PretrainingBatches], rewinds: Sequence[Rewind] = ()) -> None:
+        self.sources, self.rewinds = sources, rewinds
         self._first_steps = [source.first_step for source in sources]
 
     def batch(self, step: int) -> HostBatch:
         """Return this process's rows of global batch `step`, counted from 0."""
-        return self.sources[bisect.bisect_right(self._first_steps, step) - 1].batch(step)
+        source = self.sources[bisect.bisect_right(self._first_steps, step) - 1]
+        return source.batch(batch_number(step, self.rewinds))
+
+    def rewound(self, rewinds: Sequence[Rewind]) -> "PhasedBatches":
+        """Return these batches with other ones for the steps in `rewinds`."""
+        return PhasedBatches(self.sources, rewinds)
 
 
 def read_phases(config: PretrainConfig) -> list[DataPhase]:

@@ -153,3 +153,13 @@ def test_processes_with_different_settings_are_refused(start, tmp_path):
     assert [code for code, *_ in ended] == [1, 1], ended
     assert "seed differs between the processes of the job: 1 in process 0, 2 in process 1" in ended[0][2]
     assert not (tmp_path / "run").exists()
+
+
+@COSTLY
+def test_processes_rewind_together(start, alone, tmp_path):
+    """A step of the first ones is a spike by chance, so the loss of the run goes its own way; both end the same."""
+    guard = ["--guard.action", "rewind", "--guard.spike", 1.0, "--guard.most-rewinds", 2]
+    ended = outcomes(start(tmp_path / "run", *guard, "--steps", 30))
+    assert [code for code, *_ in ended] == [1, 1], ended
+    assert all("was rewound 2 times" in err for *_, err in ended)
+    assert (tmp_path / "run" / "rewinds.json").read_text().count('"after"') == 2
