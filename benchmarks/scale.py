@@ -32,10 +32,7 @@ STEP_CODE = (
     "bert_jax/sharding.py",
     "bert_jax/random_bits.py",
 )
-FLAGS = {
-    "bert-base-uncased": ["--mesh.shard-optimizer"],
-    "bert-large-uncased": ["--mesh.shard-optimizer", "--scan-layers"],
-}
+FLAGS = ["--mesh.shard-optimizer"]
 POINTS = [
     ("bert-base-uncased", "h100:1x8"),
     ("bert-base-uncased", "v5e:16x16"),
@@ -79,9 +76,18 @@ def run_point(model: str, topology: str, environment: Path) -> dict[str, Any]:
     """Plan a point with the command of an environment, and return its plan."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "plan.json"
-        command = [environment / "bin" / "python", "-m", "bert_jax.cli", "plan", "bert-base.toml", "--model", model]
+        command = [
+            environment / "bin" / "python",
+            "-m",
+            "bert_jax.cli",
+            "plan",
+            "--model",
+            model,
+            "--dtype",
+            "bfloat16",
+        ]
         command += ["--topology", topology, "--batch-size", BATCH_SIZE, "--length", LENGTH, "--steps", STEPS]
-        command += [*FLAGS[model], "--output", output]
+        command += [*FLAGS, "--output", output]
         process = subprocess.run(list(map(str, command)), env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=folder)
         if not output.exists():
             raise SystemExit(f"{model} on {topology}: exit code {process.returncode}")
@@ -89,7 +95,7 @@ def run_point(model: str, topology: str, environment: Path) -> dict[str, Any]:
     version = "import jax; print(jax.__version__)"
     jax = subprocess.run([environment / "bin" / "python", "-c", version], capture_output=True, text=True, check=True)
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    made = {"date": date, "commit": commit(), "jax": jax.stdout.strip(), "flags": " ".join(FLAGS[model])}
+    made = {"date": date, "commit": commit(), "jax": jax.stdout.strip(), "flags": " ".join(FLAGS)}
     return {"model": model, **made, **plan}
 
 

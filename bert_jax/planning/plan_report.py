@@ -119,6 +119,8 @@ def work_lines(work: StepWork, topology: Topology, config: PlanConfig) -> list[s
         return [*lines, "no data sheet for this device, so no bound on the time"]
     parts = f"matrix products {_ms(bound.matmul)}, memory {_ms(bound.memory)}, links {_ms(bound.links)}"
     lines.append(f"at least {_ms(bound.serial)} a step: {parts}")
+    if config.scan_layers:
+        lines.append("with --scan-layers, slices of stacked layers may count as whole stacks: memory may take less")
     utilisation = work.utilisation(bound.serial, chip.flops)
     if bound.links:
         best = work.utilisation(bound.overlapped, chip.flops)
