@@ -8,6 +8,7 @@ hidden folder inside it, whose entries are then moved up, those named `last` aft
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -22,6 +23,7 @@ MOVED = "MOVED"  # file in the hidden folder with the names that are being moved
 FOREIGN = {"lost+found"}  # entries that a file system puts into its root
 LOCK = ".lock"  # in a run folder: locked while a process writes the run
 IGNORED = FOREIGN | {LOCK}  # entries of a folder that counts as empty
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+")  # a Path of gs://bucket/run keeps one slash only
 _NOT_RENAMED = (errno.EBUSY, errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)  # the target cannot be renamed over
 
 
@@ -37,8 +39,20 @@ def check_new_folder(path: Path, *, flag: str = "--output") -> None:
         raise UserError(f"{path} exists and is not empty ({shown}). Choose another {flag}, or remove it")
 
 
+def require_local(path: Path | str, what: str) -> None:
+    """Raise UserError for an address such as gs://bucket/run, where `what` needs a path of a file system."""
+    match = ADDRESS.match(str(path))
+    if match and match[1] != "file" and not os.path.lexists(path):
+        address = f"{match[1]}://{str(path)[match.end() :]}"
+        raise UserError(
+            f"{address}: {what} has to be a path of a file system that all hosts see. Mount the bucket, for example "
+            "with gcsfuse or s3fs, and give the path of the mount"
+        )
+
+
 def check_folder(path: Path, *, flag: str = "--output") -> None:
     """Raise UserError if no files can be written into a folder at `path`, which may exist and need not be empty."""
+    require_local(path, flag)
     folder = Path(os.path.realpath(path))
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"{path} exists and is not a folder. Choose another {flag}")
@@ -52,6 +66,7 @@ def check_folder(path: Path, *, flag: str = "--output") -> None:
 
 def check_new_file(path: Path, *, flag: str = "--output", overwrite: bool = False) -> None:
     """Raise UserError if no file can be written at `path`, before any work is done."""
+    require_local(path, flag)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise UserError(f"{path} is a folder. Name a file for {flag}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bert_jax import output
+from bert_jax.data.pretraining.record import read_manifest
 from bert_jax.errors import UserError
 from bert_jax.output import (
     LOCK,
@@ -12,6 +13,7 @@ from bert_jax.output import (
     check_new_file,
     check_new_folder,
     replace_file,
+    require_local,
     whole_file,
     whole_folder,
     write_text,
@@ -210,3 +212,18 @@ def test_file_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
         check_new_file(tmp_path)
     check_new_file(tmp_path / "a.npy")
     assert MAKING.startswith(".")
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", Path("gs://bucket/run"), "s3://bucket/a/b"])
+def test_an_address_is_refused_where_a_path_is_needed(address, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = str(address).replace(":/b", "://b")
+    with pytest.raises(UserError, match=f"^{shown}: --output has to be a path of a file system.*Mount the bucket"):
+        check_new_folder(Path(address))
+    with pytest.raises(UserError, match=f"^{shown}: "):
+        check_new_file(Path(address))
+    with pytest.raises(UserError, match="a folder of shards has to be a path"):
+        read_manifest(Path(address))
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "gs:" / "bucket").mkdir(parents=True)
+    require_local("gs:/bucket", "--output")  # a folder of that name

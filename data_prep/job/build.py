@@ -12,6 +12,7 @@ from types import MappingProxyType
 from bert_jax.data.pretraining.record import MANIFEST, TOKENIZER_FOLDER, Manifest, read_manifest
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
+from bert_jax.output import require_local
 from bert_jax.text import load_tokenizer
 from bert_jax.wording import counted
 from data_prep.corpus.duplicates import find_duplicates
@@ -109,6 +110,7 @@ def _run(config: ShardsConfig, results: dict[int, PartResult], say: Callable[[st
     sources, skipped = find_sources(config.input, options, config.weights)
     parts = plan_parts(sources, options, int(config.part_mb * 1e6))
     folder = Path(config.output)
+    require_local(folder, "--output")
     folders = {length: length_folder(folder, config, length) for length in config.lengths}
     job = PartJob(config, folder, folders[config.lengths[0]] / TOKENIZER_FOLDER, tokenizer.fingerprint)
     with lock_parts(folder, job_identity(config, tokenizer.fingerprint), share, len(parts)) as lock:

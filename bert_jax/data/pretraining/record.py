@@ -16,6 +16,7 @@ from bert_jax.config import LARGEST_SIZES, check_ranges, from_table
 from bert_jax.data.pretraining.example_kinds import PAIR_LOSSES, ExampleKind, MaskTiming, MaskUnit
 from bert_jax.errors import UserError
 from bert_jax.files import read_json
+from bert_jax.output import require_local
 
 SCHEMA_VERSION = 2
 MAX_LENGTH = (1 << 16) - 1  # positions are stored in 16 bits
@@ -131,6 +132,7 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a folder of shards. Raises UserError if it is missing, broken or of another schema."""
     path = folder / MANIFEST
+    require_local(folder, "a folder of shards")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Make the shards with `bert-jax prep shards --output {folder} ...`")
     if not path.is_file():
