@@ -22,10 +22,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from bert_jax.train.metrics import read_metrics
+from bert_jax.train.metrics import MACHINE_NUMBERS, read_metrics
 
 MODEL = "width = 32\ndepth = 1\nheads = 2\nmlp_width = 64\nmax_length = 128\n"
-TIMES = ("tokens_per_second", "step_seconds")
 JOIN_SECONDS = 45  # a process that was killed before it joined is waited for
 END_SECONDS = 120.0
 MOMENTS = ("starting", "training", "saving")
@@ -115,7 +114,7 @@ def finished(run: Path) -> tuple[str, dict[str, float], list]:
     """Return the hash of the parameters, the scores, and the log without times."""
     result = json.loads((run / "result.json").read_text())
     log = [
-        (step, split, {name: value for name, value in values.items() if name not in TIMES})
+        (step, split, {name: value for name, value in values.items() if name not in MACHINE_NUMBERS})
         for step, split, values in read_metrics(run)
     ]
     return result["parameters_sha256"], result["held_out"], log

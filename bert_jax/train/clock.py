@@ -3,7 +3,10 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
 
 QUEUED_SECONDS = 2.0  # steps queued for the device take at most this long: whoever stops the run waits for them
 MAX_QUEUED_STEPS = 1_000
@@ -13,9 +16,10 @@ MIN_TIMED_SECONDS = 2.0  # of steps, before a duration is estimated from them
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Speed of the steps of one lap."""
+    """Speed of the steps of one lap. `data_seconds` of each step were spent waiting for its batch."""
 
     step_seconds: float
+    data_seconds: float
     tokens_per_second: float
     rows_per_second: float
 
@@ -26,7 +30,7 @@ class Clock:
     def __init__(self) -> None:
         self.evaluation_seconds = 0.0  # of the last evaluation
         self._since = time.perf_counter()
-        self._paused = 0.0
+        self._paused = self._waited = 0.0
         self._pauses = 0  # nested ones that have begun and not ended
         self._seconds = self._steps = self._timed = 0.0
 
@@ -49,6 +53,18 @@ class Clock:
             yield
         self.evaluation_seconds = time.perf_counter() - start
 
+    def timing_waits(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the batches. The time until each is there counts as waiting for data, and stays part of the lap."""
+        iterator = iter(batches)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - start
+            yield batch
+
     def forget_steps(self) -> None:
         """Forget the times of all steps so far: those that follow are of another kind."""
         self._seconds = self._steps = self._timed = 0.0
@@ -57,13 +73,19 @@ class Clock:
         """End a lap of `steps` steps and return its speed; None where `steps` is 0."""
         now = time.perf_counter()
         seconds = max(now - self._since - self._paused, 1e-9)
-        self._since, self._paused = now, 0.0
+        waited = self._waited
+        self._since, self._paused, self._waited = now, 0.0, 0.0
         if not steps:
             return None
         weight = 0.5 ** (seconds / HALF_LIFE_SECONDS)
         self._seconds, self._steps = weight * self._seconds + seconds, weight * self._steps + steps
         self._timed += seconds
-        return Speed(step_seconds=seconds / steps, tokens_per_second=tokens / seconds, rows_per_second=rows / seconds)
+        return Speed(
+            step_seconds=seconds / steps,
+            data_seconds=waited / steps,
+            tokens_per_second=tokens / seconds,
+            rows_per_second=rows / seconds,
+        )
 
     @property
     def waiting_seconds(self) -> float:

@@ -18,6 +18,7 @@ from bert_jax.train.agreement import StopAgreement, ended_where_a_step_hangs
 from bert_jax.train.checkpoint import Checkpoints
 from bert_jax.train.clock import Clock
 from bert_jax.train.evaluation import Evaluation, Evaluator
+from bert_jax.train.gauges import Gauges
 from bert_jax.train.guard import STOP, Guard
 from bert_jax.train.hooks import Hook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
@@ -103,7 +104,7 @@ def train(
             )
             recent = RecentLosses(guard.spike, hosts.once(lambda: _logged_losses(run.path)) if guard.spike else ())
             guarded = Guard(guard, run.path, seed=seed, batch=source.batch, recent=recent)
-            log = StepLog(metrics, display, clock, length, guarded)
+            log = StepLog(metrics, display, clock, length, guarded, Gauges(devices, phases))
             evaluator = Evaluator(evaluation, length, metrics, clock=clock, progress=progress, stop=stop)
             saver = Saver(checkpoints, evaluator, position, clock)
             after_step: list[Hook] = [*_standard_hooks(length, log, evaluator, saver), *hooks, agreement]
@@ -193,7 +194,7 @@ def _steps(
         batch = program.place(source.batch(step - 1))
         if not program.is_compiled(batch):
             stepper.compile(position.state, batch)
-    for step, rows in read_ahead(source, range(position.step, length.steps)):
+    for step, rows in stepper.clock.timing_waits(read_ahead(source, range(position.step, length.steps))):
         if step in firsts:
             log.flush()
             stepper.clock.forget_steps()

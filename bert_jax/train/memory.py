@@ -72,6 +72,12 @@ def free_on(devices: Sequence[jax.Device]) -> int | None:
     return free_bytes() // len(local) if local[0].platform == "cpu" else None
 
 
+def peak_bytes(devices: Sequence[jax.Device]) -> int | None:
+    """Return the most bytes that this process's first device has used, or None where it does not report them."""
+    local = next(device for device in devices if device.process_index == jax.process_index())
+    return (local.memory_stats() or {}).get("peak_bytes_in_use")
+
+
 def _describe(step: StepMemory) -> str:
     return (
         f"a step needs {_size(step.total)} on each device ({_size(step.state)} for parameters and optimizer, "

@@ -10,15 +10,13 @@ import numpy as np
 from bert_jax.progress import Progress
 from bert_jax.terminal import say
 from bert_jax.train.advice import Advice, duration_estimate, steps_in_words
-from bert_jax.train.clock import Clock, Speed
-from bert_jax.train.flops import peak_flops
+from bert_jax.train.clock import Clock
+from bert_jax.train.gauges import Gauges
 from bert_jax.train.guard import Guard
 from bert_jax.train.metrics import MetricsWriter
 from bert_jax.train.phases import Phases
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.task import Batch, Sums
-
-STEP_SECONDS_DIGITS = 6  # microseconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,10 +38,16 @@ class StepLog:
     """
 
     def __init__(
-        self, metrics: MetricsWriter, display: "ProgressDisplay", clock: Clock, length: RunLength, guard: Guard
+        self,
+        metrics: MetricsWriter,
+        display: "ProgressDisplay",
+        clock: Clock,
+        length: RunLength,
+        guard: Guard,
+        gauges: Gauges,
     ) -> None:
         self.metrics, self.display, self.clock, self.length = metrics, display, clock, length
-        self.guard = guard
+        self.guard, self.gauges = guard, gauges
         self._queue: list[QueuedStep] = []
 
     def add(self, step: int, means: Sums, batch: Batch, learning_rate: np.float32, *, is_first: bool) -> None:
@@ -72,6 +76,7 @@ class StepLog:
         values = jax.device_get([step.means for step in steps])
         tokens, rows = sum(step.tokens for step in steps), sum(step.rows for step in steps)
         speed = self.clock.lap(len(steps) if is_timed else 0, tokens=tokens, rows=rows)
+        machine = self.gauges.read(steps[-1].step, speed) if speed else {}
         for queued, means in zip(steps, values, strict=True):
             numbers = {name: float(value) for name, value in means.items()}
             self.guard.check(queued.step, numbers)
@@ -79,18 +84,9 @@ class StepLog:
                 self.guard.recent.add(numbers["loss"])
                 finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
                 finite["learning_rate"] = float(str(queued.learning_rate))  # 1e-4, not 0.00009999999747378752
-                self.metrics.write(queued.step, "train", {**finite, **_timing(speed)})
+                self.metrics.write(queued.step, "train", {**finite, **machine})
         if steps:
-            self.display.show(queued.step, numbers, speed)
-
-
-def _timing(speed: Speed | None) -> dict[str, float]:
-    if speed is None:
-        return {}
-    return {
-        "tokens_per_second": round(speed.tokens_per_second),
-        "step_seconds": round(speed.step_seconds, STEP_SECONDS_DIGITS),
-    }
+            self.display.show(queued.step, numbers, machine)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -107,14 +103,13 @@ class ProgressDisplay:
     is_evaluated: bool
     is_estimate_shown: bool = False
 
-    def show(self, step: int, numbers: dict[str, float], speed: Speed | None) -> None:
-        """Show the numbers of `step`, the speed and the time left."""
+    def show(self, step: int, numbers: dict[str, float], machine: dict[str, float]) -> None:
+        """Show the numbers of `step`, those of the machine, and the time left."""
         details = [f"loss {numbers['loss']:.3f}", f"{self.headline} {numbers[self.headline]:.3f}"]
-        if speed:
-            details.append(f"{speed.tokens_per_second:,.0f} tokens/s")
-            peak, flops_per_row = peak_flops(self.devices), self.phases.at(step).flops_per_row
-            if peak and flops_per_row:
-                details.append(f"MFU {flops_per_row * speed.rows_per_second / peak:.1%}")
+        if machine:
+            details.append(f"{machine['tokens_per_second']:,} tokens/s")
+        if "mfu" in machine:
+            details.append(f"MFU {machine['mfu']:.1%}")
         evaluations = self.length.evaluations_after(step) if self.is_evaluated else 0
         left = self.clock.seconds_left(self.phases.steps_left(step, self.length.steps), evaluations)
         self.progress.at(step, details=details, left=left)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-TIMES = ("tokens_per_second", "step_seconds")
+from bert_jax.train.metrics import MACHINE_NUMBERS
+
 WORDS = [a + b for a in "bdfgklmn" for b in ("a", "e", "ing", "on", "us")]
 
 
@@ -45,10 +46,10 @@ def has_logged(run: Path, step: int) -> Callable[[], bool]:
 
 
 def read_log(run: Path) -> list[dict]:
-    """Return the records of metrics.jsonl without times, which no two runs share."""
+    """Return the records of metrics.jsonl without the numbers of the machine, which no two runs share."""
     text = (run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""
     records = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
-    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
+    return [{name: value for name, value in record.items() if name not in MACHINE_NUMBERS} for record in records]
 
 
 def read_result(run: Path) -> dict:

@@ -25,7 +25,7 @@ from bert_jax.train.hooks import Hook, ProfileHook, StepInfo, every
 from bert_jax.train.learning_rate import LearningRate
 from bert_jax.train.loop import Outcome, train
 from bert_jax.train.memory import out_of_memory_reported
-from bert_jax.train.metrics import read_metrics
+from bert_jax.train.metrics import MACHINE_NUMBERS, read_metrics
 from bert_jax.train.program import Program
 from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
@@ -124,12 +124,11 @@ def killed_at(step: int) -> Lines:
 
 
 def logged_records(folder: Path) -> list[tuple[int, str, dict[str, float]]]:
-    """Return the records of metrics.jsonl without times."""
-    records = read_metrics(folder)
-    for _, _, values in records:
-        values.pop("tokens_per_second", None)
-        values.pop("step_seconds", None)
-    return records
+    """Return the records of metrics.jsonl without the numbers of the machine."""
+    return [
+        (step, split, {name: value for name, value in values.items() if name not in MACHINE_NUMBERS})
+        for step, split, values in read_metrics(folder)
+    ]
 
 
 SCORES = {2: 0.1, 4: 0.7, 6: 0.9, 8: 0.3, 10: 0.9, 12: 0.2}
@@ -213,12 +212,20 @@ def test_patience_ends_a_run_and_its_next_start(train_here, tmp_path):
     assert int(again.state.step) == 8 and (again.best_step, again.scores) == (6, {"main": 0.9})
 
 
-def test_learning_rate_and_step_time_are_logged(train_here, tmp_path):
-    train_here()
+def test_learning_rate_and_times_are_logged(train_here, tmp_path):
+    def delay(step: int, batch: dict) -> dict:
+        time.sleep(0.05)
+        return batch
+
+    train_here(Lines(delay))
     records = [values for _, split, values in read_metrics(tmp_path) if split == "train"]
     assert [values["learning_rate"] for values in records] == pytest.approx([0.1 * (1 - i / 12) for i in range(12)])
     assert records[0]["learning_rate"] == 0.1  # not 0.10000000149011612
-    assert all(0 < values["step_seconds"] < 60 for values in records[1:])  # a step that was just compiled has none
+    assert all(
+        0 <= values["data_seconds"] <= values["step_seconds"] < 60 for values in records[1:]
+    )  # a step that was just compiled has none
+    assert sum(values["data_seconds"] for values in records) > 0.2  # of 0.6 s that the batches take
+    assert all("mfu" not in values and "memory_bytes" not in values for values in records)  # a CPU tells neither
 
 
 def test_hooks_are_called_after_their_steps(train_here, tmp_path):

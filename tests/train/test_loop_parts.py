@@ -1,5 +1,6 @@
 """Parts of the training loop on their own: signals, clock, memory, advice, logs."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -9,10 +10,12 @@ import jax
 import pytest
 
 from bert_jax.train.advice import Advice, duration_estimate, smaller_steps, steps_in_words
-from bert_jax.train.clock import Clock
+from bert_jax.train.clock import Clock, Speed
 from bert_jax.train.evaluation import format_scores
+from bert_jax.train.gauges import Gauges
 from bert_jax.train.memory import MemoryUse
-from bert_jax.train.metrics import MetricsLog, read_metrics
+from bert_jax.train.metrics import MACHINE_NUMBERS, MetricsLog, read_metrics
+from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import StepMemory
 from bert_jax.train.signals import StopRequest
 
@@ -41,16 +44,49 @@ def test_queued_steps_and_time_left_follow_the_step_time(monkeypatch):
     clock.lap(0, tokens=0, rows=0)
     with clock.paused():
         now[0] += 100.0  # compiling
-    now[0] += 0.5
+    now[0] += 0.3
+
+    def slow_batches():
+        for batch in range(2):
+            now[0] += 0.1  # until the batch is there
+            yield batch
+
+    assert list(clock.timing_waits(slow_batches())) == [0, 1]
     speed = clock.lap(10, tokens=400, rows=40)
     assert speed.tokens_per_second == pytest.approx(800) and speed.step_seconds == pytest.approx(0.05)
+    assert speed.data_seconds == pytest.approx(0.02)
     assert clock.queue_steps == 40 and clock.seconds_left(100, 3) == pytest.approx(5.0) and not clock.is_reliable
     with clock.evaluating():
         now[0] += 7.0
     now[0] += 500.0
-    clock.lap(10, tokens=400, rows=40)
+    assert clock.lap(10, tokens=400, rows=40).data_seconds == 0
     assert clock.queue_steps == 0 and clock.is_reliable  # each step takes longer than the queue may
     assert clock.seconds_left(0, 3) == pytest.approx(21.0)
+
+
+@dataclasses.dataclass
+class Chip:
+    """A device of this process with a name and memory statistics."""
+
+    device_kind: str
+    statistics: dict[str, int] | None
+    process_index: int = 0
+
+    def memory_stats(self) -> dict[str, int] | None:
+        return self.statistics
+
+
+def test_gauges_read_what_the_chip_tells():
+    speed = Speed(step_seconds=0.25, data_seconds=0.01, tokens_per_second=1000.4, rows_per_second=20.0)
+    phases = Phases([Phase(end=5, flops_per_row=989e10), Phase(end=9)])
+    elsewhere = Chip("NVIDIA H100 80GB HBM3", {"peak_bytes_in_use": 99}, process_index=1)
+    chips = [elsewhere, Chip("NVIDIA H100 80GB HBM3", {"peak_bytes_in_use": 7, "bytes_in_use": 5})]
+    times = {"tokens_per_second": 1000, "step_seconds": 0.25, "data_seconds": 0.01}
+    numbers = Gauges(chips, phases).read(5, speed)
+    assert numbers == {**times, "mfu": 0.1, "memory_bytes": 7}  # 20 rows of 1 % of a chip's peak, on two chips
+    assert tuple(numbers) == MACHINE_NUMBERS
+    assert "mfu" not in Gauges(chips, phases).read(6, speed)  # the work of a row is not known
+    assert Gauges([Chip("cpu", None)], phases).read(5, speed) == times
 
 
 def test_a_step_larger_than_the_free_memory_is_noted_once(capfd, monkeypatch):
