@@ -40,17 +40,20 @@ class ConvertResult(TableResult):
 
 
 class InspectResult(MappingResult):
-    """The description of a model folder: facts by name."""
+    """The description of a model folder: facts by name. For several runs: the facts about each by its name."""
 
-    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, paths: Sequence[Path], facts: Mapping[str, Any]) -> None:
         super().__init__(facts)
-        self.path = path
+        self.path = paths[0]
+        self._paths = paths
 
     def title(self) -> str:
-        return str(self.path)
+        return ", ".join(map(str, self._paths))
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row per fact."""
+        """Return one row per fact, or one per run where there are several."""
+        if all(isinstance(value, Mapping) for value in self._values.values()):
+            return [{"run": name, **facts} for name, facts in self._values.items()]
         return [{"": name, " ": value} for name, value in self._values.items()]
 
 
@@ -65,12 +68,13 @@ def convert(config: ConvertConfig) -> ConvertResult:
     return ConvertResult(config.target, convert_model(config))
 
 
-@ApiFunction(InspectConfig, "inspect", positional=("path",))
+@ApiFunction(InspectConfig, "inspect", positional=("path", "others"))
 def inspect(config: InspectConfig) -> InspectResult:
     """Describe a folder: its format, its model, and which verbs it can be used with.
 
     bert_jax.inspect("runs/mini")
+    bert_jax.inspect("runs/mini", ["runs/small"], figure="runs.png")
     """
-    from bert_jax.verbs.inspect import inspect as describe
+    from bert_jax.verbs.inspect import described
 
-    return InspectResult(config.path, describe(config.path))
+    return InspectResult((config.path, *config.others), described(config))

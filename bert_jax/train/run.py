@@ -214,7 +214,7 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
             listed = ", ".join(map(str, checkpoint_steps(checkpoint.parent))) or "none"
             raise UserError(f"{path}: no such checkpoint; there are {listed}")
         return open_run(checkpoint.parent.parent), checkpoint
-    run = open_run(_best_run(path) if (path / RUNS).is_file() else path)
+    run = open_run(best_run(path) if (path / RUNS).is_file() else path)
     steps = checkpoint_steps(run.checkpoints)
     if not steps:
         raise UserError(f"{run.path} has no checkpoint yet. Start its command again, or choose another run")
@@ -227,7 +227,7 @@ def resolve_checkpoint(path: Path) -> tuple[RunFolder, Path]:
     return run, run.checkpoints / str(step)
 
 
-def _best_run(folder: Path) -> Path:
+def best_run(folder: Path) -> Path:
     """Return the best run in a folder of several. Raises UserError where runs.json names none of them."""
     path = folder / RUNS
     best = unsealed(read_json(path, limit=SETTINGS_BYTES), str(path)).get("best")

@@ -182,10 +182,10 @@ def settings_by_name(config: Any) -> dict[str, Any]:
 
     Those in a list of tables have the number of their table: "phase 2: optim.peak_lr".
     """
-    return _by_name(tomllib.loads(to_toml(config)))
+    return values_by_name(tomllib.loads(to_toml(config)))
 
 
-def _by_name(table: dict[str, Any]) -> dict[str, Any]:
+def values_by_name(table: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a TOML file by name."""
     lists = {
         name: value
@@ -195,7 +195,7 @@ def _by_name(table: dict[str, Any]) -> dict[str, Any]:
     flat = flatten({name: value for name, value in table.items() if name not in lists}, separator=".")
     for name, tables in lists.items():
         for number, inner in enumerate(tables, 1):
-            flat |= {f"{singular(name)} {number}: {key}": value for key, value in _by_name(inner).items()}
+            flat |= {f"{singular(name)} {number}: {key}": value for key, value in values_by_name(inner).items()}
     return flat
 
 
@@ -214,7 +214,7 @@ def _differences(run: RunFolder, files: dict[str, Any], kind: str, task: dict[st
     before, now = record["task"].get("examples"), task.get("examples")
     differences = {"examples": (before, now)} if before and before != now else {}
     for name, settings in files.items():
-        old = _by_name(read_toml_table(run.path / name, limit=SETTINGS_BYTES))
+        old = values_by_name(read_toml_table(run.path / name, limit=SETTINGS_BYTES))
         new = settings_by_name(settings)
         defaults = settings_by_name(read_toml(type(settings), run.path / name))  # for settings that the file leaves out
         values = {key: (old.get(key, defaults.get(key)), new.get(key)) for key in sorted(old.keys() | new.keys())}

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bert_jax.config import read_toml
 from bert_jax.convert.export.onnx_file import OnnxModel
@@ -23,7 +24,12 @@ from bert_jax.settings.pretrain import PretrainConfig
 from bert_jax.terminal import say
 from bert_jax.text import load_tokenizer
 from bert_jax.text.tokenizer_classes import has_tokenizer
-from bert_jax.train.run import is_run, resolve_checkpoint
+from bert_jax.train.checkpoint_path import checkpoint_at
+from bert_jax.train.run import RunFolder, is_run
+from bert_jax.train.run_progress import read_progress, run_at
+from bert_jax.train.seal import checkpoint_steps
+from bert_jax.verbs.run_curves import check_figure, draw_runs
+from bert_jax.verbs.run_facts import compare, progress_facts, read_runs, table_lines
 from bert_jax.wording import counted
 
 FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
@@ -53,7 +59,7 @@ def inspect(path: Path) -> Facts:
     if is_adapter(path) and not has_weights(path):
         return describe_adapter(read_adapter(path))
     try:
-        return {**describe_model(read_model(path)), **phase_facts(path)}
+        return describe_run(path) if is_run(path) else describe_model(read_model(path))
     except NotAModel:
         pass  # perhaps a tokenizer
     try:
@@ -106,11 +112,18 @@ def describe_model(pretrained: Pretrained) -> Facts:
     return facts
 
 
-def phase_facts(path: Path) -> Facts:
+def describe_run(path: Path) -> Facts:
+    """Describe a run by its newest or best model, where it has saved one, and its progress."""
+    run = run_at(path)
+    has_model = checkpoint_at(path) is not None or checkpoint_steps(run.checkpoints)
+    facts: Facts = describe_model(read_model(path)) if has_model else {"what": "run, nothing saved yet"}
+    if run.record()["kind"] != "convert" and checkpoint_at(path) is None:
+        facts |= progress_facts(read_progress(run))
+    return facts | phase_facts(run)
+
+
+def phase_facts(run: RunFolder) -> Facts:
     """Describe the phases of a pre-training run that has several."""
-    if not is_run(path):
-        return {}
-    run = resolve_checkpoint(path)[0]
     if not run.settings_table().get("phases"):
         return {}
     phases = read_toml(PretrainConfig, run.path / "run.toml").resolved_phases()
@@ -192,11 +205,27 @@ def _first_labels(labels: Sequence[str]) -> list[str]:
 
 
 def main(config: InspectConfig) -> int:
-    """Print the facts about a folder; return the exit code."""
-    facts = inspect(config.path)
+    """Print the facts about a folder, or a comparison of several runs; return the exit code."""
+    facts = described(config)
     if config.json:
         say(json.dumps(facts, indent=2, ensure_ascii=False))
-        return 0
-    for name, value in facts.items():
-        say(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
+    elif config.others:
+        for line in table_lines(facts):
+            say(line)
+    else:
+        for name, value in facts.items():
+            say(f"{name:14} {', '.join(value) if isinstance(value, list) else value}")
+    if config.figure:
+        say(f"curves: {config.figure}", to_stderr=True)
     return 0
+
+
+def described(config: InspectConfig) -> dict[str, Any]:
+    """Return the facts about one folder, or those of several runs by their names. Draws the figure if there is one."""
+    paths = (config.path, *config.others)
+    if config.figure:
+        check_figure(config.figure)
+    runs = read_runs(paths) if config.others or config.figure else []
+    if config.figure:
+        draw_runs(config.figure, runs)
+    return compare(paths, runs) if config.others else inspect(config.path)
