@@ -59,6 +59,8 @@ def join(config: HostsConfig) -> None:
     waiting = threading.Timer(NOTE_SECONDS, _note_waiting, [job])
     waiting.daemon = True
     waiting.start()
+    if process.is_command:
+        _explain_aborts(job)  # also where another process is lost before all have joined
     try:
         jax.distributed.initialize(
             job.coordinator,
@@ -78,7 +80,6 @@ def join(config: HostsConfig) -> None:
         waiting.cancel()
     process.is_quiet = job.index > 0
     if process.is_command:
-        _explain_aborts()
         threading.Thread(target=_end_when_another_fails, name="other processes", daemon=True).start()
 
 
@@ -177,7 +178,7 @@ def ending_together() -> Iterator[None]:
         process.exits_at_once = True
         if reason := _wait_for_failure():
             raise OtherProcessFailed(reason) from None
-        raise Stopped(_lost(first_line(error))) from None
+        raise Stopped(_lost(first_line(error), index(), count())) from None
     except Exception as error:
         _report_failure(first_line(error))
         raise
@@ -185,7 +186,11 @@ def ending_together() -> Iterator[None]:
 
 def describe() -> str:
     """Return the number of this process and its host, for messages; empty in a job of one process."""
-    return f"process {index()} of {count()} on {socket.gethostname()}" if count() > 1 else ""
+    return _place(index(), count()) if count() > 1 else ""
+
+
+def _place(number: int, processes: int) -> str:
+    return f"process {number} of {processes} on {socket.gethostname()}"
 
 
 def _store() -> Any:
@@ -267,14 +272,15 @@ def end_process(message: str, code: int) -> None:
     os._exit(code)
 
 
-def _explain_aborts() -> None:
+def _explain_aborts(job: Job) -> None:
     """Make JAX's abort after the loss of a process end with our line and exit code 75, below its own messages.
 
     JAX calls abort() from a thread of its own. A handler written in Python would only run later in the main thread, so
     this one is installed as a C function. Python's own handler functions cannot do this.
     """
     global _abort_handler
-    message = f"bert-jax: {_lost('JAX has ended this process, see above')}\n".encode()
+    reason = "JAX has ended this process, see above"
+    message = f"bert-jax: {_lost(reason, job.index, job.count)}\n".encode()
 
     def explain(number: int) -> None:
         os.write(2, message)
@@ -287,10 +293,10 @@ def _explain_aborts() -> None:
         install(signal.SIGABRT, _abort_handler)
 
 
-def _lost(reason: str) -> str:
+def _lost(reason: str, number: int, processes: int) -> str:
     return (
-        f"{describe()}: another process was lost ({reason}). Steps since the last checkpoint are lost, the same "
-        "command goes on from there"
+        f"{_place(number, processes)}: another process was lost ({reason}). Steps since the last checkpoint are lost, "
+        "the same command goes on from there"
     )
 
 
