@@ -34,6 +34,7 @@ from bert_jax.wording import counted
 
 FORMAT_NAMES = {"hf": "Hugging Face folder", "tf": "TensorFlow 1 checkpoint", None: "run"}
 MAX_SHOWN_LABELS = 20
+READS = 5  # of a run that goes on and replaces the checkpoint that is read
 
 
 Facts = dict[str, str | int | list[str]]
@@ -116,10 +117,22 @@ def describe_run(path: Path) -> Facts:
     """Describe a run by its newest or best model, where it has saved one, and its progress."""
     run = run_at(path)
     has_model = checkpoint_at(path) is not None or checkpoint_steps(run.checkpoints)
-    facts: Facts = describe_model(read_model(path)) if has_model else {"what": "run, nothing saved yet"}
+    facts: Facts = describe_model(_read_saved_model(path, run)) if has_model else {"what": "run, nothing saved yet"}
     if run.record()["kind"] != "convert" and checkpoint_at(path) is None:
         facts |= progress_facts(read_progress(run))
     return facts | phase_facts(run)
+
+
+def _read_saved_model(path: Path, run: RunFolder) -> Pretrained:
+    """Return the model of a run. One that the run replaces by a newer one meanwhile is followed by the newer one."""
+    for _ in range(READS):
+        steps = checkpoint_steps(run.checkpoints)
+        try:
+            return read_model(path)
+        except (UserError, OSError):
+            if checkpoint_steps(run.checkpoints) == steps:
+                raise
+    return read_model(path)
 
 
 def phase_facts(run: RunFolder) -> Facts:

@@ -5,9 +5,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from foreign import write_tiny_bert
 
 import bert_jax
 from bert_jax import cli
+from bert_jax.convert.source import read_model
+from bert_jax.errors import UserError
 from bert_jax.train.run_progress import read_progress, run_at
 from bert_jax.verbs.run_curves import COLORS, draw_runs
 
@@ -78,6 +81,30 @@ def test_a_run_that_goes_on_shows_its_progress_and_speed(going_on, capsys):
         "memory": "21.0 GB at most on a device",
     }
     assert "progress       step 21 of 100\n" in inspected(capsys, going_on)
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_no_error(
+    going_on, tmp_path, capsys, monkeypatch, is_replaced
+):
+    write_tiny_bert(tmp_path / "hf", "pretrain")
+    model, checkpoints = read_model(tmp_path / "hf"), going_on / "checkpoints"
+    (checkpoints / "10" / "params").mkdir(parents=True)
+
+    def read(path: Path):
+        if not (checkpoints / "10").exists():
+            return model
+        if is_replaced:
+            (checkpoints / "10").rename(checkpoints / "30")
+        raise UserError("cannot be read")
+
+    monkeypatch.setattr("bert_jax.verbs.inspect.read_model", read)
+    if is_replaced:
+        facts = json.loads(inspected(capsys, going_on, "--json"))
+        assert facts["layers"] == 2 and facts["progress"] == "step 30 of 100"  # saved after the last line of the log
+    else:
+        assert cli.main(["inspect", str(going_on)]) == 1
+        assert capsys.readouterr().err.endswith("cannot be read\n")
 
 
 def test_a_run_without_a_log_shows_that_nothing_was_done(tmp_path, capsys):
