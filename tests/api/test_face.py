@@ -62,8 +62,8 @@ def test_keywords_are_the_settings_of_the_command(name):
 @pytest.mark.parametrize(
     "before",
     [
-        "",
         "import bert_jax.verbs.convert; ",
+        pytest.param("", marks=COSTLY),
         pytest.param("import bert_jax.convert.hugging_face.tensor_names; ", marks=COSTLY),
     ],
 )

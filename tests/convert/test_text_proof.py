@@ -105,9 +105,7 @@ def test_pairs_get_the_probabilities_of_transformers(tmp_path, name):
         assert [prediction.probabilities[label] for label in LABELS] == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ("bert", "template with type 0") else COSTLY) for name in FOLDERS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "bert" else COSTLY) for name in FOLDERS])
 def test_conversions_keep_the_segments(tmp_path, name, capsys):
     folder, texts, pairs = FOLDERS[name][0](tmp_path / "theirs"), *zip(*PAIRS, strict=True)
     expected = bert_jax.load(folder).predict(list(texts), list(pairs))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from runs import (
     has_logged,
     last_logged_step,
@@ -358,7 +359,7 @@ def test_multi_label_rows_are_learned(pretrained, tmp_path):
     assert main(list(map(str, scored))) == 1
 
 
-@pytest.mark.parametrize("columns", ["two", "list"])
+@pytest.mark.parametrize("columns", ["two", pytest.param("list", marks=COSTLY)])
 def test_several_numbers_are_learned(pretrained, rows, tmp_path, capsys, columns):
     """The score of the other tests, and its square."""
     for name in ("train", "dev"):

@@ -148,6 +148,7 @@ def test_an_error_of_one_process_ends_all_with_its_message(start, shards, tmp_pa
     assert "process 1 of 2" in ended[0][2]
 
 
+@COSTLY
 def test_processes_with_different_settings_are_refused(start, tmp_path):
     ended = outcomes(start(tmp_path / "run", own=[["--seed", 1], ["--seed", 2]]))
     assert [code for code, *_ in ended] == [1, 1], ended

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from costly import COSTLY
 from runs import WORDS, read_result
 
 from bert_jax.cli import main
@@ -85,6 +86,8 @@ KINDS = {
     "choices": (choices, "accuracy"),
 }
 
+IN_SHORT = ("single", "scores", "tags", "refusals")  # the other tasks are played by BERT_JAX_ALL_CHECKS=1
+
 
 @pytest.fixture(scope="session")
 def reported(once, pretrained):
@@ -111,7 +114,7 @@ def pages(run: Path) -> dict[str, str]:
     return {name: re.sub(r"[\d.,]+ seconds", "", (run / name).read_text()) for name in names}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=() if kind in IN_SHORT else COSTLY) for kind in KINDS])
 def test_every_task_writes_a_report_and_the_same_command_repairs_it(reported, kind, capsys):
     run, words = reported(kind)
     report = pages(run)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from foreign import write_tiny_bert
 
 import bert_jax
@@ -63,8 +64,8 @@ def test_several_numbers_are_scored_against_the_columns_of_their_names(tmp_path,
     ("fields", "activation"),
     [
         ({"problem_type": ...}, "sigmoid"),
-        ({"problem_type": None}, "sigmoid"),
-        ({"problem_type": "regression"}, "identity"),
+        pytest.param({"problem_type": None}, "sigmoid", marks=COSTLY),
+        pytest.param({"problem_type": "regression"}, "identity", marks=COSTLY),
         (
             {"problem_type": ..., "sentence_transformers": {"activation_fn": IDENTITY}},
             "identity",

@@ -206,6 +206,7 @@ def test_serving_a_folder_without_a_model_ends_in_one_line(tmp_path):
     assert process.returncode == 1 and "Traceback" not in process.stderr and str(tmp_path) in process.stderr
 
 
+@COSTLY
 def test_serving_a_model_of_pairs_ends_in_one_line(tmp_path):
     write_tiny_bert(tmp_path / "hf", "span")
     environment = os.environ | {"PYTHONPATH": str(SERVE.parents[1])}

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from costly import COSTLY
 from flax import nnx
 from tiny import MODERNBERT, TINY
 
@@ -45,13 +46,20 @@ def test_rematerialised_blocks_give_the_same_gradients(config):
         np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)  # XLA fuses them differently
 
 
-DEEP_BERT = dataclasses.replace(TINY, depth=5)
+DEEP_BERT = dataclasses.replace(TINY, depth=3)
 DEEP_MODERNBERT = dataclasses.replace(MODERNBERT, depth=8, global_every=3, dropout=0.1)  # 1 + 2 x 3 + 1 layers
 
 
-@pytest.mark.parametrize("config", [DEEP_BERT, DEEP_MODERNBERT], ids=["bert", "modernbert"])
-@pytest.mark.parametrize("remat", ["none", "block"])
-@pytest.mark.parametrize("output", ["tokens", "summary"])
+@pytest.mark.parametrize(
+    ("config", "remat", "output"),
+    [
+        (DEEP_BERT, "none", "tokens"),
+        pytest.param(DEEP_BERT, "block", "summary", marks=COSTLY),
+        pytest.param(DEEP_MODERNBERT, "none", "tokens", marks=COSTLY),
+        (DEEP_MODERNBERT, "block", "summary"),
+    ],
+    ids=["bert", "bert-block", "modernbert", "modernbert-block"],
+)
 def test_scanned_layers_compute_the_same_and_are_traced_once(config, remat, output):
     def gradients(layers):
         compute = Compute(layers=layers, remat=remat)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from foreign import write_tiny_bert
 from tiny import TINY
 
@@ -147,7 +148,7 @@ def test_run_with_a_repeated_label_is_refused(classifier, tmp_path):
         read_model(tmp_path / "run")
 
 
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("normalize", [pytest.param(False, marks=COSTLY), True])
 def test_sentence_transformers_folders_keep_the_vector_configuration(pretrained, tmp_path, normalize):
     import bert_jax
 
