@@ -54,7 +54,7 @@ COMMANDS = (  # folders as runs and hubs have them, made by the commands themsel
     "convert runs/first downloads/e5-small --to sentence-transformers",
 )
 COPIES = {
-    "runs/first": ("runs/mini",),
+    "runs/first": ("runs/mini", "runs/small"),
     "checkpoint": ("downloads/roberta-base", "downloads/bert-base-uncased"),
     "made/vocab": ("vocab",),
     "made/shards": ("shards",),
