@@ -69,7 +69,7 @@ class Block:
 
 @dataclasses.dataclass
 class Played:
-    """What became of a command: why it was skipped, or how it was typed and ended."""
+    """A command with its outcome: the reason it was skipped, or how it was typed and ended."""
 
     page: str
     line: int

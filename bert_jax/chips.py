@@ -9,7 +9,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What a chip can do at best.
+    """Peak performance of a chip.
 
     flops      FLOP/s in dense bfloat16 matrix products (V100: float16)
     memory     bytes

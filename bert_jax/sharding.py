@@ -184,7 +184,7 @@ def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:
         for size, mesh_axes in zip(variable.shape, spec, strict=False):
             if mesh_axes is None:
                 continue
-            shards = math.prod(mesh.shape[axis] for axis in np.atleast_1d(mesh_axes))
+            shards = math.prod(mesh.shape[axis] for axis in axes_tuple(mesh_axes))
             if size % shards:
                 problems.append(f"{'/'.join(map(str, path))} {variable.shape}: {size} over {mesh_axes} {shards}")
         return NamedSharding(mesh, spec)

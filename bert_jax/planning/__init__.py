@@ -1,1 +1,1 @@
-"""What a training step needs and costs on hardware that is not here, from the program that is compiled for it."""
+"""Needs and costs of a training step on hardware that is not here, from the program that is compiled for it."""

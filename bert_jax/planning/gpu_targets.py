@@ -7,7 +7,7 @@ CUDNN, CUDA = (9, 12), (12, 9)  # versions of the libraries, major and minor
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GpuTarget:
-    """What XLA has to know of a GPU. Memory in bytes, bandwidth in bytes/s; `chip` is its name in bert_jax.chips."""
+    """Properties of a GPU that XLA compiles by, in bytes and bytes/s. `chip` is its name in bert_jax.chips."""
 
     chip: str
     capability: tuple[int, int]

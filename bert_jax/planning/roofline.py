@@ -11,7 +11,7 @@ HOP_SECONDS = 1e-6  # of a value over one link of a TPU's network. Austin et al.
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What a chip is assumed to reach: FLOP/s in matrix products, and bytes/s of its memory."""
+    """Performance that a chip is assumed to reach: FLOP/s in matrix products, and bytes/s of its memory."""
 
     flops: float
     bandwidth: float
@@ -38,7 +38,7 @@ class Bound:
 
     @property
     def limit(self) -> str:
-        """What takes most of the time."""
+        """The part that takes most of the time."""
         parts = {"matrix products": self.matmul, "memory": self.memory, "links": self.links}
         return max(parts, key=parts.__getitem__)
 

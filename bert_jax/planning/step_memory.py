@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bert_jax.sharding import batch_shards
 from bert_jax.train.program import Program
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -40,7 +41,7 @@ class ChipMemory:
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """What a program would take that the compiler has refused because the chip has less memory: one of the two."""
+    """Bytes of a program that the compiler has refused for want of memory: of all of it, or of its temporaries."""
 
     used: int | None = None
     temporaries: int | None = None
@@ -65,17 +66,16 @@ def shard_bytes(tree: Any) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in leaves)
 
 
-def state_memory(program: Program, batch: Mapping[str, jax.ShapeDtypeStruct], temporaries: int = 0) -> ChipMemory:
-    """Return the memory of what a step is given and returns, as its shardings say, with these `temporaries`."""
-    rows = next(iter(batch.values())).shape[0]
-    shards = program.mesh.shape["data"] * program.mesh.shape["fsdp"]
+def state_memory(program: Program, batch: Mapping[str, jax.ShapeDtypeStruct]) -> ChipMemory:
+    """Return the memory of what a step is given and returns, as its shardings say, without temporaries and code."""
+    whole = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in batch.values())
     parameters = shard_bytes(program.state.params)
     return ChipMemory(
         parameters=parameters,
         optimizer=shard_bytes(program.state) - parameters,
         gradients=shard_bytes(program.gradient_shapes),
-        batch=sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in batch.values()) // rows * (rows // shards),
-        temporaries=temporaries,
+        batch=whole // batch_shards(program.mesh),
+        temporaries=0,
         code=0,
     )
 

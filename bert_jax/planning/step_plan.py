@@ -1,4 +1,4 @@
-"""What the compiled step of a run needs and does on one chip, and what follows for its time and cost."""
+"""Memory and work of the compiled step of a run on one chip, and a bound on its time."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepWork:
-    """What one chip does in a step.
+    """Work of one chip in a step.
 
     flops         of matrix products, as compiled
     model_flops   of matrix products by formula, without recomputation
@@ -59,7 +59,7 @@ class StepPlan:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the step fits; None where the size of the memory is not known."""
+        """True if the step fits; None where the size of the memory is not known."""
         return None if self.usable is None else self.work is not None and self.memory.total <= self.usable
 
 

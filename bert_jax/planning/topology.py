@@ -74,7 +74,7 @@ class Topology:
 
     @property
     def chip(self) -> Chip | None:
-        """What one of its chips can do; None for a CPU, which differ too much."""
+        """Data sheet of its chips; None for CPUs, which differ too much."""
         if self.platform == "tpu":
             return CHIPS[TPUS[self.kind].chip]
         return CHIPS[GPU_TARGETS[self.kind].chip] if self.platform == "cuda" else None

@@ -71,8 +71,7 @@ def train_with_rewinds(train: Callable[[list[Rewind]], T], folder: Path, *, step
 
 def _note(folder: Path, rewound: Rewound, steps: int, most: int) -> list[dict[str, Any]]:
     newest = max(checkpoint_steps(folder / CHECKPOINTS), default=0)
-    add_rewind(folder, rewound, after=newest, steps=steps, most=most)
-    return _as_tables(read_rewinds(folder))
+    return _as_tables(add_rewind(folder, rewound, after=newest, steps=steps, most=most))
 
 
 def _as_tables(rewinds: list[Rewind]) -> list[dict[str, Any]]:
@@ -90,8 +89,8 @@ def read_rewinds(folder: Path) -> list[Rewind]:
     return [from_table(Rewind, table, f"{path}: rewind {number}") for number, table in enumerate(tables, 1)]
 
 
-def add_rewind(folder: Path, rewound: Rewound, *, after: int, steps: int, most: int) -> None:
-    """Note one more rewind of a run of `steps` steps, to the step `after`, in its folder.
+def add_rewind(folder: Path, rewound: Rewound, *, after: int, steps: int, most: int) -> list[Rewind]:
+    """Note one more rewind of a run of `steps` steps, to the step `after`, in its folder, and return all.
 
     Raises Diverged where the run was rewound `most` times.
     """
@@ -101,8 +100,9 @@ def add_rewind(folder: Path, rewound: Rewound, *, after: int, steps: int, most: 
             f"{rewound}. The run was rewound {len(rewinds)} times. Lower the learning rate, or allow more by "
             f"--guard.most-rewinds; {folder} keeps its last checkpoint"
         )
-    new = Rewind(after=after, until=rewound.step, shift=(len(rewinds) + 1) * steps, reason=str(rewound))
-    write_text(folder / REWINDS_FILE, json.dumps({"rewinds": _as_tables([*rewinds, new])}, indent=1) + "\n")
+    rewinds.append(Rewind(after=after, until=rewound.step, shift=(len(rewinds) + 1) * steps, reason=str(rewound)))
+    write_text(folder / REWINDS_FILE, json.dumps({"rewinds": _as_tables(rewinds)}, indent=1) + "\n")
+    return rewinds
 
 
 def batch_number(step: int, rewinds: Sequence[Rewind]) -> int:

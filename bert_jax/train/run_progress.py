@@ -1,4 +1,4 @@
-"""How far a run is, what it scored and how fast it is, read from its folder while it goes on or afterwards."""
+"""Progress, scores and speed of a run, read from its folder while it goes on or afterwards."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ TRAIN = "train"
 
 @dataclasses.dataclass(kw_only=True)
 class RunProgress:
-    """What the folder of a run says of its steps.
+    """Progress of a run, from its folder.
 
+    run          whose progress it is
     name         of its folder; a table or figure of several runs may need another
     step         the last one that was logged or saved; 0 before
     planned      steps of the whole run; None for a fine-tuning that goes on, whose settings are epochs
@@ -28,6 +29,7 @@ class RunProgress:
     scored       step and scores of the last evaluation
     """
 
+    run: RunFolder
     name: str
     step: int
     planned: int | None
@@ -74,6 +76,7 @@ def read_progress(run: RunFolder) -> RunProgress:
         raise UserError(f"{run.path / 'run.toml'}: steps is {planned!r}, a number of steps is expected")
     steps = [*(step for step, _ in trained[-1:]), *checkpoint_steps(run.checkpoints), (result or {}).get("step", 0)]
     return RunProgress(
+        run=run,
         name=run.path.resolve().name,
         step=max(steps),
         planned=planned,

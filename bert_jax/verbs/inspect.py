@@ -241,4 +241,4 @@ def described(config: InspectConfig) -> dict[str, Any]:
     runs = read_runs(paths) if config.others or config.figure else []
     if config.figure:
         draw_runs(config.figure, runs)
-    return compare(paths, runs) if config.others else inspect(config.path)
+    return compare(runs) if config.others else inspect(config.path)

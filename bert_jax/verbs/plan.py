@@ -5,7 +5,7 @@ import functools
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,8 +31,8 @@ from bert_jax.terminal import say
 from bert_jax.train.flops import training_flops
 from bert_jax.train.optimizer import with_defaults
 from bert_jax.train.program import Program
-from bert_jax.verbs.pretrain import DEFAULT_MODEL
-from bert_jax.verbs.pretraining_data import pair_loss_of
+from bert_jax.verbs.pretrain import DEFAULT_MODEL, require_no_model
+from bert_jax.verbs.pretraining_data import PairLoss, pair_loss_of
 from bert_jax.verbs.pretraining_program import pretraining_program
 from bert_jax.wording import counted
 
@@ -49,7 +49,7 @@ class PlannedRun:
     config: PlanConfig
     topology: Topology
     model: ModelConfig
-    pair_loss: Literal["nsp", "sop"] | None
+    pair_loss: PairLoss
     batch: Shapes
     predictions: int
 
@@ -103,7 +103,7 @@ def planned_run(config: PlanConfig, topology: Topology) -> PlannedRun:
     """Return the run to plan, with the defaults that its shards or its model give."""
     config = _one_phase(config)
     kind: ExampleKind = "pairs"
-    pair_loss: Literal["nsp", "sop"] | None = None if config.next_sentence is False else "nsp"
+    pair_loss: PairLoss = None if config.next_sentence is False else "nsp"
     length, predictions, vocab_size = config.length, config.predictions, config.vocab_size
     if config.data is not None:
         manifest = read_manifest(config.data)
@@ -152,10 +152,7 @@ def _one_phase(config: PlanConfig) -> PlanConfig:
 def _model(config: PlanConfig, vocab_size: int | None) -> ModelConfig:
     """Return the shape of the model, with this vocabulary where it is given."""
     if config.from_ is not None:
-        if config.model is not None:
-            raise UserError(
-                f"--model {config.model}: {config.from_} decides the model's shape. Leave out one of the two"
-            )
+        require_no_model(config)
         model = read_model(config.from_).model
         return dataclasses.replace(model, vocab_size=vocab_size or model.vocab_size)
     name = config.model or DEFAULT_MODEL

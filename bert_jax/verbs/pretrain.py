@@ -151,9 +151,14 @@ def _resolve_model(config: PretrainConfig) -> PretrainConfig:
         raise UserError("--lowercase and --no-lowercase are for the vocabulary of --from. The shards settle theirs")
     if config.from_ is None:
         return dataclasses.replace(config, model=config.model or DEFAULT_MODEL)
+    require_no_model(config)
+    return config
+
+
+def require_no_model(config: PretrainConfig) -> None:
+    """Raise UserError where --model is given beside --from."""
     if config.model is not None:
         raise UserError(f"--model {config.model}: {config.from_} decides the model's shape. Leave out one of the two")
-    return config
 
 
 def _advice(config: PretrainConfig, model: ModelConfig, data: PretrainingData, shards: int) -> Advice:

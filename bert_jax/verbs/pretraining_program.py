@@ -1,7 +1,5 @@
 """The program of a pre-training run from its settings: for the run itself, and for a plan of it."""
 
-from typing import Literal
-
 from jax.sharding import Mesh
 
 from bert_jax.config import ModelConfig
@@ -13,13 +11,14 @@ from bert_jax.sharding import check_batch_size, check_heads
 from bert_jax.train.guard import skip_bad_steps
 from bert_jax.train.optimizer import make_optimizer
 from bert_jax.train.program import MicroBatches, Program
+from bert_jax.verbs.pretraining_data import PairLoss
 
 
 def pretraining_program(
     config: PretrainConfig,
     model: ModelConfig,
     mesh: Mesh,
-    pair_loss: Literal["nsp", "sop"] | None,
+    pair_loss: PairLoss,
     accumulate: MicroBatches | None = None,
 ) -> Program:
     """Return the program of a run. Raises UserError where model or batches do not divide over the mesh.

@@ -70,12 +70,12 @@ def read_runs(paths: Sequence[Path]) -> list[RunProgress]:
     return progresses
 
 
-def compare(paths: Sequence[Path], progresses: Sequence[RunProgress]) -> dict[str, Column]:
+def compare(progresses: Sequence[RunProgress]) -> dict[str, Column]:
     """Return for each run, by its name, the settings that differ, its steps, last losses, scores and median speed.
 
     None where a run does not have the value. Of runs of different kinds, only the settings that all have are compared.
     """
-    runs = [run_at(path) for path in paths]
+    runs = [progress.run for progress in progresses]
     kinds, tables = [run.record()["kind"] for run in runs], [values_by_name(run.settings_table()) for run in runs]
     if len(set(kinds)) > 1:
         shared = set.intersection(*map(set, tables))

@@ -220,7 +220,7 @@ def test_fine_tuning_starts_from_the_encoder_unless_from_scratch(pretrained, row
     program = Program(make_task("sequence", source.model, 2, "single_label"), make_mesh(MeshConfig(1)))
 
     def kept(**settings):
-        """Which parts of the encoder are those of the source."""
+        """Return the parts of the encoder that are those of the source."""
         config = bert_jax.FinetuneConfig(pretrained, rows, tmp_path, **settings)
         params = flatten(first_state(program, config, source, seed=1).params)
         return {

@@ -1,4 +1,4 @@
-"""What devices exchange in a step, read from the compiled programs on eight CPU devices."""
+"""Exchanges between devices in a step, read from the compiled programs on eight CPU devices."""
 
 import collections
 import math
