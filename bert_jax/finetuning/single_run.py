@@ -211,6 +211,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         phases=Phases([Phase(end=steps, flops_per_row=flops)]),
         title=f"{config.task} {planned.name}",
         advice=_advice(config, batch_shards(program.mesh)),
+        wandb=config.wandb,
     )
     run.write_result(
         {

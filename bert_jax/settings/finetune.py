@@ -155,6 +155,9 @@ class FinetuneConfig:
     evaluate_every: int | None = None
     """Steps between two evaluations on the dev rows. Default: an epoch."""
     log_every: int = 10
+    wandb: str | None = None
+    """Project at Weights & Biases that gets the numbers of the log, too. WANDB_ENTITY, WANDB_MODE=offline and wandb's
+    other variables keep their meaning. Needs pip install 'bert_jax[wandb]'."""
     threads: int | None = None
     """On a CPU: number of threads that XLA splits its sums for. Runs with the same number are equal bit for bit, on any
     number of cores. Default: the number that the run was started with; for a new run, the number of cores."""

@@ -76,6 +76,9 @@ class PretrainConfig:
     """Largest number of held-out examples to evaluate on."""
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
+    wandb: str | None = None
+    """Project at Weights & Biases that gets the numbers of the log, too. WANDB_ENTITY, WANDB_MODE=offline and wandb's
+    other variables keep their meaning. Needs pip install 'bert_jax[wandb]'."""
     profile: int | None = None
     """Write a profile of the five steps after this one into profile/ in the run folder, for TensorBoard or Perfetto."""
     watchdog_seconds: int | None = None

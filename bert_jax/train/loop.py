@@ -33,6 +33,7 @@ from bert_jax.train.spikes import RecentLosses
 from bert_jax.train.step_log import ProgressDisplay, StepLog
 from bert_jax.train.stepper import COMPILING, Stepper
 from bert_jax.train.task import BatchSource
+from bert_jax.train.wandb_log import WandbLog
 
 PREFETCHED_BATCHES = 8
 STARTING = "starting"  # in the progress line
@@ -63,14 +64,15 @@ def train(
     hooks: Sequence[Hook] = (),
     guard: GuardConfig = STOP,
     watchdog_seconds: float | None = None,
+    wandb: str | None = None,
 ) -> Outcome:
     """Train to the last step, from the newest sound checkpoint of `run` or else from `start()`, at any step.
 
     After each step the numbers are logged, the model is scored and the state is saved where `length` says so; then
     `hooks` are called. `phases` say how much work a step is (default: all alike). All processes of a job make the same
-    steps; the first writes the files. Raises Stopped after a signal to any of them, with everything saved. Raises
-    Diverged where `guard` stops the run, by default at the first loss that is not finite, and Rewound where it asks to
-    go back to the newest checkpoint.
+    steps; the first writes the files, and sends the numbers to the project `wandb` of Weights & Biases. Raises Stopped
+    after a signal to any of them, with everything saved. Raises Diverged where `guard` stops the run, by default at the
+    first loss that is not finite, and Rewound where it asks to go back to the newest checkpoint.
     """
     advice, phases = advice or Advice(), phases or Phases([Phase(end=length.steps)])
     devices = program.mesh.devices.flatten().tolist()
@@ -91,7 +93,7 @@ def train(
         if first > length.steps:
             raise UserError(f"{run.checkpoints / str(first)}: a step after the last, {length.steps}. Move it away")
         progress.at(first)
-        with contextlib.closing(_open_metrics(run.path, first)) as metrics, contextlib.closing(checkpoints):
+        with contextlib.closing(_open_metrics(run, first, wandb)) as metrics, contextlib.closing(checkpoints):
             display = ProgressDisplay(
                 progress=progress,
                 clock=clock,
@@ -229,8 +231,10 @@ def _standard_hooks(length: RunLength, log: StepLog, evaluator: Evaluator, saver
     return [every(length.log_every, log_numbers), evaluate, save]
 
 
-def _open_metrics(folder: Path, step: int) -> MetricsWriter:
-    return MetricsLog(folder, step, warn=_warn) if hosts.is_first() else UnwrittenMetrics(folder)
+def _open_metrics(run: RunFolder, step: int, project: str | None) -> MetricsWriter:
+    if not hosts.is_first():
+        return UnwrittenMetrics(run.path)
+    return MetricsLog(run.path, step, warn=_warn, copies=[WandbLog(project, run)] if project else [])
 
 
 def _logged_losses(folder: Path) -> list[float]:

@@ -1,9 +1,9 @@
-"""Logs of a run's numbers: metrics.jsonl, one JSON object a line, and TensorBoard."""
+"""Logs of a run's numbers: metrics.jsonl, one JSON object a line, TensorBoard, and copies elsewhere."""
 
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,18 +20,22 @@ MAX_METRICS_BYTES = 1 << 30  # 200 bytes for each of five million steps
 MAX_LISTED_LINES = 4  # in a message
 
 
-class MetricsWriter(Protocol):
-    """Takes the numbers of a run."""
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
+class MetricsCopy(Protocol):
+    """Takes the numbers of a run to another place than its folder."""
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
         """Take one record."""
 
     def close(self) -> None:
         """End the log."""
+
+
+class MetricsWriter(MetricsCopy, Protocol):
+    """Takes the numbers of a run."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +55,13 @@ class MetricsLog:
     """metrics.jsonl and TensorBoard of one run, opened to go on after `step`.
 
     Records after `step` are dropped, because the run is about to repeat them. Lines that are no record are dropped,
-    too; `warn` names them, except for a last line that a kill cut short.
+    too; `warn` names them, except for a last line that a kill cut short. `copies` get every record, too.
     """
 
-    def __init__(self, folder: Path, step: int, *, warn: Callable[[str], None] = note) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, step: int, *, warn: Callable[[str], None] = note, copies: Sequence[MetricsCopy] = ()
+    ) -> None:
+        self.folder, self.copies = folder, copies
         path = folder / METRICS_FILE
         if os.path.lexists(path):
             lines = read_bytes(path, limit=MAX_METRICS_BYTES).split(b"\n")
@@ -78,11 +84,15 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
+        for copy in self.copies:
+            copy.write(step, split, values)
 
     def close(self) -> None:
-        """Close both logs."""
+        """Close all logs."""
         self._file.close()
         self._board.close()
+        for copy in self.copies:
+            copy.close()
 
 
 def read_metrics(folder: Path) -> list[MetricsRecord]:

@@ -20,7 +20,7 @@ from bert_jax.train.run_record import RUN_RECORD, describe_change, new_run_recor
 from bert_jax.trees import flatten
 from bert_jax.wording import article
 
-REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard", REWINDS_FILE)
+REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard", "wandb", REWINDS_FILE)
 BETWEEN_PHASES = "+"  # in the data fingerprint of a run
 SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
 # Settings that may differ when a run is resumed: they change no number, or its last bits only.
@@ -36,6 +36,7 @@ FREE_SETTINGS = (
     "threads",
     "profile",
     "watchdog_seconds",
+    "wandb",
     "guard",
 )
 PATH_SETTINGS = ("from", "model")  # one file may be spelled in several ways; the name of a model equals itself alone

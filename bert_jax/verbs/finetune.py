@@ -34,6 +34,7 @@ from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.train.run_record import threads_of
 from bert_jax.train.run_start import check_run_output
 from bert_jax.train.seal import sealed
+from bert_jax.train.wandb_log import require_wandb
 from bert_jax.wording import counted
 
 
@@ -46,6 +47,7 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
     if config.task == SUITE:
         return finetune_glue(config, functools.partial(finetune, show=show), show=show)
     hosts.require_single_process("fine-tuning")
+    require_wandb(config.wandb)
     plan = plan_runs(config)
     set_up_process(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
     if len(plan) > 1:

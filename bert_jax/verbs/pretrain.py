@@ -42,6 +42,7 @@ from bert_jax.train.run_length import RunLength
 from bert_jax.train.run_record import threads_of
 from bert_jax.train.run_start import check_run_output, settings_by_name, start_or_resume
 from bert_jax.train.seal import checkpoint_steps
+from bert_jax.train.wandb_log import require_wandb
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
 from bert_jax.verbs.pretraining_data import PretrainingData
 from bert_jax.verbs.pretraining_program import pretraining_program
@@ -72,6 +73,7 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
             f"--profile {config.profile}: the run has {config.steps} steps, so none follows. Use a smaller one"
         )
     hosts.once(lambda: check_run_output(config.output))
+    hosts.once(lambda: require_wandb(config.wandb))
     set_up_process(cpu_threads=config.threads or threads_of([config.output]))
     data = PretrainingData(config)
     tokenizer = data.tokenizer
@@ -120,6 +122,7 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
             hooks=[profile] if profile else [],
             guard=config.guard,
             watchdog_seconds=config.watchdog_seconds,
+            wandb=config.wandb,
         )
 
     with contextlib.closing(profile) if profile else contextlib.nullcontext():
