@@ -5,7 +5,9 @@ WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
-# --no-compile: Python compiles the modules that it imports, a small part of all that is installed.
+# --no-compile: Python compiles the modules that it imports, a small part of all that is installed. It must be allowed
+# to keep them, or each process compiles them again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 comma := ,
 DEVELOP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))

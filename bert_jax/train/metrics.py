@@ -1,10 +1,13 @@
 """Logs of a run's numbers: metrics.jsonl, one JSON object a line, TensorBoard, and copies elsewhere."""
 
 import dataclasses
+import importlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 from bert_jax.errors import UserError
@@ -74,10 +77,9 @@ class MetricsLog:
             replacement = path.with_suffix(".tmp")
             replacement.write_bytes(b"".join(line + b"\n" for line in kept))
             replacement.replace(path)
-        from tensorboardX import SummaryWriter  # imports torch where it is installed, which takes two seconds
-
+        tensorboard = _import_tensorboard()
         self._file = path.open("a", buffering=1, encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, write_to_disk=True)
+        self._board = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1, write_to_disk=True)
 
     def write(self, step: int, split: str, values: dict[str, float]) -> None:
         """Append one record."""
@@ -93,6 +95,18 @@ class MetricsLog:
         self._board.close()
         for copy in self.copies:
             copy.close()
+
+
+def _import_tensorboard() -> ModuleType:
+    """Import tensorboardX without torch, which takes three seconds and is named in annotations alone."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # an import of torch fails as if it were not installed
+    try:
+        return importlib.import_module("tensorboardX")
+    finally:
+        if hidden:
+            del sys.modules["torch"]
 
 
 def read_metrics(folder: Path) -> list[MetricsRecord]:

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -130,6 +132,21 @@ def test_the_log_drops_records_to_be_repeated_and_a_line_cut_short(tmp_path):
     log.write(4, "train", {"loss": 0.25})
     log.close()
     assert read_metrics(tmp_path) == [*records[:3], (4, "train", {"loss": 0.25})]
+
+
+def test_a_log_leaves_torch_alone_where_it_is_installed(tmp_path):
+    """tensorboardX would import it, which takes three seconds. The user can still import it afterwards."""
+    (tmp_path / "torch.py").write_text("")
+    code = f"""
+import sys
+from pathlib import Path
+from bert_jax.train.metrics import MetricsLog
+MetricsLog(Path({str(tmp_path)!r}), 0).close()
+assert "torch" not in sys.modules
+import torch
+"""
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, check=True)
 
 
 def test_a_kill_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):
