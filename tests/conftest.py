@@ -23,8 +23,8 @@ install_import_hook(["bert_jax.model", "bert_jax.tasks", "bert_jax.random_bits"]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Keep compiled programs for all tests and workers of this session. Returns the settings as environment variables.
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep compiled programs for all tests and workers of this session, and for the processes that they start.
 
     Many tests compile the same small model.
     """
@@ -38,9 +38,11 @@ def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    yield {name.upper(): str(value) for name, value in settings.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        yield
     for name, value in before.items():
         jax.config.update(name, value)
 

@@ -30,6 +30,11 @@ def test_programs_are_kept_by_number_of_cores_and_kind_of_cpu(monkeypatch, tmp_p
     assert {folder.parent for folder in folders} == {tmp_path / "bert_jax" / "xla"}
 
 
+def without_shared_cache() -> dict[str, str]:
+    """Return the environment without the compiled programs of this test run."""
+    return {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not choose cores")
 def test_a_process_on_fewer_cores_compiles_its_own_programs(tmp_path):
     script = (
@@ -40,9 +45,8 @@ def test_a_process_on_fewer_cores_compiles_its_own_programs(tmp_path):
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
         "jax.jit(lambda x: x @ x)(jnp.ones((8, 8)))\n"
     )
-    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     for one in ("1", ""):
-        environment = {**inherited, "XDG_CACHE_HOME": str(tmp_path), "ONE": one}
+        environment = {**without_shared_cache(), "XDG_CACHE_HOME": str(tmp_path), "ONE": one}
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     folders = [folder for folder in (tmp_path / "bert_jax" / "xla").iterdir() if any(folder.iterdir())]
     assert len(folders) == len({1, len(os.sched_getaffinity(0))})
@@ -61,7 +65,7 @@ def test_sums_depend_on_the_number_of_threads_not_of_cores(tmp_path):
         "product = jax.jit(lambda x, g: x.T @ g)(x, g)\n"
         "print(cpu.threads(), hashlib.sha256(np.asarray(product).tobytes()).hexdigest())\n"
     )
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1", "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**without_shared_cache(), "JAX_NUM_CPU_DEVICES": "1", "XDG_CACHE_HOME": str(tmp_path)}
 
     def hash_product(cpu_threads: int, cores: str) -> str:
         command = [sys.executable, "-c", script, str(cpu_threads), cores]

@@ -85,13 +85,12 @@ def model(shards: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def command(compile_cache: dict[str, str]) -> Command:
+def command() -> Command:
     """Return a function that starts `bert-jax` in a process of its own."""
 
     def start(*arguments: object) -> subprocess.Popen:
         return subprocess.Popen(
             [sys.executable, "-m", "bert_jax.cli", *map(str, arguments)],
-            env=os.environ | compile_cache,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

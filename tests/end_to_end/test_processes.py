@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def start(shards, model, compile_cache) -> Start:
+def start(shards, model) -> Start:
     """Return a function that starts the same pre-training in some processes of a job, as srun would or by flags."""
 
     def start_processes(
@@ -39,7 +39,7 @@ def start(shards, model, compile_cache) -> Start:
         command += ["--data", shards, "--steps", STEPS, *SETTINGS, *flags]
         started = []
         for number in range(processes):
-            environment = {**os.environ, **compile_cache, "JAX_NUM_CPU_DEVICES": "1"}
+            environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
             job: list[object] = []
             if slurm:
                 environment |= {
@@ -68,12 +68,12 @@ def start(shards, model, compile_cache) -> Start:
 
 
 @pytest.fixture(scope="session")
-def alone(once, shards, model, compile_cache) -> Path:
+def alone(once, shards, model) -> Path:
     """Return the run of one process that the runs of several are compared with."""
 
     def make(run: Path) -> None:
         command = [sys.executable, "-m", "bert_jax.cli", "pretrain", "--output", run, "--model", model, *SETTINGS]
-        environment = {**os.environ, **compile_cache, "JAX_NUM_CPU_DEVICES": "1"}
+        environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "1"}
         subprocess.run([*map(str, [*command, "--data", shards, "--steps", STEPS])], env=environment, check=True)
 
     return once("pretrained_alone", make)

@@ -73,7 +73,7 @@ def test_calls_from_python_do_the_same_as_the_command(pretrained, tmp_path, caps
         bert_jax.evaluate(model=called, texts=texts[:2], labels=[labels[0], "new"])
 
 
-def test_the_notebook_of_the_docs_runs(compile_cache, tmp_path):
+def test_the_notebook_of_the_docs_runs(tmp_path):
     lines = ["import sys", "shown = []"]
     for cell in json.loads(NOTEBOOK.read_text())["cells"]:
         if cell["cell_type"] == "code":
@@ -89,5 +89,5 @@ def test_the_notebook_of_the_docs_runs(compile_cache, tmp_path):
             "assert sum(hasattr(value, '_repr_html_') and '<table>' in value._repr_html_() for value in shown) >= 6",
         ]
     )
-    one_device = os.environ | compile_cache | {"JAX_NUM_CPU_DEVICES": "1"}
+    one_device = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=one_device, timeout=300)
