@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from costly import COSTLY
 from jax.sharding import PartitionSpec
 from tiny import EVEN, begin, pretraining_batch
 
@@ -59,7 +60,16 @@ def on_one_device(start):
 
 
 @pytest.mark.parametrize(
-    "sizes", [(8, 1, 1), (2, 2, 2), (1, 8, 1), (1, 1, 2), (4, 1, 1, True), (2, 2, 2, True)], ids=str
+    "sizes",
+    [
+        (8, 1, 1),
+        (2, 2, 2),
+        pytest.param((1, 8, 1), marks=COSTLY),
+        (1, 1, 2),
+        pytest.param((4, 1, 1, True), marks=COSTLY),
+        (2, 2, 2, True),
+    ],
+    ids=str,
 )
 def test_losses_with_dropout_are_the_same_on_every_mesh(sizes, start, on_one_device):
     (metrics, sums), (expected, expected_sums) = run(program(MeshConfig(*sizes)), start), on_one_device

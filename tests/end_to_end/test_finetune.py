@@ -293,12 +293,12 @@ def test_a_run_with_another_tokenizer_is_refused(seeds, tmp_path, capsys):
     assert "Put the run's own tokenizer back" in capsys.readouterr().err
 
 
-def test_a_second_process_cannot_write_the_same_run(command, pretrained, rows, tmp_path):
+def test_a_second_process_cannot_write_the_same_run(command, pretrained, rows, tmp_path, capsys):
     words = arguments(pretrained, rows / "classes", tmp_path / "run", "--epochs", 400)
     first = command(*words)
     wait_for(lambda: (tmp_path / "run" / ".lock").exists(), first)
-    code, _, err = wait_for_exit(command(*words))
-    assert code == 1 and "another process is writing this run" in err.splitlines()[-1]
+    assert main(words) == 1
+    assert "another process is writing this run" in capsys.readouterr().err.splitlines()[-1]
     first.kill()
     wait_for_exit(first)
 

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from runs import read_result
 from tfds_builders import prepare_glue, prepare_squad
 
@@ -62,8 +63,9 @@ def suite(tmp_path):
     return folder
 
 
-def test_the_suite_writes_answers_for_the_leaderboard(pretrained, suite, tmp_path, capsys):
-    assert finetune(pretrained, "glue", suite, tmp_path / "all", "--seeds", 1, 2) == 0, capsys.readouterr()
+@pytest.mark.parametrize("seeds", [(1,), pytest.param((1, 2), marks=COSTLY)], ids=str)
+def test_the_suite_writes_answers_for_the_leaderboard(pretrained, suite, tmp_path, capsys, seeds):
+    assert finetune(pretrained, "glue", suite, tmp_path / "all", "--seeds", *seeds) == 0, capsys.readouterr()
     submission = tmp_path / "all" / "submission"
     expected = {
         "RTE": (7, {"entailment", "not_entailment"}),

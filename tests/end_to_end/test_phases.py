@@ -103,7 +103,8 @@ def test_a_run_of_two_phases_is_one_curve_with_one_result(undisturbed):
 
 
 @pytest.mark.parametrize(
-    "newest", [pytest.param(4, marks=COSTLY), pytest.param(BORDER - 4, marks=COSTLY), BORDER, BORDER + 4]
+    "newest",
+    [pytest.param(step, marks=() if step == BORDER else COSTLY) for step in (4, BORDER - 4, BORDER, BORDER + 4)],
 )
 def test_a_run_resumed_in_a_phase_and_at_the_border_repeats_itself(arguments, undisturbed, tmp_path, newest):
     run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
@@ -115,9 +116,8 @@ def test_a_run_resumed_in_a_phase_and_at_the_border_repeats_itself(arguments, un
     assert outcome(run) == outcome(undisturbed)
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(BORDER - 1, marks=COSTLY), BORDER, pytest.param(BORDER + 1, marks=COSTLY)]
-)
+@pytest.mark.parametrize("step", [BORDER - 1, BORDER, BORDER + 1])
+@COSTLY
 def test_a_run_that_dies_about_the_border_repeats_the_undisturbed_one(
     arguments, undisturbed, tmp_path, monkeypatch, step
 ):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costly import COSTLY
 from runs import has_logged, last_logged_step, read_log, read_result, wait_for, wait_for_exit
 
 import bert_jax.train.run
@@ -90,8 +91,7 @@ def test_a_run_with_a_damaged_newest_checkpoint_resumes_from_the_one_before(argu
 def test_a_run_resumed_on_another_mesh_has_the_same_losses(arguments, never_killed, tmp_path):
     run = Path(shutil.copytree(never_killed, tmp_path / "moved"))
     (run / "result.json").unlink()
-    for step in (180, 200):
-        shutil.rmtree(run / "checkpoints" / str(step))
+    shutil.rmtree(run / "checkpoints" / str(STEPS))
     finish(run, arguments, "--mesh.data", 2, "--mesh.fsdp", 2, "--mesh.tensor", 2)
     np.testing.assert_allclose(losses(run), losses(never_killed), rtol=1e-5)
 
@@ -128,7 +128,7 @@ def test_a_lengthened_run_goes_on_with_a_longer_schedule(lengthened, never_kille
     )
 
 
-@pytest.mark.parametrize("newest", [220, STEPS, STEPS - 20])
+@pytest.mark.parametrize("newest", [pytest.param(220, marks=COSTLY), STEPS, STEPS - 20])
 def test_a_lengthened_run_repeats_itself_from_any_checkpoint(
     arguments, lengthened, never_killed, tmp_path, newest, capfd
 ):

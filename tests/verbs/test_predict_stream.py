@@ -184,7 +184,8 @@ def test_closed_standard_streams_end_in_one_line(model, tmp_path, source, to, cl
         ["bash", "-c", f'"$@" {closed}', "bash", *run], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True
     )
     assert ended.returncode == 1
-    assert b"is closed" in ended.stderr and ended.stderr.count(b"\n") == 1
+    *progress, error = ended.stderr.splitlines()  # on a busy machine, reading the model takes seconds and says so
+    assert b"is closed" in error and all(line.startswith(b"reading the model  ") for line in progress)
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
 
