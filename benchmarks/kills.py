@@ -9,12 +9,9 @@ run, bit for bit. Prints one line a kill, and a JSON line with the result.
 """
 
 import argparse
-import dataclasses
 import json
-import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,41 +19,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from process_job import job_of, job_options, parameters, wait_for_end, wait_for_success
+
 from bert_jax.train.metrics import MACHINE_NUMBERS, read_metrics
 
-MODEL = "width = 32\ndepth = 1\nheads = 2\nmlp_width = 64\nmax_length = 128\n"
-JOIN_SECONDS = 45  # a process that was killed before it joined is waited for
-END_SECONDS = 120.0
 MOMENTS = ("starting", "training", "saving")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """The command of a run, and the number of its processes."""
-
-    shards: Path
-    folder: Path
-    processes: int
-    steps: int
-    mesh: tuple[str, ...]
-
-    def start(self, run: Path) -> list[subprocess.Popen]:
-        """Start all processes of the job."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "bert_jax.cli", "pretrain", "--data", self.shards, "--output", run]
-        command += ["--model", self.folder / "model.toml", "--batch-size", 16, "--steps", self.steps, "--threads", 1]
-        command += ["--save-every", 20, "--evaluate-every", 150, "--log-every", 10, *self.mesh]
-        command += ["--hosts.coordinator", f"127.0.0.1:{port}", "--hosts.count", self.processes]
-        command += ["--hosts.timeout", JOIN_SECONDS]
-        environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"}
-        started = []
-        for index in range(self.processes):
-            with (self.folder / f"{run.name}-{index}.log").open("a") as log:
-                arguments = [str(argument) for argument in [*command, "--hosts.index", index]]
-                started.append(subprocess.Popen(arguments, env=environment, stdout=log, stderr=log))
-        return started
 
 
 def wait(condition: Callable[[], bool], processes: list[subprocess.Popen], seconds: float) -> bool:
@@ -96,20 +63,6 @@ def kill(processes: list[subprocess.Popen], rng: random.Random) -> tuple[str, li
     return number.name, victims
 
 
-def wait_for_end(processes: list[subprocess.Popen]) -> list[int | None]:
-    """Return the exit codes; None where a process had to be killed because it did not end by itself."""
-    end = time.monotonic() + END_SECONDS
-    codes: list[int | None] = []
-    for process in processes:
-        try:
-            codes.append(process.wait(max(0.0, end - time.monotonic())))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            codes.append(None)
-    return codes
-
-
 def finished(run: Path) -> tuple[str, dict[str, float], list]:
     """Return the hash of the parameters, the scores, and the log without times."""
     result = json.loads((run / "result.json").read_text())
@@ -117,29 +70,16 @@ def finished(run: Path) -> tuple[str, dict[str, float], list]:
         (step, split, {name: value for name, value in values.items() if name not in MACHINE_NUMBERS})
         for step, split, values in read_metrics(run)
     ]
-    return result["parameters_sha256"], result["held_out"], log
+    return parameters(run), result["held_out"], log
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("shards", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--mesh", default="", help="flags, for example '--mesh.fsdp 2'")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    options.folder.mkdir(parents=True)
-    (options.folder / "model.toml").write_text(MODEL)
+    options = job_options(parser)
     rng = random.Random(options.seed)
-    job = Job(
-        shards=options.shards,
-        folder=options.folder,
-        processes=options.processes,
-        steps=options.steps,
-        mesh=tuple(options.mesh.split()),
-    )
+    job = job_of(options, steps=options.steps, save_every=20)
     undisturbed, run = options.folder / "undisturbed", options.folder / "killed"
     assert wait_for_success(job.start(undisturbed))
     codes: Counter[str] = Counter()
@@ -163,10 +103,6 @@ def main() -> None:
     print(json.dumps({**result, "slowest_end_seconds": round(slowest, 1), "equal": same}))
     if hung or not same:
         sys.exit(1)
-
-
-def wait_for_success(processes: list[subprocess.Popen]) -> bool:
-    return [process.wait() for process in processes] == [0] * len(processes)
 
 
 if __name__ == "__main__":
