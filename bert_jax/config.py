@@ -113,9 +113,15 @@ class ModelConfig:
         return self.local_window > 0 and block % self.global_every != 0
 
 
-def with_dropout(model: ModelConfig, dropout: float | None) -> ModelConfig:
-    """Return the model with this dropout of hidden states and of attention weights; None leaves both as they are."""
-    return model if dropout is None else dataclasses.replace(model, dropout=dropout, attention_dropout=None)
+def with_dropout(model: ModelConfig, dropout: float | None, attention_dropout: float | None = None) -> ModelConfig:
+    """Return the model with other dropout rates.
+
+    `dropout` is that of hidden states, and of attention weights unless they have a rate of their own. None leaves a
+    rate as it is.
+    """
+    if dropout is not None:
+        model = dataclasses.replace(model, dropout=dropout, attention_dropout=None)
+    return model if attention_dropout is None else dataclasses.replace(model, attention_dropout=attention_dropout)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

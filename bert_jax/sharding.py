@@ -6,7 +6,7 @@ of the mesh are the strategy: (8, 1, 1) is data parallel, (1, 8, 1) fully sharde
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -116,6 +116,12 @@ def place_whole(value: Any, sharding: jax.sharding.Sharding) -> jax.Array:
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
 
 
+def platform_of(mesh: Mesh) -> str:
+    """Return the platform of the devices of a mesh: "cpu", "gpu" or "tpu"."""
+    platform: str = mesh.devices.flat[0].platform
+    return "gpu" if platform in ("cuda", "rocm") else platform
+
+
 def batch_shards(mesh: Mesh) -> int:
     """Return the number of shards that the rows of a batch are split into."""
     return mesh.shape["data"] * mesh.shape["fsdp"]
@@ -169,6 +175,45 @@ def first_row(rows: int) -> jax.Array | int:
     """
     manual = set(jax.sharding.get_abstract_mesh().manual_axes)
     return jax.lax.axis_index(BATCH_AXES) * rows if set(BATCH_AXES) <= manual else 0
+
+
+def first_head(heads: int) -> jax.Array | int:
+    """Return the number of the first of the `heads` attention heads that are computed here.
+
+    Not 0 only in a function of `over_mesh`, on a mesh that divides the heads.
+    """
+    is_own = RULES["heads"] in jax.sharding.get_abstract_mesh().manual_axes
+    return jax.lax.axis_index(RULES["heads"]) * heads if is_own else 0
+
+
+def row_parts() -> int:
+    """Return the number of parts that `over_mesh` divides the rows of an activation into."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES if axis not in mesh.manual_axes) if not mesh.empty else 1
+
+
+def over_mesh(function: Callable[..., Any], inputs: Sequence[Axes], output: Axes | list[Axes]) -> Callable[..., Any]:
+    """Return a function of activations that each device computes on its own part of them.
+
+    For kernels, which XLA cannot divide. `inputs` and `output` name the axes of the arguments and of the result.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    own = set(mesh.manual_axes)
+    others = {name for name in MESH_AXES if name not in own} if not mesh.empty else set()
+    if all(mesh.shape[name] == 1 for name in others):
+        return function
+
+    def spec(axes: Axes) -> PartitionSpec:
+        divided = [tuple(name for name in axes_tuple(entry) if name in others) for entry in partition_spec(axes)]
+        return PartitionSpec(*(names or None for names in divided))
+
+    return jax.shard_map(
+        function,
+        in_specs=tuple(spec(axes) for axes in inputs),
+        out_specs=[spec(axes) for axes in output] if isinstance(output, list) else spec(output),
+        axis_names=others,
+        check_vma=False,
+    )
 
 
 def parameter_shardings(abstract: nnx.State, mesh: Mesh) -> dict[str, Any]:

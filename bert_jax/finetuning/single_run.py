@@ -30,7 +30,7 @@ from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
 from bert_jax.progress import Progress, in_words
 from bert_jax.registry import HEADS
 from bert_jax.settings.finetune import FinetuneConfig
-from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh
+from bert_jax.sharding import batch_shards, check_batch_size, check_heads, make_mesh, platform_of
 from bert_jax.task_record import TaskRecord
 from bert_jax.tasks.finetuning_task import FinetuningTask, make_task
 from bert_jax.tasks.initial_state import start_from
@@ -99,7 +99,8 @@ def read_inputs(config: FinetuneConfig) -> SharedInputs:
 def read_start(config: FinetuneConfig) -> tuple[Pretrained, ModelConfig, Tokenizer]:
     """Return the pre-trained model, its config for training and its tokenizer. Raises UserError if they don't fit."""
     pretrained = read_model(config.from_, ReadOptions(lowercase=config.lowercase))
-    model, tokenizer = with_dropout(pretrained.model, config.dropout), pretrained.require_tokenizer()
+    model = with_dropout(pretrained.model, config.dropout, config.attention_dropout)
+    tokenizer = pretrained.require_tokenizer()
     if config.length > model.max_length:
         raise UserError(
             f"max_length {config.length}: {config.from_} has {model.max_length} positions. "
@@ -119,7 +120,10 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
     for batch_size in config.sweep.grid.get("batch_size", (config.batch_size,)):
         check_batch_size(int(batch_size), config.accumulate, mesh)
     outputs = outputs_of(data.kind, data.labels)
-    task = make_task(data.kind, model, outputs, data.problem, Compute(config.dtype))
+    compute = Compute(
+        config.dtype, attention=config.attention, residual_norm=config.residual_norm, platform=platform_of(mesh)
+    )
+    task = make_task(data.kind, model, outputs, data.problem, compute)
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")

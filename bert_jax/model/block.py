@@ -3,6 +3,8 @@
 With `queries`, a block computes the output of the first `queries` tokens only; keys and values are those of all tokens.
 """
 
+import functools
+
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -14,6 +16,7 @@ from bert_jax.model.layers import identity, layer_norm
 from bert_jax.model.mlp import MLPS
 from bert_jax.model.ops import dropout
 from bert_jax.model.positions import Rotation
+from bert_jax.model.residual_norm import residual_norm_for
 from bert_jax.random_bits import DropoutSeeds, WeightKeys
 
 
@@ -21,7 +24,7 @@ class PostNormBlock(nnx.Module):
     """A block that normalises after each addition. Vaswani et al. 2017, 3.1."""
 
     def __init__(self, config: ModelConfig, index: int, *, compute: Compute, rngs: WeightKeys) -> None:
-        self.rate = config.dropout
+        self.rate, self.residual_norm = config.dropout, residual_norm_for(compute)
         self.attention = SelfAttention(config, compute=compute, rngs=rngs)
         self.attention_norm = layer_norm(config, rngs)
         self.mlp = MLPS[config.mlp](config, compute=compute, rngs=rngs)
@@ -35,9 +38,12 @@ class PostNormBlock(nnx.Module):
         seeds: DropoutSeeds | None = None,
         queries: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(x, keys, rotation, seeds, queries)
-        x = self.attention_norm(x[:, :queries] + dropout(attended, self.rate, seeds)).astype(x.dtype)
-        return self.mlp_norm(x + dropout(self.mlp(x), self.rate, seeds)).astype(x.dtype)
+        attended = self.attention(x, keys, rotation, seeds, queries)  # T D
+        x = x[:, :queries]
+        shape, tokens, x = x.shape, x.shape[1], x.reshape(-1, x.shape[2])
+        add = functools.partial(self.residual_norm, rate=self.rate, seeds=seeds, tokens=tokens)
+        x, mlp_input = add(self.attention_norm, x, attended, uses=2)
+        return add(self.mlp_norm, x, self.mlp(mlp_input))[0].reshape(shape)
 
 
 class PreNormBlock(nnx.Module):
@@ -61,9 +67,12 @@ class PreNormBlock(nnx.Module):
         seeds: DropoutSeeds | None = None,
         queries: int | None = None,
     ) -> Float[Array, "B Q D"]:
-        attended = self.attention(self.attention_norm(x).astype(x.dtype), keys, rotation, seeds, queries)
-        x = x[:, :queries] + dropout(attended, self.rate, seeds)
-        return x + dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, seeds)
+        attended = self.attention(self.attention_norm(x).astype(x.dtype), keys, rotation, seeds, queries)  # T D
+        x = x[:, :queries]
+        shape, tokens = x.shape, x.shape[1]
+        x = x.reshape(attended.shape) + dropout(attended, self.rate, seeds, tokens)
+        x += dropout(self.mlp(self.mlp_norm(x).astype(x.dtype)), self.rate, seeds, tokens)
+        return x.reshape(shape)
 
 
 BLOCKS: dict[str, type[PostNormBlock] | type[PreNormBlock]] = {"post": PostNormBlock, "pre": PreNormBlock}

@@ -34,4 +34,6 @@ class Embeddings(nnx.Module):
             rows = self.positions[...][self.first_position : self.first_position + inputs.tokens.shape[1]]  # L E
             start = inputs.keys.start
             x += rows if start is None else jnp.take(rows, jnp.arange(rows.shape[0]) - start, axis=0, mode="clip")
-        return self.project(dropout(self.norm(x).astype(self.dtype), self.rate, seeds))
+        count, length, width = x.shape
+        x = self.norm(x.reshape(-1, width)).astype(self.dtype)  # T E
+        return self.project(dropout(x, self.rate, seeds, length)).reshape(count, length, -1)

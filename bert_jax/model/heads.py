@@ -5,6 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from bert_jax.config import ModelConfig
+from bert_jax.model import ops
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
@@ -28,7 +29,7 @@ class MaskedLM(nnx.Module):
         """Return logits, float32; minus infinity for the rows that only pad the table."""
         x = self.transform(hidden)  # *B E
         x = self.norm(self.activation(x)).astype(x.dtype)
-        logits = jnp.einsum("...E,VE->...V", x, token_table.astype(x.dtype), preferred_element_type=jnp.float32)
+        logits = ops.table_product(x, token_table)
         return logits + jnp.where(jnp.arange(logits.shape[-1]) < self.vocab_size, self.bias[...], -jnp.inf)
 
 
@@ -43,8 +44,11 @@ class MaskedLMModel(nnx.Module):
 
     def masked_logits(self, hidden: Float[Array, "B L D"], positions: Int[Array, "B P"]) -> Float[Array, "B P V"]:
         """Return logits at the masked positions only: a seventh of the work where 15 % of the tokens are masked."""
-        masked = jnp.take_along_axis(hidden, positions[..., None], axis=1)  # B P D
-        return self.masked_lm(masked, self.encoder.embeddings.tokens[...])
+        rows, length, width = hidden.shape
+        places = positions + jnp.arange(rows)[:, None] * length  # in the batch, rows laid end to end
+        masked = jnp.take(hidden.reshape(-1, width), places.ravel(), axis=0, mode="clip")  # BP D
+        logits = self.masked_lm(masked, self.encoder.embeddings.tokens[...])
+        return logits.reshape(*positions.shape, -1)
 
 
 class PretrainingModel(MaskedLMModel):

@@ -19,7 +19,7 @@ class Dense(nnx.Linear):
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:  # type: ignore[override]  # no out_sharding
         y = ops.matmul(x.astype(self.dtype), self.kernel[...])
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        return (y if self.bias is None else y + self.bias[...]).astype(self.dtype)
 
 
 def dense(
@@ -50,7 +50,7 @@ class LayerNorm(nnx.LayerNorm):
         assert self.scale is not None
         scale = self.scale[...]
         bias = self.bias[...] if self.bias is not None else jnp.zeros_like(scale)
-        return ops.norm(x.astype(jnp.float32), scale, bias, self.epsilon)
+        return ops.norm(x, scale, bias, self.epsilon)
 
 
 def layer_norm(config: ModelConfig, rngs: WeightKeys, width: int | None = None) -> LayerNorm:

@@ -38,12 +38,13 @@ def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], 
 
 @jax.custom_vjp
 def matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    """Return `x @ kernel`, in the dtype of `x`. The gradient of the kernel has the dtype of the kernel.
+    """Return `x @ kernel` in float32, of factors in the dtype of `x`. The gradients have the dtypes of the arguments.
 
-    That gradient is a plain product, not JAX's transpose of one, for which XLA on a CPU first copies the gradient of
-    the output.
+    The caller adds a bias before rounding: XLA for GPUs then does so within the product, not in a pass of its own. The
+    gradient of the kernel is a plain product, not JAX's transpose of one, for which XLA on a CPU first copies the
+    gradient of the output.
     """
-    return x @ kernel.astype(x.dtype)
+    return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
 
 
 def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -52,16 +53,38 @@ def _matmul_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]
 
 def _matmul_backward(kept: tuple[Array, Array], dy: Float[Array, "*B O"]) -> tuple[Array, Array]:
     x, kernel = kept
-    rows = tuple(range(x.ndim - 1))
+    rows, dy = tuple(range(x.ndim - 1)), dy.astype(x.dtype)
     d_kernel = jax.lax.dot_general(x, dy, ((rows, rows), ((), ())), preferred_element_type=kernel.dtype)
-    return dy @ kernel.astype(dy.dtype).T, d_kernel
+    dx = jnp.matmul(dy, kernel.astype(dy.dtype).T, preferred_element_type=jnp.float32)
+    return dx.astype(x.dtype), d_kernel
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
 def plain_matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[Array, "*B O"]:
-    return x @ kernel.astype(x.dtype)
+    return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
+
+
+@jax.custom_vjp
+def table_product(x: Float[Array, "*B E"], table: Float[Array, "V E"]) -> Float[Array, "*B V"]:
+    """Return `x @ table.T` in float32, of factors in the dtype of `x`, as `matmul` does for a kernel."""
+    return plain_table_product(x, table)
+
+
+def _table_product_backward(kept: tuple[Array, Array], dy: Float[Array, "*B V"]) -> tuple[Array, Array]:
+    x, table = kept
+    rows, dy = tuple(range(x.ndim - 1)), dy.astype(x.dtype)
+    d_table = jax.lax.dot_general(dy, x, ((rows, rows), ((), ())), preferred_element_type=table.dtype)
+    dx = jnp.matmul(dy, table.astype(dy.dtype), preferred_element_type=jnp.float32)
+    return dx.astype(x.dtype), d_table
+
+
+table_product.defvjp(lambda x, table: (table_product(x, table), (x, table)), _table_product_backward)
+
+
+def plain_table_product(x: Float[Array, "*B E"], table: Float[Array, "V E"]) -> Float[Array, "*B V"]:
+    return jnp.einsum("...E,VE->...V", x, table.astype(x.dtype), preferred_element_type=jnp.float32)
 
 
 # LayerNorm
@@ -71,23 +94,24 @@ def plain_matmul(x: Float[Array, "*B I"], kernel: Float[Array, "I O"]) -> Float[
 def norm(
     x: Float[Array, "*B D"], scale: Float[Array, " D"], bias: Float[Array, " D"], epsilon: float
 ) -> Float[Array, "*B D"]:
-    """Normalise over the last axis. Ba et al. 2016. The backward pass keeps `x` and two numbers a token."""
+    """Normalise over the last axis, in float32. Ba et al. 2016. The backward pass keeps `x` and two numbers a token."""
     return _norm_forward(x, scale, bias, epsilon)[0]
 
 
 def _norm_forward(x: Array, scale: Array, bias: Array, epsilon: float) -> tuple[Array, tuple[Array, ...]]:
-    mean = x.mean(axis=-1, keepdims=True)
-    inverse = jax.lax.rsqrt(jnp.square(x - mean).mean(axis=-1, keepdims=True) + epsilon)
-    return (x - mean) * inverse * scale + bias, (x, mean, inverse, scale)
+    wide = x.astype(jnp.float32)
+    mean = wide.mean(axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(jnp.square(wide - mean).mean(axis=-1, keepdims=True) + epsilon)
+    return (wide - mean) * inverse * scale + bias, (x, mean, inverse, scale)
 
 
 def _norm_backward(epsilon: float, kept: tuple[Array, ...], dy: Float[Array, "*B D"]) -> tuple[Array, Array, Array]:
     x, mean, inverse, scale = kept
-    unit, scaled = (x - mean) * inverse, dy * scale
+    unit, scaled = (x.astype(jnp.float32) - mean) * inverse, dy * scale
     along = unit * (scaled * unit).mean(axis=-1, keepdims=True)
     dx = inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - along)
     rows = tuple(range(x.ndim - 1))
-    return dx, (dy * unit).sum(axis=rows), dy.sum(axis=rows)
+    return dx.astype(x.dtype), (dy * unit).sum(axis=rows), dy.sum(axis=rows)
 
 
 norm.defvjp(_norm_forward, _norm_backward)
@@ -96,6 +120,7 @@ norm.defvjp(_norm_forward, _norm_backward)
 def plain_norm(
     x: Float[Array, "*B D"], scale: Float[Array, " D"], bias: Float[Array, " D"], epsilon: float
 ) -> Float[Array, "*B D"]:
+    x = x.astype(jnp.float32)
     mean, variance = x.mean(axis=-1, keepdims=True), x.var(axis=-1, keepdims=True)
     return (x - mean) / jnp.sqrt(variance + epsilon) * scale + bias
 
@@ -132,15 +157,34 @@ def plain_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 # Dropout
 
 
-def dropout(x: Float[Array, "..."], rate: float, seeds: DropoutSeeds | None) -> Float[Array, "..."]:
+def dropout(x: Float[Array, "..."], rate: float, seeds: DropoutSeeds | None, tokens: Any = 1) -> Float[Array, "..."]:
     """Zero a share `rate` of the entries and scale up the others. Srivastava et al. 2014.
 
-    Takes the next pair of seeds, unless nothing is dropped. The random bits are hashed from the seeds and the position
-    of each entry within the pass that uses them, forward and backward: they take no memory.
+    Takes the next pair of seeds, unless nothing is dropped. The first axis of `x` is the rows, or where rows are laid
+    end to end, rows of `tokens` entries each. The random bits are hashed from the seeds and the position of each entry
+    within the pass that uses them, forward and backward: they take no memory.
     """
-    if seeds is None or rate == 0.0:
-        return x
-    return plain_dropout(x, rate, dropout_bits(seeds.next(), x.shape))
+    return x if seeds is None or rate == 0.0 else _dropout(x, seeds.next(), rate, tokens)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _dropout(x: Array, seeds: SeedPair, rate: float, tokens: int) -> Array:
+    return plain_dropout(x, rate, dropout_bits(seeds, x.shape, tokens))
+
+
+def _dropout_backward(rate: float, tokens: int, seeds: SeedPair, dy: Array) -> tuple[Array, None]:
+    return plain_dropout(dy, rate, dropout_bits(_hashed_again(seeds), dy.shape, tokens)), None
+
+
+_dropout.defvjp(lambda x, seeds, rate, tokens: (_dropout(x, seeds, rate, tokens), seeds), _dropout_backward)
+
+
+def _hashed_again(seeds: SeedPair) -> SeedPair:
+    """Return the seeds, as others to XLA, which would otherwise hash once and keep the bits.
+
+    On a CPU, where hashing takes longer than reading, it may.
+    """
+    return jax.lax.platform_dependent(seeds, cpu=lambda seeds: seeds, default=jax.lax.optimization_barrier)
 
 
 def plain_dropout(x: Float[Array, "..."], rate: float, bits: UInt[Array, "..."]) -> Float[Array, "..."]:
@@ -149,15 +193,17 @@ def plain_dropout(x: Float[Array, "..."], rate: float, bits: UInt[Array, "..."])
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
-@functools.partial(jax.jit, static_argnames="shape")  # traced once for each shape
-def dropout_bits(seeds: SeedPair, shape: tuple[int, ...]) -> UInt[Array, "..."]:
+@functools.partial(jax.jit, static_argnames=("shape", "tokens"))  # traced once for each shape
+def dropout_bits(seeds: SeedPair, shape: tuple[int, ...], tokens: int = 1) -> UInt[Array, "..."]:
     """Return 32 random bits an entry, a hash of both seeds and the entry's position in the batch: the same on any mesh.
 
-    The first axis is the rows.
+    The first axis is the rows, laid end to end where a row has several `tokens` there.
     """
     axes = [jax.lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(len(shape))]
-    axes[0] += jnp.asarray(first_row(shape[0]), jnp.uint32)
+    first = jnp.asarray(first_row(shape[0] // tokens), jnp.uint32)
+    row = axes[0] // np.uint32(tokens) + first if tokens > 1 else axes[0] + first
+    axes[0] += first * np.uint32(tokens)
     position = jnp.zeros((), jnp.uint32)
     for size, index in zip(shape, axes, strict=True):
         position = position * size + index
-    return murmur_mix(position + seeds[0], seeds[1] + axes[0])  # entries 2^32 apart differ by their first index
+    return murmur_mix(position + seeds[0], seeds[1] + row)  # entries 2^32 apart differ by their row

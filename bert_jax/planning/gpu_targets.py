@@ -1,6 +1,10 @@
 """Descriptions of GPUs that XLA compiles for without one: the text form of its message GpuTargetConfig."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
 
 CUDNN, CUDA = (9, 12), (12, 9)  # versions of the libraries, major and minor
 
@@ -77,3 +81,22 @@ GPU_TARGETS = {
         clock_ghz=1.41,
     ),
 }
+
+
+@contextlib.contextmanager
+def cudnn_of(target: GpuTarget) -> Iterator[None]:
+    """Let JAX compile cuDNN's attention for a GPU that is not here: it would ask a live one for its versions."""
+    from jax._src.cudnn import fused_attention_stablehlo as attention
+
+    def capability(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in text.split("."))
+
+    major, minor = CUDNN
+    answers: dict[str, Any] = {
+        "check_cudnn_version": lambda: 10_000 * major + 100 * minor,
+        "check_compute_capability": lambda least: target.capability >= capability(least),
+        "is_cuda_compute_capability_equal": lambda other: target.capability == capability(other),
+    }
+    known = {name: answer for name, answer in answers.items() if hasattr(attention, name)}
+    with mock.patch.multiple(attention, spec=None, **known):
+        yield

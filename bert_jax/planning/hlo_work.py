@@ -44,6 +44,15 @@ WINDOW = re.compile(r"window=\{([^}]*)\}")
 GROUPS = re.compile(r"feature_group_count=(\d+)")
 CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 TARGET = re.compile(r'custom_call_target="([^"]*)"')
+KERNEL = re.compile(r'op_name="[^"]*/(attention_\w+)/pallas_call"')
+# Products of all queries with all keys in the kernels of attention: of cuDNN, and those of model/flash_attention.py.
+ATTENTION_PRODUCTS = {
+    "__cudnn$fmhaSoftmax": 2,
+    "__cudnn$fmhaSoftmaxBackward": 5,
+    "attention_forward": 2,
+    "attention_query_gradient": 3,
+    "attention_key_gradient": 4,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +62,7 @@ class Operation:
     computation  in which it stands
     cycles       that the compiler for TPUs expects; 0 where it says nothing
     is_async     a copy that goes on beside other operations
+    is_kernel    attention without written scores
     """
 
     instruction: Instruction
@@ -62,6 +72,7 @@ class Operation:
     times: int
     cycles: int = 0
     is_async: bool = False
+    is_kernel: bool = False
 
 
 def operations(program: HloProgram, *, is_tpu: bool) -> list[Operation]:
@@ -99,6 +110,7 @@ def _operation(program: HloProgram, computation: str, instruction: Instruction, 
     operands = program.operands(computation, instruction)
     flops = _own_flops(instruction, operands)
     flops += sum(_own_flops(item, program.operands(where, item)) for where, item in program.inside(instruction))
+    of_kernel = _kernel_flops(instruction, operands)
     is_async = instruction.opcode in ("copy-start", "slice-start")
     count = functools.partial(_bytes, is_tpu=is_tpu)
     target = TARGET.search(instruction.attributes)
@@ -113,7 +125,16 @@ def _operation(program: HloProgram, computation: str, instruction: Instruction, 
         moved = count(_written(program, computation, instruction))
         moved += sum(map(count, _read(program, computation, instruction)))
     cycles = CYCLES.search(instruction.attributes)
-    return Operation(instruction, computation, flops, moved, times, int(cycles[1]) if cycles else 0, is_async)
+    return Operation(
+        instruction,
+        computation,
+        flops + of_kernel,
+        moved,
+        times,
+        int(cycles[1]) if cycles else 0,
+        is_async,
+        is_kernel=of_kernel > 0,
+    )
 
 
 def _read(program: HloProgram, computation: str, instruction: Instruction) -> list[tuple[ArrayShape, ...]]:
@@ -195,6 +216,18 @@ def _own_flops(instruction: Instruction, operands: Sequence[tuple[ArrayShape, ..
         return 0.0
     sizes = [operands[0][0].dims[axis] for axis in numbers(contracted[1].replace('"', ""))]
     return 2.0 * math.prod(instruction.shapes[0].dims) * math.prod(sizes)
+
+
+def _kernel_flops(instruction: Instruction, operands: Sequence[tuple[ArrayShape, ...]]) -> float:
+    """Return the FLOPs of a kernel of attention, whose first operands are queries and keys; 0 for everything else."""
+    if instruction.opcode != "custom-call":
+        return 0.0
+    kernel, target = KERNEL.search(instruction.attributes), TARGET.search(instruction.attributes)
+    name = kernel[1] if kernel else target[1] if target else ""
+    if name not in ATTENTION_PRODUCTS:
+        return 0.0
+    (queries,), (keys,) = operands[:2]
+    return 2.0 * ATTENTION_PRODUCTS[name] * math.prod(queries.dims) * keys.dims[1]
 
 
 def _convolution_flops(instruction: Instruction, left: ArrayShape, right: ArrayShape) -> float:

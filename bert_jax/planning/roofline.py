@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bert_jax.planning.collectives import Collective
 from bert_jax.planning.hlo_work import Operation
 
+KERNEL_SHARE = 2 / 3  # of the rate of matrix products, for attention: half of the peak by default
 HOP_SECONDS = 1e-6  # of a value over one link of a TPU's network. Austin et al. 2025, "How to Scale Your Model", 3
 
 
@@ -55,7 +56,8 @@ def program_bound(operations: Sequence[Operation], rates: Rates, links: float) -
     """
     matmul = memory = moved = 0.0
     for operation in operations:
-        of_flops = operation.times * operation.flops / rates.flops
+        rate = rates.flops * (KERNEL_SHARE if operation.is_kernel else 1.0)
+        of_flops = operation.times * operation.flops / rate
         of_bytes = operation.times * operation.bytes / rates.bandwidth
         moved += of_bytes
         if operation.is_async:

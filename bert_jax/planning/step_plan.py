@@ -67,7 +67,8 @@ def plan_step(
     program: Program, batch: Shapes, topology: Topology, roofline: RooflineConfig, model_flops: float
 ) -> StepPlan:
     """Compile the step for global batches of these shapes. `model_flops` are those of a step by formula."""
-    lowered = program.lower(batch)
+    with topology.compiling():
+        lowered = program.lower(batch)
     stated = state_memory(program, batch)
     try:
         compiled = [lowered.gradients.compile(), lowered.update.compile()]

@@ -1,6 +1,7 @@
 """Hardware by name, such as v5e:4x4, h100:2x8 or cpu:8: its chips, its network, and devices to compile for."""
 
 import collections
+import contextlib
 import dataclasses
 import math
 import os
@@ -13,7 +14,7 @@ from jax.experimental import topologies
 
 from bert_jax.chips import CHIPS, Chip
 from bert_jax.errors import UserError, did_you_mean, first_line
-from bert_jax.planning.gpu_targets import GPU_TARGETS
+from bert_jax.planning.gpu_targets import GPU_TARGETS, cudnn_of
 
 EXAMPLES = "v5e:4x4, v5p:2x2x1, v6e:16, h100:8, h100:2x8 (nodes x GPUs) or cpu:8"
 NAME = re.compile(r"([a-z0-9]+)[:-](\d+(?:x\d+)*)")
@@ -98,6 +99,10 @@ class Topology:
                 raise UserError(f"{self.name}: this process has made {len(devices)} CPU devices. Start a new one")
             return list(devices[: self.size])
         return list(self._tpu_devices() if self.platform == "tpu" else self._gpu_devices())
+
+    def compiling(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which programs for these chips are traced."""
+        return cudnn_of(GPU_TARGETS[self.kind]) if self.platform == "cuda" else contextlib.nullcontext()
 
     def _tpu_devices(self) -> Sequence[Any]:
         for name, value in TPU_ENVIRONMENT.items():

@@ -125,6 +125,8 @@ class FinetuneConfig:
     """Stop training after this many evaluations without a better dev score. Default: train to the end."""
     dropout: float | None = None
     """Dropout rate. Default: that of the pre-trained model."""
+    attention_dropout: float | None = None
+    """Dropout rate of attention weights. Default: as --dropout, or else that of the pre-trained model."""
     max_length: int | None = None
     """Tokens of a row. Default: 128, for squad 384. See --long-texts for longer texts; squad and ner use windows."""
     long_texts: LongTexts = "cut"
@@ -152,6 +154,13 @@ class FinetuneConfig:
     """Number of micro-batches whose gradients are accumulated for each update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products."""
+    attention: Literal["auto", "plain", "cudnn", "pallas"] = "auto"
+    """How attention is computed. plain: by matrix products, anywhere; cudnn: by NVIDIA's cuDNN, without attention
+    dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs. auto: on a GPU in bfloat16 the
+    first of cudnn and pallas that can, otherwise plain."""
+    residual_norm: Literal["auto", "plain", "pallas"] = "auto"
+    """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
+    kernel of this project for GPUs. auto: pallas on a GPU in bfloat16, otherwise plain."""
     evaluate_every: int | None = None
     """Steps between two evaluations on the dev rows. Default: an epoch."""
     log_every: int = 10

@@ -52,6 +52,13 @@ class PretrainConfig:
     """Decides the initial weights, the order of the data and dropout."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products. Parameters, normalisation, softmax and loss stay float32."""
+    attention: Literal["auto", "plain", "cudnn", "pallas"] = "auto"
+    """How attention is computed. plain: by matrix products, anywhere; cudnn: by NVIDIA's cuDNN, without attention
+    dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs. auto: on a GPU in bfloat16 the
+    first of cudnn and pallas that can, otherwise plain."""
+    residual_norm: Literal["auto", "plain", "pallas"] = "auto"
+    """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
+    kernel of this project for GPUs. auto: pallas on a GPU in bfloat16, otherwise plain."""
     remat: Literal["none", "block"] = "none"
     """block: keep the input of each block only, and compute the rest again in the backward pass: less memory, a third
     more work."""
@@ -60,6 +67,8 @@ class PretrainConfig:
     the parameters once a step."""
     dropout: float | None = None
     """Dropout rate. Default: that of the model. Fine-tuning has its own setting."""
+    attention_dropout: float | None = None
+    """Dropout rate of attention weights. Default: as --dropout, or else that of the model."""
     next_sentence: bool | None = None
     """Train the loss on sentence pairs beside the masked LM: next sentence prediction, or sentence order if the shards
     have that. Default: if the shards have pairs."""

@@ -38,6 +38,7 @@ RECORD_FIELDS: dict[str, Any] = {
     "threads": int,
     "versions": dict,
     "lengthened": tuple[dict, ...],
+    "attention": str,
 }
 REQUIRED = ("kind", "task", "data_fingerprint", "tokenizer_fingerprint")
 

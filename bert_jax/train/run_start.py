@@ -28,6 +28,8 @@ FREE_SETTINGS = (
     "data",
     "output",
     "mesh",
+    "attention",
+    "residual_norm",
     "remat",
     "scan_layers",
     "hosts",
@@ -49,17 +51,25 @@ def check_run_output(path: Path) -> None:
 
 
 def start_or_resume(
-    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+    path: Path,
+    config: Any,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    *,
+    kind: str,
+    task: dict[str, Any],
+    data: str,
+    attention: str = "",
 ) -> RunFolder:
     """Return the run folder at `path`: a new one, or that of a run with the same settings.
 
-    A run with fewer steps than `config` is lengthened. A run without a checkpoint is started again where anything else
-    differs. Raises UserError where `path` is something else, or a run with other settings, model or data, and where
-    not all processes of a job see it: the first one writes.
+    `attention` names the bodies that compute it, for the record of a new run. A run with fewer steps than
+    `config` is lengthened. A run without a checkpoint is started again where anything else differs. Raises UserError
+    where `path` is something else, or a run with other settings, model or data, and where not all processes of a job
+    see it: the first one writes.
     """
-    number = hosts.once(
-        lambda: _start_or_resume(path, config, model, tokenizer, kind=kind, task=task, data=data).record().get("run")
-    )
+    known = {"kind": kind, "task": task, "data": data}
+    number = hosts.once(lambda: _start_or_resume(path, config, model, tokenizer, known, attention).record().get("run"))
     run = RunFolder(path)
     _require_shared(run, number)
     return run
@@ -86,22 +96,22 @@ def _is_run(run: RunFolder, number: str | None) -> bool:
 
 
 def _start_or_resume(
-    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, known: dict[str, Any], attention: str
 ) -> RunFolder:
     """Start, resume, lengthen or start again the run at `path`, as one process."""
     run = RunFolder(path)
     if not (path / "run.toml").is_file():
-        run = start_run(path, config, model, tokenizer, kind=kind, task=task, data=data)
+        run = start_run(path, config, model, tokenizer, **known, attention=attention)
         run.lock()
         return run
     run.lock()
     try:
-        steps_before = _compare_settings(run, config, model, tokenizer, kind=kind, task=task, data=data)
+        steps_before = _compare_settings(run, config, model, tokenizer, **known)
     except UserError as error:
         if not run.is_blank():
             raise
         note(f"{str(error).rpartition('. ')[0]}. It has no checkpoint yet, so it is started again")
-        _start_again(run, config, model, tokenizer, kind=kind, task=task, data=data)
+        _start_again(run, config, model, tokenizer, **known, attention=attention)
     else:
         if steps_before is not None:
             run.lengthen(config, steps_before)
@@ -143,12 +153,10 @@ def _other_data(run: RunFolder, before: str, now: str) -> str:
     return f"{phase}{run.path} was started on data {before[:12]}..., this is {now[:12]}..."
 
 
-def start_run(
-    path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
-) -> RunFolder:
+def start_run(path: Path, config: Any, model: ModelConfig, tokenizer: Tokenizer, **record: Any) -> RunFolder:
     """Create a run folder at `path`, which does not exist or is empty, complete or not at all."""
     with whole_folder(path, last=("run.toml",)) as temporary:
-        _write_files(RunFolder(temporary), config, model, tokenizer, kind=kind, task=task, data=data)
+        _write_files(RunFolder(temporary), config, model, tokenizer, **record)
     return RunFolder(path)
 
 
@@ -167,13 +175,23 @@ def _start_again(run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tok
 
 
 def _write_files(
-    run: RunFolder, config: Any, model: ModelConfig, tokenizer: Tokenizer, *, kind: str, task: dict[str, Any], data: str
+    run: RunFolder,
+    config: Any,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    *,
+    kind: str,
+    task: dict[str, Any],
+    data: str,
+    attention: str = "",
 ) -> None:
     """Write the files that a run folder has from its start."""
     tokenizer.save(run.path / "tokenizer")
     shape = to_toml(model)
     write_text(run.path / "model.toml", shape)
     record = new_run_record(kind, task, data=data, tokenizer=tokenizer.fingerprint, model=fingerprint(shape))
+    if attention:
+        record["attention"] = attention
     run.write_json(RUN_RECORD, record)
     write_text(run.path / "run.toml", to_toml(config))
 

@@ -122,7 +122,9 @@ def planned_run(config: PlanConfig, topology: Topology) -> PlannedRun:
     }
     name = None if config.from_ else config.model or DEFAULT_MODEL
     config = dataclasses.replace(config, model=name, length=length, optim=with_defaults(config.optim))
-    return PlannedRun(config, topology, with_dropout(model, config.dropout), pair_loss, batch, predictions)
+    return PlannedRun(
+        config, topology, with_dropout(model, config.dropout, config.attention_dropout), pair_loss, batch, predictions
+    )
 
 
 def _one_phase(config: PlanConfig) -> PlanConfig:

@@ -45,7 +45,7 @@ from bert_jax.train.seal import checkpoint_steps
 from bert_jax.train.wandb_log import require_wandb
 from bert_jax.verbs.decayed_run import DecayedRun, resolve_decay
 from bert_jax.verbs.pretraining_data import PretrainingData
-from bert_jax.verbs.pretraining_program import pretraining_program
+from bert_jax.verbs.pretraining_program import attention_of, pretraining_program
 from bert_jax.verbs.run_rate import run_rate
 
 DEFAULT_MODEL = "bert-base-uncased"
@@ -81,7 +81,7 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     initial: _InitialModel | DecayedRun = _InitialModel(config, tokenizer, data.folder)
     if config.decay_from is not None:
         initial = DecayedRun(config, tokenizer, data.folder)
-    model = with_dropout(initial.shape(), config.dropout)
+    model = with_dropout(initial.shape(), config.dropout, config.attention_dropout)
     data.check_model(model)
     mesh = make_mesh(config.mesh)
     program = pretraining_program(config, model, mesh, data.pair_loss, data.micro_batches)
@@ -90,7 +90,14 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     head = "pretrain" if data.pair_loss else "masked_lm"
     task_record = {"name": "pretrain", "head": head, "examples": data.kind, **initial.vectors()}
     run = start_or_resume(
-        config.output, config, model, tokenizer, kind="pretrain", task=task_record, data=data.fingerprint
+        config.output,
+        config,
+        model,
+        tokenizer,
+        kind="pretrain",
+        task=task_record,
+        data=data.fingerprint,
+        attention=attention_of(config, model, mesh, data),
     )
     phases = data.work(model)
     start_seconds = time.perf_counter()

@@ -11,7 +11,7 @@ from flax import nnx
 from tiny import MODERNBERT, TINY
 
 from bert_jax.errors import UserError
-from bert_jax.model.attention import ATTENTIONS
+from bert_jax.model.attention_bodies import ATTENTIONS, AttentionBody
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
@@ -108,7 +108,7 @@ def library_attention(q, k, v, keys, *, rate, seeds):
 
 @pytest.mark.parametrize("config", [TINY, MODERNBERT], ids=["bert", "modernbert"])
 def test_another_attention_body_needs_one_entry_in_the_table(config, monkeypatch):
-    monkeypatch.setitem(ATTENTIONS, "library", library_attention)
+    monkeypatch.setitem(ATTENTIONS, "library", AttentionBody(library_attention))
     graph, params = nnx.split(Encoder(config, pooler=False, rngs=weight_keys(0)))
     library = nnx.graphdef(Encoder(config, pooler=False, compute=Compute(attention="library"), rngs=weight_keys(0)))
     hidden, expected = (jax.jit(lambda g=g: nnx.merge(g, params)(INPUTS))() for g in (library, graph))
@@ -118,7 +118,13 @@ def test_another_attention_body_needs_one_entry_in_the_table(config, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("setting", "names"), [("attention", "'plain'"), ("remat", "'none', 'block'"), ("layers", "'unrolled', 'scan'")]
+    ("setting", "names"),
+    [
+        ("attention", "'auto', 'plain', 'cudnn', 'pallas'"),
+        ("residual_norm", "'auto', 'plain', 'pallas'"),
+        ("remat", "'none', 'block'"),
+        ("layers", "'unrolled', 'scan'"),
+    ],
 )
 def test_unknown_names_are_refused(setting, names):
     with pytest.raises(UserError, match=f"{setting} is 'flash', not one of {names}"):

@@ -47,6 +47,16 @@ def test_matmul_is_the_plain_product(dtype, rows, shape):
         for i, size in enumerate([(*rows, shape[0]), shape, (*rows, shape[1])])
     )
     assert_same(ops.matmul, ops.plain_matmul, [x.astype(dtype), kernel], weight, DTYPES[dtype])
+    assert ops.matmul(x.astype(dtype), kernel).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [(7,), (3, 5)])
+def test_table_product_is_the_plain_product(dtype, rows):
+    x, table, weight = (
+        jax.random.normal(jax.random.key(i), size) for i, size in enumerate([(*rows, 6), (11, 6), (*rows, 11)])
+    )
+    assert_same(ops.table_product, ops.plain_table_product, [x.astype(dtype), table], weight, DTYPES[dtype])
 
 
 def test_the_gradient_of_a_kernel_is_added_up_in_float32():
@@ -66,7 +76,7 @@ def test_norm_is_the_plain_norm(dtype, rows):
     weight = jax.random.normal(keys[3], x.shape)
 
     def norm(function, x, scale, bias):
-        return function(x.astype(jnp.float32), scale, bias, 1e-12)
+        return function(x, scale, bias, 1e-12)
 
     bodies = [functools.partial(norm, body) for body in (ops.norm, ops.plain_norm)]
     assert_same(*bodies, [x, scale, bias], weight, DTYPES[dtype])
@@ -98,6 +108,17 @@ def test_dropout_drops_by_the_bits_of_numpy(dtype, shape):
     bits = jnp.asarray(murmur_bits(SEEDS[0], shape))
     plain = functools.partial(ops.plain_dropout, rate=0.3, bits=bits)
     assert_same(lambda x: ops.dropout(x, 0.3, DropoutSeeds(SEEDS)), plain, [x.astype(dtype)], weight, DTYPES[dtype])
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(1), MeshConfig(2, 1, 2)])
+def test_rows_laid_end_to_end_lose_the_same_entries(mesh):
+    x = jnp.ones((4, 6, 5))
+    with jax.set_mesh(make_mesh(mesh)):
+        apart, joined = (
+            jax.jit(lambda x, tokens=tokens: ops.dropout(x, 0.3, DropoutSeeds(SEEDS), tokens))(part)
+            for part, tokens in ((x, 1), (x.reshape(24, 5), 6))
+        )
+    np.testing.assert_array_equal(np.asarray(apart).reshape(24, 5), joined)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

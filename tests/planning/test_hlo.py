@@ -65,6 +65,28 @@ def test_flops_are_those_of_the_matrix_products(text, flops):
     assert sum(part.times * part.flops for part in operations(HloProgram(text), is_tpu=text is TPU)) == flops
 
 
+@pytest.mark.parametrize(
+    ("target", "origin", "products"),
+    [
+        ("__gpu$xla.gpu.triton", "jit(step)/jvp()/attention_forward/pallas_call", 2),
+        ("__gpu$xla.gpu.triton", "jit(step)/transpose(jvp())/attention_key_gradient/pallas_call", 4),
+        ("__cudnn$fmhaSoftmaxBackward", "jit(step)/dot_product_attention_bwd", 5),
+        ("__gpu$xla.gpu.triton", "jit(step)/residual_norm_forward/pallas_call", 0),
+    ],
+)
+def test_kernels_of_attention_have_the_flops_of_their_products(target, origin, products):
+    rows = "bf16[3,7,2,16]{3,2,1,0}"
+    text = f"""ENTRY %main (q: {rows}, k: {rows}) -> {rows} {{
+  %q = {rows} parameter(0)
+  %k = {rows} parameter(1)
+  ROOT %out = {rows} custom-call(%q, %k), custom_call_target="{target}", metadata={{op_name="{origin}"}}
+}}
+"""
+    (operation,) = operations(HloProgram(text), is_tpu=False)
+    assert operation.flops == products * 2 * 3 * 2 * 7 * 7 * 16
+    assert operation.is_kernel == (products > 0)
+
+
 def test_bytes_are_those_that_an_operation_reads_and_writes():
     moved = {part.instruction.name: part.bytes for part in operations(HloProgram(GPU), is_tpu=False)}
     assert moved["gemm"] == 2 * (96 * 20 + 20 * 12 + 96 * 12)
