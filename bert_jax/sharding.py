@@ -200,7 +200,7 @@ def over_mesh(function: Callable[..., Any], inputs: Sequence[Axes], output: Axes
     mesh = jax.sharding.get_abstract_mesh()
     own = set(mesh.manual_axes)
     others = {name for name in MESH_AXES if name not in own} if not mesh.empty else set()
-    if all(mesh.shape[name] == 1 for name in others):
+    if not others or mesh.size == 1:
         return function
 
     def spec(axes: Axes) -> PartitionSpec:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from tiny import EVEN, begin, pretraining_batch
 
 from bert_jax.config import MeshConfig, OptimConfig
 from bert_jax.errors import UserError
+from bert_jax.model.compute import Compute
 from bert_jax.sharding import (
     check_batch_size,
     check_heads,
@@ -203,3 +206,19 @@ def test_rows_that_do_not_divide_over_the_mesh_are_refused():
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 8)])
 def test_one_process_reads_all_rows_in_order(sizes):
     assert np.array_equal(process_rows(make_mesh(MeshConfig(*sizes)), 16), np.arange(16))
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(2, 1, 2)])
+def test_kernels_train_on_a_mesh_as_plain_functions_on_one_device(mesh):
+    model = dataclasses.replace(EVEN, width=64, heads=4, mlp_width=32, max_length=32)
+
+    def losses(mesh, body):
+        task = PretrainingTask(model, Compute(attention=body, residual_norm=body))
+        program = Program(task, make_mesh(mesh), make_optimizer(OPTIM))
+        state = program.init(SEED)
+        batch = program.place(pretraining_batch(BATCH_ROWS, 32, 4))
+        state, means = program.step(state, batch, seed=SEED, learning_rate=0.0)
+        sums, _ = program.sums(state.params, batch)
+        return [float(value) for value in (*means.values(), *sums.values())]
+
+    np.testing.assert_allclose(losses(mesh, "pallas"), losses(MeshConfig(1), "plain"), rtol=2e-5)

@@ -18,6 +18,7 @@ from bert_jax.model import flash_attention, ops
 from bert_jax.model.compute import Compute, choose
 from bert_jax.model.encoder_input import KeyInterval, Length
 from bert_jax.random_bits import DropoutSeeds
+from bert_jax.sharding import over_mesh
 
 AUTO = "auto"
 
@@ -98,11 +99,15 @@ def cudnn_attention(
     rate: float,
     seeds: DropoutSeeds | None,
 ) -> Float[Array, "B Q N H"]:
-    """Compute attention by NVIDIA's cuDNN, which needs the number of tokens of each row."""
+    """Compute attention by NVIDIA's cuDNN, on the rows and heads of each device. All queries are computed."""
     lengths = jnp.clip(keys.end[:, 0], 1, k.shape[1]).astype(jnp.int32)  # a row without tokens would give NaN
-    return jax.nn.dot_product_attention(
-        q, k, v, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
-    )
+    lengths = jnp.broadcast_to(lengths, q.shape[:1])
+
+    def of_own(q: Array, k: Array, v: Array, lengths: Array) -> Array:
+        return jax.nn.dot_product_attention(q, k, v, key_value_seq_lengths=lengths, implementation="cudnn")
+
+    activations = ("batch", None, "heads")
+    return over_mesh(of_own, [activations] * 3 + [("batch",)], activations)(q, k, v, lengths)
 
 
 def _limits_of_cudnn(call: AttentionCall) -> str | None:
@@ -120,10 +125,11 @@ def _limits_of_cudnn(call: AttentionCall) -> str | None:
 
 
 def _limits_of_pallas(call: AttentionCall) -> str | None:
-    if not flash_attention.is_power_of_two(call.head_size):
-        return f"computes heads of a power of two from {flash_attention.SMALLEST_TILE} entries, not {call.head_size}"
     if call.platform == "tpu":
         return "is for GPUs (on a CPU it is interpreted, for tests)"
+    if not flash_attention.has_tiles(call.head_size):
+        sizes = f"{flash_attention.SMALLEST_TILE} to {flash_attention.LARGEST_HEAD}"
+        return f"computes heads of a power of two from {sizes} entries, not {call.head_size}"
     return None
 
 
@@ -144,10 +150,10 @@ def check_attention(name: str) -> None:
 def choose_attention(name: str, call: AttentionCall) -> str:
     """Return the name of the body that computes a call.
 
-    Few queries, as those of [CLS] alone, and lengths that are not known yet are left to plain. Raises UserError where a
-    named body cannot compute the call.
+    A part of the queries, as that of [CLS] alone, and lengths that are not known yet are left to plain. Raises
+    UserError where a named body cannot compute the call.
     """
-    if not isinstance(call.queries, int) or call.queries < flash_attention.SMALLEST_TILE <= call.keys:
+    if not isinstance(call.queries, int) or call.queries != call.keys:
         return "plain"
     if name != AUTO:
         limit = choose(ATTENTIONS, name, "attention").limits(call)

@@ -26,6 +26,7 @@ from bert_jax.sharding import first_head, first_row, over_mesh
 HIDDEN = -1e30  # score of a key that is not seen: finite, so that a query without keys gives no NaN
 SMALLEST_TILE = 16  # of a matrix product on a GPU
 LARGEST_TILE = 64
+LARGEST_HEAD = 128  # whose tiles fit into the shared memory of a core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Plan:
     scale: float
 
 
-def is_power_of_two(head_size: int) -> bool:
+def has_tiles(head_size: int) -> bool:
     """Return whether the kernel computes heads of this size."""
-    return head_size >= SMALLEST_TILE and head_size & (head_size - 1) == 0
+    return SMALLEST_TILE <= head_size <= LARGEST_HEAD and head_size & (head_size - 1) == 0
 
 
 def flash_attention(

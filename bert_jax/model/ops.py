@@ -33,6 +33,15 @@ def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], 
     return over_all_tokens
 
 
+def computed_again(values: Any) -> Any:
+    """Return values which XLA takes for others, so that the backward pass computes again what depends on them.
+
+    It would otherwise keep what the forward pass has computed from them, as the bits of dropout. On a CPU, where reading
+    is quicker than computing, it may.
+    """
+    return jax.lax.platform_dependent(values, cpu=lambda values: values, default=jax.lax.optimization_barrier)
+
+
 # Matrix product
 
 
@@ -173,18 +182,10 @@ def _dropout(x: Array, seeds: SeedPair, rate: float, tokens: int) -> Array:
 
 
 def _dropout_backward(rate: float, tokens: int, seeds: SeedPair, dy: Array) -> tuple[Array, None]:
-    return plain_dropout(dy, rate, dropout_bits(_hashed_again(seeds), dy.shape, tokens)), None
+    return plain_dropout(dy, rate, dropout_bits(computed_again(seeds), dy.shape, tokens)), None
 
 
 _dropout.defvjp(lambda x, seeds, rate, tokens: (_dropout(x, seeds, rate, tokens), seeds), _dropout_backward)
-
-
-def _hashed_again(seeds: SeedPair) -> SeedPair:
-    """Return the seeds, as others to XLA, which would otherwise hash once and keep the bits.
-
-    On a CPU, where hashing takes longer than reading, it may.
-    """
-    return jax.lax.platform_dependent(seeds, cpu=lambda seeds: seeds, default=jax.lax.optimization_barrier)
 
 
 def plain_dropout(x: Float[Array, "..."], rate: float, bits: UInt[Array, "..."]) -> Float[Array, "..."]:

@@ -16,6 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute, choose
 from bert_jax.model.encoder_input import Length
 from bert_jax.model.layers import LayerNorm
@@ -239,6 +240,9 @@ RESIDUAL_NORMS: dict[str, ResidualNorm] = {"plain": plain_residual_norm, "pallas
 def residual_norm_for(compute: Compute) -> ResidualNorm:
     """Return the function that `compute.residual_norm` names. "auto" is the kernel for narrow floats on a GPU."""
     if compute.residual_norm != "auto":
-        return choose(RESIDUAL_NORMS, compute.residual_norm, "residual_norm", also=("auto",))
+        body = choose(RESIDUAL_NORMS, compute.residual_norm, "residual_norm", also=("auto",))
+        if body is fused_residual_norm and compute.target == "tpu":
+            raise UserError("--residual-norm pallas is for GPUs, and this is a TPU. Use --residual-norm auto")
+        return body
     is_fused = compute.target == "gpu" and compute.dtype != jnp.float32
     return RESIDUAL_NORMS["pallas" if is_fused else "plain"]

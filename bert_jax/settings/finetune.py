@@ -160,7 +160,8 @@ class FinetuneConfig:
     first of cudnn and pallas that can, otherwise plain."""
     residual_norm: Literal["auto", "plain", "pallas"] = "auto"
     """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
-    kernel of this project for GPUs. auto: pallas on a GPU in bfloat16, otherwise plain."""
+    kernel of this project for GPUs, in blocks with the norm last and where a device has a multiple of 64 tokens. auto:
+    pallas on a GPU in bfloat16, otherwise plain."""
     evaluate_every: int | None = None
     """Steps between two evaluations on the dev rows. Default: an epoch."""
     log_every: int = 10

@@ -58,7 +58,8 @@ class PretrainConfig:
     first of cudnn and pallas that can, otherwise plain."""
     residual_norm: Literal["auto", "plain", "pallas"] = "auto"
     """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
-    kernel of this project for GPUs. auto: pallas on a GPU in bfloat16, otherwise plain."""
+    kernel of this project for GPUs, in blocks with the norm last and where a device has a multiple of 64 tokens. auto:
+    pallas on a GPU in bfloat16, otherwise plain."""
     remat: Literal["none", "block"] = "none"
     """block: keep the input of each block only, and compute the rest again in the backward pass: less memory, a third
     more work."""

@@ -9,21 +9,21 @@ from jax import Array
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """Return -log softmax(logits)[label] over the last axis.
 
-    The backward pass computes the softmax again from the logits: it is not kept beside them.
+    The backward pass computes the probabilities again from the logits: they are not kept beside them.
     """
     return _cross_entropy_forward(logits, labels)[0]
 
 
 def _cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     top = logits.max(axis=-1)
-    total = jnp.exp(logits - top[..., None]).sum(axis=-1)
-    return jnp.log(total) + top - _chosen(logits, labels), (logits, labels, top, total)
+    log_total = jnp.log(jnp.exp(logits - top[..., None]).sum(axis=-1))
+    return log_total + top - _chosen(logits, labels), (logits, labels, top, log_total)
 
 
 def _cross_entropy_backward(kept: tuple[Array, Array, Array, Array], d_loss: Array) -> tuple[Array, None]:
-    logits, labels, top, total = kept
+    logits, labels, top, log_total = kept
     is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    probabilities = jnp.exp(logits - top[..., None]) / total[..., None]
+    probabilities = jnp.exp(logits - top[..., None] - log_total[..., None])
     return (probabilities - is_label) * d_loss[..., None], None
 
 

@@ -23,7 +23,7 @@ from bert_jax.wording import article
 REMOVED_AT_RESTART = ("tokenizer", "metrics.jsonl", "tensorboard", "wandb", REWINDS_FILE)
 BETWEEN_PHASES = "+"  # in the data fingerprint of a run
 SHARED_SECONDS = 20.0  # until a new folder is seen on all hosts of a network file system
-# Settings that may differ when a run is resumed: they change no number, or its last bits only.
+# Settings that may differ when a run is resumed: they change no number, or by rounding only.
 FREE_SETTINGS = (
     "data",
     "output",

@@ -143,6 +143,8 @@ CALL = AttentionCall(
         ({"head_size": 72, "rate": 0.1}, "plain"),
         ({"dtype": jnp.dtype("float32")}, "plain"),
         ({"queries": 1}, "plain"),
+        ({"queries": 1, "keys": 8}, "plain"),
+        ({"head_size": 256, "rate": 0.1}, "plain"),
         ({"platform": "cpu"}, "plain"),
         ({"platform": "tpu"}, "plain"),
     ],

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tiny import TINY, pretraining_batch
 
 from bert_jax.config import MeshConfig
+from bert_jax.errors import UserError
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
@@ -108,6 +109,11 @@ def test_tokens_that_fill_no_program_are_left_to_the_plain_functions():
 )
 def test_auto_is_fused_for_narrow_floats_on_a_gpu(compute, expected):
     assert residual_norm_for(compute) is expected
+
+
+def test_a_tpu_has_no_kernel():
+    with pytest.raises(UserError, match="--residual-norm pallas is for GPUs, and this is a TPU"):
+        residual_norm_for(Compute("bfloat16", residual_norm="pallas", platform="tpu"))
 
 
 WIDE = dataclasses.replace(TINY, width=64, heads=4, mlp_width=32, max_length=64)
