@@ -36,8 +36,8 @@ def by_token(function: Callable[[Any, Array], Array]) -> Callable[[Any, Array], 
 def computed_again(values: Any) -> Any:
     """Return values which XLA takes for others, so that the backward pass computes again what depends on them.
 
-    It would otherwise keep what the forward pass has computed from them, as the bits of dropout. On a CPU, where reading
-    is quicker than computing, it may.
+    It would otherwise keep what the forward pass has computed from them, as the bits of dropout. On a CPU, where
+    reading is quicker than computing, it may.
     """
     return jax.lax.platform_dependent(values, cpu=lambda values: values, default=jax.lax.optimization_barrier)
 
