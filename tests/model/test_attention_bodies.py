@@ -175,7 +175,7 @@ def test_the_bodies_of_a_run_are_named(config, is_packed, expected):
         ("cudnn", {"is_padded": False}, "cannot compute packed rows"),
         ("cudnn", {"dtype": jnp.dtype("float32")}, "computes bfloat16 and float16, not float32"),
         ("cudnn", {"head_size": 160}, "up to 128, not 160"),
-        ("pallas", {"head_size": 24}, "a power of two from 16 entries, not 24"),
+        ("pallas", {"head_size": 24}, "a power of two from 16 to 128 entries, not 24"),
         ("pallas", {"platform": "tpu"}, "is for GPUs"),
     ],
 )
