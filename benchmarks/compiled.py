@@ -28,7 +28,7 @@ from bert_jax.config import to_toml
 from bert_jax.model import presets
 from bert_jax.planning.hlo_program import HloProgram
 from bert_jax.planning.hlo_work import Operation, operations
-from bert_jax.planning.roofline import KERNEL_SHARE
+from bert_jax.planning.roofline import Rates, operation_seconds
 from bert_jax.planning.topology import parse_topology
 from bert_jax.process_setup import use_cpu_devices
 from bert_jax.settings.plan import PlanConfig
@@ -55,7 +55,7 @@ class Entry:
     cycles: int = 0
 
 
-def ledger(found: list[Operation], flops: float, bandwidth: float) -> dict[tuple[str, ...], Entry]:
+def ledger(found: list[Operation], rates: Rates) -> dict[tuple[str, ...], Entry]:
     """Return equal operations together. Operations are equal that have one opcode, one shape and one origin."""
     entries: dict[tuple[str, ...], Entry] = collections.defaultdict(Entry)
     for item in found:
@@ -63,14 +63,13 @@ def ledger(found: list[Operation], flops: float, bandwidth: float) -> dict[tuple
         shapes = " ".join(f"{shape.element}{list(shape.dims)}" for shape in item.instruction.shapes[:3])
         where = NUMBERED.sub("", origin[1])[-70:] if origin else ""
         entry = entries[NUMBERED.sub("", item.instruction.name)[:30], shapes[:70], where]
-        of_flops = item.flops / (flops * (KERNEL_SHARE if item.is_kernel else 1.0))
-        of_bytes = item.bytes / bandwidth
+        of_flops, of_bytes = operation_seconds(item, rates)
         entry.count += item.times
         entry.bytes += item.times * item.bytes
         entry.cycles += item.times * item.cycles
         if not item.is_async:
-            entry.seconds += item.times * max(of_flops, of_bytes)
-            entry.of_memory += item.times * (of_bytes if of_bytes > of_flops else 0.0)
+            entry.seconds += max(of_flops, of_bytes)
+            entry.of_memory += of_bytes if of_bytes > of_flops else 0.0
     return entries
 
 
@@ -123,10 +122,10 @@ def main() -> int:
         for name, text in zip(("gradients", "update"), texts, strict=True):
             (options.text / f"{name}.hlo").write_text(text)
     chip, roofline = run.topology.chip, run.config.roofline
-    flops, bandwidth = roofline.matmul * chip.flops, roofline.memory * chip.bandwidth
+    rates = Rates(roofline.matmul * chip.flops, roofline.memory * chip.bandwidth)
     is_tpu = run.topology.platform == "tpu"
     found = [operation for text in texts for operation in operations(HloProgram(text), is_tpu=is_tpu)]
-    entries = ledger(found, flops, bandwidth)
+    entries = ledger(found, rates)
     for (name, shapes, origin), entry in sorted(entries.items(), key=lambda item: -item[1].seconds)[: options.top]:
         kind = "memory" if entry.of_memory > entry.seconds / 2 else "products"
         numbers = f"{MS * entry.seconds:7.2f} ms {entry.bytes / GB:7.2f} GB {entry.count:4d} x {kind:8}"

@@ -45,7 +45,7 @@ class AttentionFunction(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionCall:
-    """What is known of a call of attention when it is compiled.
+    """A call of attention as the compiler sees it, without the values.
 
     platform   of the devices: "cpu", "gpu" or "tpu"
     rate       of dropout of the weights; 0 outside training

@@ -56,9 +56,7 @@ def program_bound(operations: Sequence[Operation], rates: Rates, links: float) -
     """
     matmul = memory = moved = 0.0
     for operation in operations:
-        rate = rates.flops * (KERNEL_SHARE if operation.is_kernel else 1.0)
-        of_flops = operation.times * operation.flops / rate
-        of_bytes = operation.times * operation.bytes / rates.bandwidth
+        of_flops, of_bytes = operation_seconds(operation, rates)
         moved += of_bytes
         if operation.is_async:
             continue
@@ -68,6 +66,12 @@ def program_bound(operations: Sequence[Operation], rates: Rates, links: float) -
             memory += of_bytes
     memory += max(0.0, moved - matmul - memory)
     return Bound(matmul, memory, links, max(matmul + memory, links))
+
+
+def operation_seconds(operation: Operation, rates: Rates) -> tuple[float, float]:
+    """Return the seconds of an operation in a step by its matrix products, and by its bytes."""
+    rate = rates.flops * (KERNEL_SHARE if operation.is_kernel else 1.0)
+    return operation.times * operation.flops / rate, operation.times * operation.bytes / rates.bandwidth
 
 
 def collective_seconds(collective: Collective, bandwidth: float, hops: int) -> float:

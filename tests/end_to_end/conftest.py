@@ -58,6 +58,17 @@ def shards(once: Once) -> Path:
     return once("data", make_shards) / "shards"
 
 
+@pytest.fixture(scope="session")
+def root(shards: Path, once: Once) -> Path:
+    """Return a folder with two folders of shards: data/shards has rows of 24 tokens, longer rows of 32."""
+
+    def make(folder: Path) -> None:
+        settings = {"tokenizer": str(shards.parent / "vocab.txt"), "length": 32, "held_out": 0.1, "workers": 1}
+        build_shards(ShardsConfig(input=(str(shards.parent / "corpus"),), output=str(folder), **settings))
+
+    return once("longer", make).parent
+
+
 def make_shards(folder: Path) -> None:
     folder.mkdir()
     rng = random.Random(0)

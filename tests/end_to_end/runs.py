@@ -5,8 +5,10 @@ import json
 import random
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pytest
 
 from bert_jax.train.metrics import MACHINE_NUMBERS
 
@@ -17,6 +19,11 @@ def wait_for_exit(process: subprocess.Popen) -> tuple[int, str, str]:
     """Return exit code, standard output and standard error of a process."""
     out, err = process.communicate(timeout=300)
     return process.returncode, out, err
+
+
+def exits(processes: Sequence[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    """Return exit code, standard output and standard error of each process."""
+    return [wait_for_exit(process) for process in processes]
 
 
 def require_success(process: subprocess.Popen) -> str:
@@ -50,6 +57,20 @@ def read_log(run: Path) -> list[dict]:
     text = (run / "metrics.jsonl").read_text() if (run / "metrics.jsonl").exists() else ""
     records = [json.loads(line) for line in text.splitlines() if line.endswith("}")]
     return [{name: value for name, value in record.items() if name not in MACHINE_NUMBERS} for record in records]
+
+
+def differences(run: Path, expected: Path) -> list[str]:
+    """Return what differs between the logs of two runs by more than the order of sums: records, and numbers of one."""
+    log, other = read_log(run), read_log(expected)
+    names = [[(record["step"], record["split"]) for record in records] for records in (log, other)]
+    if names[0] != names[1]:
+        return [f"records {names[0]}, not {names[1]}"]
+    return [
+        f"step {record['step']}: {name} {record.get(name)}, not {value}"
+        for record, values in zip(log, other, strict=True)
+        for name, value in values.items()
+        if record.get(name) != (value if name == "split" else pytest.approx(value, rel=1e-5, abs=1e-6))
+    ]
 
 
 def read_result(run: Path) -> dict:

@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 from costly import COSTLY
-from runs import has_logged, read_log, read_result, wait_for, wait_for_exit
-
-from data_prep.job.build import build_shards
-from data_prep.settings import ShardsConfig
+from runs import differences, exits, has_logged, read_result, require_success, wait_for
 
 BORDER, STEPS = 60, 120
 RUN = """
@@ -44,17 +41,7 @@ warmup = 0.5
 """
 Start = Callable[..., list[subprocess.Popen]]
 FSDP = ("--mesh.fsdp", 2)
-
-
-@pytest.fixture(scope="session")
-def root(shards: Path, once) -> Path:
-    """Return a folder with two folders of shards: data/shards has rows of 24 tokens, longer rows of 32."""
-
-    def make(folder: Path) -> None:
-        settings = {"tokenizer": str(shards.parent / "vocab.txt"), "length": 32, "held_out": 0.1, "workers": 1}
-        build_shards(ShardsConfig(input=(str(shards.parent / "corpus"),), output=str(folder), **settings))
-
-    return once("longer", make).parent
+KILLED = -signal.SIGKILL
 
 
 @pytest.fixture(scope="session")
@@ -89,45 +76,33 @@ def start(root, model) -> Start:
 
 @pytest.fixture(scope="session")
 def undisturbed(start, once) -> Path:
-    return once("of_one_shape", lambda run: require_end(start(run)))
+    return once("of_one_shape", lambda run: require_success(*start(run)))
 
 
-def require_end(processes: list[subprocess.Popen]) -> None:
-    ended = [wait_for_exit(process) for process in processes]
-    assert [code for code, *_ in ended] == [0] * len(ended), ended
-
-
-def killed_after(run: Path, step: int, processes: list[subprocess.Popen], victim: int) -> None:
-    """Kill one process when the log has this step. The others end by themselves."""
+def killed_after(run: Path, step: int, processes: list[subprocess.Popen], victim: int) -> list[int]:
+    """Kill one process when the log has this step. Returns the codes of all; the others end by themselves."""
     wait_for(has_logged(run, step), processes[0])
     processes[victim].send_signal(signal.SIGKILL)
-    codes = [wait_for_exit(process)[0] for process in processes]
-    assert codes == [-signal.SIGKILL if number == victim else 75 for number in range(len(codes))]
+    ended = codes(processes)
     assert not (run / "result.json").exists()
+    return ended
 
 
-def require_same_numbers(run: Path, undisturbed: Path) -> None:
-    """Every record once, in order, and equal to that of one process up to the order of sums."""
-    log, expected = read_log(run), read_log(undisturbed)
-    assert [(record["step"], record["split"]) for record in log] == [(r["step"], r["split"]) for r in expected]
-    for record, other in zip(log, expected, strict=True):
-        for name, value in other.items():
-            same = record[name] == (value if name == "split" else pytest.approx(value, rel=1e-5, abs=1e-6))
-            assert same, (record["step"], name, record[name], value)
-    assert read_result(run)["step"] == read_result(undisturbed)["step"]
+def codes(processes: list[subprocess.Popen]) -> list[int]:
+    return [code for code, *_ in exits(processes)]
 
 
 @COSTLY
 def test_a_run_of_two_phases_is_killed_in_other_numbers_of_processes(start, undisturbed, tmp_path):
     """In the first phase, at the border and in the second phase."""
     run = tmp_path / "run"
-    killed_after(run, 25, start(run, *FSDP, processes=2), victim=0)
-    killed_after(run, 45, start(run), victim=0)
-    killed_after(run, BORDER, start(run, *FSDP, processes=2), victim=1)
-    killed_after(run, 85, start(run, *FSDP, processes=2), victim=1)
-    killed_after(run, 105, start(run), victim=0)
-    require_end(start(run, *FSDP, processes=2))
-    require_same_numbers(run, undisturbed)
+    assert killed_after(run, 25, start(run, *FSDP, processes=2), victim=0) == [KILLED, 75]
+    assert killed_after(run, 45, start(run), victim=0) == [KILLED]
+    assert killed_after(run, BORDER, start(run, *FSDP, processes=2), victim=1) == [75, KILLED]
+    assert killed_after(run, 85, start(run, *FSDP, processes=2), victim=1) == [75, KILLED]
+    assert killed_after(run, 105, start(run), victim=0) == [KILLED]
+    assert codes(start(run, *FSDP, processes=2)) == [0, 0]
+    assert differences(run, undisturbed) == [] and read_result(run)["step"] == STEPS
 
 
 @COSTLY
@@ -138,15 +113,15 @@ def test_a_run_goes_on_with_other_numbers_of_devices(start, undisturbed, tmp_pat
         (BORDER, 4, ("--mesh.fsdp", 2, "--mesh.tensor", 2)),
         (85, 1, ()),
     ):
-        killed_after(run, step, start(run, *flags, devices=devices), victim=0)
-    require_end(start(run, devices=8))
-    require_same_numbers(run, undisturbed)
+        assert killed_after(run, step, start(run, *flags, devices=devices), victim=0) == [KILLED]
+    assert codes(start(run, devices=8)) == [0]
+    assert differences(run, undisturbed) == [] and read_result(run)["step"] == STEPS
 
 
 @COSTLY
 @pytest.mark.parametrize("name", ["lamb", "stable-adamw", "muon"])  # the sign in Lion turns with the last bit
 def test_two_processes_train_as_one_with_each_optimizer(start, tmp_path, name):
     chosen, short = ("--optim.name", name), '[[phases]]\ndata = "data/shards"\nsteps = 12\n'
-    require_end(start(tmp_path / "alone", *chosen, phases=short))
-    require_end(start(tmp_path / "two", *chosen, *FSDP, processes=2, phases=short))
-    require_same_numbers(tmp_path / "two", tmp_path / "alone")
+    assert codes(start(tmp_path / "alone", *chosen, phases=short)) == [0]
+    assert codes(start(tmp_path / "two", *chosen, *FSDP, processes=2, phases=short)) == [0, 0]
+    assert differences(tmp_path / "two", tmp_path / "alone") == []

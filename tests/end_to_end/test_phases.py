@@ -46,17 +46,6 @@ BOTH = SHORT + LONG + OWN_RATE
 
 
 @pytest.fixture(scope="session")
-def root(shards: Path, once) -> Path:
-    """Return a folder with two folders of shards: data/shards has rows of 24 tokens, longer rows of 32."""
-
-    def make(folder: Path) -> None:
-        settings = {"tokenizer": str(shards.parent / "vocab.txt"), "length": 32, "held_out": 0.1, "workers": 1}
-        build_shards(ShardsConfig(input=(str(shards.parent / "corpus"),), output=str(folder), **settings))
-
-    return once("longer", make).parent
-
-
-@pytest.fixture(scope="session")
 def arguments(root: Path, model: str) -> Callable[..., list[str]]:
     """Return a function that writes a run file beside `run` and returns the arguments of its command."""
 

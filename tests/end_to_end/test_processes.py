@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from costly import COSTLY
-from runs import has_logged, read_log, read_result, wait_for, wait_for_exit
+from runs import differences, exits, has_logged, read_result, wait_for
 
 from bert_jax.train.seal import checkpoint_steps
 
@@ -79,20 +79,6 @@ def alone(once, shards, model) -> Path:
     return once("pretrained_alone", make)
 
 
-def outcomes(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
-    return [wait_for_exit(process) for process in processes]
-
-
-def require_same_numbers(run: Path, alone: Path) -> None:
-    """Every record once, in order, and equal to that of one process up to the order of sums."""
-    log, expected = read_log(run), read_log(alone)
-    assert [(r["step"], r["split"]) for r in log] == [(r["step"], r["split"]) for r in expected]
-    for record, other in zip(log, expected, strict=True):
-        for name, value in other.items():
-            same = record[name] == (value if name == "split" else pytest.approx(value, rel=1e-5, abs=1e-6))
-            assert same, (record["step"], name, record[name], value)
-
-
 @pytest.mark.parametrize(
     ("processes", "mesh", "slurm"),
     [
@@ -104,9 +90,9 @@ def require_same_numbers(run: Path, alone: Path) -> None:
     ],
 )
 def test_several_processes_train_as_one(start, alone, tmp_path, processes, mesh, slurm):
-    ended = outcomes(start(tmp_path / "run", *mesh, processes=processes, slurm=slurm))
+    ended = exits(start(tmp_path / "run", *mesh, processes=processes, slurm=slurm))
     assert [code for code, *_ in ended] == [0] * processes, ended
-    require_same_numbers(tmp_path / "run", alone)
+    assert differences(tmp_path / "run", alone) == []
     assert read_result(tmp_path / "run")["step"] == STEPS
     printed = ["is finished" in out for _, out, _ in ended]
     assert printed == [True] + [False] * (processes - 1)  # the first prints for all
@@ -117,7 +103,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(start, tmp_path):
     processes = start(run, "--steps", 100_000)
     wait_for(has_logged(run, 2), processes[0])
     processes[1].send_signal(signal.SIGTERM)
-    ended = outcomes(processes)
+    ended = exits(processes)
     assert [code for code, *_ in ended] == [75, 75], ended
     saved = {re.search(r"SIGTERM: saved step (\d+)", err)[1] for *_, err in ended}
     assert saved == {str(max(checkpoint_steps(run / "checkpoints")))}
@@ -130,17 +116,17 @@ def test_the_others_end_when_a_process_is_killed(start, alone, tmp_path, killed)
     processes = start(run, "--mesh.fsdp", 2)
     wait_for(has_logged(run, 6), processes[0])
     processes[killed].send_signal(signal.SIGKILL)
-    ended = outcomes(processes)
+    ended = exits(processes)
     assert ended[1 - killed][0] == 75, ended
     assert "another process was lost" in ended[1 - killed][2]
-    assert [code for code, *_ in outcomes(start(run, processes=1))] == [0]  # goes on on another shape
-    require_same_numbers(run, alone)
+    assert [code for code, *_ in exits(start(run, processes=1))] == [0]  # goes on on another shape
+    assert differences(run, alone) == []
 
 
 def test_an_error_of_one_process_ends_all_with_its_message(start, shards, tmp_path):
     damaged = shutil.copytree(shards, tmp_path / "damaged")
     next(damaged.glob("train-*")).unlink()
-    ended = outcomes(start(tmp_path / "run", own=[[], ["--data", damaged]]))
+    ended = exits(start(tmp_path / "run", own=[[], ["--data", damaged]]))
     assert [code for code, *_ in ended] == [1, 1], ended
     for *_, err in ended:
         assert "train-00000.array_record is missing" in err
@@ -150,7 +136,7 @@ def test_an_error_of_one_process_ends_all_with_its_message(start, shards, tmp_pa
 
 @COSTLY
 def test_processes_with_different_settings_are_refused(start, tmp_path):
-    ended = outcomes(start(tmp_path / "run", own=[["--seed", 1], ["--seed", 2]]))
+    ended = exits(start(tmp_path / "run", own=[["--seed", 1], ["--seed", 2]]))
     assert [code for code, *_ in ended] == [1, 1], ended
     assert "seed differs between the processes of the job: 1 in process 0, 2 in process 1" in ended[0][2]
     assert not (tmp_path / "run").exists()
@@ -160,7 +146,7 @@ def test_processes_with_different_settings_are_refused(start, tmp_path):
 def test_processes_rewind_together(start, alone, tmp_path):
     """A step of the first ones is a spike by chance, so the loss of the run goes its own way; both end the same."""
     guard = ["--guard.action", "rewind", "--guard.spike", 1.0, "--guard.most-rewinds", 2]
-    ended = outcomes(start(tmp_path / "run", *guard, "--steps", 30))
+    ended = exits(start(tmp_path / "run", *guard, "--steps", 30))
     assert [code for code, *_ in ended] == [1, 1], ended
     assert all("was rewound 2 times" in err for *_, err in ended)
     assert (tmp_path / "run" / "rewinds.json").read_text().count('"after"') == 2

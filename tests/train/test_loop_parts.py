@@ -142,11 +142,13 @@ import sys
 from pathlib import Path
 from bert_jax.train.metrics import MetricsLog
 MetricsLog(Path({str(tmp_path)!r}), 0).close()
-assert "torch" not in sys.modules
+print("torch" in sys.modules)
 import torch
+print("torch" in sys.modules)
 """
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, check=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["False", "True"]
 
 
 def test_a_kill_while_the_log_is_rewritten_loses_nothing(tmp_path, monkeypatch):
