@@ -24,6 +24,7 @@ from bert_jax.finetuning.reviews.review import Baseline
 from bert_jax.finetuning.shares import places_of_share, take_share
 from bert_jax.finetuning.task_data import TaskData
 from bert_jax.finetuning.trained_on import write_trained_on
+from bert_jax.model.attention_bodies import bodies_in_training
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import summary_queries
 from bert_jax.pretrained import Pretrained, ReadOptions, outputs_of
@@ -120,10 +121,7 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
     for batch_size in config.sweep.grid.get("batch_size", (config.batch_size,)):
         check_batch_size(int(batch_size), config.accumulate, mesh)
     outputs = outputs_of(data.kind, data.labels)
-    compute = Compute(
-        config.dtype, attention=config.attention, residual_norm=config.residual_norm, platform=platform_of(mesh)
-    )
-    task = make_task(data.kind, model, outputs, data.problem, compute)
+    task = make_task(data.kind, model, outputs, data.problem, compute_of(config, mesh))
     if config.class_weights == "balanced":
         if not isinstance(task, ClassificationTask):
             raise UserError("--class-weights balanced is for tasks with one class a row. Leave it out")
@@ -137,6 +135,13 @@ def _program(config: FinetuneConfig, model: ModelConfig, data: TaskData) -> Prog
         frozen_layers=config.freeze_layers,
         accumulate=config.accumulate,
         shard_optimizer=config.mesh.shard_optimizer,
+    )
+
+
+def compute_of(config: FinetuneConfig, mesh: Mesh) -> Compute:
+    """Return how the settings of a run compute a model on a mesh."""
+    return Compute(
+        config.dtype, attention=config.attention, residual_norm=config.residual_norm, platform=platform_of(mesh)
     )
 
 
@@ -186,6 +191,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         kind="finetune",
         task=_describe(config, prepared).as_dict(),
         data=_fingerprint(prepared),
+        attention=bodies_in_training(model, compute_of(config, program.mesh), config.length, is_packed=False),
     )
     scoring = DevScoring(program, data)
     if run.result() is not None:

@@ -14,6 +14,7 @@ from bert_jax.data.encoded import encode_rows
 from bert_jax.data.labelled.rows import Columns, read_rows
 from bert_jax.text import load_tokenizer
 from bert_jax.train.program import Program
+from bert_jax.train.run import open_run
 
 SETTINGS = ["--text", "body", "--batch-size", 6, "--learning-rate", 0.01, "--max-length", 16, "--mesh.data", 1]
 
@@ -93,4 +94,5 @@ def test_a_learning_curve_trains_on_growing_shares(pretrained, rows, tmp_path, c
     runs = [read_result(path) for path in sorted((tmp_path / "curve").glob("share-*"))]
     assert sorted(run["train_rows"] for run in runs) == [8, 15, 30, 60]
     assert {run["step"] for run in runs} == {10}
+    assert {open_run(path).record()["attention"] for path in (tmp_path / "curve").glob("share-*")} == {"plain"}
     assert "The last doubling of the examples (30 to 60 rows) brought" in (tmp_path / "curve" / "report.md").read_text()
