@@ -13,16 +13,15 @@ and with --record keeps it in benchmarks/results/compiled.jsonl.
 import argparse
 import collections
 import dataclasses
-import datetime
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
+import tables
 
 from bert_jax.config import to_toml
 from bert_jax.model import presets
@@ -35,11 +34,7 @@ from bert_jax.settings.plan import PlanConfig
 from bert_jax.train.flops import training_flops
 from bert_jax.verbs.plan import planned_run
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results" / "compiled.jsonl", ROOT / "docs" / "speed.md"
-BEGIN, END = "<!-- table: benchmarks/compiled.py -->", "<!-- end of table -->"
-COLUMNS = ("model", "layers", "topology", "rows", "length", "attention", "residual_norm", "remat", "moved_GB")
-COLUMNS += ("temporaries_GB", "products_ms", "memory_ms", "mfu", "jax", "commit", "date")
+RESULTS = "compiled.jsonl"
 MS, GB = 1e3, 1e9
 NUMBERED = re.compile(r"\.?\d+")
 
@@ -152,22 +147,9 @@ def main() -> int:
     }
     print(json.dumps(result))
     if options.record:
-        record(result)
+        tables.append_row(tables.RESULTS / RESULTS, result)
+        tables.update(RESULTS)
     return 0
-
-
-def record(result: dict[str, Any]) -> None:
-    """Keep a result with its date and commit, and write the table of the page anew."""
-    commit = subprocess.run(["git", "log", "-1", "--format=%h"], cwd=ROOT, capture_output=True, text=True, check=True)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    with RESULTS.open("a") as file:
-        file.write(json.dumps({**result, "commit": commit.stdout.strip(), "date": date}) + "\n")
-    rows = [json.loads(line) for line in RESULTS.read_text().splitlines()]
-    table = [COLUMNS, ["---"] * len(COLUMNS), *([str(row[name]) for name in COLUMNS] for row in rows)]
-    text = PAGE.read_text()
-    begin = text.index(BEGIN) + len(BEGIN)
-    lines = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
-    PAGE.write_text(f"{text[:begin]}\n{lines}\n{text[text.index(END, begin) :]}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import tables
 import torch
 import transformers
 
@@ -39,7 +40,6 @@ PRESETS_SHOWN = {
     "modernbert-base": "modernbert",
     "minilm-l12": "bert",
 }
-BEGIN, END = "<!-- table: benchmarks/conversion.py -->", "<!-- end of table -->"
 
 
 def make(preset: str, head: str, folder: Path) -> None:
@@ -104,9 +104,7 @@ def main() -> None:
 
     libraries = ", ".join(f"{name} {version(name)}" for name in ("jax", "torch", "transformers"))
     lines += ["", f"{datetime.date.today()}, {platform.machine()} CPU, float32, {libraries}."]
-    text = arguments.document.read_text()
-    before, rest = text.split(BEGIN)
-    arguments.document.write_text(f"{before}{BEGIN}\n{chr(10).join(lines)}\n{END}{rest.split(END)[1]}")
+    tables.write_table(arguments.document, "benchmarks/conversion.py", lines)
 
 
 if __name__ == "__main__":

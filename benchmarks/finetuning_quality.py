@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tables
 
 from bert_jax.data.batches import Batches
 from bert_jax.data.encoded import Encoded
@@ -69,7 +70,7 @@ def main() -> int:
     arguments.add_argument("--table", action="store_true")
     options = arguments.parse_args()
     if options.table:
-        print(table(read_lines(options.output)))
+        print("\n".join(table(read_lines(options.output))))
         return 0
     if options.squad is None:
         arguments.error("CHECKPOINT, GLUE and SQUAD are needed to run")
@@ -320,12 +321,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Return a Markdown table of mean and deviation over the common seeds, and the standard error of the difference."""
-    rows = [
-        "| task | epochs | against | metric | seeds | ours | theirs | difference | standard error |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def table(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of mean and deviation over the common seeds, and the standard error of the difference."""
+    head = ["task", "epochs", "against", "metric", "seeds", "bert_jax", "PyTorch", "difference", "standard error"]
+    rows = []
     runs = {(TASKS.index(line["task"]), epochs_of(line), line["side"], line["seed"]): line["scores"] for line in lines}
     kinds = sorted({key[:3] for key in runs if key[2] != "ours"})
     for index, epochs, side in kinds:
@@ -341,11 +340,9 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
             values = [[scale * scores[metric] for scores in side] for side in (ours, theirs)]
             (mean, other), deviations = map(statistics.mean, values), [statistics.stdev(side) for side in values]
             error = sum(deviation**2 / len(side) for deviation, side in zip(deviations, values, strict=True)) ** 0.5
-            rows.append(
-                f"| {task} | {epochs} | {side} | {metric} | {len(seeds)} | {mean:.2f} +- {deviations[0]:.2f} | "
-                f"{other:.2f} +- {deviations[1]:.2f} | {mean - other:+.2f} | {error:.2f} |"
-            )
-    return "\n".join(rows)
+            scores = [f"{mean:.2f} ± {deviations[0]:.2f}", f"{other:.2f} ± {deviations[1]:.2f}"]
+            rows.append([task, epochs, side, metric, len(seeds), *scores, f"{mean - other:+.2f}", f"{error:.2f}"])
+    return tables.markdown(head, rows)
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import first_hour_files
-from first_hour_outputs import Line, compare, is_mistake, update_table
+import tables
+from first_hour_outputs import Line, compare, is_mistake, machine
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = ROOT / "benchmarks" / "results" / "first_hour.jsonl"
-TABLE = ROOT / "docs" / "benchmarks.md"
+RESULTS = "first_hour.jsonl"
 SKIPPED = {  # pattern -> why
     r"^(python3 -m venv|pip install|source |make )": "an install",
     r"^(hf download)": "needs a network",
@@ -79,6 +79,7 @@ class Played:
     exit_code: int | None = None
     seconds: float | None = None
     date: str = dataclasses.field(default_factory=lambda: str(datetime.date.today()))
+    machine: str = dataclasses.field(default_factory=machine)
 
 
 class Player:
@@ -205,14 +206,15 @@ def main() -> int:
 
 def record(commands: list[Played], lines: list[Line]) -> None:
     """Write what was played into the record, in place of what it holds of the same pages, and renew the table."""
-    rows = [json.loads(row) for row in RECORD.read_text(encoding="utf-8").splitlines()] if RECORD.exists() else []
-    rows = [row for row in rows if row["page"] not in {command.page for command in commands}]
+    played = {command.page for command in commands}
+    rows = [row for row in tables.read_rows(RESULTS) if row["page"] not in played]
     commands = [Played(**row) for row in rows if "command" in row] + commands
     lines = [Line(**row) for row in rows if "shown" in row] + lines
     commands.sort(key=lambda command: command.page)
     rows = [*map(dataclasses.asdict, commands), *map(dataclasses.asdict, sorted(lines, key=lambda line: line.page))]
-    RECORD.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    update_table(TABLE, commands, lines)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tables.RESULTS / RESULTS).write_text(text, encoding="utf-8")
+    tables.update(RESULTS)
 
 
 def pages() -> list[Path]:

@@ -15,8 +15,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
+
+import tables
 
 ANYTHING = "[...]"
 NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?|\b[0-9a-f]{12,}\b")
@@ -28,7 +29,6 @@ DEPENDS = {  # pattern of a line -> what it depends on
     r"^failed \(no better than|below a bag of words|seed-\d \*": "what the model learned",
     r"^cmdlet|^Extending \S+ pays": "the text",
 }
-BEGIN, END = "<!-- table: benchmarks/first_hour.py -->", "<!-- end of table -->"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,28 +78,34 @@ def expression_of(line: str, *, loose: bool) -> str:
     return ".*".join(parts)
 
 
-def update_table(path: Path, commands: Sequence[Any], lines: Sequence[Line]) -> None:
-    """Write the table of all pages between its marks in a document."""
+def machine() -> str:
+    """Return the machine and the versions that the pages are played with."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "transformers", "onnxruntime"))
+    return f"{platform.machine()}, Python {platform.python_version()}, {versions}"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of all pages from the record, and the machines below it."""
     head = ("page", "date", "commands", "played", "of these shortened", "skipped", "lines of output shown", "same")
     head = (*head, "other figures", "not compared", "absent")
-    rows = [" | ".join(("", *head, "")).strip(), "| --- " * len(head) + "|"]
-    for page in dict.fromkeys(command.page for command in commands):
-        here = [command for command in commands if command.page == page]
-        shown = [line.verdict.split()[0] if line.verdict else "absent" for line in lines if line.page == page]
-        why = Counter(command.skipped for command in here if command.skipped)
-        cells = [
-            page,
-            here[0].date,
-            len(here),
-            sum(command.exit_code is not None for command in here),
-            sum(bool(command.shortened) for command in here),
-            ", ".join(f"{count} {reason}" for reason, count in why.items()),
-            len(shown),
-            *(shown.count(verdict) for verdict in ("same", "figures", "depends", "absent")),
-        ]
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jax", "transformers", "onnxruntime"))
-    rows += ["", f"{platform.machine()}, Python {platform.python_version()}, {versions}."]
-    text = path.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    path.write_text(f"{before}{BEGIN}\n" + "\n".join(rows) + f"\n{END}{after}", encoding="utf-8")
+    commands, lines = ([row for row in rows if kind in row] for kind in ("command", "shown"))
+    cells, machines = [], dict[str, list[str]]()
+    for page in dict.fromkeys(command["page"] for command in commands):
+        here = [command for command in commands if command["page"] == page]
+        shown = [line["verdict"].split()[0] if line["verdict"] else "absent" for line in lines if line["page"] == page]
+        why = Counter(command["skipped"] for command in here if command["skipped"])
+        machines.setdefault(here[0]["machine"], []).append(page)
+        cells.append(
+            [
+                page,
+                here[0]["date"],
+                len(here),
+                sum(command["exit_code"] is not None for command in here),
+                sum(bool(command["shortened"]) for command in here),
+                ", ".join(f"{count} {reason}" for reason, count in why.items()),
+                len(shown),
+                *(shown.count(verdict) for verdict in ("same", "figures", "depends", "absent")),
+            ]
+        )
+    played_on = [f"{'' if len(machines) == 1 else ', '.join(pages) + ': '}{name}." for name, pages in machines.items()]
+    return [*tables.markdown(head, cells), "", *played_on]

@@ -1,13 +1,13 @@
 """The commands in README.md and docs/*.md can be parsed. benchmarks/first_hour.py runs them."""
 
-import importlib.util
+import dataclasses
 import re
 import shlex
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from benchmark_scripts import load_script
 
 from bert_jax import cli
 from bert_jax.settings.command_line import parse
@@ -18,17 +18,7 @@ PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").gl
 
 @pytest.fixture(scope="module")
 def first_hour() -> ModuleType:
-    path = ROOT / "benchmarks" / "first_hour.py"
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec = importlib.util.spec_from_file_location("first_hour", path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["first_hour"] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+    return load_script("first_hour")
 
 
 def command_lines(first_hour: ModuleType, page: str) -> list[list[str]]:
@@ -99,15 +89,18 @@ def test_only_commands_of_hours_are_shortened(first_hour):
     assert "--decay-from 20 --steps 30 " in cooled and "--model shape.toml" in cooled
 
 
-def test_played_commands_are_counted_in_the_table(first_hour, tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- table: benchmarks/first_hour.py -->\nold\n<!-- end of table -->\nafter\n")
+def test_played_commands_are_counted_in_the_table(first_hour):
     commands = [
-        first_hour.Played("a.md", 1, "x", exit_code=0, shortened="y", date="2026-11-30"),
+        first_hour.Played("a.md", 1, "x", exit_code=0, shortened="y", date="2026-11-30", machine="an abacus"),
         first_hour.Played("a.md", 2, "z", skipped="an install"),
+        first_hour.Played("b.md", 1, "x", exit_code=0, date="2026-12-01", machine="a slide rule"),
     ]
     lines = first_hour.compare("a.md", 1, ["3 rows", "same"], "5 rows\nsame\n")
-    first_hour.update_table(page, commands, lines)
-    text = page.read_text()
-    assert "| a.md | 2026-11-30 | 2 | 1 | 1 | 1 an install | 2 | 1 | 1 | 0 | 0 |" in text
-    assert text.startswith("before\n") and text.endswith("-->\nafter\n") and "old" not in text
+    table = load_script("first_hour_outputs").table([dataclasses.asdict(row) for row in (*commands, *lines)])
+    assert table[2:] == [
+        "| a.md | 2026-11-30 | 2 | 1 | 1 | 1 an install | 2 | 1 | 1 | 0 | 0 |",
+        "| b.md | 2026-12-01 | 1 | 1 | 0 |  | 0 | 0 | 0 | 0 | 0 |",
+        "",
+        "a.md: an abacus.",
+        "b.md: a slide rule.",
+    ]
