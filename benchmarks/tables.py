@@ -83,7 +83,11 @@ def of_module(module: str, function: str) -> Callable[[list[Row]], list[str]]:
     return lambda rows: getattr(importlib.import_module(module), function)(rows)
 
 
+of_report = functools.partial(of_module, "accelerator_report")
+
 TABLES = [
+    Table("benchmarks/accelerator.py steps", "docs/speed.md", "accelerator.jsonl", of_report("step_table")),
+    Table("benchmarks/accelerator.py kernels", "docs/speed.md", "accelerator.jsonl", of_report("kernel_table")),
     Table("benchmarks/compiled.py", "docs/speed.md", "compiled.jsonl", functools.partial(columns, COMPILED)),
     Table("benchmarks/scale.py memory", "docs/scale.md", "scale.jsonl", of_module("scale", "memory_table")),
     Table("benchmarks/scale.py time", "docs/scale.md", "scale.jsonl", of_module("scale", "time_table")),
