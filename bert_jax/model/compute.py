@@ -20,7 +20,7 @@ class Compute:
     dtype          of matrix products and activations; parameters, norms and softmax are float32
     attention      a key of `bert_jax.model.attention_bodies.ATTENTIONS`, or "auto"
     residual_norm  a key of `bert_jax.model.residual_norm.RESIDUAL_NORMS`, or "auto"
-    remat          a key of `bert_jax.model.encoder.REMATS`: what the backward pass computes again
+    remat          a key of `bert_jax.model.remat.REMATS`: what the backward pass computes again
     layers         a key of `bert_jax.model.stack.STACKS`: how the layers follow each other
     platform       of the devices that it is compiled for, "cpu", "gpu" or "tpu"; None: those of this process
     """

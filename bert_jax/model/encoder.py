@@ -1,7 +1,7 @@
 """The encoder: embeddings, a stack of blocks, and the pooler over [CLS] or the mean of the tokens."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 from flax import nnx
@@ -15,14 +15,10 @@ from bert_jax.model.encoder_input import EncoderInput
 from bert_jax.model.layers import ACTIVATIONS, dense, identity, layer_norm
 from bert_jax.model.pooling import mean_of_tokens
 from bert_jax.model.positions import rotation
+from bert_jax.model.remat import remat_of
 from bert_jax.model.stack import STACKS, Layer, View
 from bert_jax.random_bits import DropoutSeeds, WeightKeys, weight_keys
 from bert_jax.sharding import constrain
-
-BlockFunction = Callable[[Array], Array]
-
-# What the backward pass computes again; "block" keeps only the input of each block. Chen et al. 2016.
-REMATS: dict[str, Callable[[BlockFunction], BlockFunction]] = {"none": lambda block: block, "block": jax.checkpoint}
 
 
 class Pooler(nnx.Module):
@@ -50,7 +46,7 @@ class Encoder(nnx.Module):
         self, config: ModelConfig, *, pooler: bool = True, compute: Compute = Compute(), rngs: WeightKeys
     ) -> None:
         self.config = config
-        self.remat = choose(REMATS, compute.remat, "remat")
+        self.remat = remat_of(compute)
         self.stack = choose(STACKS, compute.layers, "layers")
         self.embeddings = Embeddings(config, compute=compute, rngs=rngs)
         block = BLOCKS[config.block]
@@ -62,7 +58,7 @@ class Encoder(nnx.Module):
     def __call__(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> Float[Array, "B L D"]:
         """Return the output of the last block, after the final norm."""
         x = self._embed(inputs, seeds)
-        return self._normalise(self.stack(self._apply, self._layers(inputs), x, seeds))
+        return self._normalise(self._encode(self._layers(inputs), x, seeds))
 
     def states(self, inputs: EncoderInput, seeds: DropoutSeeds | None = None) -> list[Float[Array, "B L D"]]:
         """Return the embeddings and the output of each block; the final norm is applied to the last one only."""
@@ -80,7 +76,7 @@ class Encoder(nnx.Module):
         if self.config.pool_from == "mean":
             return self.pool(self(inputs, seeds), inputs.mask)
         *layers, (last_block, last_view) = self._layers(inputs)
-        x = self.stack(self._apply, layers, self._embed(inputs, seeds), seeds)
+        x = self._encode(layers, self._embed(inputs, seeds), seeds)
         x = self._apply(last_block, x, last_view, seeds, queries=1)  # B 1 D
         return self.pooler(self._normalise(x)[:, 0])
 
@@ -90,6 +86,14 @@ class Encoder(nnx.Module):
 
     def _embed(self, inputs: EncoderInput, seeds: DropoutSeeds | None) -> Float[Array, "B L D"]:
         return constrain(self.embeddings(inputs, seeds), "batch", None, None)
+
+    def _encode(
+        self, layers: Sequence[Layer], x: Float[Array, "B L D"], seeds: DropoutSeeds | None
+    ) -> Float[Array, "B L D"]:
+        """Return the output of the last of some layers."""
+        for group in self.remat.groups(layers):
+            x = self.remat.group(functools.partial(self.stack, self._apply, group, seeds=seeds))(x)
+        return x
 
     def _apply(
         self,
@@ -102,7 +106,7 @@ class Encoder(nnx.Module):
         """Return the output of a block, of all tokens or of the first `queries`."""
         keys, turns = view
         apply = functools.partial(block, keys=keys, rotation=turns, seeds=seeds, queries=queries)
-        return constrain(self.remat(apply)(x), "batch", None, None)
+        return constrain(self.remat.block(apply)(x), "batch", None, None)
 
     def _normalise(self, x: Float[Array, "B Q D"]) -> Float[Array, "B Q D"]:
         return self.final_norm(x).astype(x.dtype)

@@ -7,8 +7,10 @@ from typing import Literal
 from bert_jax.config import MeshConfig
 from bert_jax.planning.step_memory import ChipMemory
 
-REMAT_SHARE = 0.4  # of the temporaries that are left with remat "block"; decides only what is tried
-Remat = Literal["none", "block"]
+Remat = Literal["none", "attention", "block", "full"]
+# Shares of the temporaries that are left; they decide only what is tried. The share of the scores depends on length and
+# attention body.
+REMAT_SHARES: dict[Remat, float] = {"none": 1.0, "attention": 1.0, "block": 0.4, "full": 0.3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,13 @@ def other_settings(before: Setting, batch_size: int) -> Iterator[Setting]:
     """Yield other settings for the same batch, those that cost less time first.
 
     More micro-batches and a divided optimizer state cost little, divided parameters cost collectives, and
-    rematerialisation a third more FLOPs.
+    rematerialisation a third more FLOPs, of groups of blocks up to two thirds.
     """
     divided = dataclasses.replace(before.mesh, shard_optimizer=before.mesh.shard_optimizer or before.mesh.data > 1)
     sharded = dataclasses.replace(before.mesh, data=1, fsdp=before.mesh.data * before.mesh.fsdp)
     shards = sharded.fsdp
-    remats: list[Remat] = ["none", "block"] if before.remat == "none" else ["block"]
-    for remat in remats:
+    smaller: list[Remat] = [name for name, share in REMAT_SHARES.items() if share < REMAT_SHARES[before.remat]]
+    for remat in (before.remat, *smaller):
         for mesh in dict.fromkeys((before.mesh, divided, sharded)):
             accumulate = before.accumulate
             while batch_size % (shards * accumulate) == 0:
@@ -58,8 +60,7 @@ def expected_memory(setting: Setting, before: Setting, measured: ChipMemory, sta
     `stated` is what its shardings say of parameters and optimizer. Micro-batches keep a second copy of the gradients.
     """
     share = before.accumulate / setting.accumulate
-    if setting.remat != before.remat:
-        share *= REMAT_SHARE
+    share *= REMAT_SHARES[setting.remat] / REMAT_SHARES[before.remat]
     second = stated.gradients if setting.accumulate > 1 else 0
     return int(stated.total + measured.code + second + share * measured.temporaries)
 

@@ -60,9 +60,10 @@ class PretrainConfig:
     """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
     kernel of this project for GPUs, in blocks with the norm last and where a device has a multiple of 64 tokens. auto:
     pallas on a GPU in bfloat16, otherwise plain."""
-    remat: Literal["none", "block"] = "none"
-    """block: keep the input of each block only, and compute the rest again in the backward pass: less memory, a third
-    more work."""
+    remat: Literal["none", "attention", "block", "full"] = "none"
+    """What the backward pass computes again, to keep less in memory. attention: the scores of plain attention; block:
+    all but the input of each block, a third more work; full: in groups of blocks, all but the input of each group, half
+    to two thirds more work."""
     scan_layers: bool = False
     """Compile one layer and repeat it, in place of each: compiles a deep model in a fraction of the time, and copies
     the parameters once a step."""

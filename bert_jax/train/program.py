@@ -25,6 +25,7 @@ from bert_jax.sharding import (
     parameter_shardings,
     place_rows,
     place_whole,
+    platform_of,
     replicated,
 )
 from bert_jax.train.row_shards import gather, sum_over_rows
@@ -34,6 +35,9 @@ from bert_jax.train.weight_average import learning_weights
 
 Params = dict[str, Any]  # nested dicts of arrays
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+# XLA for CPUs drops the barriers of `jax.checkpoint` before it orders the operations, and would then compute again at
+# once, and keep the results.
+COMPILER_OPTIONS = {"cpu": {"xla_disable_hlo_passes": "cse_barrier_expander"}}
 MicroBatches = int | Mapping[tuple[int, int], int]  # of every batch, or by rows and length of a batch
 
 
@@ -130,7 +134,11 @@ class Program:
         loss: Any = _abstract(jax.ShapeDtypeStruct((), jnp.float32), replicate)
         self._update_numbers = loss, np.float32(0), np.float32(0)  # the learning rate, and the largest loss
         self._init = jax.jit(self._initial_state, out_shardings=state_shardings)
-        self._gradients = jax.jit(self._differentiate, out_shardings=(trainable_shardings, replicate))
+        self._gradients = jax.jit(
+            self._differentiate,
+            out_shardings=(trainable_shardings, replicate),
+            compiler_options=COMPILER_OPTIONS.get(platform_of(mesh)),
+        )
         self._update = jax.jit(self._apply, donate_argnames="state", out_shardings=(state_shardings, replicate))
         self._draw_seeds = jax.jit(_seeds_of_step, static_argnames="count", out_shardings=replicate)
         self._sums = jax.jit(self._evaluate, out_shardings=replicate)

@@ -189,7 +189,8 @@ def _advice(config: PretrainConfig, model: ModelConfig, data: PretrainingData, s
         ways = smaller_steps(
             factor, batch_size=largest.batch_size, accumulate=largest.accumulate, shards=shards, dtype=config.dtype
         )
-        return ways if config.remat == "block" else f"{ways}; --remat block computes most of it a second time instead"
+        again = {"block": "; --remat full keeps less still", "full": ""}
+        return ways + again.get(config.remat, "; --remat block computes most of it a second time instead")
 
     return Advice(less_memory, quicker)
 

@@ -15,6 +15,7 @@ from bert_jax.model.attention_bodies import ATTENTIONS, AttentionBody
 from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput
+from bert_jax.model.remat import REMATS
 from bert_jax.model.stack import longest_repetition
 from bert_jax.random_bits import DropoutSeeds, draw_seeds, weight_keys
 
@@ -37,10 +38,11 @@ def gradients(config, remat):
     return jax.jit(differentiate)(params), calls
 
 
+@pytest.mark.parametrize("remat", ["attention", "block", "full"])
 @pytest.mark.parametrize("config", [TINY, dataclasses.replace(MODERNBERT, dropout=0.1)], ids=["bert", "modernbert"])
-def test_rematerialised_blocks_give_the_same_gradients(config):
+def test_what_is_computed_again_gives_the_same_gradients(config, remat):
     expected, calls = gradients(config, "none")
-    remat, remat_calls = gradients(config, "block")
+    remat, remat_calls = gradients(config, remat)
     assert calls == 0 and remat_calls >= config.depth
     for leaf, other in zip(jax.tree.leaves(remat), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)  # XLA fuses them differently
@@ -57,8 +59,10 @@ DEEP_MODERNBERT = dataclasses.replace(MODERNBERT, depth=8, global_every=3, dropo
         pytest.param(DEEP_BERT, "block", "summary", marks=COSTLY),
         pytest.param(DEEP_MODERNBERT, "none", "tokens", marks=COSTLY),
         (DEEP_MODERNBERT, "block", "summary"),
+        pytest.param(DEEP_BERT, "attention", "summary", marks=COSTLY),
+        (dataclasses.replace(TINY, depth=5), "full", "summary"),
     ],
-    ids=["bert", "bert-block", "modernbert", "modernbert-block"],
+    ids=["bert", "bert-block", "modernbert", "modernbert-block", "bert-attention", "bert-full"],
 )
 def test_scanned_layers_compute_the_same_and_are_traced_once(config, remat, output):
     def gradients(layers):
@@ -80,6 +84,17 @@ def test_scanned_layers_compute_the_same_and_are_traced_once(config, remat, outp
     assert scanned_taken == taken and scanned_products < products
     for leaf, other in zip(jax.tree.leaves(scanned), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6 * max(1.0, float(jnp.abs(other).max())))
+
+
+@pytest.mark.parametrize(
+    ("depth", "sizes"),
+    [(0, []), (1, [1]), (2, [2]), (4, [2, 2]), (5, [3, 2]), (11, [4, 4, 3]), (24, [5, 5, 5, 5, 4])],
+)
+def test_full_remat_keeps_the_inputs_of_few_groups_of_few_layers(depth, sizes):
+    layers = list(range(depth))
+    groups = REMATS["full"].groups(layers)
+    assert [len(group) for group in groups] == sizes and [layer for group in groups for layer in group] == layers
+    assert REMATS["block"].groups(layers) == [layers][: len(sizes)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +137,7 @@ def test_another_attention_body_needs_one_entry_in_the_table(config, monkeypatch
     [
         ("attention", "'auto', 'plain', 'cudnn', 'pallas'"),
         ("residual_norm", "'auto', 'plain', 'pallas'"),
-        ("remat", "'none', 'block'"),
+        ("remat", "'none', 'attention', 'block', 'full'"),
         ("layers", "'unrolled', 'scan'"),
     ],
 )

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bert_jax.config import MeshConfig
-from bert_jax.planning.search import REMAT_SHARE, Setting, expected_memory, other_settings, promising
+from bert_jax.planning.search import REMAT_SHARES, Setting, expected_memory, other_settings, promising
 from bert_jax.planning.step_memory import ChipMemory, refusal, refused_memory
 
 BEFORE = Setting(MeshConfig(4, 1, 2), 1, "none")
@@ -23,7 +23,7 @@ def stated(setting: Setting) -> ChipMemory:
 
 def test_other_settings_come_with_the_cheapest_first():
     settings = list(other_settings(BEFORE, 16))
-    assert [setting.flags(BEFORE) for setting in settings] == [
+    assert [setting.flags(BEFORE) for setting in settings[:17]] == [
         "--accumulate 2",
         "--accumulate 4",
         "--mesh.shard-optimizer",
@@ -42,19 +42,26 @@ def test_other_settings_come_with_the_cheapest_first():
         "--mesh.data 1 --mesh.fsdp 4 --accumulate 2 --remat block",
         "--mesh.data 1 --mesh.fsdp 4 --accumulate 4 --remat block",
     ]
+    assert [setting.flags(BEFORE) for setting in settings[17:]] == [
+        f"{flags} --remat full".lstrip() for flags in ["", *(setting.flags(BEFORE) for setting in settings[:8])]
+    ]
     assert all(16 % (4 * setting.accumulate) == 0 for setting in settings)
 
 
 def test_on_one_chip_there_is_no_other_mesh():
     one = Setting(MeshConfig(1, 1, 1), 2, "block")
-    assert [setting.flags(one) for setting in other_settings(one, 8)] == ["--accumulate 4", "--accumulate 8"]
+    more = ["--accumulate 4", "--accumulate 8"]
+    again = ["--remat full", *(f"{flags} --remat full" for flags in more)]
+    assert [setting.flags(one) for setting in other_settings(one, 8)] == [*more, *again]
 
 
 def test_micro_batches_and_remat_shrink_the_temporaries():
     half = dataclasses.replace(BEFORE, accumulate=2)
     assert expected_memory(half, BEFORE, MEASURED, STATED) == 401 + 9 + 100 + 500
     again = dataclasses.replace(BEFORE, remat="block")
-    assert expected_memory(again, BEFORE, MEASURED, STATED) == 401 + 9 + 1000 * REMAT_SHARE
+    assert expected_memory(again, BEFORE, MEASURED, STATED) == 401 + 9 + 1000 * REMAT_SHARES["block"]
+    full = dataclasses.replace(BEFORE, remat="full")
+    assert expected_memory(full, again, MEASURED, STATED) == pytest.approx(401 + 9 + 750)
 
 
 @pytest.mark.parametrize(
