@@ -98,8 +98,7 @@ def training_step(case: Case, device: str) -> tuple[Callable[[], torch.Tensor], 
         optimizer.step()
         return loss.detach()
 
-    mode = "torch.compile" if device == "cuda" else "eager"
-    return step, f"{mode}, {case.body} SDPA"
+    return step, f"torch.compile, {case.body} SDPA" if device == "cuda" else "eager, default SDPA"
 
 
 def attention_of(case: Case, device: str) -> Any:

@@ -82,7 +82,7 @@ def test_a_step_is_measured_with_its_parts(measured):
 def test_pytorch_makes_the_same_step():
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    case = Case(PYTORCH, "large@512", "default", tiny=True)
+    case = Case(PYTORCH, "large@512", "cudnn", tiny=True)  # which a CPU does not have
     (row,) = load_script("pytorch_step").measure_pytorch(case)
     assert row["ms"] > 0 and row["last_loss"] < row["first_loss"] and row["bodies"] == "eager, default SDPA"
 
@@ -176,6 +176,8 @@ def test_the_battery_prints_and_keeps_each_case(monkeypatch, tmp_path, capsys):
     assert all(row["commit"] == "0f0f" and row["date"] and row["machine"] and row["seconds"] >= 0 for row in kept)
     # BERT-large at 512: 1.96 GFLOP a token, 989 TFLOP/s
     assert kept[1]["mfu"] == pytest.approx(64 * 512 * 1.96e9 / 0.1 / 989e12, rel=0.02)
+    battery.main([*words, "--tiny"])
+    assert "times as fast" not in capsys.readouterr().out  # tiny steps say nothing of either side
     assert battery.main([*words, "--budget", "0"]) == 0
     assert capsys.readouterr().out.count("no time left") == 3
 
