@@ -1,6 +1,7 @@
 """Set up a process before it first uses a device."""
 
 import ctypes
+import importlib.util
 import os
 import platform
 from pathlib import Path
@@ -9,19 +10,40 @@ import jax
 
 from bert_jax.cpu import THREADS_VARIABLE, instruction_set, threads, usable_cores
 
+PRECISION_VARIABLE = "JAX_DEFAULT_MATMUL_PRECISION"
 
-def set_up_process(*, cpu_threads: int | None = None) -> None:
-    """Keep compiled programs on disk, and fix the number of threads of a CPU.
+
+def set_up_process(*, cpu_threads: int | None = None, dtype: str = "float32", precision: str = "highest") -> None:
+    """Keep compiled programs on disk, fix the number of threads of a CPU, and set the precision of matrix products.
 
     Programs are compiled once on a machine; resumed runs and other commands read them back in a fraction of the time.
     `cpu_threads` is the number of threads that XLA splits sums for (default: one a core). It has no effect in a process
-    that has computed before.
+    that has computed before. `dtype` and `precision` are those of `set_precision`.
     """
+    set_precision(dtype, precision)
     if cpu_threads is not None and not _has_computed():
         os.environ[THREADS_VARIABLE] = str(cpu_threads)
     if jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(compilation_cache()))
     _keep_freed_memory()
+
+
+def set_precision(dtype: str, precision: str = "highest") -> None:
+    """Let GPUs and TPUs multiply float32 as such in a model that computes in float32.
+
+    JAX's default there, which "default" leaves in place, rounds the factors to TF32 or bfloat16. In a bfloat16 model
+    plain attention has products in float32 in its backward pass, of values that are no more precise than that.
+    A precision that was set in JAX, by its variable or in Python, is left in place.
+    """
+    before = jax.config.values.get("jax_default_matmul_precision")
+    if has_accelerator() and PRECISION_VARIABLE not in os.environ and before in (None, "highest"):
+        is_precise = dtype == "float32" and precision == "highest"
+        jax.config.update("jax_default_matmul_precision", "highest" if is_precise else None)
+
+
+def has_accelerator() -> bool:
+    """Return whether a library that JAX reaches other devices than CPUs by is installed."""
+    return any(importlib.util.find_spec(name) is not None for name in ("jax_plugins", "libtpu"))
 
 
 def use_cpu_devices(count: int) -> None:

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
+from bert_jax import process_setup
 from bert_jax.cpu import THREADS_VARIABLE, threads
 from bert_jax.process import age_seconds
 from bert_jax.process_setup import compilation_cache
@@ -28,6 +30,31 @@ def test_programs_are_kept_by_number_of_cores_and_kind_of_cpu(monkeypatch, tmp_p
         folders.append(compilation_cache())
     assert folders[0] == folders[3] and len(set(folders)) == 3
     assert {folder.parent for folder in folders} == {tmp_path / "bert_jax" / "xla"}
+
+
+@pytest.mark.parametrize(
+    ("before", "has_accelerator", "settings", "expected"),
+    [
+        (None, True, {}, "highest"),
+        (None, True, {"dtype": "bfloat16"}, None),
+        ("highest", True, {"dtype": "bfloat16"}, None),  # after a float32 model in the same process
+        ("highest", True, {"precision": "default"}, None),
+        ("tensorfloat32", True, {}, "tensorfloat32"),
+        (None, False, {}, None),
+    ],
+)
+def test_float32_is_multiplied_as_such_on_accelerators(monkeypatch, before, has_accelerator, settings, expected):
+    changed = {"jax_default_matmul_precision": before}
+    monkeypatch.delenv(process_setup.PRECISION_VARIABLE, raising=False)
+    monkeypatch.setattr(process_setup, "has_accelerator", lambda: has_accelerator)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: changed.update({name: value}))
+    with jax.default_matmul_precision(before):
+        process_setup.set_up_process(**settings)
+    assert changed["jax_default_matmul_precision"] == expected
+    changed.clear()
+    monkeypatch.setenv(process_setup.PRECISION_VARIABLE, "highest")
+    process_setup.set_up_process(dtype="bfloat16")
+    assert "jax_default_matmul_precision" not in changed
 
 
 def without_shared_cache() -> dict[str, str]:

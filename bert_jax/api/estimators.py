@@ -45,6 +45,7 @@ ESTIMATOR_SETTINGS = (
     "from_scratch",
     "accumulate",
     "dtype",
+    "precision",
     "threads",
 )
 OWN_PARAMETERS: dict[str, Any] = {"random_state": 0, "verbose": False}

@@ -104,7 +104,7 @@ def fit(
     verbose  print the mean loss of each epoch on standard error
     Raises UserError if the settings do not suit the model, and Diverged if the loss is not finite.
     """
-    set_up_process(cpu_threads=config.threads)
+    set_up_process(cpu_threads=config.threads, dtype=config.dtype, precision=config.precision)
     pretrained, model, tokenizer = read_start(config)
     texts = encode_long_texts(rows, tokenizer, config.length, config.long_texts, config.overlap)
     for remark in texts.note("training") if rows.pairs is None else ():

@@ -154,6 +154,9 @@ class FinetuneConfig:
     """Number of micro-batches whose gradients are accumulated for each update."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products."""
+    precision: Literal["highest", "default"] = "highest"
+    """Of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors rounded to
+    TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
     attention: Literal["auto", "plain", "cudnn", "pallas"] = "auto"
     """How attention is computed. plain: by matrix products, anywhere; cudnn: by NVIDIA's cuDNN, without attention
     dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs. auto: on a GPU in bfloat16 the

@@ -49,7 +49,11 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
     hosts.require_single_process("fine-tuning")
     require_wandb(config.wandb)
     plan = plan_runs(config)
-    set_up_process(cpu_threads=config.threads or threads_of(planned.config.output for planned in plan))
+    set_up_process(
+        cpu_threads=config.threads or threads_of(planned.config.output for planned in plan),
+        dtype=config.dtype,
+        precision=config.precision,
+    )
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
     else:

@@ -74,7 +74,9 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
         )
     hosts.once(lambda: check_run_output(config.output))
     hosts.once(lambda: require_wandb(config.wandb))
-    set_up_process(cpu_threads=config.threads or threads_of([config.output]))
+    set_up_process(
+        cpu_threads=config.threads or threads_of([config.output]), dtype=config.dtype, precision=config.precision
+    )
     data = PretrainingData(config)
     tokenizer = data.tokenizer
     config = _resolve_model(dataclasses.replace(config, next_sentence=data.pair_loss is not None))
