@@ -7,8 +7,7 @@ import numpy as np
 from bert_jax.data.encoded import NO_LABEL, Encoded
 from bert_jax.errors import UserError
 
-WINDOW_BATCHES = 50  # rows of this many batches are sorted by length together
-MAX_LENGTHS = 12  # padded lengths of training batches, each compiled once; less than a tenth of the tokens is padding
+MAX_LENGTHS = 12  # padded lengths of training batches, each compiled once
 EXTRA_PADDING = (
     0.06  # share of padding, beyond that to each batch's longest row, that is accepted to have fewer lengths
 )
@@ -62,9 +61,9 @@ def best_lengths(longest: np.ndarray, shapes: int = MAX_LENGTHS) -> tuple[int, .
 class Batches:
     """Training batches. `batch(step)` depends on the rows, the batch size, the seed and the step only.
 
-    Every epoch has each row once, in a new order: rows are shuffled, sorted by length within windows of 50 batches to
-    reduce padding, and the batches are shuffled. The last batch is filled with rows of weight 0. The weights of rows
-    are scaled to a mean of 1 over an epoch.
+    Rows of similar length make a bucket of whole batches, padded to one length. Every epoch has each row once, in a
+    new order: the rows of each bucket are shuffled, and so are the batches of all buckets. The last batch of the
+    shortest rows is filled with rows of weight 0. The weights of rows are scaled to a mean of 1 over an epoch.
 
     lengths  padded lengths of batches, by default the best ones for these rows. Runs on a part of the rows take those
              of all rows, so that they share compiled programs
@@ -80,8 +79,15 @@ class Batches:
         self._weights = None if encoded.weights is None else encoded.weights / encoded.weights.mean()
         self._longest = encoded.lengths.reshape(-1, encoded.group).max(axis=1)  # longest row of each example
         self.steps_per_epoch = -(-self.examples // batch_size)
-        self.lengths = lengths or self._choose_lengths()
+        longest = np.sort(self._longest)[::-1][::batch_size]  # longest row of each batch, where all rows are sorted
+        self.lengths = lengths or best_lengths(longest)
+        self._bucket = np.searchsorted(self.lengths, longest)  # of each batch, descending
         self._epoch: tuple[int, list[np.ndarray]] | None = None  # replaced, never changed: threads may share it
+
+    @property
+    def padded_lengths(self) -> np.ndarray:
+        """The length that the rows of each batch of an epoch are padded to, the longest first."""
+        return np.array(self.lengths, int)[self._bucket]
 
     def batch(self, step: int) -> EncodedBatch:
         """Return tokens (B L), length, segment_b, label and weight (B). Weights and scores are float32, others int32.
@@ -97,31 +103,22 @@ class Batches:
         rows = chosen if group == 1 else chosen[:, None] * group + np.arange(group)
         return {**_rows(self.encoded, rows, self.lengths), "label": self.encoded.labels[chosen], "weight": weight}
 
-    def _choose_lengths(self) -> tuple[int, ...]:
-        """Return the padded lengths of batches. They don't depend on the seed, so that runs share compiled programs."""
-        if not self.examples:
-            return ()
-        longest = [int(self._longest[rows].max()) for rows in self._order(0, 0)]
-        return best_lengths(np.array([*longest, self._longest.max()]))
-
     def _rows_of(self, epoch: int) -> list[np.ndarray]:
         """Return the rows of each batch of an epoch."""
         latest = self._epoch
         if latest is not None and latest[0] == epoch:
             return latest[1]
-        batches = self._order(self.seed, epoch)
+        batches = self._order(epoch)
         self._epoch = epoch, batches
         return batches
 
-    def _order(self, seed: int, epoch: int) -> list[np.ndarray]:
-        rng = np.random.default_rng((seed, epoch))
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(self.examples)
-        window = WINDOW_BATCHES * self.batch_size
-        batches = []
-        for start in range(0, len(order), window):
-            rows = order[start : start + window]
-            rows = rows[np.argsort(self._longest[rows], kind="stable")]
-            batches += [rows[first : first + self.batch_size] for first in range(0, len(rows), self.batch_size)]
+        order = order[np.argsort(-self._longest[order], kind="stable")]  # rows of one length stay shuffled
+        bucket = np.repeat(self._bucket, self.batch_size)[: self.examples]
+        order = order[np.lexsort((rng.permutation(self.examples), -bucket))]
+        batches = [order[first : first + self.batch_size] for first in range(0, self.examples, self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bert_jax.data import batches as batches_module
-from bert_jax.data.batches import ROW_TOKENS, Batches, batch_lengths, best_lengths, prediction_batches
+from bert_jax.data.batches import MAX_LENGTHS, ROW_TOKENS, Batches, batch_lengths, best_lengths, prediction_batches
 from bert_jax.data.encoded import encode_rows
 from bert_jax.data.labelled.rows import Rows
 from bert_jax.errors import UserError
@@ -105,16 +105,39 @@ def test_batch_has_these_types_and_shapes():
     assert batch["weight"].tolist() == [1, 1, 0]
 
 
-def test_sorting_within_windows_keeps_padding_low(monkeypatch):
-    lengths = np.random.default_rng(0).integers(1, 30, 2000)
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=70), size=st.integers(1, 9), seed=st.integers(0, 9))
+def test_padding_is_the_least_that_sorted_batches_need(lengths, size, seed):
+    batches = Batches(numbered(lengths), size, seed)
+    widths = sorted((batches.batch(step)["tokens"].shape[1] for step in range(batches.steps_per_epoch)), reverse=True)
+    longest = np.sort(lengths)[::-1][::size] + 2
+    assert set(widths) <= set(batches.lengths) == set(best_lengths(longest)) and len(batches.lengths) <= MAX_LENGTHS
+    assert (np.array(widths) <= batches.padded_lengths).all() and (batches.padded_lengths >= longest).all()
+    accepted = (1 + batches_module.EXTRA_PADDING) * longest.sum()
+    assert sum(widths) <= accepted or len(batches.lengths) == MAX_LENGTHS
 
-    def padding(windows):
-        monkeypatch.setattr(batches_module, "WINDOW_BATCHES", windows)
-        batches = Batches(numbered(lengths), 16, seed=0)
-        epoch = [batches.batch(step) for step in range(batches.steps_per_epoch)]
-        return 1 - sum(b["length"].sum() for b in epoch) / sum(b["tokens"].size for b in epoch)
 
-    assert padding(32) < 0.1 < padding(1)
+def test_batches_mix_the_rows_of_a_bucket_anew_in_each_epoch():
+    batches = Batches(numbered(np.random.default_rng(0).integers(1, 30, 2000)), 16, seed=0)
+    epochs = [
+        [batches.batch(epoch * batches.steps_per_epoch + step) for step in range(batches.steps_per_epoch)]
+        for epoch in range(2)
+    ]
+    together = [{frozenset(batch["label"].tolist()) for batch in epoch} for epoch in epochs]
+    assert not together[0] & together[1]
+    padding = 1 - sum(b["length"].sum() for b in epochs[0]) / sum(b["tokens"].size for b in epochs[0])
+    assert padding < 0.06
+    widths = [batch["tokens"].shape[1] for batch in epochs[0]]
+    assert widths != sorted(widths) and widths != sorted(widths, reverse=True)
+
+
+def test_rows_of_one_length_are_divided_at_random_between_buckets():
+    """A file may be sorted by class: the rows of one length at the border of two buckets must not be."""
+    lengths = [9] * 4 + [5] * 40
+    batches = Batches(numbered(lengths), 8, seed=0)
+    drawn = [batches.batch(step) for step in range(4 * batches.steps_per_epoch)]
+    beside_long = {frozenset(batch["label"].tolist()) for batch in drawn if 11 in batch["length"]}
+    assert len(beside_long) == 4  # one batch an epoch
 
 
 @given(st.lists(st.integers(3, 60), min_size=1, max_size=40), st.integers(1, 6))
