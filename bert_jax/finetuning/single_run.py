@@ -201,7 +201,6 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
     write_trained_on(run.path, training)
     began = time.perf_counter()
     per_epoch = config.evaluate_every or min(whole.steps_per_epoch, steps)
-    flops = training_flops(model, config.length, queries=_queries(data, model))
     outcome = train(
         program,
         batches,
@@ -218,7 +217,7 @@ def run_planned(planned: PlannedRun, prepared: SharedInputs) -> RunFolder:
         seed=seed,
         learning_rate=learning_rate_of(config, config.learning_rate, steps),
         evaluation=Evaluation("dev", scoring.score, "main"),
-        phases=Phases([Phase(end=steps, flops_per_row=flops)]),
+        phases=Phases([Phase(end=steps, flops_per_row=flops_per_row(data.kind, model, batches))]),
         title=f"{config.task} {planned.name}",
         advice=_advice(config, batch_shards(program.mesh)),
         wandb=config.wandb,
@@ -276,9 +275,12 @@ def _with_report_and_best_alone(run: RunFolder, prepared: SharedInputs, scoring:
     return run
 
 
-def _queries(data: TaskData, model: ModelConfig) -> int | None:
-    """Return the number of tokens whose outputs the last block computes, from the first; None: all."""
-    return summary_queries(model) if HEADS[data.kind].reads_summary else None
+def flops_per_row(kind: str, model: ModelConfig, batches: Batches) -> float:
+    """Return the mean FLOPs of a row of an epoch, with its padding, in training a head of this kind."""
+    queries = summary_queries(model) if HEADS[kind].reads_summary else None
+    lengths, counts = np.unique(batches.padded_lengths, return_counts=True)
+    flops = [training_flops(model, length, queries=queries) for length in lengths.tolist()]
+    return float(np.average(flops, weights=counts))
 
 
 def learning_rate_of(config: FinetuneConfig, peak: float, steps: int) -> LearningRate:

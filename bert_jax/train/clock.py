@@ -16,11 +16,15 @@ MIN_TIMED_SECONDS = 2.0  # of steps, before a duration is estimated from them
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Speed of the steps of one lap. `data_seconds` of each step were spent waiting for its batch."""
+    """Speed of the steps of one lap. `data_seconds` of each step were spent waiting for its batch.
+
+    padding  share of the computed tokens that are padding; tokens_per_second are the others
+    """
 
     step_seconds: float
     data_seconds: float
     tokens_per_second: float
+    padding: float
     rows_per_second: float
 
 
@@ -69,8 +73,8 @@ class Clock:
         """Forget the times of all steps so far: those that follow are of another kind."""
         self._seconds = self._steps = self._timed = 0.0
 
-    def lap(self, steps: int, *, tokens: int, rows: int) -> Speed | None:
-        """End a lap of `steps` steps and return its speed; None where `steps` is 0."""
+    def lap(self, steps: int, *, tokens: int, rows: int, real_tokens: float) -> Speed | None:
+        """End a lap of `steps` steps and return its speed; None where `steps` is 0. `tokens` include padding."""
         now = time.perf_counter()
         seconds = max(now - self._since - self._paused, 1e-9)
         waited = self._waited
@@ -83,7 +87,8 @@ class Clock:
         return Speed(
             step_seconds=seconds / steps,
             data_seconds=waited / steps,
-            tokens_per_second=tokens / seconds,
+            tokens_per_second=real_tokens / seconds,
+            padding=1 - real_tokens / tokens,
             rows_per_second=rows / seconds,
         )
 

@@ -26,6 +26,7 @@ class Gauges:
         """
         numbers: dict[str, float] = {
             "tokens_per_second": round(speed.tokens_per_second),
+            "padding": round(speed.padding, SHARE_DIGITS),
             "step_seconds": round(speed.step_seconds, SECONDS_DIGITS),
             "data_seconds": round(speed.data_seconds, SECONDS_DIGITS),
         }

@@ -30,7 +30,7 @@ from bert_jax.train.run import RunFolder
 from bert_jax.train.run_length import RunLength
 from bert_jax.train.signals import Interrupted, StopRequest
 from bert_jax.train.spikes import RecentLosses
-from bert_jax.train.step_log import ProgressDisplay, StepLog
+from bert_jax.train.step_log import ProgressDisplay, StepLog, padding_share
 from bert_jax.train.stepper import COMPILING, Stepper
 from bert_jax.train.task import BatchSource
 from bert_jax.train.wandb_log import WandbLog
@@ -207,7 +207,7 @@ def _steps(
             stepper.compile(position.state, batch)
         state, means = stepper.step(position.state, batch, rate, log.guard.loss_limit)
         position.move_to(step, state)
-        log.add(step, means, batch, rate, is_first=is_new or step in firsts)
+        log.add(step, means, batch, rate, padding=padding_share(rows), is_first=is_new or step in firsts)
         yield StepInfo(step=step, state=state, is_last=step == length.steps)
 
 

@@ -18,7 +18,7 @@ MetricsRecord = tuple[int, str, dict[str, float]]  # step, split, values by name
 
 METRICS_FILE = "metrics.jsonl"
 # Numbers of the machine, which no two runs share. docs/watching.md describes all names.
-MACHINE_NUMBERS = ("tokens_per_second", "step_seconds", "data_seconds", "mfu", "memory_bytes")
+MACHINE_NUMBERS = ("tokens_per_second", "padding", "step_seconds", "data_seconds", "mfu", "memory_bytes")
 MAX_METRICS_BYTES = 1 << 30  # 200 bytes for each of five million steps
 MAX_LISTED_LINES = 4  # in a message
 

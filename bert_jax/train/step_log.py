@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -19,6 +19,14 @@ from bert_jax.train.run_length import RunLength
 from bert_jax.train.task import Batch, Sums
 
 
+def padding_share(rows: Mapping[str, np.ndarray]) -> float:
+    """Return the share of the tokens of a batch that are padding, or in rows of weight 0, which fill a last batch."""
+    if "length" not in rows or "weight" not in rows:
+        return 0.0
+    lengths, is_real = rows["length"], rows["weight"] > 0
+    return 1 - float(lengths[is_real].sum()) / rows["tokens"].size
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QueuedStep:
     """A step that was given to the device. `means` may still be computed."""
@@ -26,8 +34,9 @@ class QueuedStep:
     step: int
     means: Sums
     learning_rate: np.float32
-    tokens: int
+    tokens: int  # with padding
     rows: int
+    real_tokens: float
 
 
 class StepLog:
@@ -50,14 +59,25 @@ class StepLog:
         self.guard, self.gauges = guard, gauges
         self._queue: list[QueuedStep] = []
 
-    def add(self, step: int, means: Sums, batch: Batch, learning_rate: np.float32, *, is_first: bool) -> None:
+    def add(
+        self, step: int, means: Sums, batch: Batch, learning_rate: np.float32, *, padding: float, is_first: bool
+    ) -> None:
         """Queue a step, and fetch older ones where the queue is full.
 
-        `is_first`: the step was just compiled. Its first call takes longer than the others and is not timed.
+        `padding` is that share of the tokens of the batch. `is_first`: the step was just compiled. Its first call takes
+        longer than the others and is not timed.
         """
         tokens = batch["tokens"].size
-        rows = tokens // batch["tokens"].shape[-1]
-        self._queue.append(QueuedStep(step=step, means=means, learning_rate=learning_rate, tokens=tokens, rows=rows))
+        self._queue.append(
+            QueuedStep(
+                step=step,
+                means=means,
+                learning_rate=learning_rate,
+                tokens=tokens,
+                rows=tokens // batch["tokens"].shape[-1],
+                real_tokens=(1 - padding) * tokens,
+            )
+        )
         limit = self.clock.queue_steps
         if is_first:
             with self.clock.paused():
@@ -74,8 +94,12 @@ class StepLog:
         """Fetch, log and show the numbers of the oldest `count` steps."""
         steps, self._queue = self._queue[:count], self._queue[count:]
         values = jax.device_get([step.means for step in steps])
-        tokens, rows = sum(step.tokens for step in steps), sum(step.rows for step in steps)
-        speed = self.clock.lap(len(steps) if is_timed else 0, tokens=tokens, rows=rows)
+        speed = self.clock.lap(
+            len(steps) if is_timed else 0,
+            tokens=sum(step.tokens for step in steps),
+            rows=sum(step.rows for step in steps),
+            real_tokens=sum(step.real_tokens for step in steps),
+        )
         machine = self.gauges.read(steps[-1].step, speed) if speed else {}
         for queued, means in zip(steps, values, strict=True):
             numbers = {name: float(value) for name, value in means.items()}

@@ -36,6 +36,8 @@ def progress_facts(progress: RunProgress) -> dict[str, str]:
     speed, mfu = progress.percentile("tokens_per_second", 50), progress.percentile("mfu", 50)
     if speed is not None:
         facts["speed"] = f"{speed:,.0f} tokens/s{'' if mfu is None else f', MFU {mfu:.1%}'} (median)"
+    if (padding := progress.percentile("padding", 50)) is not None:
+        facts["padding"] = f"{padding:.1%} of the computed tokens (median)"
     if (waiting := progress.waiting_share) is not None:
         facts["data wait"] = f"{waiting:.1%} of the step time"
     if memory := progress.values("memory_bytes"):
@@ -116,6 +118,7 @@ def _scores(progress: RunProgress) -> Column:
 def _speed(progress: RunProgress) -> Column:
     return {
         "tokens/s": progress.percentile("tokens_per_second", 50),
+        "padding": progress.percentile("padding", 50),
         "step seconds": progress.percentile("step_seconds", 50),
         "mfu": progress.percentile("mfu", 50),
         "data wait": progress.waiting_share,

@@ -83,7 +83,7 @@ def test_the_clock_does_not_wait_in_a_pause():
     assert clock.waiting_seconds >= 0.02
     with clock.paused():
         assert clock.waiting_seconds == 0
-    clock.lap(1, tokens=1, rows=1)
+    clock.lap(1, tokens=1, rows=1, real_tokens=1)
     assert clock.waiting_seconds < 0.02
 
 

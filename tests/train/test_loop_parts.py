@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from bert_jax.train.advice import Advice, duration_estimate, smaller_steps, steps_in_words
@@ -20,6 +21,7 @@ from bert_jax.train.metrics import MACHINE_NUMBERS, MetricsLog, read_metrics
 from bert_jax.train.phases import Phase, Phases
 from bert_jax.train.program import StepMemory
 from bert_jax.train.signals import StopRequest
+from bert_jax.train.step_log import padding_share
 
 
 def test_the_second_interrupt_stops_without_saving(monkeypatch, capfd):
@@ -43,7 +45,7 @@ def test_queued_steps_and_time_left_follow_the_step_time(monkeypatch):
     assert clock.queue_steps == 0 and clock.seconds_left(3, 1) is None
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    clock.lap(0, tokens=0, rows=0)
+    clock.lap(0, tokens=0, rows=0, real_tokens=0)
     with clock.paused():
         now[0] += 100.0  # compiling
     now[0] += 0.3
@@ -54,14 +56,15 @@ def test_queued_steps_and_time_left_follow_the_step_time(monkeypatch):
             yield batch
 
     assert list(clock.timing_waits(slow_batches())) == [0, 1]
-    speed = clock.lap(10, tokens=400, rows=40)
-    assert speed.tokens_per_second == pytest.approx(800) and speed.step_seconds == pytest.approx(0.05)
+    speed = clock.lap(10, tokens=400, rows=40, real_tokens=300)
+    assert speed.tokens_per_second == pytest.approx(600) and speed.padding == pytest.approx(0.25)
+    assert speed.rows_per_second == pytest.approx(80) and speed.step_seconds == pytest.approx(0.05)
     assert speed.data_seconds == pytest.approx(0.02)
     assert clock.queue_steps == 40 and clock.seconds_left(100, 3) == pytest.approx(5.0) and not clock.is_reliable
     with clock.evaluating():
         now[0] += 7.0
     now[0] += 500.0
-    assert clock.lap(10, tokens=400, rows=40).data_seconds == 0
+    assert clock.lap(10, tokens=400, rows=40, real_tokens=400).data_seconds == 0
     assert clock.queue_steps == 0 and clock.is_reliable  # each step takes longer than the queue may
     assert clock.seconds_left(0, 3) == pytest.approx(21.0)
 
@@ -78,12 +81,21 @@ class Chip:
         return self.statistics
 
 
+def test_rows_that_fill_a_batch_are_padding():
+    tokens = np.zeros((3, 7), np.int32)
+    rows = {"tokens": tokens, "length": np.array([7, 3, 5]), "weight": np.array([1.0, 0.25, 0.0])}
+    assert padding_share(rows) == pytest.approx(1 - 10 / 21)
+    groups = {**rows, "tokens": np.stack([tokens, tokens], axis=1), "length": np.array([[7, 1], [3, 2], [5, 5]])}
+    assert padding_share(groups) == pytest.approx(1 - 13 / 42)
+    assert padding_share({"tokens": tokens}) == 0
+
+
 def test_gauges_read_what_the_chip_tells():
-    speed = Speed(step_seconds=0.25, data_seconds=0.01, tokens_per_second=1000.4, rows_per_second=20.0)
+    speed = Speed(step_seconds=0.25, data_seconds=0.01, tokens_per_second=1000.4, padding=0.12345, rows_per_second=20.0)
     phases = Phases([Phase(end=5, flops_per_row=989e10), Phase(end=9)])
     elsewhere = Chip("NVIDIA H100 80GB HBM3", {"peak_bytes_in_use": 99}, process_index=1)
     chips = [elsewhere, Chip("NVIDIA H100 80GB HBM3", {"peak_bytes_in_use": 7, "bytes_in_use": 5})]
-    times = {"tokens_per_second": 1000, "step_seconds": 0.25, "data_seconds": 0.01}
+    times = {"tokens_per_second": 1000, "padding": 0.1235, "step_seconds": 0.25, "data_seconds": 0.01}
     numbers = Gauges(chips, phases).read(5, speed)
     assert numbers == {**times, "mfu": 0.1, "memory_bytes": 7}  # 20 rows of 1 % of a chip's peak, on two chips
     assert tuple(numbers) == MACHINE_NUMBERS

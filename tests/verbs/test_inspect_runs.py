@@ -33,7 +33,13 @@ def pretraining_lines(steps: int = 21) -> list[dict]:
     """Return lines of a run whose steps take 1, 2, ... seconds, a tenth of it for data."""
     lines = [
         {"step": step, "split": "train", "loss": 9.0 - step / 10, "mlm_loss": 8.0 - step / 10, "learning_rate": 1e-3}
-        | {"tokens_per_second": 100 * step, "step_seconds": step, "data_seconds": step / 10, "mfu": step / 100}
+        | {
+            "tokens_per_second": 100 * step,
+            "padding": step / 200,
+            "step_seconds": step,
+            "data_seconds": step / 10,
+            "mfu": step / 100,
+        }
         | {"memory_bytes": step * 10**9}
         for step in range(1, steps + 1)
     ]
@@ -77,6 +83,7 @@ def test_a_run_that_goes_on_shows_its_progress_and_speed(going_on, capsys):
         "learning rate": "0.001",
         "step time": "11.00 s (median), 20.00 s (95th percentile)",
         "speed": "1,100 tokens/s, MFU 11.0% (median)",
+        "padding": "5.5% of the computed tokens (median)",
         "data wait": "10.0% of the step time",
         "memory": "21.0 GB at most on a device",
     }
@@ -128,6 +135,7 @@ def test_several_runs_show_what_differs(going_on, other, capsys):
         ["train", "mlm_loss", "5.9", "3.25"],
         ["held_out", "mlm_loss", "6.5", "-"],
         ["tokens/s", "1,100", "1,234"],
+        ["padding", "0.055", "-"],
         ["step", "seconds", "11", "-"],
         ["mfu", "0.11", "-"],
         ["data", "wait", "0.1", "-"],
