@@ -25,6 +25,7 @@ BEGIN, END = "<!-- table: {} -->", "<!-- end of table -->"
 NOTHING = "No result is recorded."
 COMPILED = ("model", "layers", "topology", "rows", "length", "attention", "residual_norm", "remat", "moved_GB")
 COMPILED += ("temporaries_GB", "products_ms", "memory_ms", "mfu", "jax", "commit", "date")
+PADDING = ("task", "batch_size", "way", "steps", "lengths", "padding", "tokens_per_second", "times_buckets", "date")
 
 Row = dict[str, Any]
 
@@ -89,6 +90,7 @@ TABLES = [
     Table("benchmarks/accelerator.py steps", "docs/speed.md", "accelerator.jsonl", of_report("step_table")),
     Table("benchmarks/accelerator.py kernels", "docs/speed.md", "accelerator.jsonl", of_report("kernel_table")),
     Table("benchmarks/compiled.py", "docs/speed.md", "compiled.jsonl", functools.partial(columns, COMPILED)),
+    Table("benchmarks/padding.py", "docs/benchmarks.md", "padding.jsonl", functools.partial(columns, PADDING)),
     Table("benchmarks/scale.py memory", "docs/scale.md", "scale.jsonl", of_module("scale", "memory_table")),
     Table("benchmarks/scale.py time", "docs/scale.md", "scale.jsonl", of_module("scale", "time_table")),
     Table(
