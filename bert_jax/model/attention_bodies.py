@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from bert_jax.config import ModelConfig
 from bert_jax.errors import UserError
-from bert_jax.model import flash_attention, ops
+from bert_jax.model import flash_attention, ops, tpu_attention
 from bert_jax.model.compute import Compute, choose
 from bert_jax.model.encoder_input import KeyInterval, Length
 from bert_jax.random_bits import DropoutSeeds
@@ -63,10 +63,18 @@ class AttentionCall:
 
 @dataclasses.dataclass(frozen=True)
 class AttentionBody:
-    """A function with its limits: why it cannot compute a call, or None."""
+    """A function with its limits: why it cannot compute a call, or None.
+
+    on_tpu  takes the place of `function` on a TPU
+    """
 
     function: AttentionFunction
     limits: Callable[[AttentionCall], str | None] = lambda call: None
+    on_tpu: AttentionFunction | None = None
+
+    def of(self, platform: str) -> AttentionFunction:
+        """Return the function for the devices of a platform."""
+        return self.on_tpu if platform == "tpu" and self.on_tpu is not None else self.function
 
 
 def plain_attention(
@@ -126,7 +134,10 @@ def _limits_of_cudnn(call: AttentionCall) -> str | None:
 
 def _limits_of_pallas(call: AttentionCall) -> str | None:
     if call.platform == "tpu":
-        return "is for GPUs (on a CPU it is interpreted, for tests)"
+        step, largest = tpu_attention.HEAD_STEP, tpu_attention.LARGEST_HEAD
+        if not tpu_attention.has_lanes(call.head_size):
+            return f"computes heads of a multiple of {step} entries up to {largest}, not {call.head_size}"
+        return None
     if not flash_attention.has_tiles(call.head_size):
         sizes = f"{flash_attention.SMALLEST_TILE} to {flash_attention.LARGEST_HEAD}"
         return f"computes heads of a power of two from {sizes} entries, not {call.head_size}"
@@ -136,9 +147,10 @@ def _limits_of_pallas(call: AttentionCall) -> str | None:
 ATTENTIONS: dict[str, AttentionBody] = {
     "plain": AttentionBody(plain_attention),
     "cudnn": AttentionBody(cudnn_attention, _limits_of_cudnn),
-    "pallas": AttentionBody(flash_attention.flash_attention, _limits_of_pallas),
+    "pallas": AttentionBody(flash_attention.flash_attention, _limits_of_pallas, on_tpu=tpu_attention.tpu_attention),
 }
-AUTOMATIC = {"gpu": ("cudnn", "pallas")}  # by platform, the bodies that "auto" prefers to plain, for narrow floats
+# By platform, the bodies that "auto" prefers to plain, for narrow floats and rows of as many keys.
+AUTOMATIC = {"gpu": (("cudnn", "pallas"), 0), "tpu": (("pallas",), tpu_attention.LANES)}
 
 
 def check_attention(name: str) -> None:
@@ -160,7 +172,9 @@ def choose_attention(name: str, call: AttentionCall) -> str:
         if limit is not None:
             raise UserError(f"--attention {name} {limit}. Use --attention auto")
         return name
-    preferred = AUTOMATIC.get(call.platform, ()) if call.dtype != jnp.float32 else ()
+    preferred, shortest = AUTOMATIC.get(call.platform, ((), 0))
+    if call.dtype == jnp.float32 or call.keys < shortest:
+        return "plain"
     return next((body for body in preferred if ATTENTIONS[body].limits(call) is None), "plain")
 
 
@@ -198,4 +212,4 @@ def body_for(compute: Compute, q: Array, k: Array, keys: KeyInterval, rate: floa
         rate=rate,
         is_padded=keys.start is None and keys.end.shape[1] == 1,
     )
-    return ATTENTIONS[choose_attention(compute.attention, call)].function
+    return ATTENTIONS[choose_attention(compute.attention, call)].of(compute.target)

@@ -3,13 +3,10 @@
 It computes what `plain_attention` computes, dropout of the attention weights included: the random bits of a weight are
 the same hash of its place. It skips the tiles that no query sees, so that packed rows and local windows cost what they
 use. It is compiled by Triton for NVIDIA GPUs; elsewhere it is interpreted, for tests.
-
-Scores are in base 2: exp2(score) is the weight.
 """
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
@@ -19,31 +16,20 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from bert_jax.model.attention_tiles import HIDDEN, Sizes, key_tiles, on_own_part, product, query_tiles, whole_tiles
 from bert_jax.model.encoder_input import KeyInterval
 from bert_jax.random_bits import DropoutSeeds, murmur_mix
-from bert_jax.sharding import first_head, first_row, over_mesh
 
-HIDDEN = -1e30  # score of a key that is not seen: finite, so that a query without keys gives no NaN
 SMALLEST_TILE = 16  # of a matrix product on a GPU
 LARGEST_TILE = 64
 LARGEST_HEAD = 128  # whose tiles fit into the shared memory of a core
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Sizes of a call. They are constants of the compiled kernel.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Sizes):
+    """Sizes of a call, and the queries and keys of a tile."""
 
-    queries, keys  tokens of a row, before they are padded to whole tiles
-    heads          of the whole model, of which a device may have a part
-    tile           queries and keys of a tile
-    """
-
-    queries: int
-    keys: int
-    heads: int
     tile: int
-    rate: float
-    scale: float
 
 
 def has_tiles(head_size: int) -> bool:
@@ -61,36 +47,13 @@ def flash_attention(
     seeds: DropoutSeeds | None,
 ) -> Float[Array, "B Q N H"]:
     """Compute attention tile by tile, on the rows and heads of each device."""
-    rows, queries, heads, head_size = q.shape
-    rate = rate if seeds is not None else 0.0
-    words = seeds.next() if seeds is not None and rate else (jnp.uint32(0), jnp.uint32(0))
-    plan = Plan(
-        queries=queries,
-        keys=k.shape[1],
-        heads=heads,
-        tile=min(LARGEST_TILE, max(SMALLEST_TILE, pl.next_power_of_2(max(queries, k.shape[1])))),
-        rate=rate,
-        scale=head_size**-0.5 * math.log2(math.e),
-    )
-    end = jnp.broadcast_to(keys.end, (rows, queries)).astype(jnp.int32)
-    start = jnp.zeros_like(end) if keys.start is None else jnp.broadcast_to(keys.start, end.shape).astype(jnp.int32)
-    start, end = jnp.maximum(start, 0), jnp.minimum(end, plan.keys)
-
-    def of_own(q: Array, k: Array, v: Array, end: Array, start: Array, *words: Array) -> Array:
-        own_rows, _, own_heads, _ = q.shape
-        place = jnp.stack([*words, jnp.uint32(first_row(own_rows)), jnp.uint32(first_head(own_heads))])
-        whole = (_whole_tiles(part, plan.tile) for part in (q, k, v, end, start))
-        return _attend(plan, *whole, place)[:, :queries]
-
-    activations, rows_of = ("batch", None, "heads"), ("batch",)
-    inputs = [activations] * 3 + [rows_of] * 2 + [()] * 2
-    return over_mesh(of_own, inputs, activations)(q, k, v, end, start, *words)
+    return on_own_part(_attention, q, k, v, keys, rate=rate, seeds=seeds)
 
 
-def _whole_tiles(x: Array, tile: int) -> Array:
-    """Return an array whose second axis is padded by zeros to whole tiles."""
-    missing = -x.shape[1] % tile
-    return jnp.pad(x, [(0, 0), (0, missing)] + [(0, 0)] * (x.ndim - 2)) if missing else x
+def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+    tile = min(LARGEST_TILE, max(SMALLEST_TILE, pl.next_power_of_2(max(sizes.queries, sizes.keys))))
+    whole = (whole_tiles(part, tile) for part in (q, k, v, end, start))
+    return _attend(Plan(**dataclasses.asdict(sizes), tile=tile), *whole, place)[:, : sizes.queries]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -102,7 +65,7 @@ def _forward(
     plan: Plan, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array
 ) -> tuple[Array, tuple[Array, ...]]:
     tile, (rows, queries, heads, _) = plan.tile, q.shape
-    bounds = _key_tiles(end, start, tile)
+    bounds = key_tiles(end, start, tile)
     out, log_total = _call(
         _attention_forward,
         plan,
@@ -131,7 +94,7 @@ def _backward(plan: Plan, kept: tuple[Array, ...], d_out: Array) -> tuple[Array 
             (log_total, _number_tile_of),
             (out, _tile_of),
         ],
-        [*_key_tiles(end, start, tile), place],
+        [*key_tiles(end, start, tile), place],
         [(q.shape, q.dtype, _tile_of), (log_total.shape, jnp.float32, _number_tile_of)],
     )
     dk, dv = _call(
@@ -148,34 +111,13 @@ def _backward(plan: Plan, kept: tuple[Array, ...], d_out: Array) -> tuple[Array 
             (log_total, _number_all_of),
             (shared, _number_all_of),
         ],
-        [*_query_tiles(end, start, tile, keys // tile), place],
+        [*query_tiles(end, start, tile, keys // tile), place],
         [(k.shape, k.dtype, _tile_of), (v.shape, v.dtype, _tile_of)],
     )
     return dq, dk, dv, None, None, None
 
 
 _attend.defvjp(_forward, _backward)
-
-
-# The tiles that are computed
-
-
-def _key_tiles(end: Array, start: Array, tile: int) -> tuple[Array, Array]:
-    """Return for each tile of queries the first tile of keys that one of them sees, and the one after the last."""
-    is_seeing = end > start
-    first = jnp.where(is_seeing, start, np.iinfo(np.int32).max).reshape(end.shape[0], -1, tile).min(-1) // tile
-    stop = -(-jnp.where(is_seeing, end, 0).reshape(end.shape[0], -1, tile).max(-1) // tile)
-    return jnp.minimum(first, stop), stop
-
-
-def _query_tiles(end: Array, start: Array, tile: int, count: int) -> tuple[Array, Array]:
-    """Return for each of `count` tiles of keys the first tile of queries that see it, and the one after the last."""
-    first, stop = (bound[:, None, :] for bound in _key_tiles(end, start, tile))  # B 1 tiles
-    key_tile = jnp.arange(count)[:, None]
-    is_seen = (first <= key_tile) & (key_tile < stop)  # B count tiles
-    number = jnp.arange(is_seen.shape[2])
-    after_last = jnp.where(is_seen, number + 1, 0).max(-1)
-    return jnp.where(is_seen, number, after_last[..., None]).min(-1), after_last
 
 
 # What a program of the kernel is given: a tile or all tokens of a row and a head
@@ -246,7 +188,7 @@ def _attention_forward(plan: Plan, *refs: Any) -> None:
         total = total * shrink + weights.sum(axis=1)
         v = v_ref[some, :]
         weights = _drop(plan, weights, _is_kept(plan, own, index, key_tile))
-        return out * shrink[:, None] + _product(weights.astype(v.dtype), v, 1, 0), new_top, total
+        return out * shrink[:, None] + product(weights.astype(v.dtype), v, 1, 0), new_top, total
 
     nothing = jnp.zeros(q.shape, jnp.float32), jnp.full(plan.tile, HIDDEN), jnp.zeros(plan.tile)
     out, top, total = jax.lax.fori_loop(first_ref[index], stop_ref[index], add_tile, nothing)
@@ -270,12 +212,12 @@ def _attention_query_gradient(plan: Plan, *refs: Any) -> None:
         k, v = k_ref[some, :], v_ref[some, :]
         is_kept = _is_kept(plan, own, index, key_tile)
         weights = jnp.exp2(_scores(plan, q, k, interval, key_tile) - total[:, None])
-        d_weights = _drop(plan, _product(d_out, v, 1, 1), is_kept)
+        d_weights = _drop(plan, product(d_out, v, 1, 1), is_kept)
         d_scores = weights * (d_weights - shared[:, None])
-        return dq + _product(d_scores.astype(k.dtype), k, 1, 0)
+        return dq + product(d_scores.astype(k.dtype), k, 1, 0)
 
     dq = jax.lax.fori_loop(first_ref[index], stop_ref[index], add_tile, jnp.zeros(q.shape, jnp.float32))
-    dq_ref[...] = (dq * (plan.scale / math.log2(math.e))).astype(dq_ref.dtype)
+    dq_ref[...] = (dq * plan.head_size**-0.5).astype(dq_ref.dtype)
 
 
 def _attention_key_gradient(plan: Plan, *refs: Any) -> None:
@@ -290,22 +232,15 @@ def _attention_key_gradient(plan: Plan, *refs: Any) -> None:
         q, d_out, interval = q_ref[some, :], d_out_ref[some, :], (start_ref[some], end_ref[some])
         is_kept = _is_kept(plan, own, query_tile, index)
         weights = jnp.exp2(_scores(plan, q, k, interval, index) - total_ref[some][:, None])
-        d_weights = _drop(plan, _product(d_out, v, 1, 1), is_kept)
+        d_weights = _drop(plan, product(d_out, v, 1, 1), is_kept)
         d_scores = weights * (d_weights - shared_ref[some][:, None])
-        dv += _product(_drop(plan, weights, is_kept).astype(d_out.dtype), d_out, 0, 0)
-        return dk + _product(d_scores.astype(q.dtype), q, 0, 0), dv
+        dv += product(_drop(plan, weights, is_kept).astype(d_out.dtype), d_out, 0, 0)
+        return dk + product(d_scores.astype(q.dtype), q, 0, 0), dv
 
     nothing = jnp.zeros(k.shape, jnp.float32), jnp.zeros(v.shape, jnp.float32)
     dk, dv = jax.lax.fori_loop(first_ref[index], stop_ref[index], add_tile, nothing)
-    dk_ref[...] = (dk * (plan.scale / math.log2(math.e))).astype(dk_ref.dtype)
+    dk_ref[...] = (dk * plan.head_size**-0.5).astype(dk_ref.dtype)
     dv_ref[...] = dv.astype(dv_ref.dtype)
-
-
-def _product(left: Array, right: Array, of_left: int, of_right: int) -> Array:
-    """Return the product of two matrices over the given axes, in float32."""
-    precision = jax.lax.Precision.HIGHEST if left.dtype == jnp.float32 else None
-    dimensions = (((of_left,), (of_right,)), ((), ()))
-    return jax.lax.dot_general(left, right, dimensions, precision=precision, preferred_element_type=jnp.float32)
 
 
 def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array, Array], key_tile: Array) -> Array:
@@ -313,7 +248,7 @@ def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array, Array], key_t
     start, end = interval
     key = (key_tile * plan.tile + jnp.arange(plan.tile, dtype=jnp.int32))[None, :]
     is_seen = (key >= start[:, None]) & (key < end[:, None])
-    return jnp.where(is_seen, _product(q, k, 1, 1) * plan.scale, HIDDEN)
+    return jnp.where(is_seen, product(q, k, 1, 1) * plan.scale, HIDDEN)
 
 
 def _own_words(plan: Plan, place_ref: Any) -> tuple[Array, Array]:
@@ -335,4 +270,4 @@ def _is_kept(plan: Plan, own: tuple[Array, Array], query_tile: Array, key_tile: 
 
 
 def _drop(plan: Plan, weights: Array, is_kept: Array | None) -> Array:
-    return weights if is_kept is None else jnp.where(is_kept, weights / (1.0 - plan.rate), 0.0)
+    return weights if is_kept is None else jnp.where(is_kept, weights / plan.kept, 0.0)

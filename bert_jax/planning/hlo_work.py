@@ -45,13 +45,14 @@ GROUPS = re.compile(r"feature_group_count=(\d+)")
 CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 TARGET = re.compile(r'custom_call_target="([^"]*)"')
 KERNEL = re.compile(r'op_name="[^"]*/(attention_\w+)/pallas_call"')
-# Products of all queries with all keys in the kernels of attention: of cuDNN, and those of model/flash_attention.py.
+# Products of all queries with all keys in the kernels of attention: of cuDNN, flash_attention.py, tpu_attention.py.
 ATTENTION_PRODUCTS = {
     "__cudnn$fmhaSoftmax": 2,
     "__cudnn$fmhaSoftmaxBackward": 5,
     "attention_forward": 2,
     "attention_query_gradient": 3,
     "attention_key_gradient": 4,
+    "attention_backward": 5,
 }
 
 
@@ -219,14 +220,14 @@ def _own_flops(instruction: Instruction, operands: Sequence[tuple[ArrayShape, ..
 
 
 def _kernel_flops(instruction: Instruction, operands: Sequence[tuple[ArrayShape, ...]]) -> float:
-    """Return the FLOPs of a kernel of attention, whose first operands are queries and keys; 0 for everything else."""
+    """Return the FLOPs of a kernel of attention, whose first matrices are queries and keys; 0 for everything else."""
     if instruction.opcode != "custom-call":
         return 0.0
     kernel, target = KERNEL.search(instruction.attributes), TARGET.search(instruction.attributes)
     name = kernel[1] if kernel else target[1] if target else ""
     if name not in ATTENTION_PRODUCTS:
         return 0.0
-    (queries,), (keys,) = operands[:2]
+    queries, keys = [shape for (shape,) in operands if len(shape.dims) > 2][:2]
     return 2.0 * ATTENTION_PRODUCTS[name] * math.prod(queries.dims) * keys.dims[1]
 
 

@@ -1,11 +1,13 @@
 """Attention bodies against the plain one: values, gradients, dropout, packed rows, windows, meshes; and the choice."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tiny import MODERNBERT, TINY, pretraining_batch
@@ -17,9 +19,12 @@ from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput, KeyInterval
 from bert_jax.model.flash_attention import flash_attention
+from bert_jax.model.tpu_attention import tpu_attention
 from bert_jax.random_bits import DropoutSeeds, weight_keys
 from bert_jax.sharding import make_mesh, over_mesh
 
+KERNELS = [flash_attention, tpu_attention]
+for_each_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=["GPU", "TPU"])
 PACKED, PADDED, LOCAL, SHIFTED = "packed", "padded", "local", "padded on both sides"
 
 
@@ -55,25 +60,39 @@ def output_and_gradients(attend, arrays, keys, is_used, rate):
     return [np.asarray(array, np.float32) for array in (out, *gradients)]
 
 
-@settings(max_examples=10, deadline=None, phases=[Phase.generate])
+@for_each_kernel
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])
 @given(
     length=st.integers(2, 150),
+    heads=st.sampled_from([1, 2, 3, 8]),
     kind=st.sampled_from([PACKED, PADDED, LOCAL, SHIFTED]),
     rate=st.sampled_from([0.0, 0.1, 0.5]),
     dtype=st.sampled_from([jnp.float32, jnp.bfloat16]),
     seed=st.integers(0, 99),
 )
-def test_tiles_give_the_numbers_of_plain_attention(length, kind, rate, dtype, seed):
-    arrays = activations(2, length, 2, 16, dtype, seed)
+def test_tiles_give_the_numbers_of_plain_attention(kernel, length, heads, kind, rate, dtype, seed):
+    arrays = activations(2, length, heads, 16, dtype, seed)
     keys, is_used = intervals(kind, 2, length, seed)
     expected = output_and_gradients(plain_attention, arrays, keys, is_used, rate)
-    tiled = output_and_gradients(flash_attention, arrays, keys, is_used, rate)
+    tiled = output_and_gradients(kernel, arrays, keys, is_used, rate)
     tolerance = 1e-5 if dtype == jnp.float32 else 2e-2
     for array, other in zip(tiled, expected, strict=True):
         assert np.linalg.norm(array - other) <= tolerance * max(1.0, np.linalg.norm(other))
 
 
-def test_packed_documents_never_see_each_other():
+@pytest.mark.parametrize("kind", [PACKED, PADDED])
+@pytest.mark.parametrize(("length", "heads", "head_size"), [(1100, 2, 64), (600, 3, 80), (130, 1, 256)])
+def test_tiles_of_a_tpu_give_the_numbers_of_plain_attention(kind, length, heads, head_size):
+    arrays = activations(1, length, heads, head_size, jnp.float32)
+    keys, is_used = intervals(kind, 1, length)
+    expected = output_and_gradients(plain_attention, arrays, keys, is_used, 0.1)
+    tiled = output_and_gradients(tpu_attention, arrays, keys, is_used, 0.1)
+    for array, other in zip(tiled, expected, strict=True):
+        assert np.linalg.norm(array - other) <= 1e-5 * np.linalg.norm(other)
+
+
+@for_each_kernel
+def test_packed_documents_never_see_each_other(kernel):
     length, border = 100, 41
     starts = np.zeros((1, length), bool)
     starts[0, [0, border]] = True
@@ -82,7 +101,7 @@ def test_packed_documents_never_see_each_other():
     q, k, v, _ = activations(1, length, 1, 16, jnp.float32)
 
     def first_document(k, v):
-        return flash_attention(q, k, v, keys, rate=0.0, seeds=None)[:, :border]
+        return kernel(q, k, v, keys, rate=0.0, seeds=None)[:, :border]
 
     dk, dv = jax.grad(lambda k, v: jnp.sum(first_document(k, v)), argnums=(0, 1))(k, v)
     assert np.any(dv[:, :border]) and not np.any(dv[:, border:]) and not np.any(dk[:, border:])
@@ -90,22 +109,24 @@ def test_packed_documents_never_see_each_other():
     np.testing.assert_array_equal(changed, first_document(k, v))
 
 
+@for_each_kernel
 @pytest.mark.parametrize("rows_without_keys", [[1], [0, 1]])
-def test_a_row_without_keys_gives_no_nan(rows_without_keys):
+def test_a_row_without_keys_gives_no_nan(kernel, rows_without_keys):
     arrays = activations(2, 70, 1, 16, jnp.float32)
     lengths = np.full((2, 1), 70, np.int32)
     lengths[rows_without_keys] = 0
-    for array in output_and_gradients(flash_attention, arrays, KeyInterval(jnp.asarray(lengths)), True, 0.1):
+    for array in output_and_gradients(kernel, arrays, KeyInterval(jnp.asarray(lengths)), True, 0.1):
         assert np.isfinite(array).all()
 
 
+@for_each_kernel
 @pytest.mark.parametrize("mesh", [(2, 1, 1), (1, 2, 2), (1, 1, 4)])
-def test_tiles_with_dropout_are_the_same_on_every_mesh(mesh):
+def test_tiles_with_dropout_are_the_same_on_every_mesh(kernel, mesh):
     arrays = activations(4, 70, 4, 16, jnp.float32)
     keys, is_used = intervals(PADDED, 4, 70)
-    expected = output_and_gradients(flash_attention, arrays, keys, is_used, 0.1)
+    expected = output_and_gradients(kernel, arrays, keys, is_used, 0.1)
     with jax.set_mesh(make_mesh(MeshConfig(*mesh))):
-        divided = output_and_gradients(flash_attention, arrays, keys, is_used, 0.1)
+        divided = output_and_gradients(kernel, arrays, keys, is_used, 0.1)
     for array, other in zip(divided, expected, strict=True):
         np.testing.assert_allclose(array, other, rtol=1e-6, atol=1e-6)
 
@@ -129,6 +150,27 @@ def test_an_encoder_of_tiles_is_the_plain_one(config):
     np.testing.assert_allclose(output("pallas")[mask], output("plain")[mask], atol=1e-5)
 
 
+@pytest.mark.parametrize(("platform", "rate"), [("cuda", 0.1), ("tpu", 0.1), ("tpu", 0.0)])
+def test_no_array_of_all_pairs_is_written_down(platform, rate):
+    config = dataclasses.replace(TINY, width=64, heads=4, max_length=136, dropout=0.1, attention_dropout=rate)
+    inputs = EncoderInput.from_batch(pretraining_batch(3, 136, 4))
+    program = {"cuda": "gpu", "tpu": "tpu"}[platform]
+    pairs = re.compile(r"tensor<(3|4|12)x[0-9x]*136x136x")
+
+    def text(attention):
+        compute = Compute(jnp.bfloat16, attention=attention, platform=program)
+        split = nnx.split(Encoder(config, pooler=False, compute=compute, rngs=weight_keys(0)))
+
+        def loss(state):
+            seeds = DropoutSeeds([(jnp.uint32(1), jnp.uint32(number)) for number in range(100)])
+            return jnp.sum(nnx.merge(split[0], state)(inputs, seeds).astype(jnp.float32))
+
+        return jax.jit(jax.grad(loss)).trace(split[1]).lower(lowering_platforms=(platform,)).as_text()
+
+    assert pairs.search(text("plain"))
+    assert not pairs.search(text("auto"))
+
+
 CALL = AttentionCall(
     platform="gpu", dtype=jnp.dtype("bfloat16"), queries=128, keys=128, head_size=64, rate=0.0, is_padded=True
 )
@@ -146,7 +188,11 @@ CALL = AttentionCall(
         ({"queries": 1, "keys": 8}, "plain"),
         ({"head_size": 256, "rate": 0.1}, "plain"),
         ({"platform": "cpu"}, "plain"),
-        ({"platform": "tpu"}, "plain"),
+        ({"platform": "tpu"}, "pallas"),
+        ({"platform": "tpu", "is_padded": False, "head_size": 48}, "pallas"),
+        ({"platform": "tpu", "head_size": 24}, "plain"),
+        ({"platform": "tpu", "queries": 127, "keys": 127}, "plain"),
+        ({"platform": "tpu", "dtype": jnp.dtype("float32")}, "plain"),
     ],
 )
 def test_auto_takes_the_fastest_body_that_can(change, expected):
@@ -176,7 +222,7 @@ def test_the_bodies_of_a_run_are_named(config, is_packed, expected):
         ("cudnn", {"dtype": jnp.dtype("float32")}, "computes bfloat16 and float16, not float32"),
         ("cudnn", {"head_size": 160}, "up to 128, not 160"),
         ("pallas", {"head_size": 24}, "a power of two from 16 to 128 entries, not 24"),
-        ("pallas", {"platform": "tpu"}, "is for GPUs"),
+        ("pallas", {"platform": "tpu", "head_size": 24}, "a multiple of 16 entries up to 256, not 24"),
     ],
 )
 def test_a_named_body_says_what_it_cannot_compute(name, change, message):

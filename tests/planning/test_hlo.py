@@ -70,16 +70,18 @@ def test_flops_are_those_of_the_matrix_products(text, flops):
     [
         ("__gpu$xla.gpu.triton", "jit(step)/jvp()/attention_forward/pallas_call", 2),
         ("__gpu$xla.gpu.triton", "jit(step)/transpose(jvp())/attention_key_gradient/pallas_call", 4),
+        ("tpu_custom_call", "jit(step)/transpose(jvp())/attention_backward/pallas_call", 5),
         ("__cudnn$fmhaSoftmaxBackward", "jit(step)/dot_product_attention_bwd", 5),
         ("__gpu$xla.gpu.triton", "jit(step)/residual_norm_forward/pallas_call", 0),
     ],
 )
 def test_kernels_of_attention_have_the_flops_of_their_products(target, origin, products):
     rows = "bf16[3,7,2,16]{3,2,1,0}"
-    text = f"""ENTRY %main (q: {rows}, k: {rows}) -> {rows} {{
+    text = f"""ENTRY %main (q: {rows}, k: {rows}, tiles: s32[3]) -> {rows} {{
   %q = {rows} parameter(0)
   %k = {rows} parameter(1)
-  ROOT %out = {rows} custom-call(%q, %k), custom_call_target="{target}", metadata={{op_name="{origin}"}}
+  %tiles = s32[3]{{0}} parameter(2)
+  ROOT %out = {rows} custom-call(%tiles, %q, %k), custom_call_target="{target}", metadata={{op_name="{origin}"}}
 }}
 """
     (operation,) = operations(HloProgram(text), is_tpu=False)

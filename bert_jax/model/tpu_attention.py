@@ -1,0 +1,304 @@
+"""Attention in tiles for TPUs: a kernel in Pallas, compiled by Mosaic. Dao 2023 (FlashAttention-2).
+
+It computes what `plain_attention` computes, dropout included, as `flash_attention` does for GPUs, but in a layout for
+TPUs:
+
+- A program has as many heads as fill 128 lanes, side by side as the model keeps them: nothing is transposed outside of
+  it. The lanes of other heads are zero in a product over lanes, which costs the same.
+- Scores have a row for each key and a column for each query, so that numbers of a query are rows of lanes.
+- The programs of a row run one after the other: one pass over the queries sums the gradients of keys and values, too.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu
+from jaxtyping import Array, Float
+
+from bert_jax.model.attention_tiles import HIDDEN, Sizes, key_tiles, on_own_part, product, whole_tiles
+from bert_jax.model.encoder_input import KeyInterval
+from bert_jax.random_bits import DropoutSeeds, murmur_mix
+
+LANES = 128
+LARGEST_TILE = 512
+LARGEST_HEAD = 2 * LANES
+HEAD_STEP = 16  # rows of a bfloat16 tile: a head is a multiple of it
+Sums = tuple[Array, Array, Array]  # of a head: outputs, largest scores, totals of the weights
+MEMORY = 64 << 20  # bytes of the fast memory that a program may take
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(Sizes):
+    """Sizes of a call, the heads of a program, and the queries and keys of a tile."""
+
+    group: int
+    tile: int
+
+    @property
+    def width(self) -> int:
+        """Lanes of a program."""
+        return self.group * self.head_size
+
+
+def has_lanes(head_size: int) -> bool:
+    """Return whether the kernel computes heads of this size."""
+    return head_size % HEAD_STEP == 0 and head_size <= LARGEST_HEAD
+
+
+def tpu_attention(
+    q: Float[Array, "B Q N H"],
+    k: Float[Array, "B L N H"],
+    v: Float[Array, "B L N H"],
+    keys: KeyInterval,
+    *,
+    rate: float,
+    seeds: DropoutSeeds | None,
+) -> Float[Array, "B Q N H"]:
+    """Compute attention tile by tile, on the rows and heads of each device."""
+    return on_own_part(_attention, q, k, v, keys, rate=rate, seeds=seeds)
+
+
+def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+    group, heads = LANES // math.gcd(sizes.head_size, LANES), q.shape[2]
+    tile = _tile(max(sizes.queries, sizes.keys))
+    plan = Plan(**dataclasses.asdict(sizes), group=group if heads % group == 0 else heads, tile=tile)
+    matrices = (whole_tiles(part.reshape(*part.shape[:2], -1), tile) for part in (q, k, v))
+    numbers = (whole_tiles(part, tile) for part in (end, start))
+    out = _attend(plan, *matrices, *numbers, jax.lax.bitcast_convert_type(place, jnp.int32))
+    return out[:, : sizes.queries].reshape(q.shape)
+
+
+def _tile(length: int) -> int:
+    """Return the tokens of a tile: few tiles, and little padding."""
+    blocks = -(-length // LANES)
+    tiles = -(-blocks * LANES // LARGEST_TILE)
+    return -(-blocks // tiles) * LANES
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(plan: Plan, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+    return _forward(plan, q, k, v, end, start, place)[0]
+
+
+def _forward(
+    plan: Plan, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    rows, queries, width = q.shape
+    groups = width // plan.width
+    totals = (rows, groups, plan.group, queries)
+    out, log_total = _call(
+        _attention_forward,
+        plan,
+        [(q, _tile_of), (k, _all_of), (v, _all_of), (end[:, None], _row_tile_of), (start[:, None], _row_tile_of)],
+        [*key_tiles(end, start, plan.tile), place],
+        [(q.shape, v.dtype, _tile_of), (totals, jnp.float32, _number_tile_of)],
+        scratch=[],
+    )
+    return out, (q, k, v, end, start, place, out, log_total)
+
+
+def _backward(plan: Plan, kept: tuple[Array, ...], d_out: Array) -> tuple[Array | None, ...]:
+    q, k, v, end, start, place, out, log_total = kept
+    sums = tpu.VMEM((plan.width, k.shape[1]), jnp.float32)
+    dq, dk, dv = _call(
+        _attention_backward,
+        plan,
+        [
+            (q, _tile_of),
+            (k, _all_of),
+            (v, _all_of),
+            (end[:, None], _row_tile_of),
+            (start[:, None], _row_tile_of),
+            (d_out, _tile_of),
+            (log_total, _number_tile_of),
+            (out, _tile_of),
+        ],
+        [*key_tiles(end, start, plan.tile), place],
+        [(q.shape, q.dtype, _tile_of), (k.shape, k.dtype, _all_of), (v.shape, v.dtype, _all_of)],
+        scratch=[sums, sums],
+    )
+    return dq, dk, dv, None, None, None
+
+
+_attend.defvjp(_forward, _backward)
+
+
+# What a program of the kernel is given: a tile or all tokens of a row and a group of heads
+
+
+def _tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
+    return pl.BlockSpec((None, plan.tile, plan.width), lambda row, group, index, *_: (row, index, group))
+
+
+def _all_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
+    return pl.BlockSpec((None, shape[1], plan.width), lambda row, group, index, *_: (row, 0, group))
+
+
+def _row_tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
+    return pl.BlockSpec((None, 1, plan.tile), lambda row, group, index, *_: (row, 0, index))
+
+
+def _number_tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
+    return pl.BlockSpec((None, None, plan.group, plan.tile), lambda row, group, index, *_: (row, group, 0, index))
+
+
+def _call(kernel: Any, plan: Plan, arrays: Any, scalars: Any, outputs: Any, scratch: Any) -> tuple[Array, ...]:
+    """Run a kernel over rows, groups of heads and tiles of queries, in this order."""
+    rows, queries, width = arrays[0][0].shape
+
+    def call(*inputs: Array, interpret: bool) -> tuple[Array, ...]:
+        return pl.pallas_call(
+            functools.partial(kernel, plan),
+            grid_spec=tpu.PrefetchScalarGridSpec(
+                num_scalar_prefetch=len(scalars),
+                grid=(rows, width // plan.width, queries // plan.tile),
+                in_specs=[spec(plan, array.shape) for array, spec in arrays],
+                out_specs=[spec(plan, shape) for shape, _, spec in outputs],
+                scratch_shapes=scratch,
+            ),
+            out_shape=[jax.ShapeDtypeStruct(shape, dtype) for shape, dtype, _ in outputs],
+            compiler_params=tpu.CompilerParams(
+                dimension_semantics=("parallel", "parallel", "arbitrary"), vmem_limit_bytes=MEMORY
+            ),
+            interpret=interpret,
+            name=kernel.__name__.strip("_"),
+        )(*inputs)
+
+    interpreted, compiled = (functools.partial(call, interpret=interpret) for interpret in (True, False))
+    inputs = *(scalar.ravel() for scalar in scalars), *(array for array, _ in arrays)
+    return jax.lax.platform_dependent(*inputs, cpu=interpreted, default=compiled)
+
+
+# The kernels
+
+
+def _attention_forward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any, *refs: Any) -> None:
+    q_ref, k_ref, v_ref, end_ref, start_ref, out_ref, total_ref = refs
+    index, words = pl.program_id(2), _own_words(plan, place_ref)
+    interval = None if plan.is_from_start else start_ref[...], end_ref[...]
+    queries = _by_head(plan, q_ref[...])
+
+    def add_tile(key_tile: Array, carry: list[Sums]) -> list[Sums]:
+        some = pl.ds(pl.multiple_of(key_tile * plan.tile, plan.tile), plan.tile)
+        k, v = k_ref[some, :], _head_rows(plan, v_ref[some, :].T)
+        # Products of all heads first: the matrix unit then works beside the vector unit.
+        scores = [_scores(plan, q, k, interval, key_tile) for q in queries]
+        sums = []
+        for head, (out, top, total) in enumerate(carry):
+            new_top = jnp.maximum(top, scores[head].max(axis=0, keepdims=True))
+            weights, shrink = jnp.exp2(scores[head] - new_top), jnp.exp2(top - new_top)
+            total = total * shrink + weights.sum(axis=0, keepdims=True)
+            weights = _drop(weights, _is_kept(plan, words[head], index, key_tile))
+            sums.append((out * shrink + product(v[head], weights.astype(k.dtype), 1, 0), new_top, total))
+        return sums
+
+    row = (1, plan.tile)
+    nothing = jnp.zeros((plan.head_size, plan.tile)), jnp.full(row, HIDDEN), jnp.zeros(row)
+    sums = jax.lax.fori_loop(*_key_range(first_ref, stop_ref), add_tile, [nothing] * plan.group)
+    outs, tops, totals = (jnp.concatenate(parts) for parts in zip(*sums, strict=True))
+    totals = jnp.maximum(totals, 1e-30)  # N Q, at least 1 where a query sees a key
+    total_ref[...] = tops + jnp.log2(totals)
+    outs = outs.reshape(plan.group, plan.head_size, plan.tile) / (totals * plan.kept)[:, None]
+    out_ref[...] = outs.reshape(plan.width, plan.tile).astype(out_ref.dtype).T
+
+
+def _attention_backward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any, *refs: Any) -> None:
+    q_ref, k_ref, v_ref, end_ref, start_ref, d_out_ref, total_ref, out_ref, *outputs = refs
+    dq_ref, dk_ref, dv_ref, dk_sum, dv_sum = outputs
+    index, words = pl.program_id(2), _own_words(plan, place_ref)
+    interval = None if plan.is_from_start else start_ref[...], end_ref[...]
+    queries, query_rows = _by_head(plan, q_ref[...]), _head_rows(plan, q_ref[...].T)
+    d_outs, d_out_rows = _by_head(plan, d_out_ref[...]), _head_rows(plan, d_out_ref[...].T)
+    # The sum over keys of weight times gradient of the weight: the part of the softmax's gradient that all keys share.
+    products = (out_ref[...].astype(jnp.float32) * d_out_ref[...].astype(jnp.float32)).T * plan.kept
+    shared = [rows.sum(axis=0, keepdims=True) for rows in _head_rows(plan, products)]
+
+    @pl.when(index == 0)
+    def _() -> None:
+        dk_sum[...], dv_sum[...] = jnp.zeros(dk_sum.shape), jnp.zeros(dv_sum.shape)
+
+    def add_tile(key_tile: Array, carry: list[Array]) -> list[Array]:
+        some = pl.ds(pl.multiple_of(key_tile * plan.tile, plan.tile), plan.tile)
+        k, v, key_rows = k_ref[some, :], v_ref[some, :], _head_rows(plan, k_ref[some, :].T)
+        scores = [_scores(plan, q, k, interval, key_tile) for q in queries]
+        d_weights = [product(v, d_out, 1, 1) for d_out in d_outs]
+        sums = []
+        for head, dq in enumerate(carry):
+            rows, is_kept = _rows(plan, head), _is_kept(plan, words[head], index, key_tile)
+            weights = jnp.exp2(scores[head] - total_ref[head : head + 1])
+            d_scores = (weights * (_drop(d_weights[head], is_kept) - shared[head])).astype(k.dtype)
+            dv_sum[rows, some] += product(d_out_rows[head], _drop(weights, is_kept).astype(k.dtype), 1, 1)
+            dk_sum[rows, some] += product(query_rows[head], d_scores, 1, 1)
+            sums.append(dq + product(key_rows[head], d_scores, 1, 0))
+        return sums
+
+    nothing = jnp.zeros((plan.head_size, plan.tile))
+    dq = jnp.concatenate(jax.lax.fori_loop(*_key_range(first_ref, stop_ref), add_tile, [nothing] * plan.group))
+    scale = plan.head_size**-0.5 / plan.kept
+    dq_ref[...] = (dq * scale).astype(dq_ref.dtype).T
+
+    @pl.when(index == pl.num_programs(2) - 1)
+    def _() -> None:
+        dk_ref[...] = (dk_sum[...] * scale).astype(dk_ref.dtype).T
+        dv_ref[...] = (dv_sum[...] / plan.kept).astype(dv_ref.dtype).T
+
+
+def _rows(plan: Plan, head: int) -> Any:
+    return pl.ds(head * plan.head_size, plan.head_size)
+
+
+def _head_rows(plan: Plan, x: Array) -> list[Array]:
+    """Return the rows of each head, of a matrix with a row for each lane."""
+    return [x[first : first + plan.head_size] for first in range(0, plan.width, plan.head_size)]
+
+
+def _by_head(plan: Plan, x: Array) -> list[Array]:
+    """Return for each head the matrix in which the lanes of the others are zero."""
+    lane = jax.lax.broadcasted_iota(jnp.int32, x.shape, 1)
+    firsts = range(0, plan.width, plan.head_size)
+    return [jnp.where((lane >= first) & (lane < first + plan.head_size), x, jnp.zeros_like(x)) for first in firsts]
+
+
+def _key_range(first_ref: Any, stop_ref: Any) -> tuple[Array, Array]:
+    """Return the tiles of keys that a query of this program sees."""
+    at = pl.program_id(0) * pl.num_programs(2) + pl.program_id(2)
+    return first_ref[at], stop_ref[at]
+
+
+def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array | None, Array], key_tile: Array) -> Array:
+    """Return the scores of a tile, in base 2: a row for each key, a column for each query."""
+    start, end = interval
+    key = jax.lax.broadcasted_iota(jnp.int32, (plan.tile, plan.tile), 0) + key_tile * plan.tile
+    is_seen = key < end if start is None else (key >= start) & (key < end)
+    return jnp.where(is_seen, product(k, q, 1, 1) * plan.scale, HIDDEN)
+
+
+def _own_words(plan: Plan, place_ref: Any) -> list[tuple[Array, Array]]:
+    """Return for each head of this program the two words from which the bits of dropout are hashed."""
+    row = place_ref[2] + pl.program_id(0)
+    head = place_ref[3] + pl.program_id(1) * plan.group
+    weights = np.int64(plan.queries * plan.keys).astype(np.int32)  # of a head; sums wrap around
+    first = (row * plan.heads + head) * weights + place_ref[0]
+    return [(first + number * weights, place_ref[1] + row) for number in range(plan.group)]
+
+
+def _is_kept(plan: Plan, words: tuple[Array, Array], query_tile: Array, key_tile: Array) -> Array | None:
+    """Return True for each weight of a tile that dropout keeps, by the bits that `ops.dropout_bits` gives it."""
+    if plan.rate == 0.0:
+        return None
+    shape = (plan.tile, plan.tile)
+    key, query = (jax.lax.broadcasted_iota(jnp.int32, shape, axis) for axis in (0, 1))
+    first = words[0] + query_tile * plan.tile * plan.keys + key_tile * plan.tile
+    place = (query * plan.keys + key + first).astype(jnp.uint32)
+    return murmur_mix(place, words[1].astype(jnp.uint32)) >= np.uint32(round(plan.rate * (1 << 32)))
+
+
+def _drop(weights: Array, is_kept: Array | None) -> Array:
+    """Return weights with zeros in place of those that are dropped. The others are scaled after the sums."""
+    return weights if is_kept is None else jnp.where(is_kept, weights, 0.0)
