@@ -66,7 +66,7 @@ def tpu_attention(
 
 def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
     group, heads = LANES // math.gcd(sizes.head_size, LANES), q.shape[2]
-    tile = _tile(max(sizes.queries, sizes.keys))
+    tile = tile_of(max(sizes.queries, sizes.keys))
     plan = Plan(**dataclasses.asdict(sizes), group=group if heads % group == 0 else heads, tile=tile)
     matrices = (whole_tiles(part.reshape(*part.shape[:2], -1), tile) for part in (q, k, v))
     numbers = (whole_tiles(part, tile) for part in (end, start))
@@ -74,7 +74,7 @@ def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Ar
     return out[:, : sizes.queries].reshape(q.shape)
 
 
-def _tile(length: int) -> int:
+def tile_of(length: int) -> int:
     """Return the tokens of a tile: few tiles, and little padding."""
     blocks = -(-length // LANES)
     tiles = -(-blocks * LANES // LARGEST_TILE)
