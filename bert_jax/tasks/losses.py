@@ -4,26 +4,28 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bert_jax.model.ops import computed_again
+
 
 @jax.custom_vjp
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """Return -log softmax(logits)[label] over the last axis.
 
-    The backward pass computes the probabilities again from the logits: they are not kept beside them.
+    The backward pass computes the probabilities again from the logits: they are not kept beside them, but on a CPU.
     """
     return _cross_entropy_forward(logits, labels)[0]
 
 
 def _cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     top = logits.max(axis=-1)
-    log_total = jnp.log(jnp.exp(logits - top[..., None]).sum(axis=-1))
-    return log_total + top - _chosen(logits, labels), (logits, labels, top, log_total)
+    total = jnp.exp(logits - top[..., None]).sum(axis=-1)
+    return jnp.log(total) + top - _chosen(logits, labels), (logits, labels, top, total)
 
 
 def _cross_entropy_backward(kept: tuple[Array, Array, Array, Array], d_loss: Array) -> tuple[Array, None]:
-    logits, labels, top, log_total = kept
+    logits, labels, top, total = kept
     is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    probabilities = jnp.exp(logits - top[..., None] - log_total[..., None])
+    probabilities = jnp.exp(logits - computed_again(top)[..., None]) / total[..., None]
     return (probabilities - is_label) * d_loss[..., None], None
 
 
