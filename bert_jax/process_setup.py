@@ -9,17 +9,29 @@ from pathlib import Path
 import jax
 
 from bert_jax.cpu import THREADS_VARIABLE, instruction_set, threads, usable_cores
+from bert_jax.errors import UserError
 
 PRECISION_VARIABLE = "JAX_DEFAULT_MATMUL_PRECISION"
+# No operation that adds in a varying order, and no choice of kernels by their measured times.
+DETERMINISTIC_FLAGS = ("--xla_gpu_exclude_nondeterministic_ops=true", "--xla_gpu_autotune_level=0")
 
 
-def set_up_process(*, cpu_threads: int | None = None, dtype: str = "float32", precision: str = "highest") -> None:
+def set_up_process(
+    *,
+    cpu_threads: int | None = None,
+    dtype: str = "float32",
+    precision: str = "highest",
+    deterministic: bool = False,
+) -> None:
     """Keep compiled programs on disk, fix the number of threads of a CPU, and set the precision of matrix products.
 
     Programs are compiled once on a machine; resumed runs and other commands read them back in a fraction of the time.
     `cpu_threads` is the number of threads that XLA splits sums for (default: one a core). It has no effect in a process
-    that has computed before. `dtype` and `precision` are those of `set_precision`.
+    that has computed before. `dtype` and `precision` are those of `set_precision`. `deterministic` lets GPUs
+    repeat a run bit for bit, by `set_deterministic`.
     """
+    if deterministic:
+        set_deterministic()
     set_precision(dtype, precision)
     if cpu_threads is not None and not _has_computed():
         os.environ[THREADS_VARIABLE] = str(cpu_threads)
@@ -39,6 +51,32 @@ def set_precision(dtype: str, precision: str = "highest") -> None:
     if has_accelerator() and PRECISION_VARIABLE not in os.environ and before in (None, "highest"):
         is_precise = dtype == "float32" and precision == "highest"
         jax.config.update("jax_default_matmul_precision", "highest" if is_precise else None)
+
+
+def set_deterministic() -> None:
+    """Let a GPU compute the same bits in every process, as CPUs and TPUs do without it.
+
+    XLA reads its flags once, and JAX would keep measured choices of kernels beside the compiled programs. Raises
+    UserError in a process that has used a GPU before.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    missing = [flag for flag in DETERMINISTIC_FLAGS if flag not in flags]
+    if not has_accelerator():
+        return
+    if missing and _has_computed() and jax.default_backend() not in ("cpu", "tpu"):
+        raise UserError(
+            "--deterministic: this process has used the GPU before, and its compiler has read its flags. Start a new "
+            "process"
+        )
+    os.environ["XLA_FLAGS"] = " ".join([*flags, *missing])
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+
+
+def determinism_remark(target: str) -> str:
+    """Return what --deterministic does on a platform, "cpu", "gpu" or "tpu", where that is nothing."""
+    if target == "cpu":
+        return "--deterministic changes nothing on a CPU: a run repeats bit for bit with the same number of --threads"
+    return "--deterministic changes nothing on a TPU" if target == "tpu" else ""
 
 
 def has_accelerator() -> bool:

@@ -130,7 +130,7 @@ def test_completion_offers_verbs_and_their_flags(capsys):
     script = capsys.readouterr().out
     words = {"1 bert-jax fi": "finetune fill-mask", "2 bert-jax prep sh": "shards", "2 bert-jax finetune ticke": ""}
     words |= {
-        "2 bert-jax pretrain --no": "--no-next-sentence --no-lowercase --no-scan-layers",
+        "2 bert-jax pretrain --no": "--no-next-sentence --no-deterministic --no-lowercase --no-scan-layers",
         "3 bert-jax prep vocab --no": "--no-lowercase",
     }
     for typed, expected in words.items():

@@ -10,6 +10,7 @@ import pytest
 
 from bert_jax import process_setup
 from bert_jax.cpu import THREADS_VARIABLE, threads
+from bert_jax.errors import UserError
 from bert_jax.process import age_seconds
 from bert_jax.process_setup import compilation_cache
 
@@ -55,6 +56,42 @@ def test_float32_is_multiplied_as_such_on_accelerators(monkeypatch, before, has_
     monkeypatch.setenv(process_setup.PRECISION_VARIABLE, "highest")
     process_setup.set_up_process(dtype="bfloat16")
     assert "jax_default_matmul_precision" not in changed
+
+
+@pytest.fixture
+def flags(monkeypatch):
+    """XLA's flags and JAX's settings as a process with an accelerator changes them."""
+    changed = {}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=4")
+    monkeypatch.setattr(process_setup, "has_accelerator", lambda: True)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: changed.update({name: value}))
+    return changed
+
+
+def test_a_deterministic_process_keeps_no_measured_choice(monkeypatch, flags):
+    monkeypatch.setattr(process_setup, "_has_computed", lambda: False)
+    for _ in range(2):
+        process_setup.set_up_process(deterministic=True)
+        assert os.environ["XLA_FLAGS"].split() == ["--xla_gpu_autotune_level=4", *process_setup.DETERMINISTIC_FLAGS]
+    assert flags["jax_persistent_cache_enable_xla_caches"] == "none"
+
+
+def test_a_process_that_has_used_a_gpu_cannot_become_deterministic(monkeypatch, flags):
+    monkeypatch.setattr(process_setup, "_has_computed", lambda: True)
+    process_setup.set_up_process(deterministic=True)  # on a CPU, nothing is lost
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with pytest.raises(UserError, match=r"has used the GPU before.* Start a new process"):
+        process_setup.set_up_process(deterministic=True)
+    process_setup.set_up_process()
+    assert os.environ["XLA_FLAGS"] == ""
+
+
+def test_xla_knows_the_flags_of_a_deterministic_process():
+    script = "import jax; print(jax.numpy.ones(3).sum())"  # XLA ends a process at a flag that it does not know
+    environment = {**os.environ, "XLA_FLAGS": " ".join(process_setup.DETERMINISTIC_FLAGS)}
+    process = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert process.stdout == "3.0\n", process.stderr
 
 
 def without_shared_cache() -> dict[str, str]:

@@ -55,6 +55,9 @@ class PretrainConfig:
     precision: Literal["highest", "default"] = "highest"
     """Of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors rounded to
     TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
+    deterministic: bool = False
+    """On GPUs: leave out operations that add in a varying order, and choose kernels without measuring them, so that a
+    resumed run repeats bit for bit. Slower. On a CPU, runs with the same --threads do so anyway."""
     attention: Literal["auto", "plain", "cudnn", "pallas"] = "auto"
     """How attention is computed. plain: by matrix products, anywhere; cudnn: by NVIDIA's cuDNN, without attention
     dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs. auto: on a GPU in bfloat16 the

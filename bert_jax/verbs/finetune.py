@@ -24,11 +24,12 @@ from bert_jax.finetuning.single_run import SharedInputs, read_inputs, run_planne
 from bert_jax.finetuning.summary import Summary, curve_verdict, summarise
 from bert_jax.origin import origin
 from bert_jax.output import IGNORED, check_folder, check_new_folder
-from bert_jax.process_setup import set_up_process
+from bert_jax.process_setup import determinism_remark, set_up_process
 from bert_jax.progress import Progress
 from bert_jax.registry import HEADS, SUITE
 from bert_jax.settings.finetune import FinetuneConfig
-from bert_jax.terminal import say, visible
+from bert_jax.sharding import platform_of
+from bert_jax.terminal import note, say, visible
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import RUNS, RunFolder
 from bert_jax.train.run_record import threads_of
@@ -53,6 +54,7 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
         cpu_threads=config.threads or threads_of(planned.config.output for planned in plan),
         dtype=config.dtype,
         precision=config.precision,
+        deterministic=config.deterministic,
     )
     if len(plan) > 1:
         _check_folder_of_runs(config.output)
@@ -60,6 +62,8 @@ def finetune(config: FinetuneConfig, *, show: bool = False) -> list[RunFolder]:
         check_run_output(config.output)
     with Progress("reading the model and the data"):
         prepared = read_inputs(config)
+    if config.deterministic and (remark := determinism_remark(platform_of(prepared.program.mesh))):
+        note(remark)
     plan = with_recipes(plan, prepared.model)
     runs = _run_all(plan, prepared)
     if len(plan) > 1:

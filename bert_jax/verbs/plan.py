@@ -24,7 +24,7 @@ from bert_jax.planning.search import Setting, promising
 from bert_jax.planning.step_memory import ChipMemory, state_memory
 from bert_jax.planning.step_plan import StepPlan, plan_step
 from bert_jax.planning.topology import Topology, parse_topology
-from bert_jax.process_setup import set_precision, use_cpu_devices
+from bert_jax.process_setup import set_deterministic, set_precision, use_cpu_devices
 from bert_jax.settings.plan import PlanConfig
 from bert_jax.sharding import MESH_AXES, make_mesh
 from bert_jax.terminal import say
@@ -81,6 +81,8 @@ def plan(config: PlanConfig) -> dict[str, Any]:
         check_new_file(config.output, overwrite=True)
     use_cpu_devices(topology.size if topology.platform == "cpu" else 1)
     set_precision(config.dtype, config.precision)
+    if config.deterministic:
+        set_deterministic()
     run = planned_run(config, topology)
     config = run.config
     program = run.program(config)

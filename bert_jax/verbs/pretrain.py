@@ -20,12 +20,12 @@ from bert_jax.cpu import MAX_THREADS
 from bert_jax.errors import UserError
 from bert_jax.model import presets
 from bert_jax.pretrained import Pretrained, ReadOptions
-from bert_jax.process_setup import set_up_process
+from bert_jax.process_setup import determinism_remark, set_up_process
 from bert_jax.progress import Progress, in_words
 from bert_jax.settings.pretrain import PretrainConfig
-from bert_jax.sharding import batch_shards, make_mesh
+from bert_jax.sharding import batch_shards, make_mesh, platform_of
 from bert_jax.tasks.initial_state import PARTS, start_from
-from bert_jax.terminal import say
+from bert_jax.terminal import note, say
 from bert_jax.text.tokenizer import Tokenizer
 from bert_jax.train.advice import Advice, smaller_steps
 from bert_jax.train.checkpoint import parameter_hash
@@ -75,7 +75,10 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     hosts.once(lambda: check_run_output(config.output))
     hosts.once(lambda: require_wandb(config.wandb))
     set_up_process(
-        cpu_threads=config.threads or threads_of([config.output]), dtype=config.dtype, precision=config.precision
+        cpu_threads=config.threads or threads_of([config.output]),
+        dtype=config.dtype,
+        precision=config.precision,
+        deterministic=config.deterministic,
     )
     data = PretrainingData(config)
     tokenizer = data.tokenizer
@@ -86,6 +89,8 @@ def _pretrain(config: PretrainConfig) -> RunFolder:
     model = with_dropout(initial.shape(), config.dropout, config.attention_dropout)
     data.check_model(model)
     mesh = make_mesh(config.mesh)
+    if config.deterministic and (remark := determinism_remark(platform_of(mesh))):
+        note(remark)
     program = pretraining_program(config, model, mesh, data.pair_loss, data.micro_batches)
     _require_same_command(config, data.fingerprint)
     source, held_out = data.training_batches(mesh), data.held_out(mesh)

@@ -195,3 +195,10 @@ def test_other_settings_are_refused_in_one_line(arguments, never_killed, change,
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and says in err
     assert (read_log(never_killed), read_result(never_killed)) == before
+
+
+def test_a_run_does_not_become_deterministic(arguments, never_killed, capsys):
+    assert main(["pretrain", "--output", str(never_killed), *arguments, "--deterministic"]) == 1
+    remark, refusal = capsys.readouterr().err.splitlines()
+    assert "--deterministic changes nothing on a CPU" in remark
+    assert "deterministic False, now True. Choose another --output" in refusal
