@@ -24,7 +24,7 @@ import tables
 from jax.sharding import SingleDeviceSharding
 
 from bert_jax.model.encoder_input import KeyInterval
-from bert_jax.model.tpu_attention import LANES, tile_of, tpu_attention
+from bert_jax.model.tpu_attention import LANES, rows_of_program, tile_of, tpu_attention
 from bert_jax.planning.topology import parse_topology
 from bert_jax.random_bits import DropoutSeeds
 
@@ -105,7 +105,7 @@ def main() -> int:
         tile = tile_of(options.length)
         tiles = -(-options.length // tile)
         group = min(options.heads, max(1, LANES // options.head_size))
-        programs = options.rows * options.heads // group * tiles
+        programs = options.rows // rows_of_program(options.rows, tile) * options.heads // group * tiles
         result = {
             **{
                 name: getattr(options, name) for name in ("topology", "rows", "length", "heads", "head_size", "dropout")

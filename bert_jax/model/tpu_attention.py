@@ -35,10 +35,21 @@ MEMORY = 64 << 20  # bytes of the fast memory that a program may take
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan(Sizes):
-    """Sizes of a call, the heads of a program, and the queries and keys of a tile."""
+    """Sizes of a call and of its tiles.
 
+    rows   of the batch in a program; more than one only where a row is one tile
+    group  heads of a program
+    tile   queries and keys of a tile
+    """
+
+    rows: int
     group: int
     tile: int
+
+    @property
+    def is_one_tile(self) -> bool:
+        """True where all queries and all keys of a row are one tile."""
+        return self.tile >= max(self.queries, self.keys)
 
     @property
     def width(self) -> int:
@@ -67,7 +78,12 @@ def tpu_attention(
 def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
     group, heads = LANES // math.gcd(sizes.head_size, LANES), q.shape[2]
     tile = tile_of(max(sizes.queries, sizes.keys))
-    plan = Plan(**dataclasses.asdict(sizes), group=group if heads % group == 0 else heads, tile=tile)
+    plan = Plan(
+        **dataclasses.asdict(sizes),
+        rows=rows_of_program(q.shape[0], tile),
+        group=group if heads % group == 0 else heads,
+        tile=tile,
+    )
     matrices = (whole_tiles(part.reshape(*part.shape[:2], -1), tile) for part in (q, k, v))
     numbers = (whole_tiles(part, tile) for part in (end, start))
     out = _attend(plan, *matrices, *numbers, jax.lax.bitcast_convert_type(place, jnp.int32))
@@ -79,6 +95,11 @@ def tile_of(length: int) -> int:
     blocks = -(-length // LANES)
     tiles = -(-blocks * LANES // LARGEST_TILE)
     return -(-blocks // tiles) * LANES
+
+
+def rows_of_program(rows: int, tile: int) -> int:
+    """Return the rows of a program, of the `rows` of a device: several where a tile is small."""
+    return math.gcd(rows, LARGEST_TILE // tile)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -133,19 +154,19 @@ _attend.defvjp(_forward, _backward)
 
 
 def _tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
-    return pl.BlockSpec((None, plan.tile, plan.width), lambda row, group, index, *_: (row, index, group))
+    return pl.BlockSpec((plan.rows, plan.tile, plan.width), lambda row, group, index, *_: (row, index, group))
 
 
 def _all_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
-    return pl.BlockSpec((None, shape[1], plan.width), lambda row, group, index, *_: (row, 0, group))
+    return pl.BlockSpec((plan.rows, shape[1], plan.width), lambda row, group, index, *_: (row, 0, group))
 
 
 def _row_tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
-    return pl.BlockSpec((None, 1, plan.tile), lambda row, group, index, *_: (row, 0, index))
+    return pl.BlockSpec((plan.rows, 1, plan.tile), lambda row, group, index, *_: (row, 0, index))
 
 
 def _number_tile_of(plan: Plan, shape: tuple[int, ...]) -> pl.BlockSpec:
-    return pl.BlockSpec((None, None, plan.group, plan.tile), lambda row, group, index, *_: (row, group, 0, index))
+    return pl.BlockSpec((plan.rows, None, plan.group, plan.tile), lambda row, group, index, *_: (row, group, 0, index))
 
 
 def _call(kernel: Any, plan: Plan, arrays: Any, scalars: Any, outputs: Any, scratch: Any) -> tuple[Array, ...]:
@@ -154,10 +175,10 @@ def _call(kernel: Any, plan: Plan, arrays: Any, scalars: Any, outputs: Any, scra
 
     def call(*inputs: Array, interpret: bool) -> tuple[Array, ...]:
         return pl.pallas_call(
-            functools.partial(kernel, plan),
+            functools.partial(_each_row, kernel, len(scratch), plan),
             grid_spec=tpu.PrefetchScalarGridSpec(
                 num_scalar_prefetch=len(scalars),
-                grid=(rows, width // plan.width, queries // plan.tile),
+                grid=(rows // plan.rows, width // plan.width, queries // plan.tile),
                 in_specs=[spec(plan, array.shape) for array, spec in arrays],
                 out_specs=[spec(plan, shape) for shape, _, spec in outputs],
                 scratch_shapes=scratch,
@@ -178,14 +199,32 @@ def _call(kernel: Any, plan: Plan, arrays: Any, scalars: Any, outputs: Any, scra
 # The kernels
 
 
-def _attention_forward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any, *refs: Any) -> None:
+def _each_row(kernel: Any, scratch: int, plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any, *refs: Any) -> None:
+    """Run a kernel for each row of a program, of which the compiler does several at a time.
+
+    The last `scratch` of the arrays are for all rows.
+    """
+    blocks, shared = refs[: len(refs) - scratch], refs[len(refs) - scratch :]
+    for number in range(plan.rows):
+        row = pl.program_id(0) * plan.rows + number
+        at = row * pl.num_programs(2) + pl.program_id(2)
+        words = _own_words(plan, place_ref, row)
+        kernel(plan, words, (first_ref[at], stop_ref[at]), *(ref.at[number] for ref in blocks), *shared)
+
+
+def _over_key_tiles(plan: Plan, tiles: tuple[Array, Array], add_tile: Any, nothing: Any) -> Any:
+    """Return what `add_tile` makes of the tiles of keys that a query of this program sees."""
+    return add_tile(0, nothing) if plan.is_one_tile else jax.lax.fori_loop(*tiles, add_tile, nothing)
+
+
+def _attention_forward(plan: Plan, words: Any, tiles: tuple[Array, Array], *refs: Any) -> None:
     q_ref, k_ref, v_ref, end_ref, start_ref, out_ref, total_ref = refs
-    index, words = pl.program_id(2), _own_words(plan, place_ref)
+    index = pl.program_id(2)
     interval = None if plan.is_from_start else start_ref[...], end_ref[...]
     queries = _by_head(plan, q_ref[...])
 
-    def add_tile(key_tile: Array, carry: list[Sums]) -> list[Sums]:
-        some = pl.ds(pl.multiple_of(key_tile * plan.tile, plan.tile), plan.tile)
+    def add_tile(key_tile: Array | int, carry: list[Sums]) -> list[Sums]:
+        some = _tile_at(plan, key_tile)
         k, v = k_ref[some, :], _head_rows(plan, v_ref[some, :].T)
         # Products of all heads first: the matrix unit then works beside the vector unit.
         scores = [_scores(plan, q, k, interval, key_tile) for q in queries]
@@ -200,7 +239,7 @@ def _attention_forward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any
 
     row = (1, plan.tile)
     nothing = jnp.zeros((plan.head_size, plan.tile)), jnp.full(row, HIDDEN), jnp.zeros(row)
-    sums = jax.lax.fori_loop(*_key_range(first_ref, stop_ref), add_tile, [nothing] * plan.group)
+    sums = _over_key_tiles(plan, tiles, add_tile, [nothing] * plan.group)
     outs, tops, totals = (jnp.concatenate(parts) for parts in zip(*sums, strict=True))
     totals = jnp.maximum(totals, 1e-30)  # N Q, at least 1 where a query sees a key
     total_ref[...] = tops + jnp.log2(totals)
@@ -208,10 +247,10 @@ def _attention_forward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any
     out_ref[...] = outs.reshape(plan.width, plan.tile).astype(out_ref.dtype).T
 
 
-def _attention_backward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: Any, *refs: Any) -> None:
+def _attention_backward(plan: Plan, words: Any, tiles: tuple[Array, Array], *refs: Any) -> None:
     q_ref, k_ref, v_ref, end_ref, start_ref, d_out_ref, total_ref, out_ref, *outputs = refs
     dq_ref, dk_ref, dv_ref, dk_sum, dv_sum = outputs
-    index, words = pl.program_id(2), _own_words(plan, place_ref)
+    index = pl.program_id(2)
     interval = None if plan.is_from_start else start_ref[...], end_ref[...]
     queries, query_rows = _by_head(plan, q_ref[...]), _head_rows(plan, q_ref[...].T)
     d_outs, d_out_rows = _by_head(plan, d_out_ref[...]), _head_rows(plan, d_out_ref[...].T)
@@ -219,12 +258,14 @@ def _attention_backward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: An
     products = (out_ref[...].astype(jnp.float32) * d_out_ref[...].astype(jnp.float32)).T * plan.kept
     shared = [rows.sum(axis=0, keepdims=True) for rows in _head_rows(plan, products)]
 
-    @pl.when(index == 0)
-    def _() -> None:
-        dk_sum[...], dv_sum[...] = jnp.zeros(dk_sum.shape), jnp.zeros(dv_sum.shape)
+    if not plan.is_one_tile:
 
-    def add_tile(key_tile: Array, carry: list[Array]) -> list[Array]:
-        some = pl.ds(pl.multiple_of(key_tile * plan.tile, plan.tile), plan.tile)
+        @pl.when(index == 0)
+        def _() -> None:
+            dk_sum[...], dv_sum[...] = jnp.zeros(dk_sum.shape), jnp.zeros(dv_sum.shape)
+
+    def add_tile(key_tile: Array | int, carry: list[Array]) -> list[Array]:
+        some = _tile_at(plan, key_tile)
         k, v, key_rows = k_ref[some, :], v_ref[some, :], _head_rows(plan, k_ref[some, :].T)
         scores = [_scores(plan, q, k, interval, key_tile) for q in queries]
         d_weights = [product(v, d_out, 1, 1) for d_out in d_outs]
@@ -233,13 +274,17 @@ def _attention_backward(plan: Plan, first_ref: Any, stop_ref: Any, place_ref: An
             rows, is_kept = _rows(plan, head), _is_kept(plan, words[head], index, key_tile)
             weights = jnp.exp2(scores[head] - total_ref[head : head + 1])
             d_scores = (weights * (_drop(d_weights[head], is_kept) - shared[head])).astype(k.dtype)
-            dv_sum[rows, some] += product(d_out_rows[head], _drop(weights, is_kept).astype(k.dtype), 1, 1)
-            dk_sum[rows, some] += product(query_rows[head], d_scores, 1, 1)
+            dv = product(d_out_rows[head], _drop(weights, is_kept).astype(k.dtype), 1, 1)
+            dk = product(query_rows[head], d_scores, 1, 1)
+            if plan.is_one_tile:
+                dk_sum[rows, some], dv_sum[rows, some] = dk, dv
+            else:
+                dk_sum[rows, some], dv_sum[rows, some] = dk_sum[rows, some] + dk, dv_sum[rows, some] + dv
             sums.append(dq + product(key_rows[head], d_scores, 1, 0))
         return sums
 
     nothing = jnp.zeros((plan.head_size, plan.tile))
-    dq = jnp.concatenate(jax.lax.fori_loop(*_key_range(first_ref, stop_ref), add_tile, [nothing] * plan.group))
+    dq = jnp.concatenate(_over_key_tiles(plan, tiles, add_tile, [nothing] * plan.group))
     scale = plan.head_size**-0.5 / plan.kept
     dq_ref[...] = (dq * scale).astype(dq_ref.dtype).T
 
@@ -265,13 +310,12 @@ def _by_head(plan: Plan, x: Array) -> list[Array]:
     return [jnp.where((lane >= first) & (lane < first + plan.head_size), x, jnp.zeros_like(x)) for first in firsts]
 
 
-def _key_range(first_ref: Any, stop_ref: Any) -> tuple[Array, Array]:
-    """Return the tiles of keys that a query of this program sees."""
-    at = pl.program_id(0) * pl.num_programs(2) + pl.program_id(2)
-    return first_ref[at], stop_ref[at]
+def _tile_at(plan: Plan, number: Array | int) -> Any:
+    first = number * plan.tile
+    return pl.ds(first if isinstance(first, int) else pl.multiple_of(first, plan.tile), plan.tile)
 
 
-def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array | None, Array], key_tile: Array) -> Array:
+def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array | None, Array], key_tile: Array | int) -> Array:
     """Return the scores of a tile, in base 2: a row for each key, a column for each query."""
     start, end = interval
     key = jax.lax.broadcasted_iota(jnp.int32, (plan.tile, plan.tile), 0) + key_tile * plan.tile
@@ -279,16 +323,16 @@ def _scores(plan: Plan, q: Array, k: Array, interval: tuple[Array | None, Array]
     return jnp.where(is_seen, product(k, q, 1, 1) * plan.scale, HIDDEN)
 
 
-def _own_words(plan: Plan, place_ref: Any) -> list[tuple[Array, Array]]:
-    """Return for each head of this program the two words from which the bits of dropout are hashed."""
-    row = place_ref[2] + pl.program_id(0)
+def _own_words(plan: Plan, place_ref: Any, row: Array) -> list[tuple[Array, Array]]:
+    """Return for each head of this program the two words from which the bits of dropout of a row are hashed."""
+    row = place_ref[2] + row
     head = place_ref[3] + pl.program_id(1) * plan.group
     weights = np.int64(plan.queries * plan.keys).astype(np.int32)  # of a head; sums wrap around
     first = (row * plan.heads + head) * weights + place_ref[0]
     return [(first + number * weights, place_ref[1] + row) for number in range(plan.group)]
 
 
-def _is_kept(plan: Plan, words: tuple[Array, Array], query_tile: Array, key_tile: Array) -> Array | None:
+def _is_kept(plan: Plan, words: tuple[Array, Array], query_tile: Array, key_tile: Array | int) -> Array | None:
     """Return True for each weight of a tile that dropout keeps, by the bits that `ops.dropout_bits` gives it."""
     if plan.rate == 0.0:
         return None
