@@ -93,6 +93,7 @@ TABLES = [
     Table("benchmarks/padding.py", "docs/benchmarks.md", "padding.jsonl", functools.partial(columns, PADDING)),
     Table("benchmarks/bfloat16.py", "docs/speed.md", "bfloat16.jsonl", of_module("bfloat16", "table")),
     Table("benchmarks/tpu_kernels.py", "docs/speed.md", "tpu_kernels.jsonl", of_module("tpu_kernels", "table")),
+    Table("benchmarks/batch_limits.py", "docs/speed.md", "batch_limits.jsonl", of_module("batch_limits", "table")),
     Table("benchmarks/scale.py memory", "docs/scale.md", "scale.jsonl", of_module("scale", "memory_table")),
     Table("benchmarks/scale.py time", "docs/scale.md", "scale.jsonl", of_module("scale", "time_table")),
     Table(
