@@ -19,11 +19,12 @@ from bert_jax.errors import UserError
 from bert_jax.inference.loading import is_onnx, read_onnx
 from bert_jax.inference.outputs import OutputCollector, onnx_outputs, predict_rows
 from bert_jax.model.compute import Compute
+from bert_jax.model.pooling import COMPARED_POOLINGS
 from bert_jax.model.vectors import VectorConfig, unit
 from bert_jax.pretrained import Pretrained
 from bert_jax.process_setup import set_up_process
 from bert_jax.sharding import make_mesh
-from bert_jax.tasks.embedding_task import EmbeddingTask
+from bert_jax.tasks.embedding_task import EmbeddingTask, PoolingsTask
 from bert_jax.train.program import Program
 from bert_jax.trees import unflatten
 from bert_jax.wording import article
@@ -117,14 +118,30 @@ class Embedder:
         return int(self.encode([prompt]).lengths[0]) - 1
 
 
-def _by_jax(about: Pretrained, compute: Compute, vectors: VectorConfig) -> MakeVectors:
+class PoolingComparison:
+    """An encoder whose vectors by all poolings come from one pass: its own, and those of COMPARED_POOLINGS."""
+
+    def __init__(self, about: Pretrained) -> None:
+        self._width = about.model.width
+        self.embedder = Embedder(about, functools.partial(_by_jax, about, Compute(), task=PoolingsTask))
+
+    def vectors_of(self, encoded: Encoded, prompt: str = "", *, batch_size: int = 64) -> list[np.ndarray]:
+        """Return the vectors of the encoder's own pooling, and then of each of COMPARED_POOLINGS, not normalised."""
+        side_by_side = self.embedder.vectors_of(encoded, prompt, batch_size=batch_size)
+        ends = self.embedder.width + self._width * np.arange(len(COMPARED_POOLINGS))
+        return np.split(side_by_side, ends, axis=1)
+
+
+def _by_jax(
+    about: Pretrained, compute: Compute, vectors: VectorConfig, task: type[EmbeddingTask] = EmbeddingTask
+) -> MakeVectors:
     """Return a function that runs the encoder on JAX's first device."""
     mesh = make_mesh(MeshConfig(data=1))
     encoder = {name: part for name, part in unflatten(about.params)["encoder"].items() if name != "pooler"}
 
     @functools.cache
     def program(first: int) -> Program:
-        return Program(EmbeddingTask(about.model, compute, vectors, first), mesh)
+        return Program(task(about.model, compute, vectors, first), mesh)
 
     placed = program(0).place_params({"encoder": encoder})
 
@@ -172,3 +189,15 @@ def load_embedder(
         )
     runner = functools.partial(_by_onnx, model)
     return Embedder(about, runner, pooling=pooling, normalize=normalize, max_length=max_length)
+
+
+def load_pooling_comparison(path: str | os.PathLike[str]) -> PoolingComparison:
+    """Load the encoder at `path` to compare its poolings. Raises UserError for ONNX, which has the last layer alone."""
+    path = Path(path)
+    set_up_process()
+    if is_onnx(path):
+        raise UserError(
+            f"--compare-poolings: {path} has the states of the last layer alone. Score the model that it was exported "
+            "from, or leave the flag out"
+        )
+    return PoolingComparison(read_model(path))

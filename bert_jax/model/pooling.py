@@ -3,7 +3,7 @@
 `mask` is True for the tokens that are pooled.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -54,4 +54,33 @@ POOLINGS: dict[str, Callable[[Array, Array], Array]] = {
     "mean_sqrt_len_tokens": scaled_sum,
     "weightedmean": weighted_mean,
     "lasttoken": last_token,
+}
+
+
+def mean_of_last_two(states: Sequence[Float[Array, "B L D"]], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
+    """Return the mean over the tokens and the last two of `states`, which are the embeddings and each block's output.
+
+    Gao et al. 2021, avg_top2 in their code.
+    """
+    return mean_of_tokens((states[-2] + states[-1]) / 2, mask)
+
+
+def mean_of_first_and_last(states: Sequence[Float[Array, "B L D"]], mask: Bool[Array, "B L"]) -> Float[Array, "B D"]:
+    """Return the mean over the tokens and the outputs of the first and the last block. Su et al. 2021, first-last-avg.
+
+    states  the embeddings and the output of each block
+    """
+    return mean_of_tokens((states[1] + states[-1]) / 2, mask)
+
+
+def _of_last(pooling: Callable[[Array, Array], Array]) -> Callable[[Sequence[Array], Array], Array]:
+    """Return a pooling of the last state as a function of all states."""
+    return lambda states, mask: pooling(states[-1], mask)
+
+
+# Functions of the states of all layers, which `evaluate --compare-poolings` shows side by side.
+COMPARED_POOLINGS: dict[str, Callable[[Sequence[Array], Array], Array]] = {
+    **{name: _of_last(POOLINGS[name]) for name in ("cls", "mean", "max", "weightedmean")},
+    "mean of the last two layers": mean_of_last_two,
+    "mean of the first and last layer": mean_of_first_and_last,
 }

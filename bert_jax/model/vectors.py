@@ -84,12 +84,16 @@ class VectorConfig:
 
     def of(self, hidden: Float[Array, "B L D"], mask: Bool[Array, "B L"], first: int = 0) -> Float[Array, "B W"]:
         """Return the vectors of rows, float32. Tokens before position `first` are not pooled."""
-        hidden = hidden.astype(jnp.float32)
-        pooled = mask & (jnp.arange(mask.shape[1]) >= first) if first else mask
+        hidden, pooled = hidden.astype(jnp.float32), without_first(mask, first)
         vectors = jnp.concatenate([POOLINGS[name](hidden, pooled) for name in self.pooling], axis=-1)
         if self.normalize:
             vectors = unit(vectors)
         return vectors[:, : self.width]
+
+
+def without_first(mask: Bool[Array, "B L"], first: int) -> Bool[Array, "B L"]:
+    """Return the mask without the tokens before position `first`."""
+    return mask & (jnp.arange(mask.shape[1]) >= first) if first else mask
 
 
 def unit(vectors: Float[Array, "B W"]) -> Float[Array, "B W"]:
