@@ -67,7 +67,11 @@ VERBS = {
         "finetune:FinetuneConfig",
         "bert_jax.verbs.finetune",
     ),
-    "evaluate": Verb("score a fine-tuned model on labelled rows", "evaluate:EvaluateConfig", "bert_jax.verbs.evaluate"),
+    "evaluate": Verb(
+        "score a fine-tuned model on labelled rows, or vectors on similarity and search",
+        "evaluate:EvaluateConfig",
+        "bert_jax.verbs.evaluate",
+    ),
     "predict": Verb(
         "predict labels, entities or answers for a text or a file of rows",
         "predict:PredictConfig",

@@ -27,7 +27,8 @@ class EvaluateResult(MappingResult):
         return {name: (low, high) for name, (low, high) in self._values["intervals"].items()}
 
     def title(self) -> str:
-        return f"{self.scored}: {counted(self._values['rows'], 'row')}"
+        unit = "query" if "queries" in self._values else "row"
+        return f"{self.scored}: {counted(self._values['queries' if unit == 'query' else 'rows'], unit)}"
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row per metric: its value, its 95 % interval, and the score of a constant answer."""

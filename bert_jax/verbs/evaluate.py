@@ -1,4 +1,4 @@
-"""bert-jax evaluate: score a fine-tuned model, or given answers, on labelled data."""
+"""bert-jax evaluate: score a fine-tuned model, given answers, or vectors on labelled data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +40,7 @@ from bert_jax.tasks.squad_scores import squad_scores
 from bert_jax.terminal import note, say
 from bert_jax.train.memory import out_of_memory_reported
 from bert_jax.train.run import is_run, resolve_checkpoint
+from bert_jax.verbs.vector_scores import check_flags, score_vectors, show_poolings
 
 MEMORY = "memory"  # protocol of rows that are passed from Python
 
@@ -54,14 +55,22 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     positive_class   the class that F1 is about, if there are two classes
     rows_trained_on  number of rows that the run was trained on; `not_trained_on` has the metrics of the others
     long_texts       metrics with each way to read long texts, if several are given
+    poolings         metrics by pooling, if they are compared
+
+    With a task, the scores are those of vectors, and the baseline is one without a model.
     """
     check_ranges(config, batch_size=(1, None), max_answer_length=(1, MOST_ANSWER_TOKENS))
     if config.json and str(config.json) != STDIN:
         check_new_file(config.json, flag="--json", overwrite=True)
-    if (config.model is None) == (config.predictions is None):
+    check_flags(config)
+    if config.task is None and (config.model is None) == (config.predictions is None):
         raise UserError("give either --model, or --predictions to score")
     if config.report:
         check_folder(config.report, flag="--report")
+    if config.task is not None:
+        scores, result, notes = score_vectors(config)
+        _report(config, str(config.model), result, None, notes)
+        return {**scores, "baseline": numbers_of(result)["bag_of_words"], "intervals": result.intervals}
     if config.predictions is not None:
         _check_dialect(config, "--predictions", has_tables=False)
         if config.max_answer_length:
@@ -225,7 +234,7 @@ def main(config: EvaluateConfig) -> int:
         if str(config.json) == STDIN:
             return 0
     intervals, ways, baseline = scores.pop("intervals"), scores.pop("long_texts", {}), scores.pop("baseline", None)
-    positive = scores.pop("positive_class", None)
+    positive, poolings = scores.pop("positive_class", None), scores.pop("poolings", None)
     scores.pop("not_trained_on", None)  # a note has printed it
     for name, value in scores.items():
         between = "  (95 % {:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
@@ -236,4 +245,6 @@ def main(config: EvaluateConfig) -> int:
         say(f"baseline: {baseline['answer']}: {values}")
     if ways:
         show_ways(ways, f"{config.model}: ways to read long texts", "")
+    if poolings:
+        show_poolings(poolings, config.model)
     return 0

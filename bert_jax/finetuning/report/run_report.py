@@ -112,7 +112,7 @@ def describe_scores(
 ) -> Document:
     """Return the report of a model, or of a file of answers (without `examples`), scored on labelled data."""
     review = scored.review
-    scores = scores_section(review, scored.intervals, "these data", [])
+    scores = scores_section(review, scored.intervals, "these data", [], scored.words)
     sections = [
         dataclasses.replace(scores, blocks=[*([Notes(notes)] if notes else []), *scores.blocks]),
         class_section(review),
