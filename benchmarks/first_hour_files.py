@@ -1,13 +1,14 @@
 """Files that README.md and docs/*.md take for granted, made from the documentation of the installed packages.
 
 corpus/, text/, books/, docs/, news/ and wiki/ for preparation; tickets.csv, tickets-june.csv, june.csv and new.csv;
-GLUE, SQuAD and CoNLL folders of a few dozen rows; small.toml and own.toml, an encoder; bert-base.toml, two phases of a
-few steps; vocab/, shards/, both/, vocab.txt; runs/, downloads/ and checkpoint/ with such encoders, one step from random
-weights; and links to launch/ and benchmarks/, as a checkout has them. Their content only has to be in the right format:
-what is played is the commands.
+GLUE, SQuAD, CoNLL and BEIR folders of a few dozen rows, pairs.csv and searches.jsonl; small.toml and own.toml, an
+encoder; bert-base.toml, two phases of a few steps; vocab/, shards/, both/, vocab.txt; runs/, downloads/ and checkpoint/
+with such encoders, one step from random weights; and links to launch/ and benchmarks/, as a checkout has them. Their
+content only has to be in the right format: what is played is the commands.
 """
 
 import csv
+import itertools
 import json
 import random
 import shutil
@@ -52,6 +53,7 @@ COMMANDS = (  # folders as runs and hubs have them, made by the commands themsel
     "finetune --from runs/first --data june.csv --text text --label priority --epochs 1 --output runs/tickets",
     "convert runs/first checkpoint --to hf",
     "convert runs/first downloads/e5-small --to sentence-transformers",
+    "convert runs/first downloads/minilm --to sentence-transformers --normalize",
 )
 COPIES = {
     "runs/first": ("runs/mini", "runs/small"),
@@ -70,6 +72,8 @@ def write(folder: Path, checkout: Path) -> None:
     _write_tickets(folder, modules)
     sentences = [text for module in modules for d in module.docstrings for text in d.paragraphs if 40 < len(text) < 200]
     _write_glue(folder / "glue", sentences)
+    _write_similarity(folder, sentences)
+    _write_search(folder / "rust-docs", sentences)
     _write_squad(folder / "squad", sentences)
     _write_conll(folder / "conll", sentences)
     for name in ("shape", "small", "own"):
@@ -144,6 +148,26 @@ def _write_glue(folder: Path, sentences: Sequence[str]) -> None:
             lines = ["\t".join(map(str, row)) + "\n" for row in (head, *rows)]
             (folder / name).mkdir(parents=True, exist_ok=True)
             (folder / name / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
+
+
+def _write_similarity(folder: Path, sentences: Sequence[str]) -> None:
+    head = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"]
+    pairs = list(itertools.pairwise(sentences[:33]))
+    rows = [[i, "docs", "docs", 2026, i, "a", "b", *pair, i % 11 / 2] for i, pair in enumerate(pairs)]
+    (folder / "glue" / "STS-B").mkdir()
+    lines = ["\t".join(map(str, row)) + "\n" for row in (head, *rows)]
+    (folder / "glue" / "STS-B" / "dev.tsv").write_text("".join(lines), encoding="utf-8")
+    _write_table(folder / "pairs.csv", ["question", "title", "similarity"], [[*row[7:9], row[9] / 5] for row in rows])
+    _write_lines(folder / "searches.jsonl", [{"query": a, "passage": b} for a, b in pairs])
+
+
+def _write_search(folder: Path, sentences: Sequence[str]) -> None:
+    _write_lines(folder / "corpus.jsonl", [{"_id": f"d{i}", "text": text} for i, text in enumerate(sentences[:60])])
+    _write_lines(folder / "queries.jsonl", [{"_id": f"q{i}", "text": sentences[i][:40]} for i in range(20)])
+    (folder / "qrels").mkdir()
+    for split, queries in (("test", range(12)), ("dev", range(12, 20))):
+        lines = ["query-id\tcorpus-id\tscore\n", *(f"q{i}\td{i}\t1\n" for i in queries)]
+        (folder / "qrels" / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
 
 
 def _write_squad(folder: Path, sentences: Sequence[str]) -> None:
