@@ -7,7 +7,14 @@ from typing import Any
 
 from bert_jax.data.formats.addresses import address_of, is_folder, names_in
 from bert_jax.data.formats.suffixes import suffix_of
-from bert_jax.data.labelled.row_files import ROW_SUFFIXES, FileOptions, has_lines, read_plain_table, read_records
+from bert_jax.data.labelled.row_files import (
+    ROW_SUFFIXES,
+    FileOptions,
+    check_exists,
+    has_lines,
+    read_plain_table,
+    read_records,
+)
 from bert_jax.data.labelled.rows import Columns, read_rows
 from bert_jax.errors import UserError, shown
 from bert_jax.wording import counted
@@ -44,6 +51,7 @@ def read_retrieval(data: Path, columns: Columns | None, options: FileOptions) ->
     Raises UserError with the line for an empty text, an id that is unknown or occurs twice, a judgement that is not a
     whole number, and a query without a relevant passage.
     """
+    check_exists(data)
     if is_folder(data):
         return _read_beir(data, _judgements_in(data), options)
     if data.parent.name == QRELS and suffix_of(data)[0] == ".tsv":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bert_jax.data.formats import excel, lines
-from bert_jax.data.formats.addresses import address_of, disk_and_network_errors, open_file
+from bert_jax.data.formats.addresses import address_of, disk_and_network_errors, is_file, is_folder, open_file
 from bert_jax.data.formats.compression import decompressed
 from bert_jax.data.formats.decoding import decode_utf8, text_lines
 from bert_jax.data.formats.delimited import TableRow, TableSource, parse_table, plain_rows
@@ -174,6 +174,13 @@ def _check_format(name: str, kind: str, columns: tuple[str, ...], options: FileO
         raise UserError(f"--delimiter {options.delimiter!r}: {name} is no .csv or .tsv. Leave it out")
     if options.encoding is not None and kind in BINARY_FORMATS:
         raise UserError(f"--encoding {options.encoding}: a {kind} file says its encoding itself. Leave it out")
+
+
+def check_exists(path: Path) -> None:
+    """Raise UserError for a path without a format that is neither a file nor a folder: the name of a missing folder."""
+    named = str(path).startswith(TFDS_PREFIX) or str(path) == STDIN or suffix_of(path)[0]
+    if not named and not is_folder(path) and not is_file(path):
+        raise UserError(f"{address_of(path)}: no such file or folder")
 
 
 def has_lines(path: Path) -> bool:

@@ -8,7 +8,7 @@ from bert_jax.data.formats.tfds import as_tfds_address
 from bert_jax.data.labelled.glue import dev_file, read_glue
 from bert_jax.data.labelled.glue_tasks import GLUE
 from bert_jax.data.labelled.labels import with_scores
-from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, read_head
+from bert_jax.data.labelled.row_files import DEFAULT_OPTIONS, FileOptions, check_exists, read_head
 from bert_jax.data.labelled.rows import Columns, Rows, read_rows
 from bert_jax.errors import UserError
 
@@ -32,8 +32,8 @@ def read_scored_pairs(
     score_range  None: 0 to 5 for STS-B, any number for rows
     Raises UserError with the line for an empty text, and for a score that is no number or is out of range.
     """
-    official = columns is None and _is_stsb(data, options)
-    if official:
+    check_exists(data)
+    if columns is None and _is_stsb(data, options):
         path = dev_file(STSB, data)
         rows = read_glue(STSB, path, options)
         if rows.labels is None:

@@ -74,6 +74,8 @@ def test_a_bad_line_is_named(folder, name, old, new, message):
 
 
 def test_a_missing_file_is_named(folder):
+    with pytest.raises(UserError, match=r"none: no such file or folder"):
+        read(folder / "none")
     (folder / "corpus.jsonl").unlink()
     with pytest.raises(UserError, match=r"no corpus.jsonl; BEIR's layout is corpus.jsonl, queries.jsonl and qrels"):
         read(folder)

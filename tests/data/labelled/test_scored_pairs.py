@@ -50,6 +50,11 @@ def test_a_range_is_that_of_the_caller(tmp_path):
         read_scored_pairs(tmp_path / "dev.tsv", score_range=(0.0, 1.0))
 
 
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none: no such file or folder"):
+        read_scored_pairs(tmp_path / "none")
+
+
 def test_a_test_file_has_no_scores(tmp_path):
     (tmp_path / "test.tsv").write_text(f"{HEADER}\n0\tg\tf\t2012\t1\ta\tb\tA\tB\n")
     with pytest.raises(UserError, match=r"has no scores\. Give dev.tsv or train.tsv"):
