@@ -60,8 +60,8 @@ class PretrainConfig:
     resumed run repeats bit for bit. Slower. On a CPU, runs with the same --threads do so anyway."""
     attention: Literal["auto", "plain", "cudnn", "pallas"] = "auto"
     """How attention is computed. plain: by matrix products, anywhere; cudnn: by NVIDIA's cuDNN, without attention
-    dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs. auto: on a GPU in bfloat16 the
-    first of cudnn and pallas that can, otherwise plain."""
+    dropout, packed rows and local layers; pallas: by a kernel of this project for GPUs or TPUs. auto: in bfloat16, on a
+    GPU the first of cudnn and pallas that can, on a TPU pallas for rows of 128 tokens or more; otherwise plain."""
     residual_norm: Literal["auto", "plain", "pallas"] = "auto"
     """How dropout, residual connection and norm of a block are computed. plain: by XLA; pallas: in one pass, by a
     kernel of this project for GPUs, in blocks with the norm last and where a device has a multiple of 64 tokens. auto:
