@@ -24,7 +24,7 @@ import tables
 from jax.sharding import SingleDeviceSharding
 
 from bert_jax.model.encoder_input import KeyInterval
-from bert_jax.model.tpu_attention import LANES, rows_of_program, tile_of, tpu_attention
+from bert_jax.model.tpu_attention import heads_of_program, rows_of_program, tile_of, tpu_attention
 from bert_jax.planning.topology import parse_topology
 from bert_jax.random_bits import DropoutSeeds
 
@@ -104,7 +104,7 @@ def main() -> int:
 
         tile = tile_of(options.length)
         tiles = -(-options.length // tile)
-        group = min(options.heads, max(1, LANES // options.head_size))
+        group = heads_of_program(options.heads, options.head_size)
         programs = options.rows // rows_of_program(options.rows, tile) * options.heads // group * tiles
         result = {
             **{

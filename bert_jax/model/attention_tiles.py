@@ -1,4 +1,4 @@
-"""What the kernels of attention in tiles share: the part of a call on each device, and the tiles that are computed."""
+"""The shared parts of the kernels of attention in tiles: a call on each device, and the tiles that are computed."""
 
 import dataclasses
 import math
@@ -114,7 +114,10 @@ def query_tiles(end: Array, start: Array, tile: int, count: int) -> tuple[Array,
 
 
 def product(left: Array, right: Array, of_left: int, of_right: int) -> Array:
-    """Return the product of two matrices over the given axes, in float32."""
-    precision = jax.lax.Precision.HIGHEST if left.dtype == jnp.float32 else None
+    """Return the product of two matrices over the given axes, in float32.
+
+    JAX's default precision has no effect: the compiler for TPUs refuses bfloat16 at any other than its own.
+    """
+    precision = jax.lax.Precision.HIGHEST if left.dtype == jnp.float32 else jax.lax.Precision.DEFAULT
     dimensions: Any = (((of_left,), (of_right,)), ((), ()))
     return jax.lax.dot_general(left, right, dimensions, precision=precision, preferred_element_type=jnp.float32)

@@ -76,12 +76,11 @@ def tpu_attention(
 
 
 def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
-    group, heads = LANES // math.gcd(sizes.head_size, LANES), q.shape[2]
     tile = tile_of(max(sizes.queries, sizes.keys))
     plan = Plan(
         **dataclasses.asdict(sizes),
         rows=rows_of_program(q.shape[0], tile),
-        group=group if heads % group == 0 else heads,
+        group=heads_of_program(q.shape[2], sizes.head_size),
         tile=tile,
     )
     matrices = (whole_tiles(part.reshape(*part.shape[:2], -1), tile) for part in (q, k, v))
@@ -100,6 +99,12 @@ def tile_of(length: int) -> int:
 def rows_of_program(rows: int, tile: int) -> int:
     """Return the rows of a program, of the `rows` of a device: several where a tile is small."""
     return math.gcd(rows, LARGEST_TILE // tile)
+
+
+def heads_of_program(heads: int, head_size: int) -> int:
+    """Return the heads of a program, of the `heads` of a device: as many as fill whole lanes, or else all."""
+    group = LANES // math.gcd(head_size, LANES)
+    return heads if heads % group else group
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -19,7 +19,7 @@ from bert_jax.model.compute import Compute
 from bert_jax.model.encoder import Encoder
 from bert_jax.model.encoder_input import EncoderInput, KeyInterval
 from bert_jax.model.flash_attention import flash_attention
-from bert_jax.model.tpu_attention import tpu_attention
+from bert_jax.model.tpu_attention import heads_of_program, tpu_attention
 from bert_jax.random_bits import DropoutSeeds, weight_keys
 from bert_jax.sharding import make_mesh, over_mesh
 
@@ -89,6 +89,29 @@ def test_tiles_of_a_tpu_give_the_numbers_of_plain_attention(kind, length, heads,
     tiled = output_and_gradients(tpu_attention, arrays, keys, is_used, 0.1)
     for array, other in zip(tiled, expected, strict=True):
         assert np.linalg.norm(array - other) <= 1e-5 * np.linalg.norm(other)
+
+
+@pytest.mark.parametrize(
+    ("heads", "head_size", "expected"), [(12, 64, 2), (3, 64, 3), (12, 32, 4), (16, 80, 8), (12, 80, 12), (3, 256, 1)]
+)
+def test_heads_of_a_program_fill_whole_lanes_of_a_tpu(heads, head_size, expected):
+    assert heads_of_program(heads, head_size) == expected
+
+
+@for_each_kernel
+@pytest.mark.parametrize(("dtype", "expected"), [(jnp.bfloat16, "DEFAULT"), (jnp.float32, "HIGHEST")])
+def test_tiles_multiply_in_a_precision_of_their_own(kernel, dtype, expected):
+    """Mosaic compiles no product of bfloat16 at JAX's precision "highest", which JAX_DEFAULT_MATMUL_PRECISION sets."""
+    arrays = activations(1, 20, 1, 16, dtype)
+
+    def loss(q, k, v):
+        return jnp.sum(kernel(q, k, v, KeyInterval(jnp.full((1, 1), 20)), rate=0.0, seeds=None).astype(jnp.float32))
+
+    for precision in ("highest", "tensorfloat32", None):
+        with jax.default_matmul_precision(precision):
+            program = str(jax.make_jaxpr(jax.grad(loss, argnums=(0, 1, 2)))(*arrays[:3]))
+        precisions = set(re.findall(r"precision=(.*)", program))
+        assert precisions == {f"(Precision.{expected}, Precision.{expected})"}
 
 
 @for_each_kernel
