@@ -1,4 +1,4 @@
-"""What accelerator.py measures with JAX: a pre-training step and its parts, and kernels alone beside the plain ones.
+"""Measurements of accelerator.py with JAX: a pre-training step and its parts, and kernels alone beside the plain ones.
 
 Imports what trains a model and nothing that reads data, so that it needs jax, flax, optax, numpy and jaxtyping only.
 """
@@ -106,21 +106,22 @@ def measure_attention(case: Case) -> Iterator[Row]:
     limit = body.limits(call)
     if limit is not None:
         raise UserError(f"{case.body} {limit}")
+    attend = body.of(call.platform)
 
     def inputs(rows: int, *, full: bool) -> tuple[list[jax.Array], KeyInterval, np.ndarray]:
         arrays = random_arrays((rows, shape.length, model.heads, model.head_size), 4)
         keys, is_used = key_intervals(rows, shape.length, packed=case.packed, full=full)
         return arrays, keys, is_used
 
-    def with_gradients(attend: Function) -> Function:
+    def with_gradients(function: Function) -> Function:
         def compute(q: Any, k: Any, v: Any, d_out: Any, keys: KeyInterval) -> Any:
-            out, backward = jax.vjp(lambda *qkv: attend(*qkv, keys, rate=rate, seeds=seeds_of(rate)), q, k, v)
+            out, backward = jax.vjp(lambda *qkv: function(*qkv, keys, rate=rate, seeds=seeds_of(rate)), q, k, v)
             return out, *backward(d_out)
 
         return jax.jit(compute)
 
     arrays, keys, _ = inputs(shape.rows, full=True)
-    step = functools.partial(with_gradients(body.function), *arrays, keys)
+    step = functools.partial(with_gradients(attend), *arrays, keys)
     ends, starts = np.asarray(keys.end), np.asarray(0 if keys.start is None else keys.start)
     pairs = float((np.broadcast_to(ends, (shape.rows, shape.length)) - starts).sum())
     row = {**timed(step, tiny=case.tiny), "flops": 12 * pairs * model.width, "rate": rate, **peak_memory()}
@@ -128,7 +129,7 @@ def measure_attention(case: Case) -> Iterator[Row]:
     del arrays, step
     arrays, keys, is_used = inputs(min(COMPARED_ROWS, shape.rows), full=False)
     arrays[-1] = jnp.where(is_used, arrays[-1], 0)
-    out, *gradients = with_gradients(body.function)(*arrays, keys)
+    out, *gradients = with_gradients(attend)(*arrays, keys)
     exact_out, *exact = exactly(with_gradients(plain_attention), *arrays, keys)
     row |= {"difference": relative(jnp.where(is_used, out, 0), jnp.where(is_used, exact_out, 0))}
     yield row | {"gradient_difference": worst(map(relative, gradients, exact))}

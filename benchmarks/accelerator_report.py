@@ -1,4 +1,4 @@
-"""What accelerator.py prints of a row, and the tables that benchmarks/tables.py makes of its results."""
+"""The lines that accelerator.py prints of a row, and the tables that benchmarks/tables.py makes of its results."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

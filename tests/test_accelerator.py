@@ -102,6 +102,20 @@ def test_a_kernel_that_is_wrong_is_told(monkeypatch):
     assert not report.with_rates({**row, "gradient_difference": None})["right"]  # what was not finite
 
 
+def test_the_body_of_the_platform_is_measured(monkeypatch):
+    measures = load_script("accelerator_measures")
+    plain = measures.ATTENTIONS["plain"]
+
+    def of_a_gpu(*_, **__):
+        raise AssertionError
+
+    other = dataclasses.replace(plain, function=of_a_gpu, on_tpu=plain.function)
+    monkeypatch.setitem(measures.ATTENTIONS, "pallas", other)
+    monkeypatch.setattr(measures.jax, "default_backend", lambda: "tpu")
+    *_, row = measures.measure_attention(Case(ATTENTION, "large@512", "pallas", tiny=True))
+    assert row["ms"] > 0 and row["difference"] < 1e-2
+
+
 def test_operations_of_a_profile_are_added_up(tmp_path):
     measures = load_script("accelerator_measures")
     product = jax.jit(lambda x: jnp.sin(x @ x))
