@@ -1,4 +1,4 @@
-"""What the backward pass computes again in place of keeping it. Chen et al. 2016."""
+"""Rematerialisation: the backward pass computes activations again in place of keeping them. Chen et al. 2016."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ def keep(function: Function) -> Function:
 
 @dataclasses.dataclass(frozen=True)
 class Remat:
-    """How the parts of an encoder are wrapped: by `keep`, or by `jax.checkpoint`, which keeps their inputs alone.
+    """The wrappers of the parts of an encoder: each is `keep`, or `jax.checkpoint`, which keeps their inputs alone.
 
     attention  plain attention between queries, keys and values, whose scores grow with the square of the length
     block      each block

@@ -155,8 +155,8 @@ class FinetuneConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products."""
     precision: Literal["highest", "default"] = "highest"
-    """Of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors rounded to
-    TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
+    """Precision of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors
+    rounded to TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
     deterministic: bool = False
     """On GPUs: leave out operations that add in a varying order, and choose kernels without measuring them, so that a
     resumed run repeats bit for bit. Slower. On a CPU, runs with the same --threads do so anyway."""

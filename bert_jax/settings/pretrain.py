@@ -53,8 +53,8 @@ class PretrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number type of matrix products. Parameters, normalisation, softmax and loss stay float32."""
     precision: Literal["highest", "default"] = "highest"
-    """Of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors rounded to
-    TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
+    """Precision of matrix products in float32. highest: float32 on every device; default: as JAX chooses, with factors
+    rounded to TF32 on GPUs and to bfloat16 on TPUs, which is faster. No effect on CPUs and with --dtype bfloat16."""
     deterministic: bool = False
     """On GPUs: leave out operations that add in a varying order, and choose kernels without measuring them, so that a
     resumed run repeats bit for bit. Slower. On a CPU, runs with the same --threads do so anyway."""
@@ -67,9 +67,9 @@ class PretrainConfig:
     kernel of this project for GPUs, in blocks with the norm last and where a device has a multiple of 64 tokens. auto:
     pallas on a GPU in bfloat16, otherwise plain."""
     remat: Literal["none", "attention", "block", "full"] = "none"
-    """What the backward pass computes again, to keep less in memory. attention: the scores of plain attention; block:
-    all but the input of each block, a third more work; full: in groups of blocks, all but the input of each group, half
-    to two thirds more work."""
+    """Parts that the backward pass computes again, to keep less in memory. attention: the scores of plain attention;
+    block: all but the input of each block, a third more work; full: in groups of blocks, all but the input of each
+    group, half to two thirds more work."""
     scan_layers: bool = False
     """Compile one layer and repeat it, in place of each: compiles a deep model in a fraction of the time, and copies
     the parameters once a step."""

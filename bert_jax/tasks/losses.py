@@ -11,7 +11,7 @@ from bert_jax.model.ops import computed_again
 def cross_entropy(logits: Array, labels: Array) -> Array:
     """Return -log softmax(logits)[label] over the last axis.
 
-    The backward pass computes the probabilities again from the logits: they are not kept beside them, but on a CPU.
+    The backward pass computes the probabilities again from the logits: only a CPU keeps both.
     """
     return _cross_entropy_forward(logits, labels)[0]
 
