@@ -99,6 +99,7 @@ def measure_attention(case: Case) -> Iterator[Row]:
         dtype=jnp.dtype(DTYPE),
         queries=shape.length,
         keys=shape.length,
+        heads=model.heads,
         head_size=model.head_size,
         rate=rate,
         is_padded=not case.packed,

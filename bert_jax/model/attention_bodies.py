@@ -56,6 +56,7 @@ class AttentionCall:
     dtype: jnp.dtype
     queries: Length
     keys: Length
+    heads: int
     head_size: int
     rate: float
     is_padded: bool
@@ -137,6 +138,8 @@ def _limits_of_pallas(call: AttentionCall) -> str | None:
         step, largest = tpu_attention.HEAD_STEP, tpu_attention.LARGEST_HEAD
         if not tpu_attention.has_lanes(call.head_size):
             return f"computes heads of a multiple of {step} entries up to {largest}, not {call.head_size}"
+        if not tpu_attention.fits(call.keys, call.heads, call.head_size):
+            return f"lacks memory for rows of {call.keys} tokens with {call.heads} heads of {call.head_size} entries"
         return None
     if not flash_attention.has_tiles(call.head_size):
         sizes = f"{flash_attention.SMALLEST_TILE} to {flash_attention.LARGEST_HEAD}"
@@ -190,6 +193,7 @@ def bodies_in_training(model: ModelConfig, compute: Compute, length: int, *, is_
             dtype=jnp.dtype(compute.dtype),
             queries=length,
             keys=length,
+            heads=model.heads,
             head_size=model.head_size,
             rate=model.attention_rate,
             is_padded=is_padded,
@@ -208,6 +212,7 @@ def body_for(compute: Compute, q: Array, k: Array, keys: KeyInterval, rate: floa
         dtype=q.dtype,
         queries=q.shape[1],
         keys=k.shape[1],
+        heads=q.shape[2],
         head_size=q.shape[3],
         rate=rate,
         is_padded=keys.start is None and keys.end.shape[1] == 1,

@@ -30,6 +30,8 @@ LARGEST_TILE = 512
 LARGEST_HEAD = 2 * LANES
 HEAD_STEP = 16  # rows of a bfloat16 tile: a head is a multiple of it
 Sums = tuple[Array, Array, Array]  # of a head: outputs, largest scores, totals of the weights
+MOST_HEADS = 4  # of a program; each has several tiles of scores in the fast memory
+MOST_ENTRIES = 1 << 20  # of the keys of a program, whose gradients are summed in the fast memory
 MEMORY = 64 << 20  # bytes of the fast memory that a program may take
 
 
@@ -99,6 +101,12 @@ def tile_of(length: int) -> int:
 def rows_of_program(rows: int, tile: int) -> int:
     """Return the rows of a program, of the `rows` of a device: several where a tile is small."""
     return math.gcd(rows, LARGEST_TILE // tile)
+
+
+def fits(keys: int, heads: int, head_size: int) -> bool:
+    """Return whether a program's part of a row fits into the fast memory of a TPU v5e or a later one."""
+    group = heads_of_program(heads, head_size)
+    return group <= MOST_HEADS and keys * group * head_size <= MOST_ENTRIES
 
 
 def heads_of_program(heads: int, head_size: int) -> int:

@@ -175,7 +175,7 @@ def test_an_encoder_of_tiles_is_the_plain_one(config):
 
 @pytest.mark.parametrize(("platform", "rate"), [("cuda", 0.1), ("tpu", 0.1), ("tpu", 0.0)])
 def test_no_array_of_all_pairs_is_written_down(platform, rate):
-    config = dataclasses.replace(TINY, width=64, heads=4, max_length=136, dropout=0.1, attention_dropout=rate)
+    config = dataclasses.replace(TINY, width=128, heads=4, max_length=136, dropout=0.1, attention_dropout=rate)
     inputs = EncoderInput.from_batch(pretraining_batch(3, 136, 4))
     program = {"cuda": "gpu", "tpu": "tpu"}[platform]
     pairs = re.compile(r"tensor<(3|4|12)x[0-9x]*136x136x")
@@ -195,7 +195,7 @@ def test_no_array_of_all_pairs_is_written_down(platform, rate):
 
 
 CALL = AttentionCall(
-    platform="gpu", dtype=jnp.dtype("bfloat16"), queries=128, keys=128, head_size=64, rate=0.0, is_padded=True
+    platform="gpu", dtype=jnp.dtype("bfloat16"), queries=128, keys=128, heads=12, head_size=64, rate=0.0, is_padded=True
 )
 
 
@@ -212,7 +212,10 @@ CALL = AttentionCall(
         ({"head_size": 256, "rate": 0.1}, "plain"),
         ({"platform": "cpu"}, "plain"),
         ({"platform": "tpu"}, "pallas"),
-        ({"platform": "tpu", "is_padded": False, "head_size": 48}, "pallas"),
+        ({"platform": "tpu", "is_padded": False, "head_size": 96}, "pallas"),
+        ({"platform": "tpu", "queries": 8192, "keys": 8192}, "pallas"),
+        ({"platform": "tpu", "queries": 8193, "keys": 8193}, "plain"),
+        ({"platform": "tpu", "head_size": 80}, "plain"),
         ({"platform": "tpu", "head_size": 24}, "plain"),
         ({"platform": "tpu", "queries": 127, "keys": 127}, "plain"),
         ({"platform": "tpu", "dtype": jnp.dtype("float32")}, "plain"),
@@ -246,6 +249,7 @@ def test_the_bodies_of_a_run_are_named(config, is_packed, expected):
         ("cudnn", {"head_size": 160}, "up to 128, not 160"),
         ("pallas", {"head_size": 24}, "a power of two from 16 to 128 entries, not 24"),
         ("pallas", {"platform": "tpu", "head_size": 24}, "a multiple of 16 entries up to 256, not 24"),
+        ("pallas", {"platform": "tpu", "head_size": 80}, "lacks memory for rows of 128 tokens with 12 heads of 80"),
     ],
 )
 def test_a_named_body_says_what_it_cannot_compute(name, change, message):
