@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -57,36 +58,39 @@ class Kernel(Protocol):
         """
 
 
-def on_own_part(
-    kernel: Kernel,
-    q: Float[Array, "B Q N H"],
-    k: Float[Array, "B L N H"],
-    v: Float[Array, "B L N H"],
-    keys: KeyInterval,
-    *,
-    rate: float,
-    seeds: DropoutSeeds | None,
-) -> Float[Array, "B Q N H"]:
-    """Compute a call of attention by a kernel, on the rows and heads of each device."""
-    rows, queries, heads, head_size = q.shape
-    rate = rate if seeds is not None else 0.0
-    words = seeds.next() if seeds is not None and rate else (jnp.uint32(0), jnp.uint32(0))
-    is_from_start = keys.start is None
-    sizes = Sizes(
-        queries=queries, keys=k.shape[1], heads=heads, head_size=head_size, rate=rate, is_from_start=is_from_start
-    )
-    end = jnp.broadcast_to(keys.end, (rows, queries)).astype(jnp.int32)
-    start = jnp.zeros_like(end) if keys.start is None else jnp.broadcast_to(keys.start, end.shape).astype(jnp.int32)
-    start, end = jnp.maximum(start, 0), jnp.minimum(end, sizes.keys)
+def by_device(kernel: Kernel) -> Callable[..., Array]:
+    """Return a function of attention, as `attention_bodies.AttentionFunction`, that runs a kernel on each device."""
 
-    def of_own(q: Array, k: Array, v: Array, end: Array, start: Array, *words: Array) -> Array:
-        own_rows, _, own_heads, _ = q.shape
-        place = jnp.stack([*words, jnp.uint32(first_row(own_rows)), jnp.uint32(first_head(own_heads))])
-        return kernel(sizes, q, k, v, end, start, place)
+    def attend(
+        q: Float[Array, "B Q N H"],
+        k: Float[Array, "B L N H"],
+        v: Float[Array, "B L N H"],
+        keys: KeyInterval,
+        *,
+        rate: float,
+        seeds: DropoutSeeds | None,
+    ) -> Float[Array, "B Q N H"]:
+        rows, queries, heads, head_size = q.shape
+        rate = rate if seeds is not None else 0.0
+        words = seeds.next() if seeds is not None and rate else (jnp.uint32(0), jnp.uint32(0))
+        is_from_start = keys.start is None
+        sizes = Sizes(
+            queries=queries, keys=k.shape[1], heads=heads, head_size=head_size, rate=rate, is_from_start=is_from_start
+        )
+        end = jnp.broadcast_to(keys.end, (rows, queries)).astype(jnp.int32)
+        start = jnp.zeros_like(end) if keys.start is None else jnp.broadcast_to(keys.start, end.shape).astype(jnp.int32)
+        start, end = jnp.maximum(start, 0), jnp.minimum(end, sizes.keys)
 
-    activations, rows_of = ("batch", None, "heads"), ("batch",)
-    inputs = [activations] * 3 + [rows_of] * 2 + [()] * 2
-    return over_mesh(of_own, inputs, activations)(q, k, v, end, start, *words)
+        def of_own(q: Array, k: Array, v: Array, end: Array, start: Array, *words: Array) -> Array:
+            own_rows, _, own_heads, _ = q.shape
+            place = jnp.stack([*words, jnp.uint32(first_row(own_rows)), jnp.uint32(first_head(own_heads))])
+            return kernel(sizes, q, k, v, end, start, place)
+
+        activations, rows_of = ("batch", None, "heads"), ("batch",)
+        inputs = [activations] * 3 + [rows_of] * 2 + [()] * 2
+        return over_mesh(of_own, inputs, activations)(q, k, v, end, start, *words)
+
+    return attend
 
 
 def whole_tiles(x: Array, tile: int) -> Array:

@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from bert_jax.model.attention_tiles import HIDDEN, Sizes, key_tiles, on_own_part, product, query_tiles, whole_tiles
-from bert_jax.model.encoder_input import KeyInterval
-from bert_jax.random_bits import DropoutSeeds, murmur_mix
+from bert_jax.model.attention_tiles import HIDDEN, Sizes, by_device, key_tiles, product, query_tiles, whole_tiles
+from bert_jax.random_bits import murmur_mix
 
 SMALLEST_TILE = 16  # of a matrix product on a GPU
 LARGEST_TILE = 64
@@ -37,20 +36,9 @@ def has_tiles(head_size: int) -> bool:
     return SMALLEST_TILE <= head_size <= LARGEST_HEAD and head_size & (head_size - 1) == 0
 
 
-def flash_attention(
-    q: Float[Array, "B Q N H"],
-    k: Float[Array, "B L N H"],
-    v: Float[Array, "B L N H"],
-    keys: KeyInterval,
-    *,
-    rate: float,
-    seeds: DropoutSeeds | None,
-) -> Float[Array, "B Q N H"]:
-    """Compute attention tile by tile, on the rows and heads of each device."""
-    return on_own_part(_attention, q, k, v, keys, rate=rate, seeds=seeds)
-
-
-def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+@by_device
+def flash_attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+    """Compute the attention of one device tile by tile."""
     tile = min(LARGEST_TILE, max(SMALLEST_TILE, pl.next_power_of_2(max(sizes.queries, sizes.keys))))
     whole = (whole_tiles(part, tile) for part in (q, k, v, end, start))
     return _attend(Plan(**dataclasses.asdict(sizes), tile=tile), *whole, place)[:, : sizes.queries]

@@ -19,11 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from bert_jax.model.attention_tiles import HIDDEN, Sizes, key_tiles, on_own_part, product, whole_tiles
-from bert_jax.model.encoder_input import KeyInterval
-from bert_jax.random_bits import DropoutSeeds, murmur_mix
+from bert_jax.model.attention_tiles import HIDDEN, Sizes, by_device, key_tiles, product, whole_tiles
+from bert_jax.random_bits import murmur_mix
 
 LANES = 128
 LARGEST_TILE = 512
@@ -64,20 +63,9 @@ def has_lanes(head_size: int) -> bool:
     return head_size % HEAD_STEP == 0 and head_size <= LARGEST_HEAD
 
 
-def tpu_attention(
-    q: Float[Array, "B Q N H"],
-    k: Float[Array, "B L N H"],
-    v: Float[Array, "B L N H"],
-    keys: KeyInterval,
-    *,
-    rate: float,
-    seeds: DropoutSeeds | None,
-) -> Float[Array, "B Q N H"]:
-    """Compute attention tile by tile, on the rows and heads of each device."""
-    return on_own_part(_attention, q, k, v, keys, rate=rate, seeds=seeds)
-
-
-def _attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+@by_device
+def tpu_attention(sizes: Sizes, q: Array, k: Array, v: Array, end: Array, start: Array, place: Array) -> Array:
+    """Compute the attention of one device tile by tile."""
     tile = tile_of(max(sizes.queries, sizes.keys))
     plan = Plan(
         **dataclasses.asdict(sizes),
