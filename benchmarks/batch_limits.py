@@ -111,8 +111,7 @@ def main() -> int:
     options = parser.parse_args()
     use_cpu_devices(1)
     for remat in options.remat:
-        tables.append_row(tables.RESULTS / RESULTS, measure(options, remat))
-        tables.update(RESULTS)
+        tables.record(RESULTS, measure(options, remat))
     return 0
 
 

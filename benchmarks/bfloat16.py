@@ -76,9 +76,7 @@ def main() -> int:
             result = {**settings, "seed": seed, "dtype": dtype, **losses(run), "version": __version__}
             print(json.dumps(result))
             if options.record:
-                tables.append_row(tables.RESULTS / RESULTS, result)
-    if options.record:
-        tables.update(RESULTS)
+                tables.record(RESULTS, result)
     return 0
 
 

@@ -147,8 +147,7 @@ def main() -> int:
     }
     print(json.dumps(result))
     if options.record:
-        tables.append_row(tables.RESULTS / RESULTS, result)
-        tables.update(RESULTS)
+        tables.record(RESULTS, result)
     return 0
 
 

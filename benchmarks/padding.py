@@ -128,9 +128,7 @@ def main() -> None:
             line = {"task": task, "batch_size": options.batch_size, "max_length": options.max_length, **result}
             print(json.dumps(line), flush=True)
             if options.record:
-                tables.append_row(tables.RESULTS / RESULTS, line)
-    if options.record:
-        tables.update(RESULTS)
+                tables.record(RESULTS, line)
 
 
 def compare(rows: Encoded, batch_size: int, timer: "StepTimer | None", repeats: int) -> list[dict[str, Any]]:

@@ -148,8 +148,7 @@ def main() -> int:
     for model, topology in POINTS:
         environment = arguments.tpu if topology.startswith("v") else arguments.gpu
         if environment is not None and (model, topology) not in recorded():
-            tables.append_row(tables.RESULTS / RESULTS, run_point(model, topology, environment))
-            tables.update(RESULTS)
+            tables.record(RESULTS, run_point(model, topology, environment))
     return 0
 
 

@@ -3,7 +3,7 @@
 python benchmarks/tables.py            # all of them
 python benchmarks/tables.py --check    # write nothing; end with 1 where a page has another table than its results give
 
-A benchmark adds its results with `append_row` and writes its tables with `update`. A page holds a table between two
+A benchmark adds a result and writes its tables with `record`. A page holds a table between two
 marks, <!-- table: NAME --> and <!-- end of table -->. A new table is a row of TABLES and a pair of marks.
 """
 
@@ -58,6 +58,12 @@ def append_row(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def record(results: str, row: Row) -> None:
+    """Add a result to a file under benchmarks/results, and write its tables."""
+    append_row(RESULTS / results, row)
+    update(results)
 
 
 def head_commit() -> str:

@@ -41,9 +41,8 @@ def test_every_mark_of_a_page_belongs_to_a_table():
 
 def test_results_become_the_table_of_their_page(tables, tmp_path):
     tables.append_row(tmp_path / "a.jsonl", {"x": 1, "y": "b", "commit": "0f0f"})
-    tables.append_row(tmp_path / "a.jsonl", {"x": 2, "y": "c"})
     assert [table.page for table in tables.stale_tables()] == ["page.md"]
-    tables.update("a.jsonl")
+    tables.record("a.jsonl", {"x": 2, "y": "c"})
     table = "| x | y |\n| --- | --- |\n| 1 | b |\n| 2 | c |"
     assert (tmp_path / "page.md").read_text() == (
         f"before\n<!-- table: a.py -->\n{table}\n<!-- end of table -->\nafter\n"
