@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bert_jax.model.ops import computed_again
-
 
 @jax.custom_vjp
 def cross_entropy(logits: Array, labels: Array) -> Array:
@@ -25,7 +23,13 @@ def _cross_entropy_forward(logits: Array, labels: Array) -> tuple[Array, tuple[A
 def _cross_entropy_backward(kept: tuple[Array, Array, Array, Array], d_loss: Array) -> tuple[Array, None]:
     logits, labels, top, total = kept
     is_label = jnp.arange(logits.shape[-1]) == labels[..., None]
-    probabilities = jnp.exp(logits - computed_again(top)[..., None]) / total[..., None]
+    probabilities = jax.lax.platform_dependent(
+        logits,
+        top[..., None],
+        total[..., None],
+        cpu=lambda logits, top, total: jnp.exp(logits - top) / total,  # with the exponentials of the forward pass
+        default=lambda logits, top, total: jnp.exp(logits - top - jnp.log(total)),  # which are not kept
+    )
     return (probabilities - is_label) * d_loss[..., None], None
 
 
